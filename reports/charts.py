@@ -1,0 +1,185 @@
+"""The report's charts. The only module that knows plotly."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+import plotly.io
+from plotly.offline import get_plotlyjs
+
+from reports import words
+from tuner.results import Point, Result, Trial
+
+# Okabe and Ito's palette, told apart by colour-blind readers as well.
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
+
+
+def library() -> str:
+    """Return plotly's JavaScript, to be put into the page."""
+    script: str = get_plotlyjs()
+    return script
+
+
+def front_chart(result: Result) -> str:
+    """Return throughput against p99 of the primary workload as a piece of HTML, every point's config on hover."""
+    primary = result.study.workloads[0]
+    figure = go.Figure()
+    front = {(member.trial, member.point) for member in result.front}
+    placed = [
+        (trial, index, point)
+        for trial in result.trials
+        for index, point in enumerate(trial.points)
+        if point.workload == primary and point.metrics["latency_p99_s"].value < float("inf")
+    ]
+    groups = [
+        ("your configuration", BLUE, "square", [one for one in placed if one[0].number == 0]),
+        (
+            "misses an SLO",
+            GREY,
+            "x",
+            [one for one in placed if one[0].number and not _meets(result, one[0], one[2])],
+        ),
+        (
+            "meets every SLO",
+            GREEN,
+            "circle",
+            [one for one in placed if one[0].number and _meets(result, one[0], one[2])],
+        ),
+    ]
+    _draw_front_line(figure, [one for one in placed if (one[0].number, one[1]) in front])
+    for name, colour, symbol, group in groups:
+        _draw_points(figure, result, name, colour, symbol, group)
+    _draw_best(figure, result)
+    if "p99" in result.study.slo:
+        bound = result.study.slo["p99"] * 1e3
+        figure.add_hline(y=bound, line={"color": RED, "dash": "dash"}, annotation_text=f"SLO: p99 {bound:g} ms")
+    figure.update_layout(
+        xaxis_title=f"throughput of {primary}, requests/s",
+        yaxis_title="p99 latency, ms",
+        yaxis_type="log",
+        legend={"orientation": "h", "y": -0.2},
+    )
+    return _html(figure, "front")
+
+
+def batch_chart(result: Result) -> str:
+    """Return where a request's time in the server went, your configuration beside the best, for each workload."""
+    made = result.confirmation
+    if made is None:
+        return ""
+    figure = go.Figure()
+    sides = [("yours", made.baseline), ("best", made.candidate)]
+    labels = [f"{name}, {workload}" for workload in result.study.workloads for name, _ in sides]
+    for stage, colour in zip(
+        ("queue", "compute_input", "compute_infer", "compute_output"),
+        (ORANGE, GREY, BLUE, GREEN),
+        strict=True,
+    ):
+        values = [
+            side.server[workload].mean_s.get(stage, 0) * 1e3 if workload in side.server else 0
+            for workload in result.study.workloads
+            for _, side in sides
+        ]
+        figure.add_bar(y=labels, x=values, name=stage.replace("_", " "), orientation="h", marker_color=colour)
+    figure.update_layout(
+        barmode="stack",
+        xaxis_title="mean time in the server per request, ms",
+        legend={"orientation": "h", "y": -0.25},
+    )
+    return _html(figure, "stages", height=90 + 45 * len(labels))
+
+
+def _draw_front_line(figure: go.Figure, members: Sequence[tuple[Trial, int, Point]]) -> None:
+    ordered = sorted(members, key=lambda one: one[2].metrics["throughput_rps"].value)
+    figure.add_scatter(
+        x=[point.metrics["throughput_rps"].value for _, _, point in ordered],
+        y=[point.metrics["latency_p99_s"].value * 1e3 for _, _, point in ordered],
+        mode="lines",
+        line={"color": GREEN, "width": 1.5, "dash": "dot"},
+        name="Pareto front",
+        hoverinfo="skip",
+    )
+
+
+def _draw_points(
+    figure: go.Figure,
+    result: Result,
+    name: str,
+    colour: str,
+    symbol: str,
+    group: Sequence[tuple[Trial, int, Point]],
+) -> None:
+    if not group:
+        return
+    throughput = [point.metrics["throughput_rps"] for _, _, point in group]
+    figure.add_scatter(
+        x=[one.value for one in throughput],
+        y=[point.metrics["latency_p99_s"].value * 1e3 for _, _, point in group],
+        error_x={
+            "type": "data",
+            "array": [max(0.0, min(one.high, 10 * one.value) - one.value) for one in throughput],
+            "arrayminus": [max(0.0, one.value - max(one.low, 0.0)) for one in throughput],
+            "thickness": 0.8,
+            "width": 0,
+        },
+        mode="markers",
+        marker={"color": colour, "symbol": symbol, "size": 9},
+        name=name,
+        text=[_hover(result, trial, point) for trial, _, point in group],
+        hoverinfo="text",
+    )
+
+
+def _draw_best(figure: go.Figure, result: Result) -> None:
+    if result.best is None:
+        return
+    found = result.best.metrics[result.study.workloads[0]]
+    figure.add_scatter(
+        x=[found["throughput_rps"].value],
+        y=[found["latency_p99_s"].value * 1e3],
+        mode="markers",
+        marker={"color": ORANGE, "symbol": "star", "size": 18, "line": {"color": "black", "width": 1}},
+        name="best, confirmed" if result.best.confirmed else "best, not confirmed",
+        text=[f"<b>best: trial {result.best.trial}</b><br>{_escaped(words.config(result.best.config, result.knobs))}"],
+        hoverinfo="text",
+    )
+
+
+def _hover(result: Result, trial: Trial, point: Point) -> str:
+    metrics = point.metrics
+    lines = [
+        f"<b>trial {trial.number}</b>, {words.load(point.load)}",
+        *[_escaped(item) for item in words.config(trial.config, result.knobs).split(", ")],
+        f"throughput {words.per_second(metrics['throughput_rps'].value)}",
+        *(f"{name} {words.milliseconds(metrics[f'latency_{name}_s'].value)}" for name in ("p50", "p99")),
+    ]
+    return "<br>".join(lines)
+
+
+def _meets(result: Result, trial: Trial, point: Point) -> bool:
+    """Whether a point and the trial's points on the other workloads meet every SLO."""
+    others = [one for one in trial.points if one.workload != result.study.workloads[0]]
+    return trial.state == "complete" and all(
+        violation <= 0 for one in (point, *others) for violation in one.violations.values()
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _html(figure: go.Figure, name: str, height: int = 480) -> str:
+    figure.update_layout(
+        template="plotly_white",
+        height=height,
+        margin={"l": 60, "r": 20, "t": 20, "b": 60},
+        paper_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 13},
+    )
+    html: str = plotly.io.to_html(
+        figure,
+        include_plotlyjs=False,
+        full_html=False,
+        div_id=name,
+        config={"displaylogo": False, "responsive": True},
+    )
+    return html

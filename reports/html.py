@@ -1,0 +1,83 @@
+"""report.html: one self-contained page made of a stored result."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports import charts, words
+from tuner.results import Estimate, Point, Result
+
+MAX_BATCHES_LISTED = 6
+
+
+def render(result: Result, diff: str = "") -> str:
+    """Return the page.
+
+    Args:
+        result: what to show.
+        diff: unified diff of the exported configuration against the user's.
+    """
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ms": words.milliseconds,
+        "rps": words.per_second,
+        "percent": words.percent,
+        "load": words.load,
+        "duration": words.duration,
+    }
+    return environment.get_template("report.html.j2").render(
+        result=result,
+        plotly=Markup(charts.library()),  # noqa: S704 - plotly's own script
+        front=Markup(charts.front_chart(result)),  # noqa: S704 - made by plotly, texts escaped there
+        stages=Markup(charts.batch_chart(result)),  # noqa: S704 - as above
+        diff=diff,
+        config=lambda values: words.config(values, result.knobs),
+        gain=words.gain,
+        interval=words.interval,
+        slo_value=words.slo_value,
+        slo_key=words.SLO_KEYS,
+        bounds=_bounds,
+        batches=_batches,
+        mean_batch=_mean_batch,
+    )
+
+
+def config_diff(originals: Mapping[Path, str], files: Mapping[Path, str]) -> str:
+    """Return the unified diff of exported files against the user's own."""
+    pieces: list[str] = []
+    for path, text in files.items():
+        before = originals.get(path, "")
+        pieces += difflib.unified_diff(
+            before.splitlines(keepends=True), text.splitlines(keepends=True), f"yours/{path}", f"best/{path}"
+        )
+    return "".join(piece if piece.endswith("\n") else piece + "\n" for piece in pieces)
+
+
+def _bounds(estimate: Estimate, scale: float = 1.0) -> str:
+    low = f"{estimate.low * scale:,.4g}" if math.isfinite(estimate.low) else "-∞"
+    high = f"{estimate.high * scale:,.4g}" if math.isfinite(estimate.high) else "∞"
+    return f"[{low}, {high}]"
+
+
+def _batches(point: Point) -> str:
+    """Return the executed batch sizes that took most requests: `16: 92%, 1: 3%`."""
+    if point.server is None or not point.server.requests:
+        return ""
+    total = sum(batch.size * batch.count for batch in point.server.batch_sizes)
+    largest = sorted(point.server.batch_sizes, key=lambda batch: -batch.size * batch.count)[:MAX_BATCHES_LISTED]
+    return ", ".join(f"{batch.size}: {batch.size * batch.count / total:.0%}" for batch in largest)
+
+
+def _mean_batch(point: Point) -> str:
+    server = point.server
+    return f"{server.requests / server.executions:.1f}" if server and server.executions else ""

@@ -1,0 +1,72 @@
+"""trials.csv and front.csv: one row a point, units in the names of the columns."""
+
+import math
+from collections.abc import Iterator
+
+import pandas as pd
+
+from tuner.results import Point, Result, Trial, flat_config
+
+BOUNDED = ("throughput_rps", "goodput_rps", "latency_p50_s", "latency_p99_s")
+"""Metrics whose interval gets columns of its own."""
+
+
+def trials_csv(result: Result) -> str:
+    """Return every point of every trial; a trial without a point has one row with its state and reason."""
+    return _csv([row for trial in result.trials for row in _trial_rows(result, trial)])
+
+
+def front_csv(result: Result) -> str:
+    """Return the points on the front, in the order of the first objective."""
+    rows = []
+    for member in result.front:
+        trial = result.trial(member.trial)
+        rows.append({**_row(result, trial, trial.points[member.point]), "meets_slo": member.meets_slo})
+    return _csv(rows)
+
+
+def _trial_rows(result: Result, trial: Trial) -> Iterator[dict[str, object]]:
+    if not trial.points:
+        yield {**_trial_columns(result, trial)}
+    for point in trial.points:
+        yield _row(result, trial, point)
+
+
+def _trial_columns(result: Result, trial: Trial) -> dict[str, object]:
+    config = {name: value for name, value in trial.config.items() if name not in ("concurrency", "rate")}
+    return {
+        "trial": trial.number,
+        "state": trial.state,
+        "reason": trial.reason or "",
+        **flat_config(config, result.knobs),
+        "apply_s": round(trial.apply_s, 3),
+    }
+
+
+def _row(result: Result, trial: Trial, point: Point) -> dict[str, object]:
+    row: dict[str, object] = {
+        **_trial_columns(result, trial),
+        "workload": point.workload,
+        "load_mode": point.load.mode,
+        "load_level": point.load.level,
+        "window_s": round(point.window_s, 3),
+        "requests": sum(point.outcomes.values()),
+    }
+    for key, estimate in point.metrics.items():
+        row[key] = estimate.value
+        if key in BOUNDED:
+            row[f"{key}_low"], row[f"{key}_high"] = estimate.low, estimate.high
+    if point.server:
+        row |= {f"server_{stage}_mean_s": value for stage, value in point.server.mean_s.items()}
+        row["server_batch_size_mean"] = (
+            point.server.requests / point.server.executions if point.server.executions else math.nan
+        )
+    row["server_cpu_cores"] = point.telemetry.cpu_cores
+    row["issue_delay_p99_s"] = point.generator.issue_delay_p99_s
+    row["valid"] = point.validity.valid
+    row["meets_slo"] = all(violation <= 0 for violation in point.violations.values())
+    return row
+
+
+def _csv(rows: list[dict[str, object]]) -> str:
+    return pd.DataFrame(rows).to_csv(index=False, float_format="%.9g")

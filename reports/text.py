@@ -1,0 +1,136 @@
+"""The summary that a run ends with in the terminal."""
+
+from collections.abc import Mapping
+
+from rich import box
+from rich.table import Table
+
+from reports import words
+from tuner.results import Estimate, Load, Result, Side, Trial, Value
+
+
+def summary(result: Result) -> Table:
+    """Return baseline and best side by side on every workload, with SLO and gain."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    columns = _columns(result)
+    for name, _ in columns:
+        table.add_column(name, overflow="fold")
+    table.add_row("config", *(words.config(config, result.knobs) for _, (config, _) in columns))
+    for workload in result.study.workloads:
+        table.add_row(
+            f"{workload}: throughput",
+            *(_shown(found, workload, "throughput_rps") for _, (_, found) in columns),
+        )
+        for name in result.study.slo:
+            key = words.SLO_KEYS[name]
+            table.add_row(f"{workload}: {name}", *(_shown(found, workload, key, name) for _, (_, found) in columns))
+    return table
+
+
+def headline(result: Result) -> str:
+    """Return the answer in a line or two."""
+    best = result.best
+    if best is None:
+        return f"{result.message}\n{_closest(result)}".strip()
+    slo = ", ".join(f"{name} <= {words.slo_value(name, bound)}" for name, bound in result.study.slo.items())
+    if best.trial == 0:
+        return f"Keep your configuration: {result.message} (SLO: {slo})"
+    confirmed = (
+        f"SLO met ({slo})" if best.confirmed else f"not confirmed: {result.message or 'the run was interrupted'}"
+    )
+    what = best.objective.removesuffix("_rps").removesuffix("_s").replace("_", " ")
+    gain = words.gain(best.gain_vs_baseline)
+    if best.gain_vs_baseline is None and result.baseline is None:
+        gain = "none claimed, your configuration meets the SLO at no load level"
+    return f"Best: trial {best.trial}, {confirmed}\nGain in {what}: {gain}"
+
+
+def bench_table(trial: Trial) -> Table:
+    """Return one configuration's points, a row each."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    names = (
+        "workload",
+        "load",
+        "offered",
+        "throughput",
+        "p50",
+        "p90",
+        "p99",
+        "errors",
+        "queue",
+        "compute",
+        "batch",
+        "issue delay p99",
+        "SLO",
+    )
+    for name in names:
+        table.add_column(name, justify="left" if name in ("workload", "load", "SLO") else "right")
+    for point in trial.points:
+        metrics, server = point.metrics, point.server
+        missed = [name for name, over in point.violations.items() if over > 0]
+        table.add_row(
+            point.workload,
+            words.load(point.load),
+            words.per_second(metrics["offered_rps"].value),
+            words.per_second(metrics["throughput_rps"].value),
+            *(words.milliseconds(metrics[f"latency_{name}_s"].value) for name in ("p50", "p90", "p99")),
+            words.percent(metrics["error_rate"].value),
+            *(words.milliseconds(server.mean_s[stage]) if server else "" for stage in ("queue", "compute_infer")),
+            f"{server.requests / server.executions:.1f}" if server and server.executions else "",
+            words.milliseconds(point.generator.issue_delay_p99_s),
+            "missed: " + ", ".join(missed) if missed else "met",
+        )
+    return table
+
+
+_Found = dict[str, dict[str, Estimate]]
+
+
+def _columns(result: Result) -> list[tuple[str, tuple[dict[str, Value], _Found]]]:
+    columns = []
+    made = result.confirmation
+    baseline = _side(made.baseline) if made else _baseline(result)
+    if baseline is not None:
+        columns.append(("yours", baseline))
+    if result.best is not None and result.best.trial != 0:
+        columns.append(
+            (
+                f"best (trial {result.best.trial})",
+                (_with_load(result.best.config, result.best.load), result.best.metrics),
+            )
+        )
+    return columns
+
+
+def _side(side: Side) -> tuple[dict[str, Value], _Found]:
+    return _with_load(side.config, side.load), side.metrics
+
+
+def _baseline(result: Result) -> tuple[dict[str, Value], _Found] | None:
+    if result.baseline is None:
+        return None
+    trial = result.trial(0)
+    point = trial.points[result.baseline.point]
+    found = {one.workload: one.metrics for one in trial.points if one.workload != point.workload}
+    return _with_load(trial.config, point.load), {point.workload: point.metrics, **found}
+
+
+def _with_load(config: Mapping[str, Value], load: Load) -> dict[str, Value]:
+    """Return a configuration with the load it was measured at: the baseline's own has none."""
+    level: Value = int(load.level) if load.mode == "closed" else load.level
+    return {**config, "concurrency" if load.mode == "closed" else "rate": level}
+
+
+def _shown(found: _Found, workload: str, key: str, slo: str | None = None) -> str:
+    estimate = found.get(workload, {}).get(key)
+    if estimate is None:
+        return "not measured"
+    return words.slo_value(slo, estimate.value) if slo else words.per_second(estimate.value)
+
+
+def _closest(result: Result) -> str:
+    if result.closest is None:
+        return ""
+    over = ", ".join(f"{name} by {words.percent(value, 0)}" for name, value in result.closest.missed.items())
+    return f"Closest: trial {result.closest.trial} missed {over}"

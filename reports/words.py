@@ -1,0 +1,64 @@
+"""Numbers and configurations as people read them."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tuner.results import Estimate, KnobInfo, Load, Value
+from tuner.units import format_value
+
+SLO_KEYS = {
+    "mean": "latency_mean_s",
+    **{name: f"latency_{name}_s" for name in ("p50", "p90", "p95", "p99")},
+    "error_rate": "error_rate",
+    "accuracy_drop": "accuracy_drop",
+}
+
+
+def milliseconds(seconds: float) -> str:
+    """Return 4.21 ms from seconds; ∞ where requests failed."""
+    return f"{seconds * 1e3:,.2f} ms" if math.isfinite(seconds) else "∞"
+
+
+def per_second(rate: float) -> str:
+    """Return 11,776/s."""
+    return f"{rate:,.0f}/s"
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """Return 98.50%."""
+    return f"{fraction * 100:.{digits}f}%" if math.isfinite(fraction) else "?"
+
+
+def slo_value(name: str, value: float) -> str:
+    """Return an SLO's bound or its measured value in its unit."""
+    return percent(value) if name in ("error_rate", "accuracy_drop") else milliseconds(value)
+
+
+def interval(estimate: Estimate) -> str:
+    """Return the bounds of a ratio: [1.71, 1.83]."""
+    high = f"{estimate.high:.2f}" if math.isfinite(estimate.high) else "∞"
+    return f"[{estimate.low:.2f}, {high}]"
+
+
+def gain(estimate: Estimate | None) -> str:
+    """Return `1.77x  95% interval [1.71, 1.83]`, or why there is none."""
+    if estimate is None:
+        return "none claimed"
+    return f"{estimate.value:.2f}x, 95% interval {interval(estimate)}"
+
+
+def config(values: Mapping[str, Value], knobs: Sequence[KnobInfo]) -> str:
+    """Return the searched knobs of a configuration in one line."""
+    known = [knob for knob in knobs if knob.name in values]
+    return ", ".join(f"{knob.name} {format_value(values[knob.name], knob.unit)}" for knob in known)
+
+
+def load(one: Load) -> str:
+    """Return `16 in flight` or `500/s offered`."""
+    return f"{one.level:g} in flight" if one.mode == "closed" else f"{one.level:,.4g}/s offered"
+
+
+def duration(seconds: float) -> str:
+    """Return `3 min 24 s`."""
+    whole = round(seconds)
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{seconds:.1f} s"

@@ -1,0 +1,1 @@
+"""Model servers: one sub-package each, all behind the protocols of `targets.base`."""

@@ -1,0 +1,104 @@
+"""Run a server so that it never outlives the tuner: `python guardian.py CLEANUP_DIR SHM_PREFIX COMMAND...`.
+
+The guardian starts the command in a process group of its own and prints its process id. It ends the whole group
+(SIGTERM, after a grace SIGKILL) when its standard input closes, which the kernel does for any death of the tuner,
+kill -9 included. Then it removes CLEANUP_DIR and the shared memory whose name starts with SHM_PREFIX. Should the
+guardian itself be killed, the kernel kills the server.
+
+Standard library only, and nothing imported that is not needed: it lives as long as the server and should be small.
+"""
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+GRACE_S = 3.0
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(arguments: list[str]) -> int:
+    """Guard one command until it ends or standard input closes; return its exit code."""
+    cleanup, shm_prefix, *command = arguments
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(write_end)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        process_group=0,
+        preexec_fn=lambda: _as_child(libc),  # noqa: PLW1509 - the guardian has one thread
+    )
+    print(child.pid, flush=True)  # noqa: T201 - the tuner reads it
+    try:
+        _wait(child, read_end)
+    finally:
+        _end_group(child)
+        shutil.rmtree(cleanup, ignore_errors=True)
+        for segment in Path("/dev/shm").glob(f"{shm_prefix}*"):  # noqa: S108 - where Linux keeps it
+            segment.unlink(missing_ok=True)
+    return child.returncode
+
+
+def _as_child(libc: ctypes.CDLL) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _wait(child: "subprocess.Popen[bytes]", wakeup: int) -> None:
+    """Return when the child ended or standard input reached its end."""
+    while child.poll() is None:
+        readable, _, _ = select.select([sys.stdin, wakeup], [], [])
+        if wakeup in readable:
+            os.read(wakeup, 64)
+        if sys.stdin in readable and not os.read(sys.stdin.fileno(), 64):
+            return
+
+
+def _end_group(child: "subprocess.Popen[bytes]") -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not _signal(child.pid, number):
+            break
+        deadline = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline and _signal(child.pid, 0):
+            child.poll()
+            _reap_orphans(child.pid)
+            time.sleep(0.02)
+    child.wait()
+
+
+def _signal(group: int, number: int) -> bool:
+    """Send a signal to the process group; False when nobody is left in it."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _reap_orphans(child: int) -> None:
+    """Collect descendants that became ours when their parent ended, but leave the child itself to Popen."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None or ended.si_pid == child:
+            return
+        os.waitpid(ended.si_pid, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""A server process under a guardian: started, watched and ended with everything it started."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from targets import guardian
+
+STOP_TIMEOUT_S = 3 * guardian.GRACE_S
+
+
+class GuardedProcess:
+    """A command run by the guardian; its output goes to the end of a log file."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log_path: Path,
+        cleanup: Path,
+        shm_prefix: str,
+        cpus: frozenset[int] | None = None,
+    ) -> None:
+        with log_path.open("ab") as log, _affinity(cpus):
+            self._guardian = subprocess.Popen(
+                [sys.executable, "-I", "-S", guardian.__file__, str(cleanup), shm_prefix, *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=dict(env),
+                start_new_session=True,
+            )
+        assert self._guardian.stdout is not None
+        self.pid = int(self._guardian.stdout.readline() or 0)
+
+    def running(self) -> bool:
+        """Whether the command still runs."""
+        return self._guardian.poll() is None
+
+    def exit_code(self) -> int | None:
+        """Return the command's exit code (negative: ended by that signal), or None while it runs."""
+        code = self._guardian.poll()
+        return code - 256 if code is not None and code > 128 else code
+
+    def tree(self) -> list[int]:
+        """Process ids of the command and all its descendants; empty when it has ended."""
+        try:
+            root = psutil.Process(self.pid)
+            return [root.pid, *(child.pid for child in root.children(recursive=True))]
+        except psutil.NoSuchProcess:
+            return []
+
+    def stop(self) -> None:
+        """End the command and its descendants and wait until they are gone; safe to call twice."""
+        for pipe in (self._guardian.stdin, self._guardian.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._guardian.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._guardian.kill()
+            self._guardian.wait()
+
+    def wait_for_exit(self, timeout_s: float) -> bool:
+        """Wait until the command has ended; False when it still runs after the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while self.running() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not self.running()
+
+
+@contextmanager
+def _affinity(cpus: frozenset[int] | None) -> Iterator[None]:
+    """Let processes started inside inherit the given CPUs."""
+    before = os.sched_getaffinity(0)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,47 @@
+"""Targets by name, found through the entry points of group `paretune.targets`."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+
+from targets.base import Knob, Target, TargetError, TargetKind, TargetSettings
+
+GROUP = "paretune.targets"
+
+
+def names() -> list[str]:
+    """Return the kinds of target that are installed, sorted."""
+    return sorted(point.name for point in entry_points(group=GROUP))
+
+
+def create(kind: str, settings: TargetSettings) -> Target:
+    """Make a target of the given kind.
+
+    Raises:
+        TargetError: no such kind is installed, or it cannot read the user's files.
+    """
+    return _load(kind)(settings)
+
+
+def _load(kind: str) -> TargetKind:
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if kind not in points:
+        close = get_close_matches(kind, points, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"installed: {', '.join(sorted(points))}"
+        raise TargetError(f"no target of kind {kind!r}; {hint}")
+    found: TargetKind = points[kind].load()
+    return found
+
+
+def knobs(kind: str) -> Sequence[Knob]:
+    """Return the knobs of a kind of target without making one."""
+    return _load(kind).all_knobs()
+
+
+def availability(kind: str) -> str:
+    """Say which server a local launch would take.
+
+    Raises:
+        TargetError: none; with the remedy.
+    """
+    return _load(kind).availability()

@@ -1,0 +1,197 @@
+"""Triton's model configuration: read, overlaid with a variant, changed by knobs, and compared with what is loaded."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from google.protobuf import json_format, text_format
+from google.protobuf.message import Message
+from tritonclient.grpc import model_config_pb2
+
+from targets.base import Config, Knob, TargetError, Value
+
+ModelConfig = model_config_pb2.ModelConfig
+Variants = Mapping[str, Mapping[str, object]]
+
+US_PER_S = 1_000_000
+MAX_INT32 = 2**31 - 1
+
+KNOBS: Sequence[Knob] = (
+    Knob("max_batch_size", "int", 1, MAX_INT32, 1, "", "reload",
+         "largest batch the server may form; 0 (no batching) changes the model's shape and is not tuned"),
+    Knob("max_queue_delay", "duration", 0, None, 0.0, "s", "reload",
+         "how long a request may wait for others to fill its batch (max_queue_delay_microseconds)"),
+    Knob("instances", "int", 1, MAX_INT32, 1, "", "reload",
+         "copies of the model that run at once (instance_group.count)"),
+    Knob("precision", "variant", None, None, "", "", "reload",
+         "one of the study's target.variants: an overlay of the model's config, or another model"),
+)  # fmt: skip
+
+
+def parse(text: str, path: Path) -> model_config_pb2.ModelConfig:
+    """Parse a config.pbtxt.
+
+    Raises:
+        TargetError: with file, line and what the parser expected.
+    """
+    try:
+        return text_format.Parse(text, ModelConfig())
+    except text_format.ParseError as error:
+        line, what = error.GetLine(), str(error).rpartition(" : ")[2]
+        where = f"{path}:{line}" if line else str(path)
+        raise TargetError(f"{where}: not a Triton model configuration: {what}") from None
+
+
+def check_variant(name: str, overlay: Mapping[str, object]) -> None:
+    """Check that an overlay uses Triton's own field names and types.
+
+    Raises:
+        TargetError: naming the variant and the field.
+    """
+    try:
+        overlaid(ModelConfig(), overlay)
+    except KeyError as error:
+        raise TargetError(f"target.variants.{name}: {error} is no field; use the names of config.pbtxt") from None
+    except (json_format.ParseError, TypeError, ValueError) as error:
+        raise TargetError(f"target.variants.{name}: not an overlay of Triton's model configuration: {error}") from None
+
+
+def overlaid(base: Message, overlay: Mapping[str, object]) -> model_config_pb2.ModelConfig:
+    """Return `base` with the overlay's fields: messages and maps are merged, lists replaced."""
+    result = ModelConfig()
+    result.CopyFrom(base)
+    fields = _expanded(overlay)
+    _merge(result, json_format.ParseDict(fields, ModelConfig()), fields)
+    return result
+
+
+def _merge(into: Message, change: Message, fields: Mapping[str, object]) -> None:
+    """Set in `into` what `fields` names, defaults included (a message alone cannot tell 0 from absent)."""
+    for name, given in fields.items():
+        descriptor = into.DESCRIPTOR.fields_by_name[name]
+        value = getattr(change, name)
+        if _is_map(descriptor):
+            getattr(into, name).MergeFrom(value)
+        elif descriptor.is_repeated:
+            into.ClearField(name)
+            getattr(into, name).MergeFrom(value)
+        elif isinstance(given, Mapping):
+            getattr(into, name).SetInParent()
+            _merge(getattr(into, name), value, given)
+        else:
+            setattr(into, name, value)
+
+
+def applied(base: Message, config: Config) -> model_config_pb2.ModelConfig:
+    """Return `base` with the server knobs of `config` set (`precision` is the caller's: it picks the base).
+
+    Raises:
+        TargetError: the model has several instance groups, so `instances` is ambiguous.
+    """
+    result = ModelConfig()
+    result.CopyFrom(base)
+    current = knob_values(result)
+    changed = {name: value for name, value in config.items() if current.get(name) != value}
+    if "max_batch_size" in changed:
+        result.max_batch_size = int(changed["max_batch_size"])
+    if "max_queue_delay" in changed:
+        delay_us = round(float(changed["max_queue_delay"]) * US_PER_S)
+        result.dynamic_batching.max_queue_delay_microseconds = delay_us
+        result.dynamic_batching.SetInParent()
+    if "instances" in changed:
+        _set_instances(result, int(changed["instances"]))
+    return result
+
+
+def _set_instances(config: model_config_pb2.ModelConfig, count: int) -> None:
+    if len(config.instance_group) > 1:
+        raise TargetError(
+            f"model {config.name!r} has {len(config.instance_group)} instance groups; `instances` tunes "
+            "models with one: merge them, or take `instances` out of the space"
+        )
+    group = config.instance_group[0] if config.instance_group else config.instance_group.add()
+    group.count = count
+
+
+def knob_values(config: model_config_pb2.ModelConfig) -> dict[str, Value]:
+    """Return the values a model configuration gives the knobs.
+
+    `max_queue_delay` is absent where dynamic batching is off: setting it, to 0 as well, turns it on.
+    """
+    values: dict[str, Value] = {
+        "max_batch_size": config.max_batch_size,
+        "instances": max(1, config.instance_group[0].count if config.instance_group else 1),
+    }
+    if config.HasField("dynamic_batching"):
+        values["max_queue_delay"] = config.dynamic_batching.max_queue_delay_microseconds / US_PER_S
+    return values
+
+
+def to_json(config: Message, name: str) -> str:
+    """Return the configuration as Triton's load API takes it, under another model name."""
+    renamed = ModelConfig()
+    renamed.CopyFrom(config)
+    renamed.name = name
+    return json_format.MessageToJson(renamed, preserving_proto_field_name=True, indent=None)
+
+
+def from_loaded(loaded: Mapping[str, object]) -> model_config_pb2.ModelConfig:
+    """Return what the server says is loaded as a message; fields that a newer server adds are passed over."""
+    return json_format.ParseDict(dict(loaded), ModelConfig(), ignore_unknown_fields=True)
+
+
+def mismatches(asked: Message, loaded: Message, path: str = "") -> Iterator[str]:
+    """Yield every field that was asked for and is loaded otherwise.
+
+    Triton normalises what it loads (it adds preferred batch sizes and names instance groups), so only what was
+    asked for is compared.
+    """
+    for field, value in asked.ListFields():
+        here = f"{path}{field.name}"
+        actual = getattr(loaded, field.name)
+        if here == "name":
+            continue
+        if _is_map(field):
+            for key in value:
+                if key not in actual or actual[key] != value[key]:
+                    yield f"{here}[{key}]"
+        elif field.is_repeated:
+            yield from _repeated_mismatches(value, actual, here)
+        elif field.message_type is not None:
+            yield from mismatches(value, actual, f"{here}.")
+        elif value != actual:
+            yield f"{here}: asked {value}, loaded {actual}"
+
+
+def _repeated_mismatches(asked: Sequence[object], loaded: Sequence[object], here: str) -> Iterator[str]:
+    if len(asked) != len(loaded):
+        yield f"{here}: asked {len(asked)} entries, loaded {len(loaded)}"
+        return
+    for index, (one, other) in enumerate(zip(asked, loaded, strict=True)):
+        if isinstance(one, Message) and isinstance(other, Message):
+            yield from mismatches(one, other, f"{here}[{index}].")
+        elif one != other:
+            yield f"{here}[{index}]: asked {one}, loaded {other}"
+
+
+def _expanded(overlay: Mapping[str, object]) -> dict[str, object]:
+    """Return the overlay in Triton's own fields; `version: 2` and plain parameter values are shorthands."""
+    fields = {name: value for name, value in overlay.items() if name not in ("model", "version", "parameters")}
+    if "version" in overlay:
+        fields["version_policy"] = {"specific": {"versions": [overlay["version"]]}}
+    if parameters := overlay.get("parameters"):
+        if not isinstance(parameters, Mapping):
+            raise TypeError(f"`parameters` must map names to values, but got {parameters!r}")
+        fields["parameters"] = {
+            name: value if isinstance(value, Mapping) else {"string_value": _text(value)}
+            for name, value in parameters.items()
+        }
+    return fields
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_map(field: object) -> bool:
+    message = getattr(field, "message_type", None)
+    return message is not None and message.GetOptions().map_entry

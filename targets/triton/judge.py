@@ -1,0 +1,21 @@
+"""Judge Triton's answers in the load generator. Kept apart from the encoding: it imports nothing heavy."""
+
+from targets.base import Outcome
+
+HEADER_LENGTH = b"inference-header-content-length"
+
+
+def judge(status: int, body: bytes) -> Outcome:
+    """Triton answers 200 with tensors, and anything else with an error."""
+    if status != 200:
+        return Outcome.HTTP_ERROR
+    return Outcome.OK if body else Outcome.MALFORMED
+
+
+def header_value(head: bytes, name: bytes) -> bytes | None:
+    """Return a header's value from a response head, None when it is absent."""
+    for line in head.split(b"\r\n")[1:]:
+        key, _, value = line.partition(b":")
+        if key.strip().lower() == name:
+            return value.strip()
+    return None

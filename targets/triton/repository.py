@@ -1,0 +1,58 @@
+"""The user's model repository, read only, and the server's own, where models stand under aliases."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from targets.base import TargetError
+from targets.triton import config as model_config
+
+CONFIG_NAME = "config.pbtxt"
+
+
+def read_model(repository: Path, model: str) -> tuple[str, model_config.ModelConfig]:
+    """Return the text and the meaning of a model's config.pbtxt.
+
+    Raises:
+        TargetError: no repository, no such model in it, no config.pbtxt, or one that does not parse.
+    """
+    directory = repository / model
+    if not repository.is_dir():
+        raise TargetError(f"target.repository: {repository} is no directory; give the folder that holds the models")
+    models = sorted(path.name for path in repository.iterdir() if path.is_dir())
+    if not model or model not in models:
+        close = get_close_matches(model, models, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it holds: {', '.join(models) or 'nothing'}"
+        raise TargetError(f"target.model: no model {model!r} in {repository}; {hint}")
+    path = directory / CONFIG_NAME
+    if not path.is_file():
+        raise TargetError(f"{path}: no such file; Paretune changes the model's own config.pbtxt, so it has to be there")
+    text = path.read_text()
+    parsed = model_config.parse(text, path)
+    if parsed.name and parsed.name != model:
+        raise TargetError(f"{path}: `name` is {parsed.name!r}, but the folder is {model!r}; Triton wants them equal")
+    return text, parsed
+
+
+def stage(source: Path, repository: Path, name: str, text: str | None = None) -> None:
+    """Make a model available to the server under a name: links to the user's files, and its own config.pbtxt.
+
+    Args:
+        source: the user's model folder.
+        repository: the server's repository.
+        name: the name it gets there.
+        text: config.pbtxt, or None when the configuration comes with the load call.
+    """
+    directory = repository / name
+    directory.mkdir(exist_ok=True)
+    links = {entry.name: entry.resolve() for entry in source.iterdir() if entry.name != CONFIG_NAME}
+    present = {entry.name: entry.resolve() for entry in directory.iterdir() if entry.name != CONFIG_NAME}
+    # An untouched folder lets Triton change the instance count in place instead of loading the model anew.
+    if links != present:
+        for name_there in present:
+            (directory / name_there).unlink()
+        for name_there, target in links.items():
+            (directory / name_there).symlink_to(target)
+    if text is None:
+        (directory / CONFIG_NAME).unlink(missing_ok=True)
+    else:
+        (directory / CONFIG_NAME).write_text(text)

@@ -1,0 +1,234 @@
+"""A local tritonserver: its command line, its readiness, its log, its end."""
+
+import os
+import re
+import shutil
+import socket
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import TypeVar
+
+import tritonclient.http
+from tritonclient.utils import InferenceServerException
+
+from targets.base import ConfigRefused, ServerDied, ServerHung, TargetError
+from targets.process import GuardedProcess
+from targets.triton.installation import Installation, find_installation
+
+HOST = "127.0.0.1"
+START_ATTEMPTS = 3
+CONTROL_TIMEOUT_S = 10.0
+_LOG_ERROR = re.compile(r'^E\d{4} [\d:.]+ \d+ [\w.]+:\d+\] "?(?P<message>.*?)"?$', re.MULTILINE)
+_Answer = TypeVar("_Answer")
+
+
+class TritonServer:
+    """One run of tritonserver with explicit model control on a repository of its own.
+
+    The repository holds nothing at the start; `targets.triton.repository` puts models there. Everything temporary
+    stands in `workdir`, which goes with the server.
+
+    Raises:
+        TargetError: no server is installed, the port is taken, or it did not get ready; with its own reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        executable: Path | None,
+        http_port: int | None,
+        timeout_s: float,
+        log_path: Path,
+        cpus: frozenset[int] | None,
+    ) -> None:
+        self.timeout_s = timeout_s
+        self.log = ServerLog(log_path)
+        if http_port is not None and not _is_free(http_port):
+            raise TargetError(
+                f"target.http_port: port {http_port} on {HOST} is in use; free it, or leave `http_port` out "
+                "and a free port is taken"
+            )
+        for attempt in range(START_ATTEMPTS):
+            self.port = http_port or _free_port()
+            if self._start(executable, cpus):
+                return
+            if http_port is not None or attempt == START_ATTEMPTS - 1:
+                break
+        raise TargetError(f"tritonserver did not start: {self._reason}; its log: {log_path}")
+
+    def _start(self, executable: Path | None, cpus: frozenset[int] | None) -> bool:
+        """Start the server once; False, with the reason kept, when it ended before it was ready."""
+        self.workdir = Path(tempfile.mkdtemp(prefix="paretune-"))
+        self.repository = self.workdir / "models"
+        self.repository.mkdir()
+        mark = self.log.mark()
+        try:
+            self.installation = find_installation(executable, self.workdir)
+            self._process = self._launch(self.installation, cpus)
+        except BaseException:
+            shutil.rmtree(self.workdir, ignore_errors=True)
+            raise
+        try:
+            ready = self._wait_until_ready()
+        except BaseException:
+            self._process.stop()
+            raise
+        if not ready:
+            self._process.stop()
+            self._reason = self.log.reason_since(mark) or (
+                f"no answer within {self.timeout_s:g} s"
+                if self._process.exit_code() is None
+                else f"exit code {self._process.exit_code()}"
+            )
+            return False
+        self.client = tritonclient.http.InferenceServerClient(
+            f"{HOST}:{self.port}", connection_timeout=CONTROL_TIMEOUT_S, network_timeout=self.timeout_s
+        )
+        return True
+
+    def _launch(self, installation: Installation, cpus: frozenset[int] | None) -> GuardedProcess:
+        shm_prefix = f"paretune_{uuid.uuid4().hex[:12]}_"
+        command = [
+            str(installation.executable),
+            *installation.flags,
+            f"--model-repository={self.repository}",
+            "--model-control-mode=explicit",
+            f"--http-address={HOST}",
+            f"--http-port={self.port}",
+            "--allow-grpc=false",
+            "--allow-metrics=false",
+            "--exit-timeout-secs=2",
+            f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        ]
+        return GuardedProcess(
+            command,
+            env={**os.environ, **installation.env},
+            log_path=self.log.path,
+            cleanup=self.workdir,
+            shm_prefix=shm_prefix,
+            cpus=cpus,
+        )
+
+    def _wait_until_ready(self) -> bool:
+        deadline = time.monotonic() + self.timeout_s
+        while time.monotonic() < deadline and self._process.running():
+            if _answers_ready(self.port):
+                return True
+            time.sleep(0.05)
+        return False
+
+    def ask(self, call: Callable[[tritonclient.http.InferenceServerClient], _Answer]) -> _Answer:
+        """Make a control-plane call.
+
+        Raises:
+            ConfigRefused: the server answered with an error; with the reason from its log where it gives one.
+            ServerDied: it did not answer.
+        """
+        mark = self.log.mark()
+        try:
+            return call(self.client)
+        except InferenceServerException as error:
+            raise ConfigRefused(self.log.reason_since(mark) or str(error)) from None
+        except Exception as error:  # the client passes on whatever its transport raises; none of it is an answer
+            raise self._lost(mark, error) from None
+
+    def load(self, name: str, config: str | None = None) -> None:
+        """Load a model of the repository, with a configuration in JSON instead of its own where one is given."""
+        self.ask(lambda client: client.load_model(name, config=config))
+
+    def get(self, path: str) -> bytes:
+        """Return the body of a GET, read without parsing it: this is done beside a running load.
+
+        Raises:
+            ServerDied: no answer, or none with status 200.
+        """
+        mark = self.log.mark()
+        connection = HTTPConnection(HOST, self.port, timeout=CONTROL_TIMEOUT_S)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, HTTPException) as error:
+            raise self._lost(mark, error) from None
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise ServerDied(f"GET {path}: HTTP {answer.status}: {body[:200]!r}")
+        return body
+
+    def _lost(self, mark: int, error: object) -> ServerDied:
+        """Say what is known of why the server does not answer: its exit code and its last errors."""
+        ended = self._process.wait_for_exit(0.5)
+        what = (
+            f"tritonserver ended with exit code {self._process.exit_code()}"
+            if ended
+            else f"tritonserver does not answer ({error})"
+        )
+        reason = self.log.reason_since(mark)
+        return (ServerDied if ended else ServerHung)(f"{what}: {reason}" if reason else what)
+
+    def alive(self) -> bool:
+        """Whether the process runs and answers."""
+        return self._process.running() and _answers_ready(self.port, timeout_s=CONTROL_TIMEOUT_S)
+
+    def processes(self) -> list[int]:
+        """Process ids of the server and its model instances."""
+        return self._process.tree()
+
+    def stop(self) -> None:
+        """End it with everything it started."""
+        if hasattr(self, "client"):
+            self.client.close()
+        self._process.stop()
+
+
+class ServerLog:
+    """The server's log file, read for what it says about one action."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def mark(self) -> int:
+        """Return the present end of the log."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def reason_since(self, mark: int) -> str:
+        """Return the messages logged as errors since a mark, each once, joined by `; `; "" when there is none."""
+        if not self.path.exists():
+            return ""
+        with self.path.open("rb") as log:
+            log.seek(mark)
+            text = log.read().decode(errors="replace")
+        messages = (match["message"].strip() for match in _LOG_ERROR.finditer(text))
+        return "; ".join(dict.fromkeys(message for message in messages if message))
+
+
+def _answers_ready(port: int, timeout_s: float = 1.0) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=timeout_s) as connection:
+            connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return connection.recv(64).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

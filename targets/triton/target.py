@@ -1,0 +1,254 @@
+"""The Triton target: models deployed under aliases on a local server, configurations applied through its load API."""
+
+import json
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.client import HTTPResponse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.base import (
+    Config,
+    ConfigRefused,
+    Endpoint,
+    Export,
+    Knob,
+    Outcome,
+    ServerCounters,
+    TargetError,
+    TargetSettings,
+    Value,
+)
+from targets.triton import config as model_config
+from targets.triton import pbtxt, wire
+from targets.triton.installation import find_installation
+from targets.triton.judge import judge
+from targets.triton.repository import CONFIG_NAME, read_model, stage
+from targets.triton.server import CONTROL_TIMEOUT_S, HOST, TritonServer
+from workloads.requests import Dataset
+
+STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model of the user's: its folder, the text of its config.pbtxt and what the text says."""
+
+    name: str
+    directory: Path
+    text: str
+    config: model_config.ModelConfig
+
+
+class TritonTarget:
+    """NVIDIA Triton Inference Server, started here, with explicit model control.
+
+    Raises:
+        TargetError: the repository, the model or a variant cannot be used.
+    """
+
+    def __init__(self, settings: TargetSettings) -> None:
+        self._settings = settings
+        self._server: TritonServer | None = None
+        self._models: dict[str, _Model] = {}
+        self._user = self._model(settings.model)
+        for name, overlay in settings.variants.items():
+            model_config.check_variant(name, overlay)
+            self._base(name)
+
+    @staticmethod
+    def all_knobs() -> Sequence[Knob]:
+        """Every knob of Triton's that can be tuned."""
+        return model_config.KNOBS
+
+    @staticmethod
+    def availability() -> str:
+        """Say which tritonserver would be taken."""
+        with tempfile.TemporaryDirectory() as workdir:
+            found = find_installation(None, Path(workdir))
+        return f"{found.executable} (from {found.source})"
+
+    def knobs(self) -> Sequence[Knob]:
+        """Every knob, whether or not the study searches it."""
+        return model_config.KNOBS
+
+    def user_config(self) -> Config:
+        """Return what the user's config.pbtxt gives the knobs; `precision` where a variant changes nothing in it."""
+        values: dict[str, Value] = dict(model_config.knob_values(self._user.config))
+        for name in self._settings.variants:
+            model, base = self._base(name)
+            if model is self._user and base == self._user.config:
+                values["precision"] = name
+                break
+        return values
+
+    def start(self) -> None:
+        """Start tritonserver; an old one is stopped first."""
+        self.stop()
+        settings = self._settings
+        self._server = TritonServer(
+            executable=settings.server,
+            http_port=settings.http_port,
+            timeout_s=settings.apply_timeout_s,
+            log_path=settings.log_path,
+            cpus=settings.cpus,
+        )
+
+    def deploy(self, config: Config, alias: str) -> "TritonDeployment":
+        """Load a configuration as `MODEL__ALIAS` and read back that it is the one loaded."""
+        model, wanted = self._wanted(config)
+        name = f"{model.name}__{alias}"
+        server = self._running()
+        stage(model.directory, server.repository, name)
+        server.load(name, model_config.to_json(wanted, name))
+        self._read_back(name, wanted, config)
+        return TritonDeployment(config, server, name, wanted)
+
+    def alive(self) -> bool:
+        """Whether the server runs and answers."""
+        return self._server is not None and self._server.alive()
+
+    def export(self, config: Config) -> Export:
+        """Return the user's config.pbtxt with the tuned fields changed."""
+        model, wanted = self._wanted(config)
+        path = Path(model.name) / CONFIG_NAME
+        return Export({path: pbtxt.rewrite(model.text, model.config, wanted)}, {path: model.text})
+
+    def verify(self, export: Export, dataset: Dataset) -> None:
+        """Load the exported files as they are, compare what is loaded with what they say, and ask once."""
+        server = self._running()
+        for path, text in export.files.items():
+            name = path.parent.name
+            stage(self._model(name).directory, server.repository, name, text)
+            server.load(name)
+            wanted = model_config.parse(text, path)
+            self._read_back(name, wanted, model_config.knob_values(wanted))
+            deployment = TritonDeployment({}, server, name, wanted)
+            deployment.ask_once(dataset)
+            deployment.retire()
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the server's version and where it was found."""
+        server = self._running()
+        version = server.ask(lambda client: client.get_server_metadata())["version"]
+        return {
+            "server": f"tritonserver {version}",
+            "server_found_in": server.installation.source,
+            "server_executable": str(server.installation.executable),
+        }
+
+    def stop(self) -> None:
+        """Stop the server."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def _running(self) -> TritonServer:
+        if self._server is None:
+            raise TargetError("the server was not started")
+        return self._server
+
+    def _model(self, name: str) -> _Model:
+        if name not in self._models:
+            text, parsed = read_model(self._settings.repository, name)
+            self._models[name] = _Model(name, self._settings.repository / name, text, parsed)
+        return self._models[name]
+
+    def _base(self, variant: str | None) -> tuple[_Model, model_config.ModelConfig]:
+        """Return the model that a variant is made from and its configuration with the overlay."""
+        if variant is None:
+            return self._user, self._user.config
+        overlay = self._settings.variants[variant]
+        model = self._model(str(overlay["model"])) if "model" in overlay else self._user
+        return model, model_config.overlaid(model.config, overlay)
+
+    def _wanted(self, config: Config) -> tuple[_Model, model_config.ModelConfig]:
+        variant = config.get("precision")
+        model, base = self._base(None if variant is None else str(variant))
+        return model, model_config.applied(base, config)
+
+    def _read_back(self, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
+        """Check that what is loaded is what was asked for: a refused load leaves the old one in place."""
+        loaded = model_config.from_loaded(self._running().ask(lambda client: client.get_model_config(name)))
+        values = model_config.knob_values(loaded)
+        wrong = [
+            f"{knob}: asked {value}, loaded {values.get(knob)}"
+            for knob, value in config.items()
+            if knob != "precision" and values.get(knob) != value
+        ]
+        wrong += model_config.mismatches(wanted, loaded)
+        if wrong:
+            raise ConfigRefused(f"{name}: the server loaded another configuration: {'; '.join(wrong)}")
+
+
+@dataclass
+class TritonDeployment:
+    """A model loaded under an alias."""
+
+    config: Config
+    _server: TritonServer
+    _name: str
+    _wanted: model_config.ModelConfig
+    _encoded: dict[int, Endpoint] = field(default_factory=dict)
+
+    def endpoint(self, dataset: Dataset) -> Endpoint:
+        """Encode the dataset for this deployment, once."""
+        if id(dataset) not in self._encoded:
+            wire.check_inputs(dataset, self._wanted)
+            requests = wire.encode(dataset, self._wanted, self._name, f"{HOST}:{self._server.port}")
+            self._encoded[id(dataset)] = Endpoint(HOST, self._server.port, requests, judge)
+        return self._encoded[id(dataset)]
+
+    def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
+        """Decode one complete HTTP answer."""
+        return wire.decode(answer, self._wanted)
+
+    def processes(self) -> Sequence[int]:
+        """Return the server's processes; Triton's instances are its children and serve every alias."""
+        return self._server.processes()
+
+    def statistics(self) -> Callable[[], ServerCounters]:
+        """Read Triton's statistics of this alias."""
+        taken_ns, answer = time.monotonic_ns(), self._server.get(f"/v2/models/{self._name}/stats")
+        return lambda: _counters(taken_ns, answer)
+
+    def ask_once(self, dataset: Dataset) -> None:
+        """Send the first item and check that it is answered."""
+        endpoint = self.endpoint(dataset)
+        with socket.create_connection((endpoint.host, endpoint.port), timeout=CONTROL_TIMEOUT_S) as connection:
+            connection.sendall(endpoint.requests[0])
+            answer = HTTPResponse(connection)
+            answer.begin()
+            body = answer.read()
+        if endpoint.judge(answer.status, body) is not Outcome.OK:
+            raise TargetError(
+                f"{self._name}: the loaded export answered a request with HTTP {answer.status}: {body[:200]!r}"
+            )
+
+    def retire(self) -> None:
+        """Unload the alias."""
+        self._server.ask(lambda client: client.unload_model(self._name))
+
+
+def _counters(taken_ns: int, answer: bytes) -> ServerCounters:
+    (stats,) = json.loads(answer)["model_stats"]
+    inference = stats["inference_stats"]
+    return ServerCounters(
+        taken_ns=taken_ns,
+        requests=int(inference["success"]["count"]),
+        failures=int(inference["fail"]["count"]),
+        executions=int(stats["execution_count"]),
+        total_ns={stage: int(inference[stage]["ns"]) for stage in STAGES},
+        batches={
+            int(batch["batch_size"]): (
+                int(batch["compute_infer"]["count"]),
+                int(batch["compute_infer"]["ns"]),
+            )
+            for batch in stats.get("batch_stats", ())
+        },
+    )

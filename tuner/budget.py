@@ -1,0 +1,74 @@
+"""The time budget of a run: what is spent, what is left, and what has to be kept back for the confirmation."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tuner.study.spec import ConfirmSpec
+from tuner.workload import Workload
+
+ROUND_OVERHEAD_S = 0.1
+"""What a round costs beside its own length: connections, readings, drain."""
+FINISH_S = 4.0
+"""Kept back for verifying the export and writing the report."""
+FIRST_TRIAL_S = 5.0
+"""A guess at the cost of the first trial."""
+
+
+@dataclass
+class Budget:
+    """Seconds of a run, those of earlier sessions of it included.
+
+    Attributes:
+        total_s: the study's budget.
+        before_s: spent by earlier sessions.
+        started: monotonic time of this session's start.
+    """
+
+    total_s: float
+    before_s: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def spent_s(self) -> float:
+        """Return what is spent."""
+        return self.before_s + time.monotonic() - self.started
+
+    def left_s(self) -> float:
+        """Return what is left; negative when it is overdrawn."""
+        return self.total_s - self.spent_s()
+
+
+def typical_cost_s(costs: Sequence[float]) -> float:
+    """Return what the next trial will cost: the mean so far, or a guess before the first."""
+    return sum(costs) / len(costs) if costs else FIRST_TRIAL_S
+
+
+def redeployment_cost_s(
+    sides: int, apply_s: float, rounds: Mapping[str, int], workloads: Sequence[Workload], round_s: float
+) -> float:
+    """Return what one redeployment of `sides` configurations costs with its rounds, in seconds.
+
+    Args:
+        sides: configurations side by side.
+        apply_s: time to load one.
+        rounds: workload -> rounds of each side.
+        workloads: those of the study.
+        round_s: length of a round.
+    """
+    rounds_s = sum(
+        rounds[workload.name] * (max(round_s, workload.shortest_round_s) + ROUND_OVERHEAD_S) for workload in workloads
+    )
+    return sides * (apply_s + rounds_s)
+
+
+def reserve_s(settings: ConfirmSpec, apply_s: float, rounds: Mapping[str, int], workloads: Sequence[Workload]) -> float:
+    """Return what shortlist, confirmation and export will take, in seconds."""
+    quick = shortlist_rounds(settings, workloads)
+    shortlist = redeployment_cost_s(settings.candidates, apply_s, quick, workloads, settings.round)
+    confirmation = settings.redeployments * redeployment_cost_s(2, apply_s, rounds, workloads, settings.round)
+    return (shortlist if settings.candidates > 1 else 0.0) + confirmation + FINISH_S
+
+
+def shortlist_rounds(settings: ConfirmSpec, workloads: Sequence[Workload]) -> dict[str, int]:
+    """Return workload -> rounds that rank candidates; the confirmation takes as many as certainty needs."""
+    return {workload.name: max(2, settings.rounds // 2) for workload in workloads}

@@ -1,0 +1,218 @@
+"""Confirm: measure configurations against one another in short interleaved rounds, both sides alive, redeployed anew.
+
+A machine drifts over seconds, so many short rounds in turn (A B B A) beat few long ones; a deployment has its own luck
+(memory layout, thread placement), so the intervals are over redeployments, not over rounds.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from targets.base import Config
+from tuner.measure import Run, pooled_runs, stored_server
+from tuner.metrics import METRICS, PERCENTILES, estimate, summarise
+from tuner.results import Confirmation, Estimate, Load, Side, Trial, Verdict
+from tuner.space import server_part
+from tuner.stats import P99_MIN_SAMPLES, ratio_of_clusters
+from tuner.study.spec import ConfirmSpec
+from tuner.trials import Trier, variant_of
+from tuner.workload import Workload
+
+DROPPED_SHARE = 0.2
+"""Share of a round that is its transient and not counted."""
+COMPARED = ("throughput", "goodput", "mean", "p50", "p99")
+MAX_ROUNDS_FACTOR = 4
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A configuration in the comparison, with the load it is measured at on each workload."""
+
+    trial: int
+    config: Config
+    loads: Mapping[str, Load]
+
+
+@dataclass
+class Rounds:
+    """Runs of one contender: workload -> one list of runs per redeployment."""
+
+    runs: dict[str, list[list[Run]]] = field(default_factory=dict)
+
+    def pooled(self, workload: str) -> Run:
+        """Return all runs of a workload together."""
+        return pooled_runs([run for group in self.runs[workload] for run in group])
+
+    def per_redeployment(self, workload: str) -> list[Run]:
+        """Return one pooled run for each redeployment."""
+        return [pooled_runs(group) for group in self.runs[workload]]
+
+
+def contender(trial: Trial, point: int, workloads: Sequence[Workload]) -> Contender:
+    """Return a trial's point as a contender: its load on the primary workload, and what goes with it on the others."""
+    chosen = trial.points[point]
+    loads = {}
+    for workload in workloads:
+        same = [one.load for one in trial.points if one.workload == workload.name]
+        at_level = [load for load in same if load.level == chosen.load.level]
+        loads[workload.name] = (at_level or same)[0]
+    return Contender(trial.number, trial.config, {**loads, chosen.workload: chosen.load})
+
+
+def redeploy_and_measure(
+    trier: Trier,
+    contenders: Sequence[Contender],
+    gathered: Sequence[Rounds],
+    rounds: Mapping[str, int],
+    round_s: float,
+) -> None:
+    """Deploy every contender anew, side by side, and measure all of them in turn on every workload.
+
+    The order of deployment alternates from one call to the next, the order of measuring from one round to the next.
+
+    Args:
+        trier: target, instruments and workloads.
+        contenders: the configurations.
+        gathered: one per contender; what was measured is added.
+        rounds: workload -> rounds of each contender.
+        round_s: length of a round; three periods of a bursty workload at least.
+    """
+    calls = len(next(iter(gathered[0].runs.values()), []))
+    order = list(range(len(contenders)))
+    deployments = {
+        index: trier.target.deploy(server_part(contenders[index].config), f"contender{index}")
+        for index in (order if calls % 2 == 0 else reversed(order))
+    }
+    for workload in trier.workloads:
+        length = max(round_s, workload.shortest_round_s)
+        for one in gathered:
+            one.runs.setdefault(workload.name, []).append([])
+        for number in range(rounds[workload.name]):
+            for index in order if (number + calls) % 2 == 0 else reversed(order):
+                load = contenders[index].loads[workload.name]
+                run = trier.timed(
+                    lambda index=index, load=load, workload=workload, length=length: trier.meter.run(  # type: ignore[misc]
+                        deployments[index],
+                        workload,
+                        load,
+                        DROPPED_SHARE * length,
+                        (1 - DROPPED_SHARE) * length,
+                    ),
+                    length,
+                )
+                gathered[index].runs[workload.name][-1].append(run)
+    for deployment in deployments.values():
+        deployment.retire()
+
+
+def rounds_needed(
+    trier: Trier, contenders: Sequence[Contender], trials: Mapping[int, Trial], settings: ConfirmSpec
+) -> dict[str, int]:
+    """Return workload -> rounds per redeployment that the certificates of the SLO need, within reason.
+
+    A p99 needs P99_MIN_SAMPLES requests; an error rate of at most e without a single error is certain at 97.5% from
+    ln(0.025) / ln(1 - e) requests on.
+    """
+    bounds = trier.meter.bounds
+    samples = P99_MIN_SAMPLES if "p99" in bounds else 0
+    if (rate := bounds.get("error_rate", 0.0)) > 0:
+        samples = max(samples, math.ceil(math.log(0.025) / math.log1p(-rate)))
+    needed = {}
+    for workload in trier.workloads:
+        length = (1 - DROPPED_SHARE) * max(settings.round, workload.shortest_round_s)
+        slowest = min(_offered(trials[one.trial], workload.name, one.loads[workload.name]) for one in contenders)
+        rounds = math.ceil(1.05 * samples / max(1.0, slowest * length * settings.redeployments))
+        needed[workload.name] = min(max(settings.rounds, rounds), MAX_ROUNDS_FACTOR * settings.rounds)
+    return needed
+
+
+def _offered(trial: Trial, workload: str, load: Load) -> float:
+    key = METRICS["offered"].key
+    return next(one.metrics[key].value for one in trial.points if one.workload == workload and one.load == load)
+
+
+def side(trier: Trier, one: Contender, gathered: Rounds) -> Side:
+    """Summarise everything gathered of a contender, with a verdict on every SLO and workload."""
+    metrics, verdicts, server, reasons = {}, {}, {}, []
+    for workload in trier.workloads:
+        run = gathered.pooled(workload.name)
+        found = summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s)
+        found |= trier.accuracies.metrics(variant_of(one.config), workload.name)
+        metrics[workload.name] = found
+        verdicts[workload.name] = slo_verdicts(found, trier.meter.bounds)
+        server[workload.name] = stored_server(run.server) if run.server else None
+        reasons += [f"{workload.name}: {reason}" for reason in trier.meter.validity(run, found).reasons]
+    return Side(
+        trial=one.trial,
+        config=dict(one.config),
+        load=one.loads[trier.workloads[0].name],
+        metrics=metrics,
+        verdicts=verdicts,
+        server={name: numbers for name, numbers in server.items() if numbers is not None},
+        valid=not reasons,
+        reasons=reasons,
+    )
+
+
+def slo_verdicts(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> dict[str, Verdict]:
+    """Return SLO -> met (the whole interval within the bound), missed (all of it beyond), or undecided.
+
+    A percentile is judged by the share of requests over its bound: "p99 <= 10 ms" is "at most 1% over 10 ms".
+    """
+    verdicts: dict[str, Verdict] = {}
+    for name, bound in bounds.items():
+        if name in PERCENTILES:
+            measured, allowed = metrics.get(METRICS[f"over_{name}"].key), 1 - PERCENTILES[name]
+        else:
+            measured, allowed = metrics.get(METRICS[name].key), bound
+        if measured is not None:
+            verdicts[name] = _verdict(measured, allowed)
+    return verdicts
+
+
+def _verdict(measured: Estimate, allowed: float) -> Verdict:
+    if measured.high <= allowed:
+        return "met"
+    return "missed" if measured.low > allowed else "undecided"
+
+
+def overall(one: Side) -> Verdict:
+    """Return missed if any SLO is missed on any workload, undecided if any is undecided, else met."""
+    verdicts = {verdict for by_slo in one.verdicts.values() for verdict in by_slo.values()}
+    if "missed" in verdicts:
+        return "missed"
+    return "undecided" if "undecided" in verdicts or not one.valid else "met"
+
+
+def confirmation(
+    trier: Trier, pair: tuple[Contender, Contender], gathered: tuple[Rounds, Rounds], rounds: int
+) -> Confirmation:
+    """Compare a candidate with the baseline: ratios on the primary workload, with intervals over redeployments."""
+    candidate, baseline = (side(trier, one, runs) for one, runs in zip(pair, gathered, strict=True))
+    primary = trier.workloads[0].name
+    per_side = [
+        [
+            summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s)
+            for run in runs.per_redeployment(primary)
+        ]
+        for runs in gathered
+    ]
+    gains = {}
+    for name in COMPARED:
+        key = METRICS[name].key
+        ratios = [_log_ratio(ours[key].value, theirs[key].value) for ours, theirs in zip(*per_side, strict=True)]
+        gains[key] = estimate(ratio_of_clusters(ratios))
+    return Confirmation(
+        candidate=candidate,
+        baseline=baseline,
+        redeployments=len(per_side[0]),
+        rounds=rounds,
+        gains=gains,
+        verdict=overall(candidate),
+    )
+
+
+def _log_ratio(ours: float, theirs: float) -> float:
+    return float(np.log(ours / theirs)) if ours > 0 and theirs > 0 else math.nan

@@ -1,0 +1,214 @@
+"""What a run knows at a moment: its trials, their ranking, what came of the confirmation; and the result made of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tuner import confirm, rank
+from tuner.confirm import Contender
+from tuner.objective import Goal
+from tuner.probes import WORTH
+from tuner.rank import Candidate
+from tuner.results import (
+    Best,
+    Closest,
+    Confirmation,
+    Estimate,
+    FrontPoint,
+    KnobInfo,
+    Result,
+    RunState,
+    Side,
+    StudyInfo,
+    Timing,
+    Trial,
+    Validity,
+)
+from tuner.space import Space
+from tuner.study.load import Study
+from tuner.workload import Workload
+
+
+@dataclass
+class Findings:
+    """What a run has found so far; grows as the run goes.
+
+    Attributes:
+        study: the study.
+        space: what is searched.
+        workloads: in the study's order.
+        goals: the objectives.
+        trials: the baseline (number 0) and every trial told.
+        shortlist: the candidates measured again, if that was done.
+        confirmation: the last one made.
+        best: what to deploy.
+        closest: if nothing met the SLO.
+        message: what a person should know beside it.
+    """
+
+    study: Study
+    space: Space
+    workloads: Sequence[Workload]
+    goals: Sequence[Goal]
+    trials: list[Trial] = field(default_factory=list)
+    shortlist: list[Side] = field(default_factory=list)
+    confirmation: Confirmation | None = None
+    best: Best | None = None
+    closest: Closest | None = None
+    message: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the workloads, the primary one first."""
+        return [workload.name for workload in self.workloads]
+
+    def by_number(self) -> dict[int, Trial]:
+        """Return the trials by number."""
+        return {trial.number: trial for trial in self.trials}
+
+    def apply_s(self) -> float:
+        """Return the longest time that a configuration took to load."""
+        return max((trial.apply_s for trial in self.trials), default=0.0)
+
+    def candidates(self) -> list[Candidate]:
+        """Return every valid point of the primary workload with what goes with it."""
+        return rank.candidates(self.trials, self.names, self.goals)
+
+    def ranked(self) -> list[Candidate]:
+        """Return the points that meet every SLO, the baseline's included, best first."""
+        return rank.by_value(self.candidates(), self.goals[0])
+
+    def challengers(self, count: int) -> list[Candidate]:
+        """Return the best trials that meet every SLO, without the baseline."""
+        return [one for one in self.ranked() if one.trial.number > 0][:count]
+
+    def baseline(self) -> Candidate | None:
+        """Return the user's configuration at its best load level, None when it meets the SLO at none."""
+        return next((one for one in self.ranked() if one.trial.number == 0), None)
+
+    def baseline_contender(self) -> Contender:
+        """Return the user's configuration at its best level, or where it comes closest to the SLO."""
+        best = self.baseline()
+        if best is not None:
+            return confirm.contender(best.trial, best.point, self.workloads)
+        own = rank.closest([one for one in self.candidates() if one.trial.number == 0])
+        return confirm.contender(self.by_number()[0], own.point if own else 0, self.workloads)
+
+    def probe_start(self) -> Candidate | None:
+        """Return the baseline at the lowest load level that is about as good as its best: one with room to its SLO."""
+        goal, own = self.goals[0], [one for one in self.ranked() if one.trial.number == 0]
+        if not own:
+            return None
+        best = own[0].objective.values[0]
+        worst = best * (1 - WORTH) if goal.maximize else best * (1 + WORTH)
+        near = [one for one in own if (one.objective.values[0] >= worst) == goal.maximize]
+        return min(near or own, key=lambda one: one.trial.points[one.point].load.level)
+
+    def unconfirmed(self, candidate: Candidate) -> Best:
+        """Return a measured but unconfirmed point as the best."""
+        trial = candidate.trial
+        chosen = confirm.contender(trial, candidate.point, self.workloads)
+        metrics = {
+            name: next(one.metrics for one in trial.points if one.workload == name and one.load == chosen.loads[name])
+            for name in self.names
+        }
+        bounds = self.study.spec.slo.bounds()
+        return Best(
+            trial=trial.number,
+            point=candidate.point,
+            config=trial.config,
+            load=trial.points[candidate.point].load,
+            confirmed=False,
+            metrics=metrics,
+            verdicts={name: confirm.slo_verdicts(found, bounds) for name, found in metrics.items()},
+            objective=self.goals[0].key,
+            gain_vs_baseline=None,
+        )
+
+    def confirmed(self, candidate: Contender, made: Confirmation) -> Best:
+        """Return a candidate as the best, with what its confirmation measured."""
+        primary = self.names[0]
+        points = self.by_number()[candidate.trial].points
+        index = next(
+            number
+            for number, point in enumerate(points)
+            if point.workload == primary and point.load == candidate.loads[primary]
+        )
+        return Best(
+            trial=candidate.trial,
+            point=index,
+            config=dict(candidate.config),
+            load=made.candidate.load,
+            confirmed=made.verdict == "met",
+            metrics=made.candidate.metrics,
+            verdicts=made.candidate.verdicts,
+            objective=self.goals[0].key,
+            gain_vs_baseline=self.gain(made) if self.baseline() else None,
+        )
+
+    def gain(self, made: Confirmation) -> Estimate | None:
+        """Return the ratio to the baseline on the first objective, None where that is not among those compared."""
+        return made.gains.get(self.goals[0].key)
+
+    def improves(self, made: Confirmation) -> bool:
+        """Whether the confirmed ratio is an improvement with its whole interval."""
+        gain = self.gain(made)
+        return gain is not None and (gain.low > 1 if self.goals[0].maximize else gain.high < 1)
+
+    def result(
+        self,
+        state: RunState,
+        exit_code: int | None,
+        environment: Mapping[str, str],
+        measured_s: float,
+        wall_s: float,
+    ) -> Result:
+        """Return the result document of what is known."""
+        found, baseline, made = self.candidates(), self.baseline(), self.confirmation
+        reasons = [*made.candidate.reasons, *made.baseline.reasons] if made else []
+        return Result(
+            state=state,
+            exit_code=exit_code,
+            message=self.message,
+            study=study_info(self.study),
+            environment=dict(environment),
+            knobs=knob_infos(self.space),
+            trials=self.trials,
+            front=rank.pareto(found, self.goals),
+            baseline=FrontPoint(trial=0, point=baseline.point, meets_slo=True) if baseline else None,
+            shortlist=self.shortlist,
+            confirmation=made,
+            best=self.best,
+            closest=self.closest,
+            validity=Validity(valid=not reasons, reasons=reasons),
+            timing=Timing(measured_s=measured_s, overhead_s=max(0.0, wall_s - measured_s), wall_s=wall_s),
+        )
+
+
+def study_info(study: Study) -> StudyInfo:
+    """Return what a result says of its study."""
+    spec = study.spec
+    return StudyInfo(
+        name=spec.study,
+        path=str(study.source.path),
+        text=study.source.text,
+        overrides=list(study.overrides),
+        fingerprint=study.fingerprint(),
+        seed=spec.search.seed,
+        slo=spec.slo.bounds(),
+        objectives=spec.objectives,
+        workloads=list(spec.workloads),
+    )
+
+
+def knob_infos(space: Space) -> list[KnobInfo]:
+    """Return what a result says of the parameters searched."""
+    return [
+        KnobInfo(
+            name=parameter.name,
+            unit=parameter.knob.unit,
+            applied=parameter.knob.applied,
+            doc=parameter.knob.doc,
+            values=list(parameter.values),
+        )
+        for parameter in space
+    ]

@@ -1,0 +1,36 @@
+"""The generator's process: `python -m tuner.load.worker FD`. Runs the plans that come over a pipe until it closes."""
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from tuner.load import engine
+from tuner.load.scheduling import ask_for_short_slices
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Answer each plan with its report, or with the error that kept it from running."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the tuner decides when to end
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ask_for_short_slices()
+    pipe: Connection = Connection(int(sys.argv[1]))
+    pipe.send(os.getpid())
+    gc.freeze()
+    while True:
+        try:
+            plan = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send(engine.run(plan))
+        except Exception as error:
+            pipe.send(error)
+
+
+if __name__ == "__main__":
+    main()

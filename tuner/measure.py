@@ -1,0 +1,292 @@
+"""Measure: drive a deployment with a workload and read, around exactly the window, what server and host say."""
+
+import gc
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.base import BatchSize, Deployment, ServerStats, difference
+from tuner import results
+from tuner.load.generator import Generator
+from tuner.load.plan import ClosedLoop, Plan
+from tuner.metrics import METRICS, generator_report, outcome_counts, summarise, violations
+from tuner.records import Records, pooled, read_records
+from tuner.results import Estimate, Gpu, Load, Point, Validity
+from tuner.stats import P99_MIN_SAMPLES
+from tuner.telemetry.host import cores_used, read_tree
+from tuner.telemetry.nvml import GpuSampler
+from tuner.workload import Workload
+
+LEAD_NS = 30_000_000
+MAX_ISSUE_DELAY_S = 1e-3
+MAX_ISSUE_DELAY_SHARE = 0.05
+MAX_GENERATOR_CPU = 0.9
+ACCURACY_CONCURRENCY = 8
+ACCURACY_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a load, or several of the same load pooled.
+
+    Attributes:
+        records: of the requests.
+        server: the server's own numbers of the window; None where it could not be asked.
+        cores: CPU of the server's processes, in cores.
+        warmup_s: load before each window.
+        rss_bytes: their resident memory at the end.
+        gpus: GPU telemetry.
+        cpu_share: the generator's own CPU.
+        notes: what telemetry could not tell.
+    """
+
+    records: Records
+    server: ServerStats
+    cores: float
+    warmup_s: float
+    rss_bytes: int
+    gpus: tuple[Gpu, ...]
+    cpu_share: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Meter:
+    """The instruments of a run and the bounds that measurements are held against.
+
+    Attributes:
+        generator: the load generator's process.
+        gpus: the GPU sampler.
+        bounds: SLO -> bound.
+        latency_bound_s: goodput's bound, None without one.
+        scratch: folder for records that are not kept.
+    """
+
+    generator: Generator
+    gpus: GpuSampler
+    bounds: Mapping[str, float]
+    latency_bound_s: float | None
+    scratch: Path
+
+    def run(
+        self,
+        deployment: Deployment,
+        workload: Workload,
+        load: Load,
+        warmup_s: float,
+        window_s: float,
+    ) -> Run:
+        """Offer the load for warm-up and window, without a pause between them, and drain.
+
+        Both are fitted to the traffic's shape (`Workload.fitted`).
+
+        Raises:
+            ServerDied: the server stopped answering its control plane.
+            GeneratorError: the load generator could not run.
+        """
+        path = self.scratch / "round.bin"
+        warmup_s, window_s = workload.fitted(load, warmup_s, window_s)
+        plan = Plan(
+            endpoint=deployment.endpoint(workload.dataset),
+            load=workload.loop(load, warmup_s + window_s),
+            start_ns=time.monotonic_ns() + LEAD_NS,
+            warmup_ns=round(warmup_s * 1e9),
+            window_ns=round(window_s * 1e9),
+            timeout_ns=round(workload.timeout_s * 1e9),
+            records_path=path,
+        )
+        processes = deployment.processes()
+        with _quiet():
+            self.generator.begin(plan)
+            try:
+                _sleep_until(plan.window[0])
+                before, tree_before = deployment.statistics(), read_tree(processes)
+                self.gpus.start()
+                _sleep_until(plan.window[1])
+                after, tree_after = deployment.statistics(), read_tree(processes)
+            finally:
+                gpus = self.gpus.stop()
+                report = self.generator.finish()
+        return Run(
+            records=read_records(path, plan.window),
+            server=difference(before(), after()),
+            cores=cores_used(tree_before, tree_after),
+            warmup_s=warmup_s,
+            rss_bytes=tree_after.rss_bytes,
+            gpus=tuple(gpus),
+            cpu_share=report.cpu_share,
+            notes=tuple(self.gpus.notes),
+        )
+
+    def point(
+        self,
+        run: Run,
+        workload: Workload,
+        load: Load,
+        extra: Mapping[str, Estimate],
+        records: str | None,
+    ) -> Point:
+        """Summarise a run as a point of a trial.
+
+        Args:
+            run: what was measured.
+            workload: the traffic.
+            load: its level.
+            extra: metrics that do not come from the records (accuracy).
+            records: where the records are kept, relative to the run directory.
+        """
+        metrics = {**summarise(run.records, self.bounds, self.latency_bound_s), **extra}
+        return Point(
+            workload=workload.name,
+            load=load,
+            warmup_s=run.warmup_s,
+            window_s=run.records.window_s,
+            metrics=metrics,
+            outcomes=outcome_counts(run.records),
+            violations=violations(metrics, self.bounds),
+            server=stored_server(run.server),
+            telemetry=results.Telemetry(
+                cpu_cores=run.cores, rss_bytes=run.rss_bytes, gpu=list(run.gpus), notes=list(run.notes)
+            ),
+            generator=generator_report(run.records, run.cpu_share),
+            validity=self.validity(run, metrics),
+            records=records,
+        )
+
+    def validity(self, run: Run, metrics: Mapping[str, Estimate]) -> Validity:
+        """Judge whether the generator kept out of the measurement's way."""
+        report = generator_report(run.records, run.cpu_share)
+        allowed = max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * (self.latency_bound_s or 0.0))
+        reasons = []
+        if report.issue_delay_p99_s > allowed:
+            reasons.append(
+                f"the load generator sent late: issue delay p99 {report.issue_delay_p99_s * 1e3:.2f} ms is over "
+                f"{allowed * 1e3:.2f} ms; give it a core of its own, or another machine"
+            )
+        if run.cpu_share > MAX_GENERATOR_CPU:
+            reasons.append(
+                f"the load generator was the limit: it used {run.cpu_share:.0%} of its core (bound "
+                f"{MAX_GENERATOR_CPU:.0%}); lower the load, or use a faster machine"
+            )
+        samples = metrics[METRICS["p99"].key].n
+        warnings = []
+        if "p99" in self.bounds and samples < P99_MIN_SAMPLES:
+            warnings.append(f"p99 from {samples} requests; fewer than {P99_MIN_SAMPLES} claim little about it")
+        return Validity(valid=not reasons, reasons=reasons, warnings=warnings)
+
+    def correct(self, deployment: Deployment, workload: Workload) -> NDArray[np.bool_]:
+        """Send every labelled item once and return which were answered right, shape [n].
+
+        An item without an ok answer counts as wrong.
+
+        Raises:
+            ServerDied, GeneratorError: as `run`.
+        """
+        labels = workload.dataset.labels
+        assert labels is not None, "only labelled workloads have an accuracy"
+        order = np.arange(len(labels), dtype=np.int32)
+        plan = Plan(
+            endpoint=deployment.endpoint(workload.dataset),
+            load=ClosedLoop(ACCURACY_CONCURRENCY, order, total=len(labels)),
+            start_ns=time.monotonic_ns() + LEAD_NS,
+            warmup_ns=0,
+            window_ns=round(ACCURACY_TIMEOUT_S * 1e9),
+            timeout_ns=round(workload.timeout_s * 1e9),
+            records_path=self.scratch / "accuracy.bin",
+            keep_answers=True,
+        )
+        right = np.zeros(len(labels), dtype=np.bool_)
+        for index, answer in self.generator.run(plan).answers:
+            right[index] = predicted_class(deployment.outputs(answer), workload.output) == labels[index]
+        return right
+
+
+def predicted_class(outputs: Mapping[str, NDArray[np.generic]], name: str | None) -> int:
+    """Return the class that an answer names: the arg-max of its scores, or its single value.
+
+    Raises:
+        ValueError: several outputs and none named.
+    """
+    if name is None and len(outputs) > 1:
+        raise ValueError(f"the model has outputs {', '.join(outputs)}; name one with `requests.output`")
+    scores = np.asarray(outputs[name] if name is not None else next(iter(outputs.values()))).ravel()
+    return int(np.argmax(scores)) if len(scores) > 1 else int(scores[0])
+
+
+def pooled_runs(runs: Sequence[Run]) -> Run:
+    """Put runs of the same load together; telemetry is taken from the last of them."""
+    last = runs[-1]
+    return Run(
+        records=pooled([run.records for run in runs]),
+        server=_summed([run.server for run in runs]),
+        cores=float(np.mean([run.cores for run in runs])),
+        warmup_s=last.warmup_s,
+        rss_bytes=max(run.rss_bytes for run in runs),
+        gpus=last.gpus,
+        cpu_share=float(np.mean([run.cpu_share for run in runs])),
+        notes=last.notes,
+    )
+
+
+def stored_server(stats: ServerStats) -> results.Server:
+    """Return the server's numbers as they are stored."""
+    return results.Server(
+        window_s=stats.window_s,
+        requests=stats.requests,
+        failures=stats.failures,
+        executions=stats.executions,
+        mean_s=dict(stats.mean_s),
+        batch_sizes=[
+            results.BatchSize(size=batch.size, count=batch.count, compute_mean_s=batch.compute_mean_s)
+            for batch in stats.batch_sizes
+        ],
+    )
+
+
+def _summed(parts: Sequence[ServerStats]) -> ServerStats:
+    requests = sum(part.requests for part in parts)
+    totals: dict[int, list[float]] = {}
+    for part in parts:
+        for batch in part.batch_sizes:
+            entry = totals.setdefault(batch.size, [0, 0.0])
+            entry[0] += batch.count
+            entry[1] += batch.count * batch.compute_mean_s
+    return ServerStats(
+        window_s=sum(part.window_s for part in parts),
+        requests=requests,
+        failures=sum(part.failures for part in parts),
+        executions=sum(part.executions for part in parts),
+        mean_s={
+            stage: sum(part.mean_s[stage] * part.requests for part in parts) / max(1, requests)
+            for stage in parts[0].mean_s
+        },
+        batch_sizes=[BatchSize(size, int(count), total / count) for size, (count, total) in sorted(totals.items())],
+    )
+
+
+def _sleep_until(at_ns: int) -> None:
+    while (left := at_ns - time.monotonic_ns()) > 0:
+        time.sleep(left / 1e9)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep out of the generator's way: on a small host it shares this process's core.
+
+    No garbage collection, and a scheduling class that does not push a running process aside when it wakes up.
+    """
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    if policy == os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        os.sched_setscheduler(0, policy, parameter)

@@ -1,0 +1,67 @@
+"""What a trial is worth: the study's objectives as numbers, its SLOs as violations."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tuner.metrics import METRICS
+from tuner.results import Point
+from tuner.study.spec import OBJECTIVE
+
+WORST = 1e9
+"""Stands for infinity where a sampler needs a number."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One objective.
+
+    Attributes:
+        maximize: whether more is better.
+        workload: whose metric.
+        metric: name in METRICS.
+    """
+
+    maximize: bool
+    workload: str
+    metric: str
+
+    @property
+    def key(self) -> str:
+        """The metric's key in results."""
+        return METRICS[self.metric].key
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Values in the order of the goals, and violations by `WORKLOAD.SLO` (above 0: missed)."""
+
+    values: tuple[float, ...]
+    violations: Mapping[str, float]
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every SLO is met on every workload."""
+        return all(violation <= 0 for violation in self.violations.values())
+
+
+def parse_goals(objectives: Sequence[str], primary: str) -> tuple[Goal, ...]:
+    """Return the goals of a study's validated objectives; without a workload's name they are about the primary one."""
+    goals = []
+    for text in objectives:
+        match = OBJECTIVE.fullmatch(text)
+        assert match is not None, f"the study was validated, but got {text!r}"
+        goals.append(Goal(match["direction"] == "maximize", match["workload"] or primary, match["metric"]))
+    return tuple(goals)
+
+
+def evaluate(points: Sequence[Point], goals: Sequence[Goal]) -> Objective:
+    """Return the objective of one point per workload."""
+    by_workload = {point.workload: point for point in points}
+    values = tuple(by_workload[goal.workload].metrics[goal.key].value for goal in goals)
+    violated = {f"{point.workload}.{name}": value for point in points for name, value in point.violations.items()}
+    return Objective(values, violated)
+
+
+def pessimistic(goals: Sequence[Goal], constraints: Sequence[str]) -> Objective:
+    """Return the objective of a configuration that could not be measured: worst values, everything violated."""
+    return Objective(tuple(0.0 if goal.maximize else WORST for goal in goals), dict.fromkeys(constraints, WORST))

@@ -1,0 +1,325 @@
+"""What a run found, as plain data: the content of result.json, its schema, and reading and writing it.
+
+Reports read this and nothing else. Numbers are in seconds, per second, fractions and bytes; their unit ends their name.
+"""
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
+
+SCHEMA: Literal["paretune.result/1"] = "paretune.result/1"
+
+
+def _finite_or_null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+_Nullable = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})
+Number = Annotated[
+    float,
+    BeforeValidator(lambda value: math.inf if value is None else value),
+    PlainSerializer(_finite_or_null),
+    _Nullable,
+]
+LowerBound = Annotated[
+    float,
+    BeforeValidator(lambda value: -math.inf if value is None else value),
+    PlainSerializer(_finite_or_null),
+    _Nullable,
+]
+Value = int | float | str | bool
+Verdict = Literal["met", "missed", "undecided"]
+TrialState = Literal["complete", "refused", "crashed", "hung", "invalid"]
+RunState = Literal["running", "interrupted", "failed", "done"]
+
+
+class Data(BaseModel):
+    """Immutable stored data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(Data):
+    """A number with its 95% interval. null stands for infinite: a percentile of failed requests, a bound unknown."""
+
+    value: Number
+    low: LowerBound
+    high: Number
+    n: int = Field(description="samples behind it; for a gain, redeployments")
+
+
+class Load(Data):
+    """How requests arrived."""
+
+    mode: Literal["closed", "open"]
+    level: float = Field(description="closed: requests in flight; open: mean offered requests per second")
+
+
+class BatchSize(Data):
+    """Executions of one batch size."""
+
+    size: int
+    count: int
+    compute_mean_s: float
+
+
+class Server(Data):
+    """What the server itself says of the window."""
+
+    window_s: float
+    requests: int
+    failures: int
+    executions: int
+    mean_s: dict[str, float] = Field(description="stage -> mean seconds a request spent in it")
+    batch_sizes: list[BatchSize]
+
+
+class Telemetry(Data):
+    """What was used in the window. A field that cannot be had is absent, with its reason in `notes`."""
+
+    cpu_cores: float | None = Field(None, description="CPU of the server's process tree, in cores")
+    rss_bytes: int | None = Field(None, description="resident memory of the server's process tree")
+    gpu: list["Gpu"] = []
+    notes: list[str] = []
+
+
+class Gpu(Data):
+    """Means over the window of one GPU."""
+
+    index: int
+    name: str
+    utilization: float | None = Field(None, description="share of time with a kernel running, 0..1")
+    memory_used_bytes: int | None = None
+    power_watts: float | None = None
+    samples: int
+
+
+class Generator(Data):
+    """What the load generator says of itself."""
+
+    issue_delay_p50_s: float = Field(description="sent - ready")
+    issue_delay_p99_s: float
+    cpu_share: float = Field(description="of one core, over the window")
+
+
+class Validity(Data):
+    """Whether a measurement may be used; a server that is slow is never a reason, a generator that is, is one."""
+
+    valid: bool
+    reasons: list[str] = []
+    warnings: list[str] = []
+
+
+class Point(Data):
+    """One measurement of a trial."""
+
+    workload: str
+    load: Load
+    warmup_s: float
+    window_s: float
+    metrics: dict[str, Estimate]
+    outcomes: dict[str, int] = Field(description="requests intended in the window, by how they ended")
+    violations: dict[str, float] = Field(description="SLO -> (value - bound) / bound; above 0 it is missed")
+    server: Server | None
+    telemetry: Telemetry
+    generator: Generator
+    validity: Validity
+    records: str | None = Field(description="file of the records, relative to the run directory")
+
+
+class Trial(Data):
+    """One configuration that was tried."""
+
+    number: int = Field(description="0 is the baseline")
+    config: dict[str, Value] = Field(description="knob -> value; durations in seconds")
+    state: TrialState
+    reason: str | None = None
+    points: list[Point]
+    apply_s: float = Field(description="time to load it")
+    wall_s: float
+
+
+class FrontPoint(Data):
+    """A non-dominated point of the primary workload."""
+
+    trial: int
+    point: int
+    meets_slo: bool
+
+
+class Side(Data):
+    """One configuration in the confirmation: everything measured of it there, pooled."""
+
+    trial: int
+    config: dict[str, Value]
+    load: Load
+    metrics: dict[str, dict[str, Estimate]] = Field(description="workload -> metric -> estimate")
+    verdicts: dict[str, dict[str, Verdict]] = Field(description="workload -> SLO -> verdict")
+    server: dict[str, Server] = Field(description="workload -> the server's own numbers, all rounds together")
+    valid: bool
+    reasons: list[str] = []
+
+
+class Confirmation(Data):
+    """The winner against the baseline, in interleaved rounds, both redeployed several times."""
+
+    candidate: Side
+    baseline: Side
+    redeployments: int
+    rounds: int = Field(description="of each side and workload")
+    gains: dict[str, Estimate] = Field(description="metric of the primary workload -> candidate / baseline")
+    verdict: Verdict = Field(description="of the candidate, over all SLOs and workloads")
+
+
+class Best(Data):
+    """What to deploy."""
+
+    trial: int
+    point: int
+    config: dict[str, Value]
+    load: Load
+    confirmed: bool
+    metrics: dict[str, dict[str, Estimate]] = Field(
+        description="workload -> metric -> estimate; confirmed ones if confirmed"
+    )
+    verdicts: dict[str, dict[str, Verdict]]
+    objective: str = Field(description="the metric that the gain is of")
+    gain_vs_baseline: Estimate | None = Field(
+        description="ratio; null when the baseline meets no SLO or nothing was confirmed"
+    )
+    export: str | None = Field(None, description="folder of the exported config, relative to the run directory")
+    export_verified: bool = False
+
+
+class Closest(Data):
+    """When nothing met the SLO: the point that came closest."""
+
+    trial: int
+    point: int
+    missed: dict[str, float] = Field(description="WORKLOAD.SLO -> value / bound - 1")
+
+
+class KnobInfo(Data):
+    """A searched parameter."""
+
+    name: str
+    unit: str
+    applied: str
+    doc: str
+    values: list[Value]
+
+
+class StudyInfo(Data):
+    """The study that was run."""
+
+    name: str
+    path: str
+    text: str
+    overrides: list[str] = Field(description="PATH=VALUE given with --set")
+    fingerprint: str
+    seed: int
+    slo: dict[str, float]
+    objectives: list[str]
+    workloads: list[str] = Field(description="the first is the primary one")
+
+
+class Timing(Data):
+    """Where the time went."""
+
+    measured_s: float = Field(description="windows and warm-ups")
+    overhead_s: float = Field(description="everything else")
+    wall_s: float
+
+
+class Result(Data):
+    """A whole run."""
+
+    schema_: Literal["paretune.result/1"] = Field(SCHEMA, alias="schema")
+    state: RunState
+    exit_code: int | None = None
+    message: str | None = None
+    study: StudyInfo
+    environment: dict[str, str]
+    knobs: list[KnobInfo]
+    trials: list[Trial]
+    front: list[FrontPoint]
+    baseline: FrontPoint | None = Field(description="the user's config at its best load level; null if it meets no SLO")
+    shortlist: list[Side] = []
+    confirmation: Confirmation | None = None
+    best: Best | None = None
+    closest: Closest | None = None
+    validity: Validity
+    timing: Timing
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def trial(self, number: int) -> Trial:
+        """Return a trial by its number. Raises KeyError when there is none."""
+        for trial in self.trials:
+            if trial.number == number:
+                return trial
+        raise KeyError(number)
+
+
+class ResultError(Exception):
+    """A stored result that cannot be read; the message names the file and the reason."""
+
+
+def result_schema() -> dict[str, Any]:
+    """Return the JSON Schema of result.json."""
+    return Result.model_json_schema(by_alias=True, mode="serialization")
+
+
+def read_result(run: Path) -> Result:
+    """Read result.json of a run directory.
+
+    Raises:
+        ResultError: it is missing, truncated, or of another schema.
+    """
+    path = run / "result.json"
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ResultError(f"{path}: {error.strerror}; give the directory of a run, like runs/digits/latest") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ResultError(f"{path}: not a {SCHEMA} document: {place}: {first['msg']}") from None
+
+
+def to_json(result: Result) -> str:
+    """Return the document that result.json holds."""
+    return result.model_dump_json(by_alias=True, indent=1)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def flat_config(config: Mapping[str, Value], knobs: list[KnobInfo]) -> dict[str, Value]:
+    """Return a configuration with each knob's unit in its name, as the CSV files have it."""
+    units = {knob.name: knob.unit for knob in knobs}
+    return {f"{name}_{units[name]}" if units.get(name) == "s" else name: value for name, value in config.items()}

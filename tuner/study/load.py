@@ -1,0 +1,185 @@
+"""Read a study file: YAML with the line of every key, overrides applied, errors that point at their line."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tuner.study.spec import StudySpec
+
+Keys = tuple[str | int, ...]
+
+
+class StudyError(Exception):
+    """A study file that cannot be used; the message is `file:line: place: what and remedy`."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where each key of the study stands.
+
+    Attributes:
+        path: the file.
+        text: its content.
+        lines: path of keys -> line, from 1.
+        overridden: paths that came from `--set`.
+    """
+
+    path: Path
+    text: str
+    lines: Mapping[Keys, int]
+    overridden: frozenset[Keys]
+
+    def error(self, keys: Sequence[str | int], message: str) -> StudyError:
+        """Make the error for a place in the study; the nearest known ancestor gives the line."""
+        place = ".".join(map(str, keys))
+        known = tuple(keys)
+        while known and known not in self.lines:
+            if known in self.overridden:
+                return StudyError(f"--set {'.'.join(map(str, known))}: {message}")
+            known = known[:-1]
+        line = self.lines.get(known, 1)
+        return StudyError(f"{self.path}:{line}: {place + ': ' if place else ''}{message}")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A valid study and where it came from."""
+
+    spec: StudySpec
+    source: Source
+    overrides: tuple[str, ...] = ()
+
+    def resolve(self, path: Path) -> Path:
+        """Return a path of the study file relative to where that file stands."""
+        return (self.source.path.parent / path).resolve()
+
+    def fingerprint(self) -> str:
+        """Identify what is studied: the study after overrides, and the files of model and requests by size and time."""
+        digest = hashlib.sha256(json.dumps(self.spec.model_dump(mode="json"), sort_keys=True).encode())
+        roots = [self.spec.target.repository / self.spec.target.model]
+        roots += [workload.requests.path for workload in self.spec.workloads.values()]
+        for root in roots:
+            resolved = self.resolve(root)
+            for file in sorted(resolved.rglob("*")) if resolved.is_dir() else [resolved]:
+                if file.is_file() and "__pycache__" not in file.parts:
+                    status = file.stat()
+                    digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        return digest.hexdigest()[:16]
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
+    """Read and validate a study file.
+
+    Args:
+        path: the YAML file.
+        overrides: `PATH=VALUE` with the path's keys joined by dots and the value in YAML, as `--set` takes them.
+
+    Raises:
+        StudyError: the file is missing, is no YAML, or does not validate.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror}); give the path of a study file") from None
+    data, lines = _parse(path, text)
+    changed = frozenset(_override(data, override, lines) for override in overrides)
+    source = Source(path, text, {keys: line for keys, line in lines.items() if keys not in changed}, changed)
+    try:
+        return Study(StudySpec.model_validate(data), source, tuple(overrides))
+    except ValidationError as error:
+        raise _first_error(source, data, error.errors()[0]) from None
+
+
+def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Keys, int]]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise StudyError(f"{path}:{line}: not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path}:1: not YAML: {error}") from None
+    if not isinstance(data, dict) or root is None:
+        raise StudyError(f"{path}:1: expected a mapping with `study`, `target`, `workloads`, ..., but got {data!r:.60}")
+    lines: dict[Keys, int] = {}
+    _collect_lines(path, root, (), lines)
+    return data, lines
+
+
+def _collect_lines(path: Path, node: yaml.Node, keys: Keys, lines: dict[Keys, int]) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key_node, value_node in node.value:
+            key = key_node.value
+            line = key_node.start_mark.line + 1
+            if key in seen and key != "<<":
+                raise StudyError(f"{path}:{line}: {'.'.join(map(str, (*keys, key)))}: given twice; keep one")
+            seen.add(key)
+            lines[(*keys, key)] = line
+            _collect_lines(path, value_node, (*keys, key), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*keys, index)] = item.start_mark.line + 1
+            _collect_lines(path, item, (*keys, index), lines)
+
+
+def _override(data: dict[str, Any], override: str, lines: Mapping[Keys, int]) -> Keys:
+    """Set one value in place and return its path."""
+    place, equals, text = override.partition("=")
+    keys = place.split(".")
+    if not equals or not all(keys):
+        raise StudyError(f"--set {override}: expected PATH=VALUE, like --set search.budget.trials=10")
+    target = data
+    for key in keys[:-1]:
+        inner = target.setdefault(key, {})
+        if not isinstance(inner, dict):
+            line = lines.get(tuple(keys[: keys.index(key) + 1]), 1)
+            raise StudyError(f"--set {place}: `{key}` (line {line} of the study) holds a value, not a mapping")
+        target = inner
+    try:
+        target[keys[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise StudyError(f"--set {place}: {text!r} is not a YAML value") from None
+    return tuple(keys)
+
+
+def _first_error(source: Source, data: object, error: ErrorDetails) -> StudyError:
+    keys = _existing(data, error["loc"])
+    context = error.get("ctx", {})
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "unknown_key":
+        keys.append(str(context["key"]))
+    elif error["type"] == "missing":
+        missing = error["loc"][-1]
+        keys.append(str(missing))
+        message = "missing; add it"
+    elif error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        message = f"`process` must be one of {context.get('expected_tags', 'closed, constant, poisson, bursty')}"
+    return source.error(keys, message)
+
+
+def _existing(data: object, location: Sequence[str | int]) -> list[str | int]:
+    """Keep the keys of an error's location that stand in the file; pydantic also names the branches of unions."""
+    keys: list[str | int] = []
+    for key in location:
+        inner = _inside(data, key)
+        if inner is not None:
+            data = inner[0]
+            keys.append(key)
+    return keys
+
+
+def _inside(data: object, key: str | int) -> tuple[object] | None:
+    """Return what stands under a key, in a tuple, None when nothing does."""
+    if isinstance(data, dict):
+        return (data[key],) if key in data else None
+    if isinstance(data, list) and isinstance(key, int):
+        return (data[key],) if key < len(data) else None
+    return None

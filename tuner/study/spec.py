@@ -1,0 +1,235 @@
+"""The shape of a study file. Quantities are strings with units; unknown keys are errors."""
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from tuner.units import parse_duration, parse_fraction, parse_rate
+
+Duration = Annotated[
+    float,
+    BeforeValidator(lambda value: value if isinstance(value, float) else parse_duration(value)),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^\s*\d+(\.\d+)?\s*(ns|us|µs|ms|s|min|h)\s*$",
+            "examples": ["10 ms", "2 s"],
+        }
+    ),
+]
+Rate = Annotated[
+    float,
+    BeforeValidator(parse_rate),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*/\s*(s|min|h)\s*$", "examples": ["200/s"]}),
+]
+Fraction = Annotated[
+    float,
+    BeforeValidator(parse_fraction),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$", "examples": ["1%"]}),
+]
+
+OBJECTIVE = re.compile(r"(?P<direction>maximize|minimize) (?:(?P<workload>[\w-]+)\.)?(?P<metric>\w+)")
+MAXIMIZED = ("throughput", "goodput")
+MINIMIZED = ("mean", "p50", "p90", "p95", "p99")
+
+
+class Section(BaseModel):
+    """A mapping of the study file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suggest_for_unknown_keys(cls, data: object) -> object:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    close = get_close_matches(str(key), cls.model_fields, n=1)
+                    hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(cls.model_fields)}"
+                    raise PydanticCustomError("unknown_key", "unknown key `{key}`; {hint}", {"key": key, "hint": hint})
+        return data
+
+
+class TargetSpec(Section):
+    """The server that is tuned."""
+
+    kind: str = Field(description="kind of target, e.g. `triton`; `tune doctor` lists the installed ones")
+    model: str = Field(description="name of the model in the repository")
+    repository: Path = Field(description="model repository, relative to the study file")
+    launch: Literal["local"] = Field("local", description="`local`: Paretune starts the server")
+    protocol: Literal["http"] = Field("http", description="protocol of the requests")
+    variants: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="name -> overlay of the model's config, or `model: NAME`; the knob `precision` picks one",
+    )
+    server: Path | None = Field(None, description="the server's executable; looked for when absent")
+    http_port: int | None = Field(None, ge=1, le=65535, description="port to serve on; a free one when absent")
+    apply_timeout: Duration = Field(60.0, gt=0, description="how long a start or a load may take")
+
+
+class ClosedSpec(Section):
+    """Closed loop: `concurrency` requests in flight."""
+
+    process: Literal["closed"]
+    think_time: Duration = Field(0.0, description="pause between an answer and the next request of its slot")
+
+
+class ConstantSpec(Section):
+    """Open loop: evenly spaced arrivals."""
+
+    process: Literal["constant"]
+    rate: Rate
+
+
+class PoissonSpec(Section):
+    """Open loop: memoryless arrivals."""
+
+    process: Literal["poisson"]
+    rate: Rate
+
+
+class BurstySpec(Section):
+    """Open loop: bursts with pauses between them."""
+
+    process: Literal["bursty"]
+    burst_size: int = Field(ge=1, description="requests of a burst")
+    pause: Duration = Field(gt=0, description="from the last request of a burst to the first of the next")
+    spacing: Duration = Field(0.0, description="between the requests of a burst")
+
+
+Arrival = Annotated[ClosedSpec | ConstantSpec | PoissonSpec | BurstySpec, Field(discriminator="process")]
+
+
+class RequestsSpec(Section):
+    """What is sent."""
+
+    source: Literal["dataset"] = Field(description="`dataset`: rows of an .npz file")
+    path: Path = Field(description="the file, relative to the study file")
+    labels: str = Field("labels", description="array of the right classes, if the file has one")
+    output: str | None = Field(
+        None, description="output whose arg-max is compared with the labels; needed if there are several"
+    )
+
+
+class WorkloadSpec(Section):
+    """One kind of traffic."""
+
+    arrival: Arrival
+    requests: RequestsSpec
+    timeout: Duration = Field(2.0, gt=0, description="after this long without an answer a request counts as failed")
+    connections: int = Field(
+        256, ge=1, le=4096, description="open loop: connections at most; more requests due wait for one"
+    )
+
+
+class SloSpec(Section):
+    """Bounds that every workload must meet."""
+
+    mean: Duration | None = Field(None, gt=0)
+    p50: Duration | None = Field(None, gt=0)
+    p90: Duration | None = Field(None, gt=0)
+    p95: Duration | None = Field(None, gt=0)
+    p99: Duration | None = Field(None, gt=0)
+    error_rate: Fraction | None = None
+    accuracy_drop: Fraction | None = Field(
+        None, description="percentage points lost against the user's config, item by item"
+    )
+
+    def bounds(self) -> dict[str, float]:
+        """Return metric -> bound of those that are set, in seconds or as fractions."""
+        return {name: value for name, value in self if value is not None}
+
+    def latency_bound_s(self) -> float | None:
+        """Return the bound of the highest percentile (goodput's default), or None."""
+        bounds = (self.p99, self.p95, self.p90, self.p50)
+        return next((bound for bound in bounds if bound is not None), None)
+
+
+class BudgetSpec(Section):
+    """When the search ends."""
+
+    trials: int = Field(40, ge=1)
+    time: Duration = Field(300.0, gt=0, description="of the whole run: baseline, search and confirmation")
+
+
+class SearchSpec(Section):
+    """How configurations are proposed."""
+
+    sampler: Literal["auto", "tpe", "random"] = Field("auto", description="`auto` is `tpe`")
+    budget: BudgetSpec = BudgetSpec()
+    seed: int = Field(0, ge=0)
+
+
+class MeasureSpec(Section):
+    """How long one point is measured."""
+
+    warmup: Duration = Field(0.3, description="load before the window; not counted")
+    window: Duration = Field(1.4, gt=0)
+
+
+class ConfirmSpec(Section):
+    """How the winner is confirmed against the baseline."""
+
+    candidates: int = Field(
+        3, ge=1, description="best trials that are measured again, side by side, before one is confirmed"
+    )
+    redeployments: int = Field(
+        4, ge=2, description="times that both sides are deployed anew; the interval is over these"
+    )
+    max_redeployments: int = Field(8, ge=2, description="more of them, while time is left and an SLO is undecided")
+    rounds: int = Field(6, ge=2, description="rounds of each side and workload per redeployment, in turn (ABBA)")
+    round: Duration = Field(0.3, gt=0, description="length of one round; the first fifth is not counted")
+
+
+class StudySpec(Section):
+    """A whole study file."""
+
+    study: str = Field(pattern=r"^[\w][\w.-]*$", description="name; results go to runs/NAME/")
+    target: TargetSpec
+    workloads: dict[str, WorkloadSpec] = Field(
+        min_length=1, description="every configuration meets all; the first is primary"
+    )
+    space: dict[str, Any] = Field(
+        description="knob or load level -> list of values, {low, high, scale, step}, or one value"
+    )
+    slo: SloSpec
+    objectives: list[str] = Field(default=["maximize goodput", "minimize p99"], min_length=1)
+    search: SearchSpec = SearchSpec()
+    measure: MeasureSpec = MeasureSpec()
+    confirm: ConfirmSpec = ConfirmSpec()
+    isolation: Literal["auto", "none"] = Field(
+        "auto", description="`auto`: server and load generator on cores of their own"
+    )
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, objectives: list[str]) -> list[str]:
+        for text in objectives:
+            match = OBJECTIVE.fullmatch(text)
+            allowed = {"maximize": MAXIMIZED, "minimize": MINIMIZED}.get(match["direction"], ()) if match else ()
+            if match is None or match["metric"] not in allowed:
+                raise ValueError(
+                    f"expected `maximize {'|'.join(MAXIMIZED)}` or `minimize {'|'.join(MINIMIZED)}`, "
+                    f"with `WORKLOAD.` before the metric if it is not the primary one, but got {text!r}"
+                )
+        return objectives
+
+    @model_validator(mode="after")
+    def _objectives_name_workloads(self) -> "StudySpec":
+        for text in self.objectives:
+            match = OBJECTIVE.fullmatch(text)
+            if match and match["workload"] and match["workload"] not in self.workloads:
+                raise ValueError(f"objective {text!r} names no workload of this study ({', '.join(self.workloads)})")
+        return self

@@ -1,0 +1,1 @@
+"""What the host and its GPUs do while a window is measured."""

@@ -1,0 +1,169 @@
+"""Try one configuration: deploy it, measure every workload, and turn whatever happens into a trial."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.base import Config, ConfigRefused, Deployment, ServerDied, ServerHung, Target
+from tuner.load.generator import GeneratorError
+from tuner.measure import Meter, Run
+from tuner.metrics import METRICS, estimate
+from tuner.records import save_records
+from tuner.results import Estimate, Load, Point, Trial, TrialState
+from tuner.space import server_part
+from tuner.stats import paired_drop, proportion
+from tuner.workload import Workload, load_level
+
+ALIAS = "candidate"
+
+
+@dataclass
+class Accuracies:
+    """Which items each variant answers right, measured once per variant: batching and instances do not change answers.
+
+    Attributes:
+        right: variant ("" without one) -> workload -> for each item whether it was answered right.
+        reference: the baseline's variant.
+    """
+
+    right: dict[str, dict[str, NDArray[np.bool_]]] = field(default_factory=dict)
+    reference: str = ""
+
+    def metrics(self, variant: str, workload: str) -> dict[str, Estimate]:
+        """Return accuracy and accuracy_drop, {} for a workload without labels."""
+        right = self.right.get(variant, {}).get(workload)
+        if right is None:
+            return {}
+        values = {METRICS["accuracy"].key: estimate(proportion(int(right.sum()), len(right)))}
+        before = self.right.get(self.reference, {}).get(workload)
+        if before is not None:
+            values[METRICS["accuracy_drop"].key] = estimate(paired_drop(before, right))
+        return values
+
+    def stored(self) -> dict[str, dict[str, list[int]]]:
+        """Return them as JSON values."""
+        return {
+            variant: {name: right.astype(int).tolist() for name, right in by_name.items()}
+            for variant, by_name in self.right.items()
+        }
+
+    @classmethod
+    def restored(cls, stored: Mapping[str, Mapping[str, Sequence[int]]], reference: str) -> "Accuracies":
+        """Return what `stored` gave."""
+        right = {
+            variant: {name: np.array(bits, dtype=np.bool_) for name, bits in by_name.items()}
+            for variant, by_name in stored.items()
+        }
+        return cls(right, reference)
+
+
+def variant_of(config: Config) -> str:
+    """Return the variant a configuration picks, "" without one."""
+    return str(config.get("precision", ""))
+
+
+@dataclass
+class Trier:
+    """Tries configurations on a target.
+
+    Attributes:
+        target: the server.
+        meter: the instruments.
+        workloads: every configuration meets all of them.
+        accuracies: filled as variants are met.
+        warmup_s, window_s: of a point.
+        run_path: the run directory; records go to its `records` folder.
+        measured_s: time spent under load so far.
+    """
+
+    target: Target
+    meter: Meter
+    workloads: Sequence[Workload]
+    accuracies: Accuracies
+    warmup_s: float
+    window_s: float
+    run_path: Path
+    measured_s: float = 0.0
+
+    def attempt(self, number: int, config: Config) -> Trial:
+        """Try a proposal at its load level: one point per workload.
+
+        Raises:
+            TargetError: the server was lost and could not be started again.
+        """
+        loads = [(workload, workload.at(load_level(workload, config))) for workload in self.workloads]
+        return self.trial(number, config, loads)
+
+    def trial(self, number: int, config: Config, loads: Sequence[tuple[Workload, Load]]) -> Trial:
+        """Deploy a configuration and measure it under the given loads."""
+        started = time.monotonic()
+        points: list[Point] = []
+        apply_s = 0.0
+
+        def ended(state: TrialState, reason: str | None = None) -> Trial:
+            return Trial(
+                number=number,
+                config=dict(config),
+                state=state,
+                reason=reason,
+                points=points,
+                apply_s=apply_s,
+                wall_s=time.monotonic() - started,
+            )
+
+        try:
+            deployment = self.target.deploy(server_part(config), ALIAS)
+            apply_s = time.monotonic() - started
+            self._learn_accuracy(deployment, variant_of(config))
+            for workload, load in loads:
+                points.append(self._point(deployment, workload, load, number, variant_of(config)))
+                _require_answers(points[-1])
+        except ConfigRefused as error:
+            return ended("refused", str(error))
+        except ServerDied as error:
+            self.target.start()
+            return ended("hung" if isinstance(error, ServerHung) else "crashed", str(error))
+        except GeneratorError as error:
+            return ended("invalid", str(error))
+        reasons = [f"{point.workload}: {reason}" for point in points for reason in point.validity.reasons]
+        return ended("invalid", "; ".join(reasons)) if reasons else ended("complete")
+
+    def timed(self, call: Callable[[], Run], seconds: float) -> Run:
+        """Make a measurement of the given length and account for its time."""
+        self.measured_s += seconds
+        return call()
+
+    def _point(self, deployment: Deployment, workload: Workload, load: Load, number: int, variant: str) -> Point:
+        """Measure a point; one that the generator spoiled is measured once more."""
+        name = f"trial{number:04d}-{workload.name}-{load.level:g}.npz"
+        extra = self.accuracies.metrics(variant, workload.name)
+        for _ in range(2):
+            run = self.timed(
+                lambda: self.meter.run(deployment, workload, load, self.warmup_s, self.window_s),
+                self.warmup_s + self.window_s,
+            )
+            point = self.meter.point(run, workload, load, extra, f"records/{name}")
+            if point.validity.valid:
+                break
+        save_records(run.records, self.run_path / "records" / name)
+        return point
+
+    def _learn_accuracy(self, deployment: Deployment, variant: str) -> None:
+        if variant in self.accuracies.right:
+            return
+        labelled = [workload for workload in self.workloads if workload.dataset.labels is not None]
+        self.accuracies.right[variant] = {
+            workload.name: self.meter.correct(deployment, workload) for workload in labelled
+        }
+
+
+def _require_answers(point: Point) -> None:
+    """Raise ServerHung when not a single request of a point was answered in any way."""
+    total = sum(point.outcomes.values())
+    unanswered = sum(point.outcomes.get(kind, 0) for kind in ("timeout", "dropped"))
+    if total and unanswered == total:
+        raise ServerHung(f"{point.workload}: none of {total} requests was answered within the timeout")

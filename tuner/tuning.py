@@ -1,0 +1,298 @@
+"""Tune: baseline, search, shortlist, confirmation, export. Reads as the run goes; every step can be resumed."""
+
+from collections.abc import Mapping, Sequence
+
+from targets.base import Config, ConfigRefused, ServerDied, Target, TargetError
+from tuner import budget, confirm, rank
+from tuner.budget import Budget
+from tuner.confirm import Contender, Rounds
+from tuner.findings import Findings
+from tuner.listener import Listener
+from tuner.objective import Objective, evaluate, parse_goals, pessimistic
+from tuner.probes import next_probe
+from tuner.rank import Candidate
+from tuner.results import Best, Confirmation, Result, RunState, Side, Trial, to_json, write_atomically
+from tuner.rundir import RunDirectory, back_up
+from tuner.search import Proposal, Search
+from tuner.space import Space, server_part
+from tuner.study.load import Study
+from tuner.trials import Accuracies, Trier, variant_of
+from tuner.workload import Workload, every_load
+
+DONE, SLO_MISSED, UNDECIDED = 0, 4, 5
+
+
+class Tuning:
+    """One run of a study on a started target.
+
+    Args:
+        study: the study.
+        run: its directory.
+        space: what is searched.
+        workloads: in the study's order.
+        trier: target and instruments.
+        environment: what belongs beside every number.
+        listener: who watches.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        run: RunDirectory,
+        space: Space,
+        workloads: Sequence[Workload],
+        trier: Trier,
+        environment: Mapping[str, str],
+        listener: Listener,
+    ) -> None:
+        spec = study.spec
+        goals = parse_goals(spec.objectives, workloads[0].name)
+        self._spec, self._run, self._space, self._workloads = spec, run, space, workloads
+        self._trier, self._environment, self._listener = trier, environment, listener
+        self._target: Target = trier.target
+        self._search = Search(run.study_db, space, goals, spec.search.sampler, spec.search.seed)
+        self._found = Findings(study, space, workloads, goals)
+        spent = self._search.remembered("spent") or {"wall_s": 0.0, "measured_s": 0.0}
+        self._budget = Budget(spec.search.budget.time, float(spent["wall_s"]))
+        trier.measured_s = float(spent["measured_s"])
+
+    def run(self) -> Result:
+        """Go through the whole run; what an earlier one measured is kept.
+
+        Raises:
+            TargetError: the target cannot be used (any more).
+            KeyboardInterrupt: passed on, after the result so far was written.
+        """
+        try:
+            self._measure_baseline()
+            self._search_space()
+            self._choose()
+        except KeyboardInterrupt:
+            self._settle("interrupted", 130)
+            raise
+        except TargetError as error:
+            self._found.message = str(error)
+            self._settle("failed", 3)
+            raise
+        return self._publish("done", self._exit_code())
+
+    # -- baseline --
+
+    def _measure_baseline(self) -> None:
+        """Measure the configuration that the user has, at every load level that candidates may get."""
+        config = self._target.user_config()
+        self._trier.accuracies.reference = variant_of(config)
+        stored = self._search.remembered("baseline")
+        if stored is not None:
+            self._restore(Trial.model_validate(stored))
+            return
+        self._listener.phase("baseline", "your configuration, at every load level")
+        trial = self._trier.trial(0, config, every_load(self._workloads, self._space))
+        if trial.state in ("refused", "crashed", "hung"):
+            raise TargetError(f"your own configuration cannot be measured ({trial.state}): {trial.reason}")
+        self._remember_accuracies()
+        self._search.remember("baseline", trial.model_dump(mode="json"))
+        self._trial_ended(trial)
+
+    def _restore(self, baseline: Trial) -> None:
+        """Take up what an earlier session measured."""
+        stored = self._search.remembered("accuracies") or {}
+        self._trier.accuracies = Accuracies.restored(stored, self._trier.accuracies.reference)
+        self._found.trials = [baseline, *self._search.trials()]
+        self._listener.note(
+            f"resuming {self._run.path.name}: the baseline and {len(self._found.trials) - 1} trials are kept"
+        )
+
+    # -- search --
+
+    def _search_space(self) -> None:
+        """Try proposals until the trials, the time or the space is used up."""
+        self._listener.phase("search", f"{self._space.size} configurations in the space")
+        costs = [trial.wall_s for trial in self._found.trials[1:]]
+        while len(costs) < self._spec.search.budget.trials:
+            if self._budget.left_s() < self._reserve_s() + budget.typical_cost_s(costs):
+                break
+            proposal = self._search.ask(self._planned())
+            if proposal is None:
+                self._listener.note("every configuration of the space was tried")
+                break
+            trial, objective = self._attempt(proposal)
+            self._search.tell(trial, objective)
+            costs.append(trial.wall_s)
+            self._trial_ended(trial)
+
+    def _planned(self) -> Config | None:
+        """Return the next probe around the user's configuration, None for the sampler to propose."""
+        start = self._found.probe_start()
+        if start is None:
+            return None
+        tried = [one for one in self._found.candidates() if one.trial.number > 0]
+        failed = [trial.config for trial in self._found.trials if trial.state != "complete"]
+        return next_probe(self._space, start, self._found.goals[0], tried, failed)
+
+    def _attempt(self, proposal: Proposal) -> tuple[Trial, Objective]:
+        known = set(self._trier.accuracies.right)
+        trial = self._trier.attempt(proposal.number, {**self._target.user_config(), **proposal.config})
+        if set(self._trier.accuracies.right) != known:
+            self._remember_accuracies()
+        if trial.state == "complete":
+            return trial, evaluate(trial.points, self._found.goals)
+        constraints = [f"{name}.{slo}" for name in self._found.names for slo in self._spec.slo.bounds()]
+        return trial, pessimistic(self._found.goals, constraints)
+
+    def _reserve_s(self) -> float:
+        found = self._found.candidates()
+        if not found:
+            return 0.0
+        one = confirm.contender(found[0].trial, found[0].point, self._workloads)
+        return budget.reserve_s(self._spec.confirm, self._found.apply_s(), self._rounds([one]), self._workloads)
+
+    # -- shortlist, confirmation, export --
+
+    def _choose(self) -> None:
+        """Measure the best trials again, confirm one against the baseline, and export it."""
+        challengers = self._found.challengers(self._spec.confirm.candidates)
+        if not challengers:
+            self._nothing_better()
+            return
+        for contender in self._shortlisted(challengers):
+            self._listener.phase("confirm", f"trial {contender.trial} against your configuration")
+            made = self._confirm(contender)
+            if made is not None:
+                self._recommend(contender, made)
+                if made.verdict == "met" or self._budget.left_s() < self._redeployment_s([contender] * 2) * 2:
+                    break
+        if self._found.best is None:
+            self._found.best = self._fallback()
+            self._found.message = self._found.message or "no candidate kept its SLO in the confirmation"
+        self._export(self._found.best)
+
+    def _nothing_better(self) -> None:
+        """No trial met the SLO: the user's configuration is the best known, or nothing is."""
+        baseline = self._found.baseline()
+        if baseline is not None:
+            self._found.message = "no configuration tried meets the SLO but your own"
+            self._export(self._found.unconfirmed(baseline))
+            return
+        self._found.closest = rank.closest(self._found.candidates())
+        self._found.message = "no configuration met the SLO"
+
+    def _fallback(self) -> Best:
+        """Return what is left when no candidate was confirmed: the user's configuration, or the best as measured."""
+        baseline = self._found.baseline()
+        return self._found.unconfirmed(baseline or self._found.ranked()[0])
+
+    def _shortlisted(self, ranked: Sequence[Candidate]) -> list[Contender]:
+        """Return the contenders that did not miss an SLO when measured again, best first."""
+        contenders = [confirm.contender(one.trial, one.point, self._workloads) for one in ranked]
+        if len(contenders) == 1:
+            return contenders
+        self._listener.phase("shortlist", f"the {len(contenders)} best again, side by side")
+        gathered = [Rounds() for _ in contenders]
+        if not self._measure(contenders, gathered, budget.shortlist_rounds(self._spec.confirm, self._workloads)):
+            return contenders
+        sides = [confirm.side(self._trier, one, runs) for one, runs in zip(contenders, gathered, strict=True)]
+        self._found.shortlist = sides
+        kept = [pair for pair in zip(sides, contenders, strict=True) if confirm.overall(pair[0]) != "missed"]
+        kept.sort(key=lambda pair: self._first_objective(pair[0]), reverse=self._found.goals[0].maximize)
+        return [contender for _, contender in kept] or contenders
+
+    def _first_objective(self, side: Side) -> float:
+        goal = self._found.goals[0]
+        return side.metrics[goal.workload][goal.key].value
+
+    def _confirm(self, candidate: Contender) -> Confirmation | None:
+        """Measure a candidate against the baseline until every verdict is certain or the time is up."""
+        pair = (candidate, self._found.baseline_contender())
+        gathered = (Rounds(), Rounds())
+        rounds = self._rounds(pair)
+        settings = self._spec.confirm
+        made: Confirmation | None = None
+        for number in range(1, max(settings.redeployments, settings.max_redeployments) + 1):
+            if not self._measure(pair, gathered, rounds):
+                break
+            if number < settings.redeployments:
+                continue
+            made = confirm.confirmation(self._trier, pair, gathered, number * min(rounds.values()))
+            self._found.confirmation = made
+            if made.verdict != "undecided" or self._budget.left_s() < self._redeployment_s(pair) + budget.FINISH_S:
+                break
+        return made
+
+    def _measure(self, contenders: Sequence[Contender], gathered: Sequence[Rounds], rounds: Mapping[str, int]) -> bool:
+        """Measure contenders side by side once more; False when the server did not stand it."""
+        try:
+            confirm.redeploy_and_measure(self._trier, contenders, gathered, rounds, self._spec.confirm.round)
+        except (ConfigRefused, ServerDied) as error:
+            numbers = ", ".join(str(one.trial) for one in contenders)
+            self._listener.note(f"the server did not stand trials {numbers} side by side: {error}")
+            self._target.start()
+            return False
+        self._report_progress()
+        return True
+
+    def _recommend(self, candidate: Contender, made: Confirmation) -> None:
+        """Take a confirmed candidate as the best, unless the user's own configuration is as good."""
+        if made.verdict == "missed":
+            self._found.message = f"trial {candidate.trial} missed its SLO when it was confirmed"
+            return
+        baseline = self._found.baseline()
+        if baseline is not None and made.verdict == "met" and not self._found.improves(made):
+            self._found.message = "no configuration was measurably better than your own"
+            self._found.best = self._found.unconfirmed(baseline)
+            return
+        self._found.message = None if made.verdict == "met" else "the confirmation could not decide on every SLO"
+        self._found.best = self._found.confirmed(candidate, made)
+
+    def _export(self, best: Best) -> None:
+        """Write the best configuration in the server's own format and load it once as it is."""
+        self._listener.phase("export", "writing the configuration and loading it")
+        export = self._target.export(server_part(best.config))
+        back_up(self._run.best)
+        for path, text in export.files.items():
+            file = self._run.best / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, text)
+        self._target.verify(export, self._workloads[0].dataset)
+        self._found.best = best.model_copy(update={"export": self._run.best.name, "export_verified": True})
+
+    def _rounds(self, contenders: Sequence[Contender]) -> dict[str, int]:
+        return confirm.rounds_needed(self._trier, contenders, self._found.by_number(), self._spec.confirm)
+
+    def _redeployment_s(self, contenders: Sequence[Contender]) -> float:
+        apply_s, length = self._found.apply_s(), self._spec.confirm.round
+        return budget.redeployment_cost_s(len(contenders), apply_s, self._rounds(contenders), self._workloads, length)
+
+    # -- telling --
+
+    def _trial_ended(self, trial: Trial) -> None:
+        self._found.trials.append(trial)
+        ranked = self._found.ranked()
+        self._listener.trial(trial, ranked[0].trial if ranked else None)
+        self._report_progress()
+        self._publish("running", None)
+
+    def _remember_accuracies(self) -> None:
+        self._search.remember("accuracies", self._trier.accuracies.stored())
+
+    def _report_progress(self) -> None:
+        self._listener.progress(self._budget.spent_s(), self._budget.total_s)
+
+    def _exit_code(self) -> int:
+        if self._found.best is None:
+            return SLO_MISSED
+        return DONE if self._found.best.confirmed or self._found.best.trial == 0 else UNDECIDED
+
+    def _settle(self, state: RunState, exit_code: int) -> None:
+        """Write what there is when a run ends early."""
+        ranked = self._found.ranked()
+        if self._found.best is None and ranked:
+            self._found.best = self._found.unconfirmed(ranked[0])
+        self._publish(state, exit_code)
+
+    def _publish(self, state: RunState, exit_code: int | None) -> Result:
+        wall_s, measured_s = self._budget.spent_s(), self._trier.measured_s
+        self._search.remember("spent", {"wall_s": wall_s, "measured_s": measured_s})
+        result = self._found.result(state, exit_code, self._environment, measured_s, wall_s)
+        write_atomically(self._run.result, to_json(result))
+        return result

@@ -1,0 +1,148 @@
+"""Put the concrete parts together for one run: target, load generator, instruments; and take them apart again."""
+
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from targets import registry
+from targets.base import Target, TargetSettings
+from tuner import __version__
+from tuner.isolation import Cores, divide_host
+from tuner.load.generator import Generator
+from tuner.measure import Meter
+from tuner.space import Space, make_space
+from tuner.study.load import Study
+from tuner.telemetry.nvml import GpuSampler
+from tuner.trials import Accuracies, Trier
+from tuner.workload import Workload, make_workloads
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study checked against its target, before anything is started."""
+
+    study: Study
+    target: Target
+    space: Space
+    workloads: tuple[Workload, ...]
+    cores: Cores
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A started target with the instruments around it."""
+
+    trier: Trier
+    environment: Mapping[str, str]
+
+
+def prepare(study: Study, log_path: Path) -> Prepared:
+    """Check everything that can be checked without a server.
+
+    Raises:
+        StudyError: a value of the study does not fit the target or cannot be read.
+        TargetError: the target's own files cannot be used.
+    """
+    spec = study.spec
+    cores = divide_host(spec.isolation)
+    target = registry.create(
+        spec.target.kind,
+        TargetSettings(
+            model=spec.target.model,
+            repository=study.resolve(spec.target.repository),
+            log_path=log_path,
+            variants=spec.target.variants,
+            server=study.resolve(spec.target.server) if spec.target.server else None,
+            http_port=spec.target.http_port,
+            apply_timeout_s=spec.target.apply_timeout,
+            cpus=cores.server,
+        ),
+    )
+    space = make_space(spec.space, target.knobs(), list(spec.target.variants), study.source)
+    workloads = make_workloads(study)
+    _check_levels(study, space, workloads)
+    return Prepared(study, target, space, workloads, cores)
+
+
+def _check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
+    used = {workload.level_name for workload in workloads}
+    for workload in workloads:
+        if workload.arrivals is None and not space.levels("concurrency"):
+            raise study.source.error(
+                ("space",),
+                f"workload {workload.name!r} is a closed loop: give `concurrency` a range, a list or one value",
+            )
+    for name in ("concurrency", "rate"):
+        if space.levels(name) and name not in used:
+            raise study.source.error(("space", name), f"no workload of this study has a {name}; take it out")
+    if "accuracy_drop" in study.spec.slo.bounds() and all(one.dataset.labels is None for one in workloads):
+        raise study.source.error(("slo", "accuracy_drop"), "no workload's requests have labels to judge accuracy by")
+
+
+@contextmanager
+def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
+    """Start the target and the load generator; on the way out both are stopped, whatever happened.
+
+    Raises:
+        TargetError: the server does not start.
+    """
+    spec = prepared.study.spec
+    with ExitStack() as stack:
+        stack.enter_context(_pinned(prepared.cores.tuner))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-records-")))
+        stack.callback(prepared.target.stop)
+        prepared.target.start()
+        generator = stack.enter_context(Generator(prepared.cores.generator))
+        gpus = GpuSampler()
+        meter = Meter(generator, gpus, spec.slo.bounds(), spec.slo.latency_bound_s(), scratch)
+        trier = Trier(
+            prepared.target,
+            meter,
+            prepared.workloads,
+            Accuracies(),
+            spec.measure.warmup,
+            spec.measure.window,
+            run_path,
+        )
+        yield Bench(trier, environment(prepared, gpus))
+
+
+def environment(prepared: Prepared, gpus: GpuSampler) -> dict[str, str]:
+    """Return what belongs beside every number: versions, host, cores, isolation."""
+    return {
+        "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "paretune": __version__,
+        **prepared.target.environment(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "cores": f"{len(os.sched_getaffinity(0)) if prepared.cores.server is None else psutil.cpu_count()}",
+        "isolation": prepared.cores.describe(),
+        "gpu": ", ".join(gpus.names) or "; ".join(gpus.notes),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+@contextmanager
+def _pinned(cpus: frozenset[int] | None) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,145 @@
+"""A study's workload made ready: its requests read, its arrival process built, its loop at a load level."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tuner.load.plan import ClosedLoop, OpenLoop
+from tuner.results import Load
+from tuner.space import Space
+from tuner.study.load import Study
+from tuner.study.spec import BurstySpec, ClosedSpec, ConstantSpec, PoissonSpec, WorkloadSpec
+from workloads.arrivals import Arrivals, Bursty, Constant, Poisson
+from workloads.requests import Dataset, RequestSourceError, load_dataset
+from workloads.schedule import make_schedule, request_order
+
+_ORDER_PASSES = 16
+_OWN_RATE: list[float | None] = [None]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Traffic that can be offered at a load level.
+
+    Attributes:
+        name: as the study has it.
+        dataset: the requests.
+        arrivals: the open loop's process, None for a closed loop.
+        think_time_s: closed loop: pause of a slot.
+        timeout_s: of a request.
+        connections: open loop: at most.
+        output: the output that is compared with the labels, None: the only one.
+        seed: of schedules and request order; the same for every configuration.
+    """
+
+    name: str
+    dataset: Dataset
+    arrivals: Arrivals | None
+    think_time_s: float
+    timeout_s: float
+    connections: int
+    output: str | None
+    seed: int
+
+    @property
+    def level_name(self) -> str:
+        """What the study calls the load level: `concurrency` or `rate`."""
+        return "rate" if self.arrivals else "concurrency"
+
+    @property
+    def shortest_round_s(self) -> float:
+        """The shortest load that shows the traffic's shape: four periods of a bursty one."""
+        return 4 * self.arrivals.period_s if isinstance(self.arrivals, Bursty) else 0.0
+
+    def fitted(self, load: Load, warmup_s: float, window_s: float) -> tuple[float, float]:
+        """Return warm-up and window stretched to the traffic's shape.
+
+        Bursts get whole periods, with both edges in the middle of a pause: a window that cut a burst would count
+        half of it, and what is read at its edges would disturb the very requests that are due then.
+        """
+        if not isinstance(self.arrivals, Bursty):
+            return warmup_s, window_s
+        shape = self.arrivals.at_rate(load.level)
+        before = math.ceil(warmup_s / shape.period_s + 0.5) * shape.period_s - shape.pause_s / 2
+        return before, max(1, round(window_s / shape.period_s)) * shape.period_s
+
+    def at(self, level: float | None) -> Load:
+        """Return the load at a level; None: the open loop's own rate."""
+        if self.arrivals is None:
+            assert level is not None, "a closed loop has a concurrency"
+            return Load(mode="closed", level=level)
+        return Load(mode="open", level=self.arrivals.mean_rate_rps if level is None else level)
+
+    def loop(self, load: Load, duration_s: float) -> ClosedLoop | OpenLoop:
+        """Return what the engine runs for `duration_s` seconds of this load."""
+        count = len(self.dataset)
+        if self.arrivals is None:
+            order = request_order(count, count * _ORDER_PASSES, np.random.default_rng(self.seed))
+            return ClosedLoop(int(load.level), order, round(self.think_time_s * 1e9))
+        arrivals = self.arrivals.at_rate(load.level)
+        return OpenLoop(make_schedule(arrivals, duration_s, count, self.seed), self.connections)
+
+
+def make_workloads(study: Study) -> tuple[Workload, ...]:
+    """Read the requests of every workload of a study.
+
+    Raises:
+        StudyError: a request source cannot be read; with the line of its path.
+    """
+    datasets: dict[tuple[Path, str], Dataset] = {}
+    return tuple(
+        _make(study, name, spec, datasets, study.spec.search.seed + index)
+        for index, (name, spec) in enumerate(study.spec.workloads.items())
+    )
+
+
+def _make(
+    study: Study, name: str, spec: WorkloadSpec, datasets: dict[tuple[Path, str], Dataset], seed: int
+) -> Workload:
+    path = study.resolve(spec.requests.path)
+    key = (path, spec.requests.labels)
+    try:
+        if key not in datasets:
+            datasets[key] = load_dataset(path, spec.requests.labels)
+    except RequestSourceError as error:
+        raise study.source.error(("workloads", name, "requests", "path"), str(error)) from None
+    return Workload(
+        name=name,
+        dataset=datasets[key],
+        arrivals=_arrivals(spec),
+        think_time_s=spec.arrival.think_time if isinstance(spec.arrival, ClosedSpec) else 0.0,
+        timeout_s=spec.timeout,
+        connections=spec.connections,
+        output=spec.requests.output,
+        seed=seed,
+    )
+
+
+def _arrivals(spec: WorkloadSpec) -> Arrivals | None:
+    match spec.arrival:
+        case ConstantSpec(rate=rate):
+            return Constant(rate)
+        case PoissonSpec(rate=rate):
+            return Poisson(rate)
+        case BurstySpec(burst_size=size, pause=pause, spacing=spacing):
+            return Bursty(size, pause, spacing)
+        case ClosedSpec():
+            return None
+
+
+def load_level(workload: Workload, config: Mapping[str, object]) -> float | None:
+    """Return the level that a proposal gives a workload, None where it gives none."""
+    level = config.get(workload.level_name)
+    return float(level) if isinstance(level, int | float) else None
+
+
+def every_load(workloads: Sequence[Workload], space: Space) -> list[tuple[Workload, Load]]:
+    """Return each workload at each load level that the space gives it; at its own rate where it gives none."""
+    return [
+        (workload, workload.at(level))
+        for workload in workloads
+        for level in (list(map(float, space.levels(workload.level_name))) or _OWN_RATE)
+    ]

@@ -1,0 +1,53 @@
+"""Request sources: the inputs that are sent, with labels where accuracy can be judged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class RequestSourceError(ValueError):
+    """A request source that cannot be read; the message names the file and what was expected."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Items to send, one row each.
+
+    Attributes:
+        inputs: input name -> array [n, ...]; row i of every array makes up request i.
+        labels: int64 [n], the right class of each item, or None.
+    """
+
+    inputs: Mapping[str, NDArray[np.generic]]
+    labels: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+
+def load_dataset(path: Path, labels_key: str = "labels") -> Dataset:
+    """Read an .npz file: one array per model input, rows are items, and optionally an array of labels.
+
+    Raises:
+        RequestSourceError: the file is missing, is no .npz, holds no input, or its arrays differ in length.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise RequestSourceError(f"{path}: no such file") from None
+    except (OSError, ValueError, BadZipFile) as error:
+        raise RequestSourceError(f"{path}: not an .npz file of plain arrays ({error})") from error
+    labels = arrays.pop(labels_key, None)
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if labels is not None:
+        lengths[labels_key] = len(labels)
+    if not arrays or 0 in lengths.values() or len(set(lengths.values())) != 1:
+        raise RequestSourceError(
+            f"{path}: expected one array per model input, all with the same number of rows; found {lengths}"
+        )
+    return Dataset(arrays, None if labels is None else labels.astype(np.int64))
