@@ -49,9 +49,7 @@ def front_chart(result: Result) -> str:
     for name, colour, symbol, group in groups:
         _draw_points(figure, result, name, colour, symbol, group)
     _draw_best(figure, result)
-    if "p99" in result.study.slo:
-        bound = result.study.slo["p99"] * 1e3
-        figure.add_hline(y=bound, line={"color": RED, "dash": "dash"}, annotation_text=f"SLO: p99 {bound:g} ms")
+    _draw_slo(figure, result, [point.metrics["throughput_rps"].value for _, _, point in placed])
     figure.update_layout(
         xaxis_title=f"throughput of {primary}, requests/s",
         yaxis_title="p99 latency, ms",
@@ -126,6 +124,20 @@ def _draw_points(
         name=name,
         text=[_hover(result, trial, point) for trial, _, point in group],
         hoverinfo="text",
+    )
+
+
+def _draw_slo(figure: go.Figure, result: Result, throughputs: Sequence[float]) -> None:
+    if "p99" not in result.study.slo or not throughputs:
+        return
+    bound = result.study.slo["p99"] * 1e3
+    figure.add_scatter(
+        x=[0, max(throughputs) * 1.05],
+        y=[bound, bound],
+        mode="lines",
+        line={"color": RED, "dash": "dash"},
+        name=f"SLO: p99 {bound:g} ms",
+        hoverinfo="skip",
     )
 
 

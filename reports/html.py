@@ -1,7 +1,6 @@
 """report.html: one self-contained page made of a stored result."""
 
 import difflib
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import charts, words
-from tuner.results import Estimate, Point, Result
+from tuner.results import Point, Result
 
 MAX_BATCHES_LISTED = 6
 
@@ -42,11 +41,10 @@ def render(result: Result, diff: str = "") -> str:
         stages=Markup(charts.batch_chart(result)),  # noqa: S704 - as above
         diff=diff,
         config=lambda values: words.config(values, result.knobs),
-        gain=words.gain,
         interval=words.interval,
         slo_value=words.slo_value,
         slo_key=words.SLO_KEYS,
-        bounds=_bounds,
+        bounds=words.slo_interval,
         batches=_batches,
         mean_batch=_mean_batch,
     )
@@ -61,12 +59,6 @@ def config_diff(originals: Mapping[Path, str], files: Mapping[Path, str]) -> str
             before.splitlines(keepends=True), text.splitlines(keepends=True), f"yours/{path}", f"best/{path}"
         )
     return "".join(piece if piece.endswith("\n") else piece + "\n" for piece in pieces)
-
-
-def _bounds(estimate: Estimate, scale: float = 1.0) -> str:
-    low = f"{estimate.low * scale:,.4g}" if math.isfinite(estimate.low) else "-∞"
-    high = f"{estimate.high * scale:,.4g}" if math.isfinite(estimate.high) else "∞"
-    return f"[{low}, {high}]"
 
 
 def _batches(point: Point) -> str:

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from reports import words
-from tuner.results import Estimate, Load, Result, Side, Trial, Value
+from tuner.results import Estimate, Load, Point, Result, Side, Trial, Value
 
 
 def summary(result: Result) -> Table:
@@ -39,7 +39,7 @@ def headline(result: Result) -> str:
     confirmed = (
         f"SLO met ({slo})" if best.confirmed else f"not confirmed: {result.message or 'the run was interrupted'}"
     )
-    what = best.objective.removesuffix("_rps").removesuffix("_s").replace("_", " ")
+    what = words.gain_of(best.objective)
     gain = words.gain(best.gain_vs_baseline)
     if best.gain_vs_baseline is None and result.baseline is None:
         gain = "none claimed, your configuration meets the SLO at no load level"
@@ -68,7 +68,6 @@ def bench_table(trial: Trial) -> Table:
         table.add_column(name, justify="left" if name in ("workload", "load", "SLO") else "right")
     for point in trial.points:
         metrics, server = point.metrics, point.server
-        missed = [name for name, over in point.violations.items() if over > 0]
         table.add_row(
             point.workload,
             words.load(point.load),
@@ -79,9 +78,15 @@ def bench_table(trial: Trial) -> Table:
             *(words.milliseconds(server.mean_s[stage]) if server else "" for stage in ("queue", "compute_infer")),
             f"{server.requests / server.executions:.1f}" if server and server.executions else "",
             words.milliseconds(point.generator.issue_delay_p99_s),
-            "missed: " + ", ".join(missed) if missed else "met",
+            _verdict(point),
         )
     return table
+
+
+def _verdict(point: Point) -> str:
+    """Return a point's SLOs in a word: those missed, else met."""
+    missed = [name for name, over in point.violations.items() if over > 0]
+    return f"missed: {', '.join(missed)}" if missed else "met"
 
 
 _Found = dict[str, dict[str, Estimate]]

@@ -34,6 +34,18 @@ def slo_value(name: str, value: float) -> str:
     return percent(value) if name in ("error_rate", "accuracy_drop") else milliseconds(value)
 
 
+def slo_interval(name: str, estimate: Estimate) -> str:
+    """Return an SLO's measured interval in its unit: [4.93 ms, ∞]."""
+    low = slo_value(name, estimate.low) if math.isfinite(estimate.low) else "-∞"
+    high = slo_value(name, estimate.high) if math.isfinite(estimate.high) else "∞"
+    return f"[{low}, {high}]"
+
+
+def gain_of(objective: str) -> str:
+    """Return a metric's key as people say it: throughput_rps -> throughput, latency_p99_s -> latency p99."""
+    return objective.removesuffix("_rps").removesuffix("_s").replace("_", " ")
+
+
 def interval(estimate: Estimate) -> str:
     """Return the bounds of a ratio: [1.71, 1.83]."""
     high = f"{estimate.high:.2f}" if math.isfinite(estimate.high) else "∞"

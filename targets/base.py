@@ -240,6 +240,10 @@ class Target(Protocol):
         """The values that the user's own files give the knobs: the baseline."""
         ...
 
+    def check_requests(self, dataset: Dataset) -> None:
+        """Check that a dataset has what the model takes. Raises TargetError naming the input."""
+        ...
+
     def start(self) -> None:
         """Start the server and wait until it is ready. Raises TargetError with the server's own reason."""
         ...

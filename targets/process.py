@@ -41,13 +41,18 @@ class GuardedProcess:
         self.pid = int(self._guardian.stdout.readline() or 0)
 
     def running(self) -> bool:
-        """Whether the command still runs."""
-        return self._guardian.poll() is None
+        """Whether the command still runs; the guardian may outlive it while it ends what the command started."""
+        return self._guardian.poll() is None and psutil.pid_exists(self.pid) and not _is_zombie(self.pid)
 
     def exit_code(self) -> int | None:
         """Return the command's exit code (negative: ended by that signal), or None while it runs."""
-        code = self._guardian.poll()
-        return code - 256 if code is not None and code > 128 else code
+        if self.running():
+            return None
+        try:
+            code = self._guardian.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
+        return code - 256 if code > 128 else code
 
     def tree(self) -> list[int]:
         """Process ids of the command and all its descendants; empty when it has ended."""
@@ -74,6 +79,13 @@ class GuardedProcess:
         while self.running() and time.monotonic() < deadline:
             time.sleep(0.02)
         return not self.running()
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager

@@ -23,12 +23,17 @@ def create(kind: str, settings: TargetSettings) -> Target:
     return _load(kind)(settings)
 
 
+def unknown(kind: str) -> str:
+    """Say that there is no such kind, and what there is."""
+    close = get_close_matches(kind, names(), n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"installed: {', '.join(names())}"
+    return f"no target of kind {kind!r}; {hint}"
+
+
 def _load(kind: str) -> TargetKind:
     points = {point.name: point for point in entry_points(group=GROUP)}
     if kind not in points:
-        close = get_close_matches(kind, points, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"installed: {', '.join(sorted(points))}"
-        raise TargetError(f"no target of kind {kind!r}; {hint}")
+        raise TargetError(unknown(kind))
     found: TargetKind = points[kind].load()
     return found
 

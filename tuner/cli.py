@@ -1,6 +1,7 @@
 """The command line: `tune STUDY.yaml` and its companions. Wires the parts together; decides nothing else."""
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -8,7 +9,6 @@ import traceback
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,10 +16,12 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+import studies
 from reports import html, tables, text
 from targets.base import Export, TargetError
 from tuner import __version__, doctor
 from tuner.live import Live
+from tuner.load.generator import GeneratorError
 from tuner.results import Result, ResultError, Trial, read_result, result_schema, write_atomically
 from tuner.rundir import RunDirectory, RunDirectoryError, back_up, locked, open_run
 from tuner.space import server_part
@@ -187,7 +189,9 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
             started(prepared, directory.path) as made,
         ):
             fixed = {one.name: one.values[0] for one in prepared.space if len(one.values) == 1}
-            config = {**prepared.target.user_config(), **server_part(fixed)}
+            user = prepared.target.user_config()
+            made.trier.learn_reference(user)
+            config = {**user, **server_part(fixed)}
             live.phase("bench", "one configuration, every workload and load level")
             loads = every_load(prepared.workloads, prepared.space)
             trial = made.trier.trial(0, config, loads)
@@ -271,7 +275,7 @@ def _write_export(path: Path, content: str) -> None:
 def _prepared_again(result: Result, directory: RunDirectory) -> Prepared | None:
     """Read a run's study and model again, None when they are not there any more."""
     try:
-        return prepare(load_study(Path(result.study.path), result.study.overrides), directory.log)
+        return prepare(load_study(Path(result.study.path), result.study.overrides, result.study.text), directory.log)
     except (StudyError, TargetError):
         return None
 
@@ -283,7 +287,7 @@ def init(
 ) -> None:
     """Write a starter study: `triton` with every key explained, or `digits`, the example with its model."""
     with _errors():
-        source = Path(str(files("studies")))
+        source = Path(studies.__path__[0])
         starters = {"triton": source / "templates" / "triton.yaml", "digits": source / "digits.yaml"}
         if kind not in starters:
             _fail(BAD_USAGE, f"no starter study {kind!r}; there are: {', '.join(starters)}")
@@ -344,8 +348,12 @@ def _errors() -> Iterator[None]:
         _fail(BAD_USAGE, str(error))
     except TargetError as error:
         _fail(TARGET_UNUSABLE, str(error))
+    except GeneratorError as error:
+        _fail(NOT_VALID, str(error))
     except KeyboardInterrupt:
         _fail(INTERRUPTED, "interrupted")
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (typer.Exit, typer.BadParameter, typer.Abort):
         raise
     except Exception:

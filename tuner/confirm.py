@@ -22,7 +22,7 @@ from tuner.workload import Workload
 
 DROPPED_SHARE = 0.2
 """Share of a round that is its transient and not counted."""
-COMPARED = ("throughput", "goodput", "mean", "p50", "p99")
+COMPARED = ("throughput", "goodput", "mean", *PERCENTILES)
 MAX_ROUNDS_FACTOR = 4
 
 
@@ -56,8 +56,7 @@ def contender(trial: Trial, point: int, workloads: Sequence[Workload]) -> Conten
     loads = {}
     for workload in workloads:
         same = [one.load for one in trial.points if one.workload == workload.name]
-        at_level = [load for load in same if load.level == chosen.load.level]
-        loads[workload.name] = (at_level or same)[0]
+        loads[workload.name] = chosen.load if chosen.load in same else same[0]
     return Contender(trial.number, trial.config, {**loads, chosen.workload: chosen.load})
 
 
@@ -77,7 +76,7 @@ def redeploy_and_measure(
         contenders: the configurations.
         gathered: one per contender; what was measured is added.
         rounds: workload -> rounds of each contender.
-        round_s: length of a round; three periods of a bursty workload at least.
+        round_s: length of a round; a bursty workload gets four of its periods at least.
     """
     calls = len(next(iter(gathered[0].runs.values()), []))
     order = list(range(len(contenders)))
@@ -187,15 +186,22 @@ def overall(one: Side) -> Verdict:
 
 
 def confirmation(
-    trier: Trier, pair: tuple[Contender, Contender], gathered: tuple[Rounds, Rounds], rounds: int
+    trier: Trier, pair: tuple[Contender, Contender], gathered: tuple[Rounds, Rounds], rounds: int, workload: str
 ) -> Confirmation:
-    """Compare a candidate with the baseline: ratios on the primary workload, with intervals over redeployments."""
+    """Compare a candidate with the baseline: ratios on one workload, with intervals over redeployments.
+
+    Args:
+        trier: target and instruments.
+        pair: candidate and baseline.
+        gathered: what was measured of each.
+        rounds: of each side, on the workload measured least.
+        workload: whose ratios are wanted: that of the first objective.
+    """
     candidate, baseline = (side(trier, one, runs) for one, runs in zip(pair, gathered, strict=True))
-    primary = trier.workloads[0].name
     per_side = [
         [
             summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s)
-            for run in runs.per_redeployment(primary)
+            for run in runs.per_redeployment(workload)
         ]
         for runs in gathered
     ]
@@ -203,7 +209,8 @@ def confirmation(
     for name in COMPARED:
         key = METRICS[name].key
         ratios = [_log_ratio(ours[key].value, theirs[key].value) for ours, theirs in zip(*per_side, strict=True)]
-        gains[key] = estimate(ratio_of_clusters(ratios))
+        if np.all(np.isfinite(ratios)):
+            gains[key] = estimate(ratio_of_clusters(ratios))
     return Confirmation(
         candidate=candidate,
         baseline=baseline,

@@ -189,7 +189,7 @@ def study_info(study: Study) -> StudyInfo:
     spec = study.spec
     return StudyInfo(
         name=spec.study,
-        path=str(study.source.path),
+        path=str(study.source.path.resolve()),
         text=study.source.text,
         overrides=list(study.overrides),
         fingerprint=study.fingerprint(),

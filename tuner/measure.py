@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import BatchSize, Deployment, ServerStats, difference
+from targets.base import BatchSize, Deployment, ServerHung, ServerStats, TargetError, difference
 from tuner import results
 from tuner.load.generator import Generator
 from tuner.load.plan import ClosedLoop, Plan
@@ -186,6 +186,7 @@ class Meter:
         An item without an ok answer counts as wrong.
 
         Raises:
+            ServerHung: the items take too long.
             ServerDied, GeneratorError: as `run`.
         """
         labels = workload.dataset.labels
@@ -202,7 +203,13 @@ class Meter:
             keep_answers=True,
         )
         right = np.zeros(len(labels), dtype=np.bool_)
-        for index, answer in self.generator.run(plan).answers:
+        report = self.generator.run(plan)
+        if report.requests < len(labels):
+            raise ServerHung(
+                f"{workload.name}: only {report.requests} of {len(labels)} labelled items were sent and answered "
+                f"within {ACCURACY_TIMEOUT_S:g} s"
+            )
+        for index, answer in report.answers:
             right[index] = predicted_class(deployment.outputs(answer), workload.output) == labels[index]
         return right
 
@@ -211,10 +218,12 @@ def predicted_class(outputs: Mapping[str, NDArray[np.generic]], name: str | None
     """Return the class that an answer names: the arg-max of its scores, or its single value.
 
     Raises:
-        ValueError: several outputs and none named.
+        TargetError: several outputs and none named, or one that the model does not have.
     """
     if name is None and len(outputs) > 1:
-        raise ValueError(f"the model has outputs {', '.join(outputs)}; name one with `requests.output`")
+        raise TargetError(f"the model has outputs {', '.join(outputs)}; name one with `requests.output`")
+    if name is not None and name not in outputs:
+        raise TargetError(f"requests.output: the model has no output {name!r}; it has {', '.join(outputs)}")
     scores = np.asarray(outputs[name] if name is not None else next(iter(outputs.values()))).ravel()
     return int(np.argmax(scores)) if len(scores) > 1 else int(scores[0])
 

@@ -1,5 +1,6 @@
 """From records to metrics: one pass over a window, every number with its interval."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -82,8 +83,9 @@ def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: fl
 
 
 def estimate(interval: stats.Interval) -> Estimate:
-    """Return an interval as it is stored."""
-    return Estimate(value=interval.value, low=interval.low, high=interval.high, n=interval.n)
+    """Return an interval as it is stored; a value that is undefined for want of requests counts as infinite."""
+    value = math.inf if math.isnan(interval.value) else interval.value
+    return Estimate(value=value, low=interval.low, high=interval.high, n=interval.n)
 
 
 def outcome_counts(records: Records) -> dict[str, int]:

@@ -34,15 +34,17 @@ def next_probe(
     results = {_key(space, one.trial.config): one for one in tried}
     known = {*results, _key(space, origin), *(_key(space, config) for config in refused)}
     single = list(_single_moves(space, origin))
-    helped: dict[str, Value] = {}
+    helped: dict[str, tuple[Candidate, Value]] = {}
     for name, value in single:
         moved = {**origin, name: value}
         if _key(space, moved) not in known:
             return moved
         result = results.get(_key(space, moved))
         if result is not None and _helps(result, start, goal):
-            helped[name] = value
-    together = {**origin, **helped}
+            before = helped.get(name)
+            if before is None or _better(result, before[0], goal):
+                helped[name] = (result, value)
+    together = {**origin, **{name: value for name, (_, value) in helped.items()}}
     for config in (together, {**together, **_highest_load(space)}):
         if _key(space, config) not in known:
             return config
@@ -79,6 +81,11 @@ def _helps(result: Candidate, start: Candidate, goal: Goal) -> bool:
     now, before = result.objective.values[0], start.objective.values[0]
     better = now > before * (1 + WORTH) if goal.maximize else now < before * (1 - WORTH)
     return result.feasible and better
+
+
+def _better(one: Candidate, other: Candidate, goal: Goal) -> bool:
+    now, before = one.objective.values[0], other.objective.values[0]
+    return now > before if goal.maximize else now < before
 
 
 def _highest_load(space: Space) -> dict[str, Value]:

@@ -34,17 +34,19 @@ def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequenc
     """Return every valid primary point that was measured on all workloads.
 
     Args:
-        trials: any; those that are not complete are passed over.
+        trials: any; those that were not measured, and points that are not valid, are passed over.
         workloads: names, the primary one first.
         goals: the objectives.
     """
     found = []
     for trial in trials:
-        if trial.state != "complete":
+        if trial.state not in ("complete", "invalid"):
             continue
         for index, point in enumerate(trial.points):
+            if point.workload != workloads[0] or not point.validity.valid:
+                continue
             together = [point, *_companions(trial, point, workloads[1:])]
-            if point.workload == workloads[0] and len(together) == len(workloads):
+            if len(together) == len(workloads):
                 found.append(Candidate(trial, index, evaluate(together, goals)))
     return found
 
@@ -87,6 +89,6 @@ def closest(found: Sequence[Candidate]) -> Closest | None:
 def _companions(trial: Trial, point: Point, others: Sequence[str]) -> Iterator[Point]:
     """Yield each other workload's point at the same level, or its only one."""
     for workload in others:
-        same = [one for one in trial.points if one.workload == workload]
-        at_level = [one for one in same if one.load.mode == point.load.mode and one.load.level == point.load.level]
+        same = [one for one in trial.points if one.workload == workload and one.validity.valid]
+        at_level = [one for one in same if one.load == point.load]
         yield from (at_level or same)[:1]

@@ -119,6 +119,8 @@ def read_records(path: Path, window_ns: tuple[int, int]) -> Records:
         OSError: the file cannot be read.
         ValueError: its size is no multiple of a row.
     """
+    if (size := path.stat().st_size) % ROW.itemsize:
+        raise ValueError(f"{path}: {size} bytes are no whole number of rows of {ROW.itemsize}")
     return Records(np.fromfile(path, ROW), [window_ns])
 
 

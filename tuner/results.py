@@ -36,7 +36,7 @@ Number = Annotated[
 ]
 LowerBound = Annotated[
     float,
-    BeforeValidator(lambda value: -math.inf if value is None else value),
+    BeforeValidator(lambda value: -math.inf if value in (None, math.inf) else value),
     PlainSerializer(_finite_or_null),
     _Nullable,
 ]
@@ -132,7 +132,7 @@ class Point(Data):
     window_s: float
     metrics: dict[str, Estimate]
     outcomes: dict[str, int] = Field(description="requests intended in the window, by how they ended")
-    violations: dict[str, float] = Field(description="SLO -> (value - bound) / bound; above 0 it is missed")
+    violations: dict[str, Number] = Field(description="SLO -> (value - bound) / bound; above 0 it is missed")
     server: Server | None
     telemetry: Telemetry
     generator: Generator
@@ -180,7 +180,7 @@ class Confirmation(Data):
     baseline: Side
     redeployments: int
     rounds: int = Field(description="of each side and workload")
-    gains: dict[str, Estimate] = Field(description="metric of the primary workload -> candidate / baseline")
+    gains: dict[str, Estimate] = Field(description="metric of the first objective's workload -> candidate / baseline")
     verdict: Verdict = Field(description="of the candidate, over all SLOs and workloads")
 
 
@@ -209,7 +209,7 @@ class Closest(Data):
 
     trial: int
     point: int
-    missed: dict[str, float] = Field(description="WORKLOAD.SLO -> value / bound - 1")
+    missed: dict[str, Number] = Field(description="WORKLOAD.SLO -> value / bound - 1")
 
 
 class KnobInfo(Data):

@@ -120,7 +120,9 @@ class Search:
 
     def _settle_stale(self) -> None:
         """End what an interrupted run left open: told if its trial was stored already, forgotten otherwise."""
-        for stale in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+        while self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self._study.ask()  # what was planned and never asked for: it is taken up, and ended below
+        for stale in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if _TRIAL in stale.user_attrs:
                 self._study.tell(stale.number, stale.user_attrs[_VALUES])
             else:

@@ -112,6 +112,8 @@ class _Reader:
         if low > high:
             raise self._error(f"`low <= high` must hold, but got low {given['low']} and high {given['high']}")
         scale = given.get("scale", "linear")
+        if scale == "log2" and "step" in given:
+            raise self._error("a log2 range doubles from `low` to `high` and takes no `step`", "step")
         if scale == "log2":
             return self._doublings(low, high)
         if scale != "linear":

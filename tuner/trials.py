@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied, ServerHung, Target
+from targets.base import Config, ConfigRefused, Deployment, Outcome, ServerDied, ServerHung, Target, TargetError
 from tuner.load.generator import GeneratorError
 from tuner.measure import Meter, Run
 from tuner.metrics import METRICS, estimate
@@ -19,6 +20,8 @@ from tuner.stats import paired_drop, proportion
 from tuner.workload import Workload, load_level
 
 ALIAS = "candidate"
+ATTEMPTS = 2
+"""How often a point is measured before it is given up as spoiled by the load generator."""
 
 
 @dataclass
@@ -88,6 +91,23 @@ class Trier:
     window_s: float
     run_path: Path
     measured_s: float = 0.0
+    _deployed: Deployment | None = None
+
+    def learn_reference(self, config: Config) -> None:
+        """Measure the accuracy that drops are counted from.
+
+        Raises:
+            ConfigRefused, ServerDied: the configuration cannot be measured.
+        """
+        self.accuracies.reference = variant_of(config)
+        self._learn_accuracy(self.target.deploy(server_part(config), ALIAS), variant_of(config))
+
+    def release(self) -> None:
+        """Unload the configuration tried last."""
+        if self._deployed is not None:
+            with suppress(TargetError):
+                self._deployed.retire()
+            self._deployed = None
 
     def attempt(self, number: int, config: Config) -> Trial:
         """Try a proposal at its load level: one point per workload.
@@ -116,15 +136,14 @@ class Trier:
             )
 
         try:
-            deployment = self.target.deploy(server_part(config), ALIAS)
+            deployment = self._deployed = self.target.deploy(server_part(config), ALIAS)
             apply_s = time.monotonic() - started
-            self._learn_accuracy(deployment, variant_of(config))
             for workload, load in loads:
                 points.append(self._point(deployment, workload, load, number, variant_of(config)))
-                _require_answers(points[-1])
         except ConfigRefused as error:
             return ended("refused", str(error))
         except ServerDied as error:
+            self._deployed = None
             self.target.start()
             return ended("hung" if isinstance(error, ServerHung) else "crashed", str(error))
         except GeneratorError as error:
@@ -138,14 +157,20 @@ class Trier:
         return call()
 
     def _point(self, deployment: Deployment, workload: Workload, load: Load, number: int, variant: str) -> Point:
-        """Measure a point; one that the generator spoiled is measured once more."""
+        """Measure a point; one that the generator spoiled is measured once more.
+
+        Raises:
+            ServerHung: not a single request was answered in any way.
+        """
         name = f"trial{number:04d}-{workload.name}-{load.level:g}.npz"
-        extra = self.accuracies.metrics(variant, workload.name)
-        for _ in range(2):
+        for _ in range(ATTEMPTS):
             run = self.timed(
                 lambda: self.meter.run(deployment, workload, load, self.warmup_s, self.window_s),
                 self.warmup_s + self.window_s,
             )
+            _require_answers(run, workload)
+            self._learn_accuracy(deployment, variant)
+            extra = self.accuracies.metrics(variant, workload.name)
             point = self.meter.point(run, workload, load, extra, f"records/{name}")
             if point.validity.valid:
                 break
@@ -161,9 +186,9 @@ class Trier:
         }
 
 
-def _require_answers(point: Point) -> None:
-    """Raise ServerHung when not a single request of a point was answered in any way."""
-    total = sum(point.outcomes.values())
-    unanswered = sum(point.outcomes.get(kind, 0) for kind in ("timeout", "dropped"))
-    if total and unanswered == total:
-        raise ServerHung(f"{point.workload}: none of {total} requests was answered within the timeout")
+def _require_answers(run: Run, workload: Workload) -> None:
+    """Raise ServerHung when not a single request of a run, its warm-up included, was answered in any way."""
+    rows = run.records.rows
+    unanswered = np.isin(rows["outcome"], (Outcome.TIMEOUT, Outcome.DROPPED))
+    if len(rows) and unanswered.all():
+        raise ServerHung(f"{workload.name}: none of {len(rows)} requests was answered within {workload.timeout_s:g} s")

@@ -8,6 +8,7 @@ from tuner.budget import Budget
 from tuner.confirm import Contender, Rounds
 from tuner.findings import Findings
 from tuner.listener import Listener
+from tuner.load.generator import GeneratorError
 from tuner.objective import Objective, evaluate, parse_goals, pessimistic
 from tuner.probes import next_probe
 from tuner.rank import Candidate
@@ -50,6 +51,7 @@ class Tuning:
         self._spec, self._run, self._space, self._workloads = spec, run, space, workloads
         self._trier, self._environment, self._listener = trier, environment, listener
         self._target: Target = trier.target
+        self._goal = goals[0]
         self._search = Search(run.study_db, space, goals, spec.search.sampler, spec.search.seed)
         self._found = Findings(study, space, workloads, goals)
         spent = self._search.remembered("spent") or {"wall_s": 0.0, "measured_s": 0.0}
@@ -128,7 +130,7 @@ class Tuning:
             return None
         tried = [one for one in self._found.candidates() if one.trial.number > 0]
         failed = [trial.config for trial in self._found.trials if trial.state != "complete"]
-        return next_probe(self._space, start, self._found.goals[0], tried, failed)
+        return next_probe(self._space, start, self._goal, tried, failed)
 
     def _attempt(self, proposal: Proposal) -> tuple[Trial, Objective]:
         known = set(self._trier.accuracies.right)
@@ -151,6 +153,7 @@ class Tuning:
 
     def _choose(self) -> None:
         """Measure the best trials again, confirm one against the baseline, and export it."""
+        self._trier.release()
         challengers = self._found.challengers(self._spec.confirm.candidates)
         if not challengers:
             self._nothing_better()
@@ -194,12 +197,11 @@ class Tuning:
         sides = [confirm.side(self._trier, one, runs) for one, runs in zip(contenders, gathered, strict=True)]
         self._found.shortlist = sides
         kept = [pair for pair in zip(sides, contenders, strict=True) if confirm.overall(pair[0]) != "missed"]
-        kept.sort(key=lambda pair: self._first_objective(pair[0]), reverse=self._found.goals[0].maximize)
+        kept.sort(key=lambda pair: self._first_objective(pair[0]), reverse=self._goal.maximize)
         return [contender for _, contender in kept] or contenders
 
     def _first_objective(self, side: Side) -> float:
-        goal = self._found.goals[0]
-        return side.metrics[goal.workload][goal.key].value
+        return side.metrics[self._goal.workload][self._goal.key].value
 
     def _confirm(self, candidate: Contender) -> Confirmation | None:
         """Measure a candidate against the baseline until every verdict is certain or the time is up."""
@@ -213,8 +215,7 @@ class Tuning:
                 break
             if number < settings.redeployments:
                 continue
-            made = confirm.confirmation(self._trier, pair, gathered, number * min(rounds.values()))
-            self._found.confirmation = made
+            made = confirm.confirmation(self._trier, pair, gathered, number * min(rounds.values()), self._goal.workload)
             if made.verdict != "undecided" or self._budget.left_s() < self._redeployment_s(pair) + budget.FINISH_S:
                 break
         return made
@@ -223,7 +224,7 @@ class Tuning:
         """Measure contenders side by side once more; False when the server did not stand it."""
         try:
             confirm.redeploy_and_measure(self._trier, contenders, gathered, rounds, self._spec.confirm.round)
-        except (ConfigRefused, ServerDied) as error:
+        except (ConfigRefused, ServerDied, GeneratorError) as error:
             numbers = ", ".join(str(one.trial) for one in contenders)
             self._listener.note(f"the server did not stand trials {numbers} side by side: {error}")
             self._target.start()
@@ -234,8 +235,11 @@ class Tuning:
     def _recommend(self, candidate: Contender, made: Confirmation) -> None:
         """Take a confirmed candidate as the best, unless the user's own configuration is as good."""
         if made.verdict == "missed":
-            self._found.message = f"trial {candidate.trial} missed its SLO when it was confirmed"
+            if self._found.best is None:
+                self._found.confirmation = made
+                self._found.message = f"trial {candidate.trial} missed its SLO when it was confirmed"
             return
+        self._found.confirmation = made
         baseline = self._found.baseline()
         if baseline is not None and made.verdict == "met" and not self._found.improves(made):
             self._found.message = "no configuration was measurably better than your own"

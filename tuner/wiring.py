@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 
 from targets import registry
-from targets.base import Target, TargetSettings
+from targets.base import Target, TargetError, TargetSettings
 from tuner import __version__
 from tuner.isolation import Cores, divide_host
 from tuner.load.generator import Generator
 from tuner.measure import Meter
-from tuner.space import Space, make_space
+from tuner.space import Space, make_space, server_part
 from tuner.study.load import Study
 from tuner.telemetry.nvml import GpuSampler
 from tuner.trials import Accuracies, Trier
@@ -52,6 +52,8 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     """
     spec = study.spec
     cores = divide_host(spec.isolation)
+    if spec.target.kind not in registry.names():
+        raise study.source.error(("target", "kind"), registry.unknown(spec.target.kind))
     target = registry.create(
         spec.target.kind,
         TargetSettings(
@@ -68,7 +70,18 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     space = make_space(spec.space, target.knobs(), list(spec.target.variants), study.source)
     workloads = make_workloads(study)
     _check_levels(study, space, workloads)
+    _check_requests(study, target, workloads)
+    for parameter in space:
+        target.export({**target.user_config(), **server_part({parameter.name: parameter.values[0]})})
     return Prepared(study, target, space, workloads, cores)
+
+
+def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...]) -> None:
+    for workload in workloads:
+        try:
+            target.check_requests(workload.dataset)
+        except TargetError as error:
+            raise study.source.error(("workloads", workload.name, "requests"), str(error)) from None
 
 
 def _check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:

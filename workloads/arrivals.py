@@ -76,7 +76,7 @@ class Poisson:
 
     def offsets_ns(self, duration_s: float, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the cumulative sums of exponential gaps below the duration."""
-        return _within(np.concatenate(list(self._cumulated(duration_s, rng))), duration_s)
+        return _within(np.concatenate([np.empty(0), *self._cumulated(duration_s, rng)]), duration_s)
 
     def _cumulated(self, duration_s: float, rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
         end = 0.0
@@ -129,8 +129,9 @@ class Bursty:
 
 
 def _within(times_s: NDArray[np.float64], duration_s: float) -> NDArray[np.int64]:
-    offsets: NDArray[np.int64] = np.rint(times_s[times_s < duration_s] * NS_PER_S).astype(np.int64)
-    return offsets
+    offsets = np.rint(times_s * NS_PER_S)
+    inside: NDArray[np.int64] = offsets[offsets < round(duration_s * NS_PER_S)].astype(np.int64)
+    return inside
 
 
 def _require_positive(name: str, value: float) -> None:

@@ -36,13 +36,25 @@ def load_dataset(path: Path, labels_key: str = "labels") -> Dataset:
         RequestSourceError: the file is missing, is no .npz, holds no input, or its arrays differ in length.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise RequestSourceError(
+                    f"{path}: not an .npz file but a single array; expected one array per model input"
+                )
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise RequestSourceError(f"{path}: no such file") from None
-    except (OSError, ValueError, BadZipFile) as error:
+    except RequestSourceError:
+        raise
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
         raise RequestSourceError(f"{path}: not an .npz file of plain arrays ({error})") from error
     labels = arrays.pop(labels_key, None)
+    if labels is not None and (labels.dtype.kind not in "iub" or labels.ndim != 1):
+        raise RequestSourceError(
+            f"{path}: `{labels_key}` must hold one whole number per item, its right class; "
+            f"it is {labels.dtype} of shape {labels.shape}"
+        )
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if labels is not None:
         lengths[labels_key] = len(labels)

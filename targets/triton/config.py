@@ -16,7 +16,7 @@ US_PER_S = 1_000_000
 MAX_INT32 = 2**31 - 1
 
 KNOBS: Sequence[Knob] = (
-    Knob("max_batch_size", "int", 1, MAX_INT32, 1, "", "reload",
+    Knob("max_batch_size", "int", 1, MAX_INT32, 0, "", "reload",
          "largest batch the server may form; 0 (no batching) changes the model's shape and is not tuned"),
     Knob("max_queue_delay", "duration", 0, None, 0.0, "s", "reload",
          "how long a request may wait for others to fill its batch (max_queue_delay_microseconds)"),
@@ -52,7 +52,9 @@ def check_variant(name: str, overlay: Mapping[str, object]) -> None:
     except KeyError as error:
         raise TargetError(f"target.variants.{name}: {error} is no field; use the names of config.pbtxt") from None
     except (json_format.ParseError, TypeError, ValueError) as error:
-        raise TargetError(f"target.variants.{name}: not an overlay of Triton's model configuration: {error}") from None
+        raise TargetError(
+            f"target.variants.{name}: not an overlay of Triton's model configuration: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def overlaid(base: Message, overlay: Mapping[str, object]) -> model_config_pb2.ModelConfig:
@@ -113,14 +115,15 @@ def _set_instances(config: model_config_pb2.ModelConfig, count: int) -> None:
 
 
 def knob_values(config: model_config_pb2.ModelConfig) -> dict[str, Value]:
-    """Return the values a model configuration gives the knobs.
+    """Return the values a model configuration gives the knobs; what it leaves to the server is absent.
 
     `max_queue_delay` is absent where dynamic batching is off: setting it, to 0 as well, turns it on.
     """
-    values: dict[str, Value] = {
-        "max_batch_size": config.max_batch_size,
-        "instances": max(1, config.instance_group[0].count if config.instance_group else 1),
-    }
+    values: dict[str, Value] = {}
+    if config.max_batch_size:
+        values["max_batch_size"] = config.max_batch_size
+    if len(config.instance_group) == 1 and config.instance_group[0].count:
+        values["instances"] = config.instance_group[0].count
     if config.HasField("dynamic_batching"):
         values["max_queue_delay"] = config.dynamic_batching.max_queue_delay_microseconds / US_PER_S
     return values
@@ -157,6 +160,8 @@ def mismatches(asked: Message, loaded: Message, path: str = "") -> Iterator[str]
         elif field.is_repeated:
             yield from _repeated_mismatches(value, actual, here)
         elif field.message_type is not None:
+            if not loaded.HasField(field.name):
+                yield here
             yield from mismatches(value, actual, f"{here}.")
         elif value != actual:
             yield f"{here}: asked {value}, loaded {actual}"
@@ -175,6 +180,7 @@ def _repeated_mismatches(asked: Sequence[object], loaded: Sequence[object], here
 
 def _expanded(overlay: Mapping[str, object]) -> dict[str, object]:
     """Return the overlay in Triton's own fields; `version: 2` and plain parameter values are shorthands."""
+    _require_values(overlay)
     fields = {name: value for name, value in overlay.items() if name not in ("model", "version", "parameters")}
     if "version" in overlay:
         fields["version_policy"] = {"specific": {"versions": [overlay["version"]]}}
@@ -186,6 +192,15 @@ def _expanded(overlay: Mapping[str, object]) -> dict[str, object]:
             for name, value in parameters.items()
         }
     return fields
+
+
+def _require_values(overlay: object, place: str = "") -> None:
+    """Raise ValueError where a key has no value: YAML's empty value would silently change nothing."""
+    items = overlay.items() if isinstance(overlay, Mapping) else enumerate(overlay) if isinstance(overlay, list) else ()
+    for name, value in items:
+        if value is None:
+            raise ValueError(f"`{place}{name}` has no value")
+        _require_values(value, f"{place}{name}.")
 
 
 def _text(value: object) -> str:

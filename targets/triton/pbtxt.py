@@ -5,7 +5,7 @@ of changed fields are written anew. The result is parsed again and must equal wh
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,16 +68,68 @@ def rewrite(text: str, before: Message, after: Message) -> str:
     Raises:
         ValueError: the text cannot be changed that way (a field would have to vanish).
     """
+    for descriptor in after.DESCRIPTOR.fields:
+        if not _same(descriptor, before, after):
+            wanted = _with_field(before, after, descriptor.name)
+            text = _rewrite_field(text, before, wanted, descriptor.name)
+            before = wanted
+    return text
+
+
+def _rewrite_field(text: str, before: Message, wanted: Message, name: str) -> str:
+    """Change one top-level field: in its smallest parts if that comes out right, else as a whole."""
     root = Node(0, len(text), _Scanner(text).fields(None))
-    edits = sorted(_message_edits(text, root, before, after, top=True), key=lambda edit: edit.start)
+    for edits in (_message_edits(text, root, before, wanted, top=True), _whole_field_edits(text, root, wanted, name)):
+        changed = _applied(text, edits)
+        if _says(changed, wanted):
+            return changed
+    raise ValueError(f"the changed text does not say what was asked for: `{name}`")
+
+
+def _applied(text: str, edits: Iterable[_Edit]) -> str:
     pieces, position = [], 0
-    for edit in edits:
+    for edit in sorted(edits, key=lambda one: one.start):
         pieces += [text[position : edit.start], edit.text]
         position = edit.end
-    result = "".join([*pieces, text[position:]])
-    if text_format.Parse(result, type(after)()) != after:
-        raise ValueError("the changed text does not say what was asked for")
+    return "".join([*pieces, text[position:]])
+
+
+def _says(text: str, wanted: Message) -> bool:
+    try:
+        return bool(text_format.Parse(text, type(wanted)()) == wanted)
+    except text_format.ParseError:
+        return False
+
+
+def _with_field(base: Message, source: Message, name: str) -> Message:
+    """Return `base` with one field taken from `source`."""
+    result, alone = type(base)(), type(base)()
+    result.CopyFrom(base)
+    result.ClearField(name)
+    alone.CopyFrom(source)
+    for descriptor in alone.DESCRIPTOR.fields:
+        if descriptor.name != name:
+            alone.ClearField(descriptor.name)
+    result.MergeFrom(alone)
     return result
+
+
+def _whole_field_edits(text: str, root: Node, wanted: Message, name: str) -> Iterator[_Edit]:
+    """Yield the edits that print a top-level field anew."""
+    present = [one for one in root.fields if one.name == name]
+    if present:
+        yield from _replacement(text, present, _printed(wanted, name))
+    else:
+        yield _insertion(text, root, _printed(wanted, name), top=True)
+
+
+def _replacement(text: str, present: Sequence[Field], printed: str) -> Iterator[_Edit]:
+    """Put printed fields where the first occurrence stands and take the others away, with their separators."""
+    first, *others = present
+    yield _Edit(first.start, first.end, printed.replace("\n", "\n" + _indentation(text, first.start)))
+    for one in others:
+        separator = re.compile(r"\s*[,;]").match(text, one.end)
+        yield _Edit(one.start, separator.end() if separator else one.end, "")
 
 
 class _Scanner:
@@ -156,18 +208,26 @@ def _map_edits(
         old = getattr(before, name)
         if key in old and old[key] == value:
             continue
-        place = next((entry for entry in entries if key in old and _map_key(text, entry) == key), None)
+        place = next((entry for entry in reversed(entries) if key in old and _map_key(text, entry) == key), None)
         if place is None:
             alone = type(after)()
-            getattr(alone, name)[key].CopyFrom(value)
+            if isinstance(value, Message):
+                getattr(alone, name)[key].CopyFrom(value)
+            else:
+                getattr(alone, name)[key] = value
             missing.append(_printed(alone, name))
             continue
-        inner = next(one for one in place.fields if one.name == "value")
-        yield from _message_edits(text, inner.value, old[key], value)
+        inner = next((one for one in reversed(place.fields) if one.name == "value"), None)
+        if inner is not None and isinstance(value, Message):
+            yield from _message_edits(text, inner.value, old[key], value)
+        elif inner is not None:
+            yield _Edit(inner.value.start, inner.value.end, _quoted(value))
 
 
 def _map_key(text: str, entry: Node) -> str:
-    key = next(one for one in entry.fields if one.name == "key").value
+    key = next((one.value for one in entry.fields if one.name == "key"), None)
+    if key is None:
+        return ""
     literals = re.findall(_TOKEN, text[key.start : key.end])
     return "".join(text_encoding.CUnescape(string[1:-1]).decode() for _, string, _, _ in literals if string)
 
@@ -180,10 +240,7 @@ def _repeated_edits(text: str, present: Sequence[Field], before: Message, after:
             if one != other:
                 yield from _message_edits(text, node, one, other)
         return
-    first, *others = present
-    yield _Edit(first.start, first.end, _printed(after, name).replace("\n", "\n" + _indentation(text, first.start)))
-    for one in others:
-        yield _Edit(one.start, one.end, "")
+    yield from _replacement(text, present, _printed(after, name))
 
 
 def _insertion(text: str, node: Node, fields: str, *, top: bool) -> _Edit:
@@ -235,6 +292,10 @@ def _printed(message: Message, name: str) -> str:
             alone.ClearField(descriptor.name)
     printed = text_format.MessageToString(alone).rstrip("\n")
     return printed or f"{name}: {_default(message, name)}"
+
+
+def _quoted(value: str) -> str:
+    return f'"{text_encoding.CEscape(value.encode(), as_utf8=True)}"'
 
 
 def _literals(message: Message, name: str) -> list[str]:

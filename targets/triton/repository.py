@@ -26,7 +26,10 @@ def read_model(repository: Path, model: str) -> tuple[str, model_config.ModelCon
     path = directory / CONFIG_NAME
     if not path.is_file():
         raise TargetError(f"{path}: no such file; Paretune changes the model's own config.pbtxt, so it has to be there")
-    text = path.read_text()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(f"{path}: cannot be read: {error}") from None
     parsed = model_config.parse(text, path)
     if parsed.name and parsed.name != model:
         raise TargetError(f"{path}: `name` is {parsed.name!r}, but the folder is {model!r}; Triton wants them equal")

@@ -42,11 +42,11 @@ class TritonServer:
         executable: Path | None,
         http_port: int | None,
         timeout_s: float,
-        log_path: Path,
+        log: "ServerLog",
         cpus: frozenset[int] | None,
     ) -> None:
         self.timeout_s = timeout_s
-        self.log = ServerLog(log_path)
+        self.log = log
         if http_port is not None and not _is_free(http_port):
             raise TargetError(
                 f"target.http_port: port {http_port} on {HOST} is in use; free it, or leave `http_port` out "
@@ -58,7 +58,7 @@ class TritonServer:
                 return
             if http_port is not None or attempt == START_ATTEMPTS - 1:
                 break
-        raise TargetError(f"tritonserver did not start: {self._reason}; its log: {log_path}")
+        raise TargetError(f"tritonserver did not start: {self._reason}; its log: {log.path}")
 
     def _start(self, executable: Path | None, cpus: frozenset[int] | None) -> bool:
         """Start the server once; False, with the reason kept, when it ended before it was ready."""
@@ -130,11 +130,13 @@ class TritonServer:
         """
         mark = self.log.mark()
         try:
-            return call(self.client)
+            answer = call(self.client)
         except InferenceServerException as error:
             raise ConfigRefused(self.log.reason_since(mark) or str(error)) from None
         except Exception as error:  # the client passes on whatever its transport raises; none of it is an answer
             raise self._lost(mark, error) from None
+        self.log.take_as_harmless(mark)
+        return answer
 
     def load(self, name: str, config: str | None = None) -> None:
         """Load a model of the repository, with a configuration in JSON instead of its own where one is given."""
@@ -191,6 +193,7 @@ class ServerLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._harmless: set[str] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def mark(self) -> int:
@@ -198,14 +201,26 @@ class ServerLog:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def reason_since(self, mark: int) -> str:
-        """Return the messages logged as errors since a mark, each once, joined by `; `; "" when there is none."""
+        """Return the errors logged since a mark, each once, joined by `; `; "" when there is none.
+
+        Errors that were logged as well when all went well (Triton does that) are passed over, unless alone.
+        """
+        messages = self._errors_since(mark)
+        telling = [message for message in messages if message not in self._harmless]
+        return "; ".join(telling or messages)
+
+    def take_as_harmless(self, mark: int) -> None:
+        """Remember the errors logged since a mark as no reason for anything: the action succeeded."""
+        self._harmless.update(self._errors_since(mark))
+
+    def _errors_since(self, mark: int) -> list[str]:
         if not self.path.exists():
-            return ""
+            return []
         with self.path.open("rb") as log:
             log.seek(mark)
             text = log.read().decode(errors="replace")
         messages = (match["message"].strip() for match in _LOG_ERROR.finditer(text))
-        return "; ".join(dict.fromkeys(message for message in messages if message))
+        return list(dict.fromkeys(message for message in messages if message))
 
 
 def _answers_ready(port: int, timeout_s: float = 1.0) -> bool:

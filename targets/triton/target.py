@@ -29,7 +29,7 @@ from targets.triton import pbtxt, wire
 from targets.triton.installation import find_installation
 from targets.triton.judge import judge
 from targets.triton.repository import CONFIG_NAME, read_model, stage
-from targets.triton.server import CONTROL_TIMEOUT_S, HOST, TritonServer
+from targets.triton.server import CONTROL_TIMEOUT_S, HOST, ServerLog, TritonServer
 from workloads.requests import Dataset
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
@@ -54,6 +54,7 @@ class TritonTarget:
 
     def __init__(self, settings: TargetSettings) -> None:
         self._settings = settings
+        self._log = ServerLog(settings.log_path)
         self._server: TritonServer | None = None
         self._models: dict[str, _Model] = {}
         self._user = self._model(settings.model)
@@ -87,6 +88,10 @@ class TritonTarget:
                 break
         return values
 
+    def check_requests(self, dataset: Dataset) -> None:
+        """Check that a dataset has every input of the user's model, in its type and shape."""
+        wire.check_inputs(dataset, self._user.config)
+
     def start(self) -> None:
         """Start tritonserver; an old one is stopped first."""
         self.stop()
@@ -95,7 +100,7 @@ class TritonTarget:
             executable=settings.server,
             http_port=settings.http_port,
             timeout_s=settings.apply_timeout_s,
-            log_path=settings.log_path,
+            log=self._log,
             cpus=settings.cpus,
         )
 

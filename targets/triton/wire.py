@@ -38,7 +38,8 @@ def check_inputs(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None
 def _check_input(name: str, array: NDArray[np.generic], tensor: Any) -> None:
     data_type = datatype(tensor)
     expected = triton_to_np_dtype(data_type)
-    if expected is None or (data_type != "BYTES" and array.dtype != expected):
+    fits = array.dtype.kind in "SU" if data_type == "BYTES" else expected is not None and array.dtype == expected
+    if not fits:
         raise TargetError(f"input {name!r} is {data_type} in the model, but {array.dtype} in the dataset")
     shape = list(array.shape[1:])
     dims = list(tensor.dims)
@@ -72,6 +73,7 @@ def _inputs(
     for tensor in config.input:
         if tensor.name in dataset.inputs:
             array = dataset.inputs[tensor.name][index : index + 1]
+            array = np.char.encode(array.astype(np.str_), "utf-8") if array.dtype.kind == "U" else array
             array = array if batched else array[0]
             one = tritonclient.http.InferInput(tensor.name, list(array.shape), datatype(tensor))
             one.set_data_from_numpy(array, binary_data=True)

@@ -363,7 +363,7 @@ class _ClosedSource:
         self._order = load.order.tolist()
         self._left = load.total if load.total is not None else -1
         self._think = load.think_time_ns
-        self._end = plan.window[1] if load.total is None else 1 << 63
+        self._end = plan.window[1]
         self._due = [plan.start_ns] * load.concurrency
         self._position = 0
         self.max_connections = self.initial_connections = load.concurrency

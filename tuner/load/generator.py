@@ -31,7 +31,7 @@ class Generator:
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tuner.load.worker", str(theirs.fileno())], pass_fds=[theirs.fileno()]
+                [sys.executable, "-P", "-m", "tuner.load.worker", str(theirs.fileno())], pass_fds=[theirs.fileno()]
             )
         if not self._pipe.poll(_START_TIMEOUT_S):
             self.close()

@@ -18,7 +18,7 @@ class ClosedLoop:
         concurrency: slots, each with a connection of its own.
         order: int32 [k], request indices, taken in turn by whichever slot is next, from the start again at the end.
         think_time_ns: pause of a slot between an answer and its next request.
-        total: end after this many requests (None: at the end of the window).
+        total: end after this many requests, or at the end of the window.
     """
 
     concurrency: int

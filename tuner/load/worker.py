@@ -23,11 +23,9 @@ def main() -> None:
     gc.freeze()
     while True:
         try:
-            plan = pipe.recv()
+            pipe.send(engine.run(pipe.recv()))
         except EOFError:
             return
-        try:
-            pipe.send(engine.run(plan))
         except Exception as error:
             pipe.send(error)
 

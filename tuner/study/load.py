@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,11 @@ class Source:
         """Make the error for a place in the study; the nearest known ancestor gives the line."""
         place = ".".join(map(str, keys))
         known = tuple(keys)
+        if known not in self.lines and any(path[: len(known)] == known for path in self.overridden):
+            return StudyError(f"--set {place}: {message}")
         while known and known not in self.lines:
             if known in self.overridden:
-                return StudyError(f"--set {'.'.join(map(str, known))}: {message}")
+                return StudyError(f"--set {place}: {message}")
             known = known[:-1]
         line = self.lines.get(known, 1)
         return StudyError(f"{self.path}:{line}: {place + ': ' if place else ''}{message}")
@@ -63,7 +65,9 @@ class Study:
     def fingerprint(self) -> str:
         """Identify what is studied: the study after overrides, and the files of model and requests by size and time."""
         digest = hashlib.sha256(json.dumps(self.spec.model_dump(mode="json"), sort_keys=True).encode())
-        roots = [self.spec.target.repository / self.spec.target.model]
+        models = [self.spec.target.model]
+        models += [str(overlay["model"]) for overlay in self.spec.target.variants.values() if "model" in overlay]
+        roots = [self.spec.target.repository / model for model in models]
         roots += [workload.requests.path for workload in self.spec.workloads.values()]
         for root in roots:
             resolved = self.resolve(root)
@@ -74,27 +78,38 @@ class Study:
         return digest.hexdigest()[:16]
 
 
-def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
+def load_study(path: Path, overrides: Sequence[str] = (), text: str | None = None) -> Study:
     """Read and validate a study file.
 
     Args:
         path: the YAML file.
+        text: its content, when that is at hand; the path then only says where relative paths start.
         overrides: `PATH=VALUE` with the path's keys joined by dots and the value in YAML, as `--set` takes them.
 
     Raises:
         StudyError: the file is missing, is no YAML, or does not validate.
     """
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror}); give the path of a study file") from None
+    text = _read(path) if text is None else text
     data, lines = _parse(path, text)
     changed = frozenset(_override(data, override, lines) for override in overrides)
-    source = Source(path, text, {keys: line for keys, line in lines.items() if keys not in changed}, changed)
+    source = Source(path, text, {keys: line for keys, line in lines.items() if not _within(keys, changed)}, changed)
     try:
         return Study(StudySpec.model_validate(data), source, tuple(overrides))
     except ValidationError as error:
         raise _first_error(source, data, error.errors()[0]) from None
+
+
+def _within(keys: Keys, places: Iterable[Keys]) -> bool:
+    return any(keys[: len(place)] == place for place in places)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror}); give the path of a study file") from None
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path}: not a text in UTF-8 (byte {error.start}); give the path of a study file") from None
 
 
 def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Keys, int]]:

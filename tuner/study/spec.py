@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StringConstraints,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -20,7 +21,7 @@ from tuner.units import parse_duration, parse_fraction, parse_rate
 
 Duration = Annotated[
     float,
-    BeforeValidator(lambda value: value if isinstance(value, float) else parse_duration(value)),
+    BeforeValidator(parse_duration),
     WithJsonSchema(
         {
             "type": "string",
@@ -39,6 +40,8 @@ Fraction = Annotated[
     BeforeValidator(parse_fraction),
     WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$", "examples": ["1%"]}),
 ]
+
+WorkloadName = Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
 
 OBJECTIVE = re.compile(r"(?P<direction>maximize|minimize) (?:(?P<workload>[\w-]+)\.)?(?P<metric>\w+)")
 MAXIMIZED = ("throughput", "goodput")
@@ -198,7 +201,7 @@ class StudySpec(Section):
 
     study: str = Field(pattern=r"^[\w][\w.-]*$", description="name; results go to runs/NAME/")
     target: TargetSpec
-    workloads: dict[str, WorkloadSpec] = Field(
+    workloads: dict[WorkloadName, WorkloadSpec] = Field(
         min_length=1, description="every configuration meets all; the first is primary"
     )
     space: dict[str, Any] = Field(

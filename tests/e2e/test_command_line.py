@@ -1,0 +1,169 @@
+"""The command line where no server is needed: every error is one message with its exit code."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from tuner.cli import BAD_USAGE, TARGET_UNUSABLE
+
+WriteStudy = Callable[..., Path]
+
+
+def tune(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tuner", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def fails(cwd: Path, code: int, message: str, *arguments: object) -> None:
+    ended = tune(*arguments, cwd=cwd)
+    assert ended.returncode == code, ended.stderr
+    assert re.search(message, ended.stderr), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"slo": {"p99": "10"}}, r"study\.yaml:\d+: slo\.p99: expected a duration with a unit, .* but got '10'"),
+        ({"slo": {"p98": "10 ms"}}, r"study\.yaml:\d+: slo\.p98: unknown key `p98`; did you mean `p9"),
+        ({"space": {"instances": [0, 1], "concurrency": 4}}, r"space\.instances\.0: 0 is out of the legal range, 1 to"),
+        (
+            {"space": {"max_batch": [1], "concurrency": 4}},
+            r"space\.max_batch: no such knob; did you mean `max_batch_size`",
+        ),
+        ({"space": {"precision": ["int4"], "concurrency": 4}}, r"'int4' is no name of target\.variants \(fp32, int8\)"),
+        ({"space": {"max_batch_size": [8]}}, r"'steady' is a closed loop: give `concurrency`"),
+        ({"space": {"concurrency": 4, "rate": "5/s"}, "workloads": None}, r"study\.yaml:\d+: workloads"),
+        ({"objectives": ["maximize joy"]}, r"study\.yaml:\d+: objectives: expected `maximize"),
+        ({"study": "no spaces"}, r"study\.yaml:1: study: "),
+    ],
+)
+def test_a_study_that_does_not_fit_points_at_its_line(
+    sections: dict[str, object], message: str, small_study: WriteStudy, tmp_path: Path
+) -> None:
+    fails(tmp_path, BAD_USAGE, message, small_study(**sections))
+    assert not list(tmp_path.glob("runs/*/*/study.db"))
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "message"),
+    [
+        ({"repository": "nowhere"}, TARGET_UNUSABLE, r"target\.repository: .*nowhere is no directory"),
+        ({"model": "digit"}, TARGET_UNUSABLE, r"target\.model: no model 'digit' in .*did you mean 'digits'"),
+        (
+            {"kind": "tritn"},
+            BAD_USAGE,
+            r"study\.yaml:\d+: target\.kind: no target of kind 'tritn'; did you mean 'triton'",
+        ),
+        ({"variants": {"fp32": {"max_batch": 3}}}, TARGET_UNUSABLE, r"target\.variants\.fp32: "),
+        ({"server": "missing/tritonserver"}, TARGET_UNUSABLE, r"names .*missing/tritonserver, which is no executable"),
+        ({"launch": "docker"}, BAD_USAGE, r"study\.yaml:\d+: target\.launch: Input should be 'local'"),
+    ],
+)
+def test_a_target_that_cannot_be_used_is_named(
+    target: dict[str, object], code: int, message: str, small_study: WriteStudy, tmp_path: Path
+) -> None:
+    study = small_study()
+    written = yaml.safe_load(study.read_text())
+    written["target"] |= target
+    study.write_text(yaml.safe_dump(written, sort_keys=False))
+    fails(tmp_path, code, message, study)
+
+
+def test_an_unparsable_config_is_named_with_its_line(small_study: WriteStudy, repository: Path, tmp_path: Path) -> None:
+    (repository / "digits" / "config.pbtxt").write_text('name: "digits"\nmax_batch_sise: 8\n')
+    fails(
+        tmp_path, TARGET_UNUSABLE, r"config\.pbtxt:2: not a Triton model configuration: .*max_batch_sise", small_study()
+    )
+
+
+def test_a_missing_dataset_is_named_with_the_studys_line(small_study: WriteStudy, tmp_path: Path) -> None:
+    study = small_study()
+    (tmp_path / "test.npz").unlink()
+    fails(tmp_path, BAD_USAGE, r"study\.yaml:\d+: workloads\.steady\.requests\.path: .*test\.npz: no such file", study)
+
+
+def test_an_accuracy_bound_needs_labels(small_study: WriteStudy, tmp_path: Path) -> None:
+    study = small_study()
+    text = study.read_text().replace("path: test.npz", "path: test.npz\n      labels: answers")
+    study.write_text(text)
+    fails(tmp_path, BAD_USAGE, r"slo\.accuracy_drop: no workload's requests have labels", study)
+
+
+def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:
+    fails(tmp_path, BAD_USAGE, r"nothing\.yaml: cannot be read", "nothing.yaml")
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for command in ("report", "export"):
+        arguments = ["--diff"] if command == "export" else []
+        fails(tmp_path, BAD_USAGE, r"runs/x/result\.json: No such file", command, "runs/x", *arguments)
+
+
+def test_a_directory_with_other_things_in_it_is_not_taken_for_a_run(small_study: WriteStudy, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("dear")
+    fails(tmp_path, BAD_USAGE, "--out out: exists and is no run of Paretune", small_study(), "--out", "out")
+    assert (tmp_path / "out" / "letter.txt").read_text() == "dear"
+
+
+def test_an_override_that_is_wrong_names_the_option(small_study: WriteStudy, tmp_path: Path) -> None:
+    fails(tmp_path, BAD_USAGE, r"--set slo\.p99: .*expected a duration", small_study(), "--set", "slo.p99=fast")
+
+
+def test_the_schema_of_studies_accepts_the_example(tmp_path: Path) -> None:
+    schema = json.loads(tune("schema", cwd=tmp_path).stdout)
+    study = yaml.safe_load((Path(__file__).parents[2] / "studies" / "digits.yaml").read_text())
+    jsonschema.validate(study, schema)
+    study["slo"]["p99"] = 10
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(study, schema)
+
+
+def test_init_writes_a_study_and_never_over_one(tmp_path: Path) -> None:
+    assert tune("init", cwd=tmp_path).returncode == 0
+    written = (tmp_path / "study.yaml").read_text()
+    assert "space:" in written
+    fails(tmp_path, BAD_USAGE, r"study\.yaml is there already", "init")
+    assert (tmp_path / "study.yaml").read_text() == written
+
+
+def test_init_digits_brings_the_model_and_its_data(tmp_path: Path) -> None:
+    assert tune("init", "digits", "--to", "here", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "here/digits/models/digits/1/model.int8.onnx").stat().st_size > 10_000
+    assert (tmp_path / "here/digits/test.npz").is_file()
+
+
+def test_knobs_lists_what_can_be_tuned(tmp_path: Path) -> None:
+    rows = json.loads(tune("knobs", "triton", "--json", cwd=tmp_path).stdout)
+    assert [row["knob"] for row in rows] == [
+        "max_batch_size", "max_queue_delay", "instances", "precision", "concurrency", "rate",
+    ]  # fmt: skip
+    assert all(row["what"] for row in rows)
+
+
+def test_doctor_finds_a_tritonserver_here(tmp_path: Path) -> None:
+    ended = tune("doctor", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert re.search(r"target triton\s+yes", ended.stdout)
+
+
+def test_no_arguments_lead_on(tmp_path: Path) -> None:
+    ended = tune(cwd=tmp_path)
+    assert "Usage" in ended.stdout + ended.stderr
+    for command in ("run", "bench", "report", "export", "init", "doctor"):
+        assert command in ended.stdout + ended.stderr

@@ -1,0 +1,611 @@
+"""Every example in the documentation is run, and every key, metric, knob, option and exit code is documented."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from reports import html, tables
+from targets import registry
+from targets.base import TargetError, TargetSettings
+from targets.triton import config as model_config
+from targets.triton.target import TritonTarget
+from tuner import cli, metrics, records, results, tuning
+from tuner.space import LOAD_NAMES, make_space
+from tuner.study.load import Study, StudyError, load_study
+from tuner.study.spec import Section, StudySpec
+from tuner.units import parse_duration
+from tuner.wiring import prepare
+from workloads.requests import load_dataset
+
+ROOT = Path(__file__).parent.parent
+DIGITS = ROOT / "studies" / "digits.yaml"
+TEMPLATE = ROOT / "studies" / "templates" / "triton.yaml"
+GUIDE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*GUIDE, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+SERVERLESS = ("schema", "knobs", "init", "doctor")
+"""Commands that need neither a server nor a run; the examples of these are run."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def examples(pages: Sequence[Path], *languages: str) -> list[Example]:
+    """Return the fenced blocks of the given languages."""
+    found = []
+    for page in pages:
+        text = page.read_text()
+        for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Example(page, line, match[1], match[2]))
+    return [one for one in found if one.language in languages]
+
+
+def section(page: str, heading: str) -> str:
+    """Return what stands under a heading of a page, up to the next one."""
+    found = re.search(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no section {heading}"
+    return found[1]
+
+
+def table(text: str, *columns: str) -> list[list[str]]:
+    """Return the rows of every table in a text that has these first columns."""
+    rows: list[list[str]] = []
+    inside = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
+        if not cells:
+            inside = False
+        elif cells[: len(columns)] == list(columns):
+            inside = True
+        elif inside and not line.startswith("|--"):
+            rows.append(cells)
+    assert rows, f"no table with the columns {columns}"
+    return rows
+
+
+def codes(cell: str) -> list[str]:
+    """Return what stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# -- study files --
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a study: its path, with `NAME` for a name that the user chooses, and where the code declares it."""
+
+    path: str
+    name: str
+    model: type[Section]
+
+    def __str__(self) -> str:
+        return f"{self.path} of {self.model.__name__}"
+
+    @property
+    def field(self) -> FieldInfo:
+        return self.model.model_fields[self.name]
+
+    def allowed(self) -> list[str]:
+        """Return the words that the key takes, those of all its places together; [] where it takes any."""
+        same = [key.field.annotation for key in KEYS if key.path == self.path]
+        return [word for one in same if get_origin(one) is Literal for word in get_args(one)]
+
+    def type_name(self) -> str:
+        """Return the reference's word for the key's JSON type."""
+        schema = self.model.model_json_schema()["properties"][self.name]
+        one = next((part for part in schema.get("anyOf", []) if part.get("type") != "null"), schema)
+        quantities = (("ms|", "duration"), ("%", "percentage"), ("/", "rate"))
+        if word := next((word for mark, word in quantities if mark in one.get("pattern", "")), None):
+            return word
+        if one.get("format") == "path":
+            return "path"
+        return {"string": "text", "integer": "integer", "array": "list", "object": "mapping"}[one["type"]]
+
+
+def keys_of(model: type[Section], prefix: str = "") -> Iterator[Key]:
+    """Yield every key that holds a value, not a section."""
+    for name, field in model.model_fields.items():
+        inner = list(sections(field.annotation))
+        if not inner:
+            yield Key(f"{prefix}{name}", name, model)
+        place = f"{prefix}{name}.NAME." if get_origin(field.annotation) is dict else f"{prefix}{name}."
+        for section in inner:
+            yield from keys_of(section, place)
+
+
+def sections(annotation: Any) -> Iterator[type[Section]]:
+    """Yield the sections in a type: itself, the values of a mapping, the members of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    elif get_origin(annotation) in (dict, Union, types.UnionType, Annotated):
+        for inner in get_args(annotation):
+            yield from sections(inner)
+
+
+KEYS = list(keys_of(StudySpec))
+
+
+def merged(fragment: str) -> dict[str, Any]:
+    """Put a fragment over the digits study.
+
+    Its top-level keys replace the study's. After a first line `# under PATH` they go there instead. Variants of a
+    fragment are the values of `precision`.
+    """
+    study: dict[str, Any] = yaml.safe_load(DIGITS.read_text())
+    place = re.match(r"# under ([\w.]+)\n", fragment)
+    target = study
+    for key in place[1].split(".") if place else []:
+        target = target[key]
+    changed = yaml.safe_load(fragment)
+    target |= changed
+    if "variants" in changed:
+        study["space"]["precision"] = list(changed["variants"])
+    return study
+
+
+def load_text(text: str, folder: Path) -> Study:
+    path = folder / "digits.yaml"
+    path.write_text(text)
+    return load_study(path)
+
+
+def check_with_target(study: Study) -> None:
+    """Check what only the target can tell, as far as it needs no files."""
+    spec = study.spec
+    for name, overlay in spec.target.variants.items():
+        model_config.check_variant(name, overlay)
+    make_space(spec.space, registry.knobs(spec.target.kind), list(spec.target.variants), study.source)
+
+
+@pytest.mark.parametrize("example", examples(GUIDE, "yaml"), ids=str)
+def test_a_study_in_the_documentation_is_valid(example: Example, tmp_path: Path) -> None:
+    whole = "study" in yaml.safe_load(example.text)
+    text = example.text if whole else yaml.safe_dump(merged(example.text), sort_keys=False)
+    check_with_target(load_text(text, tmp_path))
+
+
+def test_the_complete_example_has_every_key_of_a_study() -> None:
+    blocks = [yaml.safe_load(one.text) for one in examples([ROOT / "docs" / "study-file.md"], "yaml")]
+    (study,) = [block for block in blocks if "study" in block]
+    present = set(key_names(study))
+    missing = {key.name for key in KEYS} - present
+    assert missing <= {"mean", "p50", "p90", "p95"}, "only the bounds that work alike may be left out"
+
+
+def key_names(data: object) -> Iterator[str]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield str(key)
+            yield from key_names(value)
+
+
+def test_the_study_in_the_readme_is_the_one_that_its_command_runs() -> None:
+    (excerpt,) = examples([ROOT / "README.md"], "yaml")
+    study = yaml.safe_load(DIGITS.read_text())
+    for key, value in yaml.safe_load(excerpt.text).items():
+        assert study[key] == value
+
+
+def test_the_starter_study_is_valid(tmp_path: Path) -> None:
+    check_with_target(load_text(TEMPLATE.read_text(), tmp_path))
+
+
+def test_the_starter_study_spells_out_the_defaults() -> None:
+    given = load_study(TEMPLATE).spec
+    for name in ("search", "measure", "confirm", "isolation", "objectives"):
+        assert getattr(given, name) == StudySpec.model_fields[name].get_default()
+
+
+def test_the_starter_study_names_every_key() -> None:
+    text = TEMPLATE.read_text()
+    assert not [key.path for key in KEYS if not re.search(rf"\b{key.name}\b", text)]
+
+
+def test_the_alternatives_in_the_starter_study_are_valid(tmp_path: Path) -> None:
+    text = TEMPLATE.read_text()
+    arrivals = re.findall(r"# or: (\{.*?\})", text)
+    assert len(arrivals) == 2
+    for arrival in arrivals:
+        study = yaml.safe_load(text)
+        study["workloads"]["steady"]["arrival"] = yaml.safe_load(arrival)
+        check_with_target(load_text(yaml.safe_dump(study), tmp_path))
+
+
+def test_the_starter_study_is_valid_with_every_optional_key_taken_in(tmp_path: Path) -> None:
+    switched_on, count = re.subn(
+        r"^( +)# (( +)?(?:server|http_port|variants|fp32|int8|output|precision|rate|accuracy_drop):)",
+        r"\1\2",
+        TEMPLATE.read_text(),
+        flags=re.MULTILINE,
+    )
+    assert count == 9
+    study = load_text(switched_on, tmp_path)
+    check_with_target(study)
+    assert study.spec.target.http_port is not None
+    assert study.spec.slo.accuracy_drop is not None
+    assert set(study.spec.target.variants) == {"fp32", "int8"}
+
+
+def test_the_numpy_lines_of_the_starter_study_make_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"^#   (import numpy.*|\w+ = np\..*|np\.savez.*)$", TEMPLATE.read_text(), re.MULTILINE)
+    assert len(lines) == 3
+    exec("\n".join(lines), {})
+    (path,) = {workload.requests.path for workload in load_study(TEMPLATE).spec.workloads.values()}
+    assert len(load_dataset(tmp_path / path)) == 200
+
+
+# -- the reference of the study file --
+
+
+def documented_keys() -> dict[str, list[str]]:
+    text = (ROOT / "docs" / "study-file.md").read_text()
+    return {codes(row[0])[0]: row for row in table(text, "key", "type", "default", "meaning")}
+
+
+def test_the_reference_names_exactly_the_keys_of_a_study() -> None:
+    assert set(documented_keys()) == {key.path for key in KEYS}
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_the_reference_gives_a_keys_type_and_default(key: Key) -> None:
+    _, kind, default, meaning = documented_keys()[key.path]
+    allowed = key.allowed()
+    assert codes(kind) == allowed if allowed else kind == key.type_name()
+    assert default_matches(default, kind, key.field), f"the default is {key.field.default!r}"
+    assert meaning
+
+
+def default_matches(cell: str, kind: str, field: FieldInfo) -> bool:
+    if field.is_required():
+        return cell == "required"
+    default = field.get_default()
+    if default is None:
+        return cell == "none"
+    (text,) = codes(cell)
+    return bool((parse_duration(text) if kind == "duration" else yaml.safe_load(text)) == default)
+
+
+# -- metrics, results, records --
+
+
+def test_every_metric_is_documented_by_its_name_and_key() -> None:
+    rows = {
+        (row[0], *codes(row[1])) for row in table(section("docs/results.md", "Metrics"), "metric", "key", "meaning")
+    }
+    assert rows == {(metric.name, metric.key) for metric in metrics.METRICS.values()}
+
+
+def result_models(model: type[BaseModel] = results.Result) -> dict[str, type[BaseModel]]:
+    """Return every model that a result is made of, by name."""
+    found = {model.__name__: model}
+    for field in model.model_fields.values():
+        for inner in data_models(field.annotation):
+            if inner.__name__ not in found:
+                found |= result_models(inner)
+    return found
+
+
+def data_models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, results.Data):
+        yield annotation
+    else:
+        for inner in get_args(annotation):
+            yield from data_models(inner)
+
+
+@pytest.mark.parametrize("name", result_models())
+def test_every_field_of_a_result_is_documented(name: str) -> None:
+    described = [codes(row[0])[0] for row in table(section("docs/results.md", name), "field", "meaning")]
+    assert described == [field.alias or key for key, field in result_models()[name].model_fields.items()]
+
+
+def test_every_column_of_the_records_is_documented() -> None:
+    described = [codes(row[0])[0] for row in table(section("docs/results.md", "Records"), "column", "meaning")]
+    assert described == [name for name, _, _ in records.FIELDS]
+
+
+@cache
+def small_result() -> results.Result:
+    """A result of one trial with one point that has every metric."""
+    one = results.Estimate(value=1.0, low=0.5, high=2.0, n=100)
+    stages = ("queue", "compute_input", "compute_infer", "compute_output")
+    point = results.Point(
+        workload="steady",
+        load=results.Load(mode="closed", level=4),
+        warmup_s=0.3,
+        window_s=1.4,
+        metrics=dict.fromkeys((metric.key for metric in metrics.METRICS.values()), one),
+        outcomes={"ok": 100},
+        violations={"p99": -0.5},
+        server=results.Server(
+            window_s=1.4,
+            requests=100,
+            failures=0,
+            executions=50,
+            mean_s=dict.fromkeys(stages, 0.001),
+            batch_sizes=[],
+        ),
+        telemetry=results.Telemetry(cpu_cores=1.0, rss_bytes=1),
+        generator=results.Generator(issue_delay_p50_s=0.0, issue_delay_p99_s=0.0, cpu_share=0.1),
+        validity=results.Validity(valid=True),
+        records="records/trial0000-steady-4.npz",
+    )
+    trial = results.Trial(
+        number=0, config={"max_queue_delay": 0.001}, state="complete", points=[point], apply_s=1.0, wall_s=3.0
+    )
+    return results.Result(
+        state="done",
+        study=results.StudyInfo(
+            name="digits",
+            path="digits.yaml",
+            text="",
+            fingerprint="",
+            overrides=[],
+            seed=0,
+            slo={"p99": 0.01},
+            objectives=["maximize throughput"],
+            workloads=["steady"],
+        ),
+        environment={},
+        knobs=[results.KnobInfo(name="max_queue_delay", unit="s", applied="reload", doc="", values=[0.001])],
+        trials=[trial],
+        front=[results.FrontPoint(trial=0, point=0, meets_slo=True)],
+        baseline=None,
+        validity=results.Validity(valid=True),
+        timing=results.Timing(measured_s=1.0, overhead_s=1.0, wall_s=2.0),
+    )
+
+
+@pytest.mark.parametrize("make", [tables.trials_csv, tables.front_csv])
+def test_every_column_of_the_csv_files_is_documented(make: Any, tmp_path: Path) -> None:
+    (tmp_path / "made.csv").write_text(make(small_result()))
+    columns = set(pd.read_csv(tmp_path / "made.csv").columns)
+    text = section("docs/results.md", "trials.csv and front.csv")
+    described = {name for row in table(text, "column", "meaning") for name in codes(row[0])}
+    of_others = {"max_queue_delay_s", *(metric.key for metric in metrics.METRICS.values())}
+    assert described == columns - of_others
+
+
+@pytest.mark.parametrize("example", examples(GUIDE, "json"), ids=str)
+def test_an_estimate_in_the_documentation_is_one(example: Example) -> None:
+    estimate = results.Estimate.model_validate(json.loads(example.text))
+    assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_the_python_example_computes_the_p99_of_stored_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = examples(GUIDE, "python")
+    rows = np.zeros(1000, records.ROW)
+    rows["intended_ns"] = np.arange(1000) * 1_000_000
+    rows["done_ns"] = rows["intended_ns"] + np.arange(1, 1001) * 1_000
+    rows["outcome"][:5] = 1
+    rows["phase"] = records.WINDOW
+    stored = records.Records(rows, [(0, 1_000_000_000)])
+    (name,) = re.findall(r'"(runs/.*?\.npz)"', example.text)
+    (tmp_path / name).parent.mkdir(parents=True)
+    records.save_records(stored, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    computed: dict[str, Any] = {}
+    exec(example.text, computed)
+    expected = metrics.summarise(stored, {}, None)[metrics.METRICS["p99"].key].value
+    assert computed["p99_s"] == expected
+
+
+# -- Triton --
+
+
+def test_every_knob_is_documented() -> None:
+    described = [codes(row[0])[0] for row in table(section("docs/triton.md", "Knobs"), "knob", "type")]
+    assert described == [knob.name for knob in TritonTarget.all_knobs()]
+    page = (ROOT / "docs" / "triton.md").read_text()
+    assert all(f"`{name}`" in page for name in LOAD_NAMES)
+
+
+def test_the_diff_in_the_documentation_is_what_an_export_changes(tmp_path: Path) -> None:
+    (example,) = examples(GUIDE, "diff")
+    study = load_study(DIGITS)
+    target = TritonTarget(
+        TargetSettings(
+            model=study.spec.target.model,
+            repository=study.resolve(study.spec.target.repository),
+            log_path=tmp_path / "log.txt",
+            variants=study.spec.target.variants,
+        )
+    )
+    exported = target.export({**target.user_config(), "precision": "int8"})
+    assert html.config_diff(exported.originals, exported.files) == example.text
+
+
+@pytest.mark.parametrize(
+    ("page", "before", "after"),
+    [
+        ("study-file.md", "max_batch_size: {", "max_batch_sizes: {"),
+        ("study-file.md", "p99: 10 ms", "p99: 10"),
+        ("triton.md", "max_batch_size: {", "max_batch_sizes: {"),
+        ("triton.md", "model: digits", "model: digit"),
+        ("triton.md", "int8: {parameters: {model_file: model.int8.onnx}}", "int8: {parameters: model.int8.onnx}"),
+    ],
+)
+def test_an_error_in_the_documentation_is_the_one_that_is_given(
+    page: str, before: str, after: str, tmp_path: Path
+) -> None:
+    shutil.copytree(DIGITS.parent / "digits" / "models", tmp_path / "digits" / "models")
+    shutil.copy(DIGITS.parent / "digits" / "test.npz", tmp_path / "digits")
+    text = DIGITS.read_text()
+    assert before in text
+    with pytest.raises((StudyError, TargetError)) as raised:
+        prepare(load_text(text.replace(before, after), tmp_path), tmp_path / "log.txt")
+    shown = "".join(one.text for one in examples([ROOT / "docs" / page], "text")).splitlines()
+    given = str(raised.value).replace(f"{tmp_path}/", "")
+    assert unnumbered(given) in map(unnumbered, shown)
+
+
+def unnumbered(message: str) -> str:
+    """Return an error without its line: editing the study moves it."""
+    return re.sub(r"\.yaml:\d+:", ".yaml:", message)
+
+
+# -- commands --
+
+
+def command_lines(pages: Sequence[Path]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return where each `tune ...` of the shell examples stands, and its arguments."""
+    found = []
+    for example in examples(pages, "sh", "console"):
+        for line in example.text.splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            for command in " ".join(map(shlex.quote, words)).split(" '&&' "):
+                name, *arguments = shlex.split(command) or [""]
+                if name.rpartition("/")[2] == "tune":
+                    found.append((str(example), tuple(arguments)))
+    return found
+
+
+COMMAND_LINES = command_lines(PAGES)
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments"), COMMAND_LINES, ids=lambda value: value if isinstance(value, str) else " ".join(value)
+)
+def test_a_command_line_in_the_documentation_is_accepted(place: str, arguments: tuple[str, ...]) -> None:
+    group: Any = typer.main.get_command(cli.app)
+    root = group.make_context("tune", list(arguments))
+    name, command, rest = group.resolve_command(root, [*root._protected_args, *root.args])
+    parsed = command.make_context(name, rest, parent=root)
+    assert not parsed.args, place
+
+
+def run_tune(arguments: Sequence[str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    tune = Path(sys.executable).parent / "tune"
+    return subprocess.run([tune, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    sorted({arguments for _, arguments in COMMAND_LINES if arguments[0] in SERVERLESS}),
+    ids=" ".join,
+)
+def test_a_command_in_the_documentation_that_needs_no_server_succeeds(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    ended = run_tune(arguments, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
+
+
+@pytest.mark.parametrize("command", SERVERLESS)
+def test_the_examples_show_every_command_that_needs_no_server(command: str) -> None:
+    assert any(arguments[0] == command for _, arguments in COMMAND_LINES)
+
+
+def test_the_help_names_every_command(tmp_path: Path) -> None:
+    ended = run_tune(["--help"], tmp_path)
+    assert ended.returncode == 0
+    group: Any = typer.main.get_command(cli.app)
+    assert all(f" {name} " in ended.stdout for name in group.commands)
+
+
+def test_init_writes_the_starter_study(tmp_path: Path) -> None:
+    assert run_tune(["init"], tmp_path).returncode == 0
+    assert (tmp_path / "study.yaml").read_text() == TEMPLATE.read_text()
+
+
+def test_init_digits_writes_a_study_that_is_ready_to_run(tmp_path: Path) -> None:
+    assert run_tune(["init", "digits"], tmp_path).returncode == 0
+    prepared = prepare(load_study(tmp_path / "digits.yaml"), tmp_path / "log.txt")
+    assert len(prepared.workloads) == 2
+
+
+def test_every_option_is_documented() -> None:
+    group: Any = typer.main.get_command(cli.app)
+    for name, command in group.commands.items():
+        options = {option for one in command.params for option in one.opts if option.startswith("-")}
+        if options:
+            rows = table((ROOT / "docs" / "command-line.md").read_text(), f"option of `{name}`", "meaning")
+            described = {code.split(" ")[0] for row in rows for code in codes(row[0])}
+            assert described == options, f"tune {name}"
+
+
+def test_every_command_has_a_section() -> None:
+    group: Any = typer.main.get_command(cli.app)
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    described = re.findall(r"^## tune ([a-z]+)\b", page, re.MULTILINE)
+    assert {*described, "run"} == set(group.commands)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/command-line.md"])
+def test_the_exit_codes_are_documented(page: str) -> None:
+    assert cli.NOT_VALID == tuning.UNDECIDED
+    assert [int(row[0]) for row in table((ROOT / page).read_text(), "exit code", "meaning")] == [
+        tuning.DONE,
+        cli.BAD_USAGE,
+        cli.TARGET_UNUSABLE,
+        tuning.SLO_MISSED,
+        tuning.UNDECIDED,
+        cli.OUR_BUG,
+        cli.INTERRUPTED,
+    ]
+
+
+# -- pages --
+
+
+@pytest.mark.parametrize("purpose", ["tune", "test"])
+def test_the_readme_marks_the_command_of_each_purpose(purpose: str) -> None:
+    text = (ROOT / "README.md").read_text()
+    (command,) = re.findall(rf"^<!-- command: {purpose} -->\n```sh\n(.*)\n```$", text, re.MULTILINE)
+    (extras,) = re.findall(r"pip install -e '\.\[([\w,]+)\]'", command)
+    assert set(extras.split(",")) <= set(metadata("paretune").get_all("Provides-Extra") or [])
+
+
+def links() -> list[tuple[Path, str]]:
+    """Return the relative links of every page."""
+    found = []
+    for page in PAGES:
+        prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        found += [(page, link) for link in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in link]
+    return found
+
+
+@pytest.mark.parametrize(("page", "link"), links(), ids=lambda value: getattr(value, "name", value))
+def test_a_link_points_to_something(page: Path, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    assert target.exists()
+    if anchor:
+        headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+        assert anchor in [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("page", [*PAGES, TEMPLATE], ids=lambda page: page.name)
+def test_a_page_names_no_place_on_somebodys_machine(page: Path) -> None:
+    assert not re.findall(r"(?<![\w.:/<])/(?:home|root|work|tmp|opt|usr|Users)/\S*", page.read_text())

@@ -1,0 +1,107 @@
+"""The guardian: a server never outlives the process that started it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from targets.process import GuardedProcess
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from targets.process import GuardedProcess
+work = Path(sys.argv[1])
+process = GuardedProcess(
+    ["sh", "-c", sys.argv[2]], env={"PATH": "/usr/bin:/bin"}, log_path=work / "log.txt",
+    cleanup=work / "temporary", shm_prefix=sys.argv[3],
+)
+while len(process.tree()) < 2:
+    time.sleep(0.01)
+print(*process.tree(), flush=True)
+time.sleep(600)
+"""
+STUBBORN = "trap '' TERM; sleep 600 & wait; sleep 600"
+OBEDIENT = "sleep 600 & wait"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.mark.parametrize("script", [OBEDIENT, STUBBORN])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_ends_with_everything_it_started_when_its_owner_is_killed(
+    script: str, end: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    segment = Path("/dev/shm") / f"paretune_test_{os.getpid()}_x"
+    segment.write_text("leftover")
+    command = [sys.executable, "-c", PARENT, str(tmp_path), script, segment.name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        tree = [psutil.Process(int(pid)) for pid in owner.stdout.readline().split()]
+        assert len(tree) >= 2
+        owner.send_signal(end)
+    assert wait_until(lambda: not any(process.is_running() for process in tree))
+    assert wait_until(lambda: not (tmp_path / "temporary").exists())
+    assert wait_until(lambda: not segment.exists())
+
+
+def test_an_exit_code_and_a_signal_are_told_apart(tmp_path: Path) -> None:
+    codes = []
+    for number, script in enumerate(("exit 3", "kill -9 $$")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = GuardedProcess(
+            ["sh", "-c", script], env={}, log_path=tmp_path / "log.txt", cleanup=folder, shm_prefix="paretune_none_"
+        )
+        assert process.wait_for_exit(20)
+        codes.append(process.exit_code())
+        process.stop()
+    assert codes == [3, -9]
+
+
+def test_output_goes_to_the_end_of_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("before\n")
+    process = GuardedProcess(
+        ["sh", "-c", "echo out; echo err >&2"],
+        env={},
+        log_path=log,
+        cleanup=tmp_path / "x",
+        shm_prefix="paretune_none_",
+    )
+    assert process.wait_for_exit(20)
+    process.stop()
+    assert log.read_text().splitlines() == ["before", "out", "err"]
+
+
+def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
+    process = GuardedProcess(
+        ["sleep", "600"], env={}, log_path=tmp_path / "log.txt", cleanup=tmp_path / "x", shm_prefix="paretune_none_"
+    )
+    process.stop()
+    process.stop()
+    assert not process.running()
+
+
+def test_a_command_that_cannot_start_ends_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    process = GuardedProcess(
+        [str(tmp_path / "missing")], env={}, log_path=log, cleanup=tmp_path / "x", shm_prefix="paretune_none_"
+    )
+    assert process.wait_for_exit(20)
+    process.stop()
+    assert process.tree() == []

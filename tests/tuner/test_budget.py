@@ -1,0 +1,84 @@
+"""The time budget: what the next steps will cost, and what has to be kept back."""
+
+import numpy as np
+import pytest
+
+from tuner.budget import (
+    FINISH_S,
+    FIRST_TRIAL_S,
+    ROUND_OVERHEAD_S,
+    Budget,
+    redeployment_cost_s,
+    reserve_s,
+    shortlist_rounds,
+    typical_cost_s,
+)
+from tuner.study.spec import ConfirmSpec
+from tuner.workload import Workload
+from workloads.arrivals import Arrivals, Bursty, Poisson
+from workloads.requests import Dataset
+
+SETTINGS = ConfirmSpec(candidates=3, redeployments=4, rounds=6, round="0.3 s")
+
+
+def workload(name: str, arrivals: Arrivals | None = None) -> Workload:
+    return Workload(
+        name=name,
+        dataset=Dataset({"X": np.zeros((3, 1))}),
+        arrivals=arrivals,
+        think_time_s=0.0,
+        timeout_s=2.0,
+        connections=16,
+        output=None,
+        seed=0,
+    )
+
+
+def test_an_overdrawn_budget_is_negative() -> None:
+    assert Budget(10.0, before_s=12.0).left_s() <= -2.0
+
+
+def test_what_is_spent_and_left_add_up_to_the_budget() -> None:
+    budget = Budget(1e6, before_s=5.0)
+    spent, left = budget.spent_s(), budget.left_s()
+    assert spent >= 5.0
+    assert spent + left <= 1e6
+
+
+def test_the_next_trial_costs_what_the_others_did() -> None:
+    assert typical_cost_s([2.0, 4.0, 9.0]) == 5.0
+
+
+def test_the_first_trial_costs_a_guess() -> None:
+    assert typical_cost_s([]) == FIRST_TRIAL_S
+
+
+def test_a_redeployment_costs_its_loads_and_its_rounds() -> None:
+    rounds = {"steady": 6, "open": 2}
+    cost = redeployment_cost_s(2, 1.5, rounds, [workload("steady"), workload("open", Poisson(100.0))], 0.3)
+    assert cost == pytest.approx(2 * (1.5 + 8 * (0.3 + ROUND_OVERHEAD_S)))
+
+
+def test_a_round_of_bursts_lasts_four_periods() -> None:
+    bursty = workload("bursty", Bursty(10, 0.5))
+    assert redeployment_cost_s(1, 0.0, {"bursty": 1}, [bursty], 0.3) == pytest.approx(2.0 + ROUND_OVERHEAD_S)
+
+
+def test_the_shortlist_takes_half_the_rounds_and_two_at_least() -> None:
+    workloads = [workload("a"), workload("b")]
+    assert shortlist_rounds(SETTINGS, workloads) == {"a": 3, "b": 3}
+    assert shortlist_rounds(ConfirmSpec(rounds=2), workloads) == {"a": 2, "b": 2}
+
+
+def test_shortlist_confirmation_and_export_are_kept_back() -> None:
+    workloads = [workload("a")]
+    shortlist = redeployment_cost_s(3, 1.0, {"a": 3}, workloads, 0.3)
+    confirmation = 4 * redeployment_cost_s(2, 1.0, {"a": 6}, workloads, 0.3)
+    assert reserve_s(SETTINGS, 1.0, {"a": 6}, workloads) == pytest.approx(shortlist + confirmation + FINISH_S)
+
+
+def test_a_single_candidate_needs_no_shortlist() -> None:
+    workloads = [workload("a")]
+    settings = SETTINGS.model_copy(update={"candidates": 1})
+    confirmation = 4 * redeployment_cost_s(2, 1.0, {"a": 6}, workloads, 0.3)
+    assert reserve_s(settings, 1.0, {"a": 6}, workloads) == pytest.approx(confirmation + FINISH_S)

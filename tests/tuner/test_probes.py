@@ -1,0 +1,156 @@
+"""The first proposals: one knob moved at a time, then all moves that helped."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from result_builders import GOALS, candidate
+
+from targets.base import Config, Knob, Value
+from tuner.objective import Goal
+from tuner.probes import WORTH, next_probe
+from tuner.rank import Candidate
+from tuner.space import Parameter, Space
+
+THROUGHPUT = GOALS[0]
+
+
+def parameter(name: str, *values: Value, ordered: bool = True) -> Parameter:
+    return Parameter(Knob(name, "int", None, None, 1, "", "reload", ""), values, ordered)
+
+
+SPACE = Space(
+    (
+        parameter("batch", 1, 2, 4, 8),
+        parameter("delay", 0.0, 0.001, 0.005),
+        parameter("precision", "fp32", "int8", "fp16", ordered=False),
+        parameter("concurrency", 1, 4, 16),
+    )
+)
+ORIGIN: dict[str, Value] = {"batch": 2, "delay": 0.0, "precision": "fp32", "concurrency": 4}
+
+
+def start(config: Mapping[str, Value] = ORIGIN, level: float = 4, throughput: float = 100.0) -> Candidate:
+    server = {name: value for name, value in config.items() if name != "concurrency"}
+    return candidate(server, throughput, level=level, number=0)
+
+
+def probes(gains: Mapping[str, float], goal: Goal = THROUGHPUT, space: Space = SPACE) -> list[dict[str, Value]]:
+    """Ask until nothing is left; a moved knob multiplies the throughput by its gain."""
+    tried: list[Candidate] = []
+    asked: list[dict[str, Value]] = []
+    while (config := next_probe(space, start(), goal, tried, [])) is not None:
+        asked.append(dict(config))
+        gain = 1.0
+        for name, value in config.items():
+            if value != ORIGIN[name]:
+                gain *= gains.get(f"{name}={value}", gains.get(name, 1.0))
+        tried.append(candidate(config, 100.0 * gain, number=len(tried) + 1))
+        assert len(asked) < 20
+    return asked
+
+
+def moves(config: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in config.items() if value != ORIGIN[name]}
+
+
+def test_first_each_knob_is_moved_alone() -> None:
+    assert [moves(config) for config in probes({})][:4] == [
+        {"batch": 8},
+        {"delay": 0.005},
+        {"precision": "int8"},
+        {"precision": "fp16"},
+    ]
+
+
+def test_without_a_move_that_helped_only_the_highest_load_is_left() -> None:
+    assert [moves(config) for config in probes({})][4:] == [{"concurrency": 16}]
+
+
+def test_then_the_moves_that_helped_are_made_together_and_under_the_highest_load() -> None:
+    asked = [moves(config) for config in probes({"batch": 1.5, "precision=int8": 1.2, "precision=fp16": 0.9})]
+    assert asked[4:] == [
+        {"batch": 8, "precision": "int8"},
+        {"batch": 8, "precision": "int8", "concurrency": 16},
+    ]
+
+
+def test_a_single_move_that_helped_is_not_asked_for_twice() -> None:
+    asked = [moves(config) for config in probes({"batch": 1.5})]
+    assert asked[4:] == [{"batch": 8, "concurrency": 16}]
+
+
+def test_of_two_names_that_helped_the_better_is_taken() -> None:
+    asked = [moves(config) for config in probes({"precision=int8": 2.0, "precision=fp16": 1.2})]
+    assert asked[4] == {"precision": "int8", "concurrency": 16}
+
+
+def test_no_configuration_is_proposed_twice() -> None:
+    for gains in ({}, {"batch": 2.0}, {"batch": 2.0, "delay": 2.0, "precision": 2.0}):
+        asked = [tuple(config.items()) for config in probes(gains)]
+        assert len(set(asked)) == len(asked)
+
+
+def test_every_probe_lies_in_the_space() -> None:
+    for config in probes({"batch": 2.0, "delay": 2.0}):
+        assert list(config) == [one.name for one in SPACE]
+        assert all(config[one.name] in one.values for one in SPACE)
+
+
+@pytest.mark.parametrize(("gain", "helps"), [(1 + WORTH + 0.001, True), (1 + WORTH - 0.001, False)])
+def test_a_move_helps_when_it_is_worth_it(gain: float, helps: bool) -> None:
+    assert ({"batch": 8, "concurrency": 16} in [moves(config) for config in probes({"batch": gain})]) is helps
+
+
+def test_less_helps_where_the_goal_is_to_minimize() -> None:
+    goal = Goal(False, "steady", "throughput")
+    asked = [moves(config) for config in probes({"batch": 0.5, "delay": 2.0}, goal)]
+    assert asked[4:] == [{"batch": 8, "concurrency": 16}]
+
+
+def test_a_faster_move_that_misses_the_slo_does_not_help() -> None:
+    tried = [candidate({**ORIGIN, "batch": 8}, 500.0, violations={"p99": 0.5})]
+    refused: Sequence[Config] = [
+        {**ORIGIN, "delay": 0.005},
+        {**ORIGIN, "precision": "int8"},
+        {**ORIGIN, "precision": "fp16"},
+    ]
+    assert next_probe(SPACE, start(), THROUGHPUT, tried, refused) == {**ORIGIN, "concurrency": 16}
+
+
+def test_a_refused_configuration_is_not_probed_again() -> None:
+    refused: Sequence[Config] = [{**ORIGIN, "batch": 8}]
+    assert next_probe(SPACE, start(), THROUGHPUT, [], refused) == {**ORIGIN, "delay": 0.005}
+
+
+def test_a_knob_moves_to_its_far_end() -> None:
+    config: dict[str, Value] = {**ORIGIN, "batch": 8, "delay": 0.005}
+    first = next_probe(SPACE, start(config), THROUGHPUT, [], [])
+    assert first == {**config, "batch": 1}
+    second = next_probe(SPACE, start(config), THROUGHPUT, [], [{**config, "batch": 1}])
+    assert second == {**config, "delay": 0.0}
+
+
+def test_a_knob_of_one_value_stays() -> None:
+    space = Space((parameter("batch", 2), parameter("concurrency", 1, 4)))
+    begin = candidate({"batch": 2}, level=4, number=0)
+    assert next_probe(space, begin, THROUGHPUT, [], []) is None
+
+
+def test_the_load_level_is_that_of_the_start() -> None:
+    first = next_probe(SPACE, start(level=1), THROUGHPUT, [], [])
+    assert first == {**ORIGIN, "batch": 8, "concurrency": 1}
+    assert type(first["concurrency"]) is int
+
+
+def test_a_space_without_a_load_level_is_probed_too() -> None:
+    space = Space(tuple(one for one in SPACE if one.name != "concurrency"))
+    assert next_probe(space, start(), THROUGHPUT, [], []) == {"batch": 8, "delay": 0.0, "precision": "fp32"}
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [start({**ORIGIN, "batch": 3}), start({"batch": 2, "precision": "fp32"}), start(level=3)],
+    ids=["a value outside", "no value", "a level outside"],
+)
+def test_a_start_outside_the_space_is_not_probed_from(begin: Candidate) -> None:
+    assert next_probe(SPACE, begin, THROUGHPUT, [], []) is None

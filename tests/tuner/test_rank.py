@@ -1,0 +1,161 @@
+"""Which points count, which is best, and which came closest."""
+
+import math
+
+import pytest
+from result_builders import GOALS, candidate, point, trial
+
+from tuner.objective import Goal
+from tuner.rank import by_value, candidates, closest, pareto
+from tuner.results import Closest, FrontPoint, TrialState, Validity
+
+STEADY = ["steady"]
+BOTH = ["steady", "bursty"]
+
+
+# candidates
+
+
+def test_every_point_of_the_primary_workload_is_a_candidate() -> None:
+    found = candidates([trial(1, point(level=1), point(level=2)), trial(2, point(level=4))], STEADY, GOALS)
+    assert [(one.trial.number, one.point) for one in found] == [(1, 0), (1, 1), (2, 0)]
+
+
+@pytest.mark.parametrize("state", ["refused", "crashed", "hung"])
+def test_trials_that_are_not_complete_do_not_count(state: TrialState) -> None:
+    assert candidates([trial(1, point(), state=state)], STEADY, GOALS) == []
+
+
+def test_of_a_trial_with_an_invalid_point_the_others_count() -> None:
+    spoiled = point(level=1).model_copy(update={"validity": Validity(valid=False, reasons=["late"])})
+    found = candidates([trial(1, spoiled, point(level=2), state="invalid")], STEADY, GOALS)
+    assert [(one.trial.number, one.point) for one in found] == [(1, 1)]
+
+
+def test_a_point_counts_with_those_of_the_other_workloads() -> None:
+    one = trial(1, point("steady", violations={"p99": -0.5}), point("bursty", mode="open", violations={"p99": 0.5}))
+    (found,) = candidates([one], BOTH, GOALS)
+    assert found.point == 0
+    assert found.objective.violations == {"steady.p99": -0.5, "bursty.p99": 0.5}
+    assert not found.feasible
+
+
+def test_a_point_without_one_of_another_workload_does_not_count() -> None:
+    assert candidates([trial(1, point("steady"))], BOTH, GOALS) == []
+
+
+def test_the_only_point_of_another_workload_goes_with_every_level() -> None:
+    one = trial(1, point(level=1), point(level=2), point("bursty", mode="open", level=500))
+    assert [found.point for found in candidates([one], BOTH, GOALS)] == [0, 1]
+
+
+def test_a_point_of_another_workload_goes_with_the_same_level() -> None:
+    one = trial(
+        1,
+        point(level=1),
+        point(level=2),
+        point("bursty", level=1, violations={"p99": -1.0}),
+        point("bursty", level=2, violations={"p99": 1.0}),
+    )
+    assert [found.feasible for found in candidates([one], BOTH, GOALS)] == [True, False]
+
+
+def test_concurrency_2_is_not_2_requests_per_second() -> None:
+    first, second = (
+        point("bursty", mode="open", level=9),
+        point("bursty", mode="open", level=2, violations={"p99": 1.0}),
+    )
+    (found,) = candidates([trial(1, point(level=2), first, second)], BOTH, GOALS)
+    assert found.feasible
+
+
+def test_values_follow_the_goals() -> None:
+    one = trial(1, point(throughput=300, p99=0.02), point("bursty", p99=0.05))
+    goals = (Goal(False, "bursty", "p99"), Goal(True, "steady", "throughput"))
+    (found,) = candidates([one], BOTH, goals)
+    assert found.objective.values == (0.05, 300.0)
+
+
+# by_value
+
+
+def test_the_best_comes_first_and_only_what_meets_the_slo() -> None:
+    found = [
+        candidate(throughput=100, number=1),
+        candidate(throughput=300, number=2, violations={"p99": 0.1}),
+        candidate(throughput=200, number=3),
+    ]
+    assert [one.trial.number for one in by_value(found, GOALS[0])] == [3, 1]
+
+
+def test_less_is_better_where_the_goal_says_so() -> None:
+    goal = Goal(False, "steady", "p99")
+    trials = [trial(1, point(p99=0.02)), trial(2, point(p99=0.01))]
+    assert [one.trial.number for one in by_value(candidates(trials, STEADY, [goal]), goal)] == [2, 1]
+
+
+def test_of_equals_the_earlier_comes_first() -> None:
+    for goal in GOALS:
+        found = candidates([trial(n, point()) for n in (1, 2, 3)], STEADY, [goal])
+        assert [one.trial.number for one in by_value(found, goal)] == [1, 2, 3]
+
+
+# pareto
+
+
+def test_the_front_is_in_the_order_of_the_first_goal() -> None:
+    found = [
+        candidate(throughput=300, p99=0.009, number=1),
+        candidate(throughput=100, p99=0.001, number=2),
+        candidate(throughput=200, p99=0.010, number=3),
+        candidate(throughput=200, p99=0.005, number=4),
+    ]
+    assert [one.trial for one in pareto(found, GOALS)] == [2, 4, 1]
+
+
+def test_a_missed_bound_of_an_objective_keeps_no_point_off_the_front() -> None:
+    found = [candidate(throughput=300, p99=0.02, violations={"p99": 1.0}, number=1), candidate(number=2)]
+    assert pareto(found, GOALS) == [
+        FrontPoint(trial=2, point=0, meets_slo=True),
+        FrontPoint(trial=1, point=0, meets_slo=False),
+    ]
+
+
+@pytest.mark.parametrize("violated", ["error_rate", "p50", "accuracy_drop"])
+def test_any_other_missed_bound_does(violated: str) -> None:
+    found = [candidate(throughput=300, violations={violated: 0.1}, number=1), candidate(number=2)]
+    assert [one.trial for one in pareto(found, GOALS)] == [2]
+
+
+def test_the_bound_of_an_objective_on_another_workload_is_not_traded() -> None:
+    one = trial(1, point("steady"), point("bursty", violations={"p99": 0.1}))
+    assert pareto(candidates([one], BOTH, GOALS), GOALS) == []
+
+
+def test_an_infinite_percentile_may_be_on_the_front() -> None:
+    found = [candidate(throughput=900, p99=math.inf, violations={"p99": math.inf})]
+    assert pareto(found, GOALS) == [FrontPoint(trial=1, point=0, meets_slo=False)]
+
+
+def test_nothing_measured_has_no_front() -> None:
+    assert pareto([], GOALS) == []
+
+
+# closest
+
+
+def test_the_closest_has_the_smallest_worst_violation() -> None:
+    found = [
+        candidate(number=1, violations={"p99": 0.1, "error_rate": 2.0}),
+        candidate(number=2, violations={"p99": 0.6, "error_rate": -1.0}),
+        candidate(number=3, violations={"p99": 0.9}),
+    ]
+    assert closest(found) == Closest(trial=2, point=0, missed={"steady.p99": 0.6})
+
+
+def test_the_closest_of_nothing_is_none() -> None:
+    assert closest([]) is None
+
+
+def test_a_point_without_violations_misses_nothing() -> None:
+    assert closest([candidate()]) == Closest(trial=1, point=0, missed={})

@@ -1,0 +1,214 @@
+"""The run directory: what is continued, what is kept, and that one process works in it."""
+
+from pathlib import Path
+
+import pytest
+
+from tuner.rundir import RunDirectory, RunDirectoryError, back_up, locked, open_run
+
+
+def opened(root: Path, fingerprint: str = "f1", out: Path | None = None, *, fresh: bool = False) -> RunDirectory:
+    return open_run(root / "runs", "digits", fingerprint, out, fresh=fresh)
+
+
+# Under `runs`.
+
+
+def test_a_new_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    assert run.path.parent == tmp_path / "runs/digits"
+    assert run.records.is_dir()
+    assert (tmp_path / "runs/digits/latest").resolve() == run.path
+
+
+def test_the_same_study_is_continued(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    (first.path / "study.db").write_text("x")
+    assert opened(tmp_path) == first
+    assert first.study_db.read_text() == "x"
+
+
+def test_another_study_gets_another_folder(tmp_path: Path) -> None:
+    first, second = opened(tmp_path, "f1"), opened(tmp_path, "f2")
+    assert first != second
+    assert first.path.is_dir()
+    assert (tmp_path / "runs/digits/latest").resolve() == second.path
+
+
+def test_fresh_starts_over_and_keeps_the_old_run(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    second = opened(tmp_path, fresh=True)
+    assert first != second
+    assert first.path.is_dir()
+    assert opened(tmp_path) == second
+
+
+def test_many_fresh_runs_in_a_second_do_not_meet(tmp_path: Path) -> None:
+    runs = {opened(tmp_path, fresh=True).path for _ in range(5)}
+    assert len(runs) == 5
+
+
+def test_the_latest_link_is_relative_so_that_runs_can_be_moved(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert (tmp_path / "moved/digits/latest").resolve() == tmp_path / "moved/digits" / run.path.name
+
+
+@pytest.mark.parametrize("marker", ["", "{", "[]", "{}", "null", '"f1"'])
+def test_a_spoiled_marker_is_no_run_to_continue(tmp_path: Path, marker: str) -> None:
+    first = opened(tmp_path)
+    (first.path / "run.json").write_text(marker)
+    assert opened(tmp_path) != first
+
+
+def test_a_dangling_latest_link_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "runs/digits").mkdir(parents=True)
+    (tmp_path / "runs/digits/latest").symlink_to("gone")
+    run = opened(tmp_path)
+    assert (tmp_path / "runs/digits/latest").resolve() == run.path
+
+
+def test_a_file_where_the_runs_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(RunDirectoryError, match=r"cannot be written \(Not a directory\); name another with --out"):
+        opened(tmp_path)
+
+
+def test_every_file_of_a_run_stands_in_its_folder(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    paths = (run.study_db, run.result, run.records, run.best, run.log)
+    assert [path.name for path in paths] == ["study.db", "result.json", "records", "best", "log.txt"]
+    assert all(path.parent == tmp_path for path in paths)
+
+
+# --out
+
+
+def test_out_names_the_directory_itself(tmp_path: Path) -> None:
+    run = opened(tmp_path, out=tmp_path / "a/b")
+    assert run.path == tmp_path / "a/b"
+    assert run.records.is_dir()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_empty_out_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert opened(tmp_path, out=tmp_path / "out").path == tmp_path / "out"
+
+
+def test_a_run_of_the_same_study_in_out_is_continued(tmp_path: Path) -> None:
+    first = opened(tmp_path, out=tmp_path / "out")
+    (first.path / "study.db").write_text("x")
+    assert opened(tmp_path, out=tmp_path / "out") == first
+    assert first.study_db.read_text() == "x"
+
+
+def test_a_run_of_another_study_in_out_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path, "f1", tmp_path / "out")
+    with pytest.raises(RunDirectoryError, match=r"--out .*/out: holds a run of another study.*--fresh"):
+        opened(tmp_path, "f2", tmp_path / "out")
+
+
+@pytest.mark.parametrize("fingerprint", ["f1", "f2"])
+def test_fresh_moves_the_run_in_out_aside(tmp_path: Path, fingerprint: str) -> None:
+    first = opened(tmp_path, "f1", tmp_path / "out")
+    (first.path / "study.db").write_text("x")
+    run = opened(tmp_path, fingerprint, tmp_path / "out", fresh=True)
+    assert run.path == tmp_path / "out"
+    assert not run.study_db.exists()
+    assert (tmp_path / "out.old/study.db").read_text() == "x"
+
+
+def test_fresh_never_deletes_an_old_run(tmp_path: Path) -> None:
+    for number in range(4):
+        run = opened(tmp_path, out=tmp_path / "out", fresh=True)
+        run.log.write_text(str(number))
+    kept = [(tmp_path / name / "log.txt").read_text() for name in ("out.old", "out.old-2", "out.old-3", "out")]
+    assert kept == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_an_out_with_something_else_in_it_is_refused(tmp_path: Path, fresh: bool) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.tex").write_text("years of work")
+    with pytest.raises(RunDirectoryError, match="exists and is no run of Paretune; name another directory"):
+        opened(tmp_path, out=tmp_path / "out", fresh=fresh)
+    assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
+
+
+def test_an_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(RunDirectoryError, match="exists and is no run of Paretune"):
+        opened(tmp_path, out=tmp_path / "out")
+
+
+def test_an_out_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunDirectoryError, match="cannot be written"):
+        opened(tmp_path, out=tmp_path / "file/out")
+
+
+# The lock.
+
+
+def test_only_one_process_works_on_a_run(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    with locked(run), pytest.raises(RunDirectoryError, match="another tune works on this run"), locked(run):
+        pass
+
+
+def test_the_lock_ends_with_its_block(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    for _ in range(2):
+        with locked(run):
+            assert (run.path / ".lock").exists()
+
+
+def test_the_lock_ends_with_an_error_too(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+
+    def fail() -> None:
+        with locked(run):
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail()
+    with locked(run):
+        pass
+
+
+# Backups.
+
+
+def test_nothing_needs_no_backup(tmp_path: Path) -> None:
+    assert back_up(tmp_path / "config.pbtxt") is None
+
+
+def test_a_file_is_moved_aside(tmp_path: Path) -> None:
+    path = tmp_path / "config.pbtxt"
+    path.write_text("mine")
+    assert back_up(path) == tmp_path / "config.pbtxt.bak"
+    assert not path.exists()
+    assert (tmp_path / "config.pbtxt.bak").read_text() == "mine"
+
+
+def test_a_folder_is_moved_aside_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "digits/1").mkdir(parents=True)
+    (tmp_path / "digits/1/model.py").write_text("mine")
+    assert back_up(tmp_path / "digits") == tmp_path / "digits.bak"
+    assert (tmp_path / "digits.bak/1/model.py").read_text() == "mine"
+
+
+def test_an_earlier_backup_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "config.pbtxt"
+    for text in ("first", "second", "third"):
+        path.write_text(text)
+        back_up(path)
+    names = ("config.pbtxt.bak", "config.pbtxt.bak-2", "config.pbtxt.bak-3")
+    assert [(tmp_path / name).read_text() for name in names] == ["first", "second", "third"]
+
+
+def test_a_backup_may_be_given_as_text_at_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out").write_text("mine")
+    assert back_up(Path("out")) == Path("out.bak")

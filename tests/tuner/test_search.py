@@ -1,0 +1,322 @@
+"""The search: proposals, what is told, what is remembered."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from result_builders import GOALS, point, trial
+
+from targets.base import Config, Knob, Value
+from tuner.objective import WORST, Objective, pessimistic
+from tuner.results import Trial
+from tuner.search import FRONT_EVERY, STARTUP_TRIALS, Proposal, Search
+from tuner.space import Parameter, Space
+
+
+def parameter(name: str, *values: Value, ordered: bool = True) -> Parameter:
+    return Parameter(Knob(name, "int", None, None, 1, "", "reload", ""), values, ordered)
+
+
+SPACE = Space(
+    (
+        parameter("batch", 1, 2, 4, 8, 16),
+        parameter("delay", 0.0, 0.001, 0.005),
+        parameter("precision", "fp32", "int8", ordered=False),
+    )
+)
+SMALL = Space((parameter("batch", 1, 2, 4), parameter("precision", "fp32", "int8", ordered=False)))
+SAMPLERS = pytest.mark.parametrize("sampler", ["auto", "random"])
+
+
+def search(folder: Path, space: Space = SPACE, sampler: str = "auto", seed: int = 7) -> Search:
+    return Search(folder / "study.db", space, GOALS, sampler, seed)
+
+
+def worth(config: Config) -> Objective:
+    """A smooth objective with a violated constraint at large batches."""
+    batch, delay = float(config["batch"]), float(config.get("delay", 0.0))
+    fast = 2.0 if config["precision"] == "int8" else 1.0
+    p99 = 0.001 * batch + delay
+    return Objective((fast * batch * 100, p99), {"steady.p99": (p99 - 0.012) / 0.012})
+
+
+def tell(to: Search, proposal: Proposal, objective: Objective | None = None) -> Trial:
+    told = trial(proposal.number, point(), config=proposal.config)
+    to.tell(told, objective or worth(proposal.config))
+    return told
+
+
+def explore(one: Search, count: int) -> list[Config]:
+    """Ask and tell `count` times."""
+    asked = []
+    for _ in range(count):
+        proposal = one.ask()
+        assert proposal is not None
+        tell(one, proposal)
+        asked.append(proposal.config)
+    return asked
+
+
+def stored_trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="paretune", storage=f"sqlite:///{folder / 'study.db'}").trials
+
+
+# Proposals.
+
+
+@SAMPLERS
+def test_every_proposal_lies_in_the_space(tmp_path: Path, sampler: str) -> None:
+    for config in explore(search(tmp_path, sampler=sampler), 9):
+        assert list(config) == ["batch", "delay", "precision"]
+        assert all(config[one.name] in one.values for one in SPACE)
+        assert [type(value) for value in config.values()] == [int, float, str]
+
+
+def test_numbers_start_at_one_and_count_what_was_told(tmp_path: Path) -> None:
+    one = search(tmp_path)
+    for expected in (1, 2, 3):
+        proposal = one.ask()
+        assert proposal is not None
+        assert proposal.number == expected
+        tell(one, proposal)
+
+
+@SAMPLERS
+def test_the_same_seed_gives_the_same_proposals(tmp_path: Path, sampler: str) -> None:
+    runs = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        runs.append(explore(search(tmp_path / name, sampler=sampler), STARTUP_TRIALS + FRONT_EVERY))
+    assert runs[0] == runs[1]
+
+
+def test_every_proposal_is_drawn_anew(tmp_path: Path) -> None:
+    """A sampler with one seed for all would repeat itself, and leave a failed trial for each repetition."""
+    explore(search(tmp_path, sampler="random"), 6)
+    assert [stored.state.name for stored in stored_trials(tmp_path)].count("FAIL") < 3
+
+
+def test_another_seed_gives_other_proposals(tmp_path: Path) -> None:
+    runs = []
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        runs.append(explore(search(tmp_path / str(seed), seed=seed), 4))
+    assert runs[0] != runs[1]
+
+
+@SAMPLERS
+def test_a_study_reopened_after_every_trial_gives_the_same_proposals(tmp_path: Path, sampler: str) -> None:
+    count = STARTUP_TRIALS + FRONT_EVERY
+    for name in ("whole", "pieces"):
+        (tmp_path / name).mkdir()
+    whole = explore(search(tmp_path / "whole", sampler=sampler), count)
+    pieces = [explore(search(tmp_path / "pieces", sampler=sampler), 1)[0] for _ in range(count)]
+    assert pieces == whole
+
+
+@pytest.mark.parametrize("told", [0, 3, STARTUP_TRIALS + 1])
+def test_a_proposal_that_was_not_told_is_made_again_after_a_restart(tmp_path: Path, told: int) -> None:
+    one = search(tmp_path)
+    explore(one, told)
+    lost = one.ask()
+    assert search(tmp_path).ask() == lost
+
+
+@SAMPLERS
+def test_a_small_space_is_exhausted_without_repetition(tmp_path: Path, sampler: str) -> None:
+    one = search(tmp_path, SMALL, sampler)
+    asked = {tuple(config.items()) for config in explore(one, SMALL.size)}
+    assert len(asked) == SMALL.size == 6
+    assert one.ask() is None
+    assert search(tmp_path, SMALL, sampler).ask() is None
+
+
+def test_nothing_is_proposed_twice_when_the_sampler_has_a_favourite(tmp_path: Path) -> None:
+    """One configuration is far better than all others; a sampler would come back to it."""
+    one = search(tmp_path)
+    asked = []
+    for _ in range(20):
+        proposal = one.ask()
+        assert proposal is not None
+        best = proposal.config == {"batch": 4, "delay": 0.001, "precision": "int8"}
+        tell(one, proposal, Objective((1e6, 1e-6) if best else (1.0, 1.0), {"steady.p99": -1.0}))
+        asked.append(tuple(proposal.config.items()))
+    assert len(set(asked)) == 20
+
+
+def test_a_space_of_one_configuration_is_tried_once(tmp_path: Path) -> None:
+    one = search(tmp_path, Space((parameter("batch", 4), parameter("precision", "fp32", ordered=False))))
+    assert explore(one, 1) == [{"batch": 4, "precision": "fp32"}]
+    assert one.ask() is None
+
+
+@pytest.mark.parametrize("told", [0, 4, STARTUP_TRIALS + 1])
+def test_a_planned_configuration_is_proposed_as_it_is(tmp_path: Path, told: int) -> None:
+    one = search(tmp_path)
+    asked = explore(one, told)
+    planned = next(
+        config for batch in (16, 8, 4) if (config := {"batch": batch, "delay": 0.005, "precision": "int8"}) not in asked
+    )
+    assert one.ask(planned) == Proposal(told + 1, planned)
+
+
+def test_a_planned_configuration_is_not_tried_again(tmp_path: Path) -> None:
+    one = search(tmp_path, SMALL)
+    planned: Config = {"batch": 2, "precision": "int8"}
+    proposal = one.ask(planned)
+    assert proposal is not None
+    tell(one, proposal)
+    assert planned not in explore(one, SMALL.size - 1)
+    assert one.ask() is None
+
+
+def test_a_plan_that_was_tried_already_gives_something_new(tmp_path: Path) -> None:
+    one = search(tmp_path, SMALL)
+    (tried,) = explore(one, 1)
+    proposal = one.ask(tried)
+    assert proposal is not None
+    assert proposal.config != tried
+
+
+def test_the_search_finds_its_way_to_the_best(tmp_path: Path) -> None:
+    best: Config = {"batch": 8, "delay": 0.001, "precision": "int8"}
+    assert worth(best).feasible
+    assert {"batch": 8, "precision": "int8"}.items() <= max(
+        (config for config in explore(search(tmp_path), 20) if worth(config).feasible),
+        key=lambda config: worth(config).values[0],
+    ).items()
+
+
+# What is told.
+
+
+def test_the_whole_trial_is_stored_with_what_is_told(tmp_path: Path) -> None:
+    one = search(tmp_path)
+    told = []
+    for _ in range(3):
+        proposal = one.ask()
+        assert proposal is not None
+        told.append(tell(one, proposal))
+    assert one.trials() == told
+    assert search(tmp_path).trials() == told
+
+
+def test_a_trial_with_failed_requests_is_stored_too(tmp_path: Path) -> None:
+    one = search(tmp_path)
+    proposal = one.ask()
+    assert proposal is not None
+    failed = trial(1, point(p99=math.inf, violations={"p99": math.inf}), config=proposal.config)
+    one.tell(failed, Objective((10.0, math.inf), {"steady.p99": math.inf}))
+    assert search(tmp_path).trials() == [failed]
+
+
+def test_constraints_are_told_by_their_names(tmp_path: Path) -> None:
+    one = search(tmp_path)
+    proposal = one.ask()
+    assert proposal is not None
+    tell(one, proposal, Objective((100.0, 0.01), {"steady.p99": 0.25, "bursty.error_rate": -1.0}))
+    (stored,) = stored_trials(tmp_path)
+    assert stored.constraints == {"steady.p99": 0.25, "bursty.error_rate": -1.0}
+
+
+def test_infinite_values_are_told_as_the_worst(tmp_path: Path) -> None:
+    one = search(tmp_path)
+    proposal = one.ask()
+    assert proposal is not None
+    tell(one, proposal, Objective((0.0, math.inf), {"steady.p99": math.inf}))
+    (stored,) = stored_trials(tmp_path)
+    assert stored.values == [0.0, WORST]
+    assert stored.constraints == {"steady.p99": WORST}
+
+
+def test_values_are_told_in_the_direction_of_their_goals(tmp_path: Path) -> None:
+    search(tmp_path)
+    study = optuna.load_study(study_name="paretune", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+
+
+def test_configurations_that_could_not_be_measured_are_told_too(tmp_path: Path) -> None:
+    one = search(tmp_path)
+    for _ in range(STARTUP_TRIALS + 2):
+        proposal = one.ask()
+        assert proposal is not None
+        one.tell(trial(proposal.number, config=proposal.config, state="refused"), pessimistic(GOALS, ["steady.p99"]))
+    assert [stored.state for stored in one.trials()] == ["refused"] * (STARTUP_TRIALS + 2)
+
+
+# Interrupted runs.
+
+
+def interrupt(folder: Path, before: Callable[[optuna.Trial, Proposal], None]) -> Proposal:
+    """Ask, do what a killed process had come to, and leave the proposal open."""
+    one = search(folder)
+    proposal = one.ask()
+    assert proposal is not None
+    before(one._open, proposal)
+    return proposal
+
+
+def test_a_proposal_left_open_is_forgotten(tmp_path: Path) -> None:
+    interrupt(tmp_path, lambda _open, _proposal: None)
+    again = search(tmp_path)
+    assert again.trials() == []
+    assert [stored.state.name for stored in stored_trials(tmp_path)] == ["FAIL"]
+
+
+def test_a_forgotten_proposal_leaves_its_configuration_to_be_tried(tmp_path: Path) -> None:
+    one = search(tmp_path, SMALL)
+    one.ask()
+    assert len(explore(search(tmp_path, SMALL), SMALL.size)) == SMALL.size
+
+
+def test_a_proposal_whose_trial_was_stored_is_told_on_the_next_start(tmp_path: Path) -> None:
+    measured: list[Trial] = []
+
+    def store(open_trial: optuna.Trial, proposal: Proposal) -> None:
+        """Do what `tell` does, up to the last step."""
+        measured.append(trial(proposal.number, point(), config=proposal.config))
+        open_trial.set_constraint("steady.p99", 0.5)
+        open_trial.set_user_attr("paretune:values", [123.0, 0.05])
+        open_trial.set_user_attr("paretune:trial", measured[0].model_dump_json())
+
+    proposal = interrupt(tmp_path, store)
+    again = search(tmp_path)
+    assert again.trials() == measured
+    (stored,) = stored_trials(tmp_path)
+    assert (stored.state.name, stored.values, stored.constraints) == ("COMPLETE", [123.0, 0.05], {"steady.p99": 0.5})
+    following = again.ask()
+    assert following is not None
+    assert following.number == 2
+    assert following.config != proposal.config
+
+
+def test_a_plan_that_was_never_asked_for_is_forgotten(tmp_path: Path) -> None:
+    search(tmp_path)
+    study = optuna.load_study(study_name="paretune", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    study.enqueue_trial({"batch": 0, "delay": 0, "precision": "fp32"})
+    (tmp_path / "other").mkdir()
+    assert search(tmp_path).ask() == search(tmp_path / "other").ask()
+
+
+# What is remembered.
+
+
+def test_values_are_remembered_across_a_restart(tmp_path: Path) -> None:
+    one = search(tmp_path)
+    value = {"spent_s": 12.5, "right": {"int8": {"steady": [1, 0, 1]}}, "none": None}
+    one.remember("accuracies", value)
+    assert one.remembered("accuracies") == value
+    assert search(tmp_path).remembered("accuracies") == value
+
+
+def test_the_last_value_remembered_counts(tmp_path: Path) -> None:
+    one = search(tmp_path)
+    one.remember("spent_s", 1.0)
+    one.remember("spent_s", 2.0)
+    assert search(tmp_path).remembered("spent_s") == 2.0
+
+
+def test_what_was_not_remembered_is_none(tmp_path: Path) -> None:
+    assert search(tmp_path).remembered("spent_s") is None

@@ -1,0 +1,246 @@
+"""The space of a study: ranges, lists and single values, checked against what the target can apply."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from targets.base import Knob
+from tuner.space import Space, make_space, server_part
+from tuner.study.load import Source, StudyError
+
+KNOBS = (
+    Knob("max_batch_size", "int", 1, 128, 1, "", "reload", "batch"),
+    Knob("max_queue_delay", "duration", 0, 1.0, 0.0, "s", "reload", "delay"),
+    Knob("instances", "int", 1, None, 1, "", "reload", "copies"),
+    Knob("precision", "variant", None, None, "", "", "reload", "variant"),
+)
+
+
+def space(text: str, variants: Sequence[str] = ("fp32", "int8")) -> Space:
+    """Make a space of the lines below `space:`; key number k stands in line k + 1."""
+    raw: dict[str, Any] = yaml.safe_load(text)
+    lines: dict[tuple[str | int, ...], int] = {("space",): 1}
+    for number, (name, content) in enumerate(raw.items(), 2):
+        lines["space", name] = number
+        inner = content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
+        lines.update({("space", name, key): number for key in inner})
+    return make_space(raw, KNOBS, variants, Source(Path("study.yaml"), text, lines, frozenset()))
+
+
+def values(text: str) -> tuple[object, ...]:
+    (parameter,) = space(text)
+    return parameter.values
+
+
+def failure(text: str, variants: Sequence[str] = ("fp32", "int8")) -> str:
+    with pytest.raises(StudyError) as error:
+        space(text, variants)
+    return str(error.value)
+
+
+# What is read.
+
+
+def test_a_range_of_whole_numbers_has_them_all() -> None:
+    assert values("instances: {low: 1, high: 4}") == (1, 2, 3, 4)
+
+
+def test_a_range_may_have_a_step() -> None:
+    assert values("instances: {low: 2, high: 10, step: 4}") == (2, 6, 10)
+
+
+def test_a_step_that_does_not_reach_the_end_stays_below_it() -> None:
+    assert values("instances: {low: 1, high: 8, step: 3}") == (1, 4, 7)
+
+
+def test_a_log2_range_doubles() -> None:
+    assert values("max_batch_size: {low: 1, high: 64, scale: log2}") == (1, 2, 4, 8, 16, 32, 64)
+
+
+def test_a_log2_range_ends_at_its_end() -> None:
+    assert values("max_batch_size: {low: 3, high: 20, scale: log2}") == (3, 6, 12, 20)
+
+
+def test_whole_numbers_stay_whole() -> None:
+    for text in ("instances: {low: 1, high: 4}", "instances: {low: 1, high: 4, scale: log2}", "instances: [1, 4]"):
+        assert all(type(value) is int for value in values(text))
+
+
+def test_a_range_of_one_value_is_that_value() -> None:
+    assert values("instances: {low: 3, high: 3}") == (3,)
+    assert values("instances: {low: 3, high: 3, scale: log2}") == (3,)
+
+
+def test_a_range_of_durations_takes_a_step_with_a_unit() -> None:
+    assert values("max_queue_delay: {low: 0 us, high: 1 ms, step: 250 us}") == (0.0, 0.00025, 0.0005, 0.00075, 0.001)
+
+
+def test_steps_of_durations_carry_no_binary_noise() -> None:
+    assert values("max_queue_delay: {low: 0 us, high: 700 us, step: 100 us}")[3] == 0.0003
+
+
+def test_durations_double_too() -> None:
+    assert values("max_queue_delay: {low: 100 us, high: 1 ms, scale: log2}") == (0.0001, 0.0002, 0.0004, 0.0008, 0.001)
+
+
+def test_a_list_is_sorted() -> None:
+    assert values("max_queue_delay: [5 ms, 0 us, 100 us]") == (0.0, 0.0001, 0.005)
+
+
+def test_one_value_is_fixed() -> None:
+    assert values("max_queue_delay: 2 ms") == (0.002,)
+    assert values("concurrency: 8") == (8,)
+
+
+def test_variants_keep_the_order_of_the_study() -> None:
+    (parameter,) = space("precision: [int8, fp32]")
+    assert parameter.values == ("int8", "fp32")
+    assert not parameter.ordered
+
+
+def test_numbers_are_ordered() -> None:
+    assert all(parameter.ordered for parameter in space("instances: [1, 2]\nmax_queue_delay: [1 ms]\nrate: [5/s]"))
+
+
+def test_a_rate_is_a_load_level() -> None:
+    assert space("rate: [400/s, 100/s]").levels("rate") == (100.0, 400.0)
+    assert space("rate: {low: 100/s, high: 300/s, step: 100/s}").levels("rate") == (100.0, 200.0, 300.0)
+
+
+def test_a_load_level_that_is_not_searched_has_no_values() -> None:
+    assert space("rate: [400/s]").levels("concurrency") == ()
+
+
+def test_parameters_keep_the_order_of_the_file() -> None:
+    assert [one.name for one in space("rate: 5/s\nprecision: fp32\ninstances: 1")] == ["rate", "precision", "instances"]
+
+
+def test_the_size_is_the_number_of_configurations() -> None:
+    assert space("instances: {low: 1, high: 4}\nprecision: [fp32, int8]\nconcurrency: [1, 2, 4]").size == 24
+
+
+def test_an_empty_space_holds_one_configuration() -> None:
+    assert space("{}").size == 1
+
+
+def test_the_servers_part_is_without_the_load_level() -> None:
+    assert server_part({"instances": 2, "concurrency": 8, "rate": 5.0}) == {"instances": 2}
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 128), st.integers(1, 128), st.sampled_from(["scale: log2", "step: 1", "step: 7", "scale: linear"])
+)
+def test_every_range_is_ascending_and_legal(one: int, other: int, rest: str) -> None:
+    low, high = sorted((one, other))
+    found = values(f"max_batch_size: {{low: {low}, high: {high}, {rest}}}")
+    assert found[0] == low
+    assert list(found) == sorted(set(found))  # type: ignore[type-var]
+    assert all(isinstance(value, int) and low <= value <= high for value in found)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 500), st.integers(1, 500), st.integers(1, 100))
+def test_every_range_of_durations_is_evenly_spaced(low_us: int, width_us: int, count: int) -> None:
+    high_us = low_us + width_us * count
+    found = values(f"max_queue_delay: {{low: {low_us} us, high: {high_us} us, step: {width_us} us}}")
+    assert found == tuple(float(f"{(low_us + index * width_us) / 1e6:.12g}") for index in range(count + 1))
+
+
+# Errors.
+
+
+def test_fails_with_the_line_of_an_unknown_knob_and_suggests_one() -> None:
+    assert failure("instances: 1\nmax_batchsize: 4") == (
+        "study.yaml:3: space.max_batchsize: no such knob; did you mean `max_batch_size`?"
+    )
+
+
+def test_lists_the_knobs_where_none_is_close() -> None:
+    assert failure("zzz: 4") == (
+        "study.yaml:2: space.zzz: no such knob; known: max_batch_size, max_queue_delay, instances, precision, "
+        "concurrency, rate"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("max_batch_size: 0", "space.max_batch_size: 0 is out of the legal range, 1 to 128"),
+        ("max_batch_size: [4, 256]", "space.max_batch_size.1: 256 is out of the legal range, 1 to 128"),
+        ("max_batch_size: {low: 1, high: 256}", "space.max_batch_size.high: 256 is out of the legal range, 1 to 128"),
+        ("max_batch_size: {low: 0, high: 25}", "space.max_batch_size.low: 0 is out of the legal range, 1 to 128"),
+        ("instances: -1", "space.instances: -1 is out of the legal range, 1 to any"),
+        ("max_queue_delay: 2 s", "space.max_queue_delay: 2 s is out of the legal range, 0 us to 1 s"),
+        ("concurrency: 0", "space.concurrency: 0 is out of the legal range, 1 to 65536"),
+    ],
+)
+def test_fails_with_the_line_of_a_value_out_of_its_legal_range(text: str, expected: str) -> None:
+    assert failure(text) == f"study.yaml:2: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("instances: two", "space.instances: expected a whole number, but got 'two'"),
+        ("instances: 1.5", "space.instances: expected a whole number, but got 1.5"),
+        ("instances: true", "space.instances: expected a whole number, but got True"),
+        ("instances: [1, [2]]", "space.instances.1: expected a whole number, but got [2]"),
+        ("instances: null", "space.instances: expected a whole number, but got None"),
+        ("max_queue_delay: 5", "space.max_queue_delay: expected a duration with a unit"),
+        ("max_queue_delay: [1 ms, 0.5]", "space.max_queue_delay.1: expected a duration with a unit"),
+        ("max_queue_delay: -5 ms", "space.max_queue_delay: must not be negative, but got '-5 ms'"),
+        ("rate: 5", "space.rate: expected a rate with a unit, like `200/s`, but got 5"),
+        ("rate: 0/s", "space.rate: a rate must be > 0, but got '0/s'"),
+        ("precision: int4", "space.precision: 'int4' is no name of target.variants (fp32, int8)"),
+        ("precision: [fp32, 8]", "space.precision.1: 8 is no name of target.variants (fp32, int8)"),
+    ],
+)
+def test_fails_with_the_line_of_a_value_of_the_wrong_kind(text: str, expected: str) -> None:
+    assert failure(text).startswith(f"study.yaml:2: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("instances: []", "space.instances: needs at least one value"),
+        ("instances: [1, 2, 1]", "space.instances: names a value twice"),
+        ("max_queue_delay: [1 ms, 1000 us]", "space.max_queue_delay: names a value twice"),
+        ("instances: {low: 1}", "space.instances: a range needs `high`"),
+        ("instances: {high: 1}", "space.instances: a range needs `low`"),
+        ("instances: {}", "space.instances: a range needs `low`"),
+        ("instances: {low: 4, high: 1}", "space.instances: `low <= high` must hold, but got low 4 and high 1"),
+        ("instances: {low: 1, high: 4, scale: log10}", "space.instances.scale: must be `linear` or `log2`, but got"),
+        ("instances: {low: 1, high: 4, steps: 2}", "space.instances.steps: unknown key; a range has low, high, scale"),
+        ("instances: {low: 1, high: 4, step: 0}", "space.instances.step: step 0 makes no list"),
+        ("instances: {low: 1, high: 4, step: -1}", "space.instances.step: step -1 makes no list"),
+        ("instances: {low: 1, high: 4, step: 0.5}", "space.instances.step: expected a whole number, but got 0.5"),
+        ("instances: {low: 1, high: 1000000}", "space.instances"),
+        ("max_queue_delay: {low: 0 us, high: 1 ms}", "space.max_queue_delay: a linear range of this knob needs `step`"),
+        ("max_queue_delay: {low: 0 us, high: 1 ms, step: 1}", "space.max_queue_delay.step: expected a duration with"),
+        ("max_queue_delay: {low: 0 us, high: 1 ms, step: 0 us}", "space.max_queue_delay.step: step 0 us makes no list"),
+        (
+            "max_queue_delay: {low: 0 us, high: 1 ms, scale: log2}",
+            "space.max_queue_delay.low: a log2 range needs low > 0",
+        ),
+        ("precision: {low: fp32, high: int8}", "space.precision: is a list of names of target.variants (fp32, int8)"),
+    ],
+)
+def test_fails_with_the_line_of_a_range_or_list_that_is_none(text: str, expected: str) -> None:
+    assert failure(text).startswith(f"study.yaml:2: {expected}")
+
+
+def test_a_step_has_no_meaning_on_a_log2_scale() -> None:
+    assert failure("instances: {low: 1, high: 8, scale: log2, step: 3}").startswith(
+        "study.yaml:2: space.instances.step"
+    )
+
+
+def test_a_variant_needs_variants_in_the_study() -> None:
+    assert failure("precision: [fp32]", variants=()).endswith("'fp32' is no name of target.variants (none given)")
+    assert failure("precision: {low: 1}", variants=()).endswith("(none given)")

@@ -1,0 +1,450 @@
+"""Intervals cover the truth as often as they say, on independent samples and on queues with a known answer."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+from scipy.signal import lfilter
+
+from tuner.stats import (
+    BATCHES,
+    CONFIDENCE,
+    P99_MIN_SAMPLES,
+    Interval,
+    exceedance,
+    mean_of_batches,
+    paired_drop,
+    percentile,
+    proportion,
+    rate_in_bins,
+    ratio_of_clusters,
+)
+
+Series = NDArray[np.float64]
+RUNS = 400
+MANY_RUNS = 2000
+ENOUGH = 0.92
+"""400 runs at 95% lie above this with a probability of 99.6%; the seeds are fixed, so the outcome is too."""
+LOAD = 0.5
+
+
+def generators(runs: int = RUNS) -> Iterator[np.random.Generator]:
+    return (np.random.default_rng(np.random.SeedSequence(20240229, spawn_key=(run,))) for run in range(runs))
+
+
+def coverage(truth: float, estimate: Callable[[np.random.Generator], Interval], runs: int = RUNS) -> float:
+    """Return how often the interval holds the truth."""
+    intervals = [estimate(rng) for rng in generators(runs)]
+    return float(np.mean([one.low <= truth <= one.high for one in intervals]))
+
+
+def ar1(rng: np.random.Generator, n: int, phi: float = 0.7) -> Series:
+    """Return a stationary AR(1) series with mean 0 and variance 1."""
+    noise = rng.normal(0.0, math.sqrt(1 - phi**2), n)
+    noise[0] = rng.normal()
+    return np.asarray(lfilter([1.0], [1.0, -phi], noise))
+
+
+def waits(rng: np.random.Generator, n: int) -> Series:
+    """Return waiting times of an M/M/1 queue at 50% load in steady state, by Lindley's recursion; service rate 1.
+
+    P(wait > t) = LOAD * exp(-(1 - LOAD) * t).
+    """
+    first = rng.exponential(1 / (1 - LOAD)) if rng.random() < LOAD else 0.0
+    steps = rng.exponential(1.0, n - 1) - rng.exponential(1 / LOAD, n - 1)
+    walk = first + np.concatenate([[0.0], np.cumsum(steps)])
+    return np.asarray(walk - np.minimum(np.minimum.accumulate(walk), 0.0))
+
+
+def wait_quantile(fraction: float) -> float:
+    return math.log(LOAD / (1 - fraction)) / (1 - LOAD)
+
+
+def responses(rng: np.random.Generator, n: int) -> Series:
+    """Return waiting plus service times: exponential with rate 1 - LOAD."""
+    first = rng.exponential(1 / (1 - LOAD)) if rng.random() < LOAD else 0.0
+    service, gaps = rng.exponential(1.0, n), rng.exponential(1 / LOAD, n - 1)
+    walk = first + np.concatenate([[0.0], np.cumsum(service[:-1] - gaps)])
+    return np.asarray(walk - np.minimum(np.minimum.accumulate(walk), 0.0) + service)
+
+
+def test_the_simulated_queue_is_the_known_one() -> None:
+    rng = np.random.default_rng(0)
+    waited, responded = waits(rng, 400_000), responses(rng, 400_000)
+    assert np.mean(waited == 0) == pytest.approx(1 - LOAD, abs=0.01)
+    assert np.quantile(waited, 0.95) == pytest.approx(wait_quantile(0.95), rel=0.05)
+    assert np.mean(responded) == pytest.approx(1 / (1 - LOAD), rel=0.05)
+
+
+# mean_of_batches
+
+
+@pytest.mark.parametrize("n", [40, 200, 2000])
+def test_the_mean_of_independent_samples_is_covered(n: int) -> None:
+    assert coverage(3.0, lambda rng: mean_of_batches(rng.exponential(3.0, n))) >= ENOUGH
+
+
+@pytest.mark.parametrize("n", [1000, 4000])
+def test_the_mean_of_an_autocorrelated_series_is_covered(n: int) -> None:
+    assert coverage(0.0, lambda rng: mean_of_batches(ar1(rng, n))) >= ENOUGH
+
+
+def test_the_mean_response_of_a_queue_is_covered() -> None:
+    assert coverage(1 / (1 - LOAD), lambda rng: mean_of_batches(responses(rng, 10_000))) >= ENOUGH
+
+
+def test_an_interval_that_ignores_autocorrelation_would_not_cover() -> None:
+    """The series is hard enough to tell a good interval from a naive one."""
+
+    def naive(rng: np.random.Generator) -> Interval:
+        values = ar1(rng, 4000)
+        half = 1.96 * float(np.std(values)) / math.sqrt(len(values))
+        return Interval(0.0, float(np.mean(values)) - half, float(np.mean(values)) + half, len(values))
+
+    assert coverage(0.0, naive) < 0.75
+
+
+def test_the_mean_counts_the_rest_that_fills_no_batch() -> None:
+    values = np.concatenate([np.zeros(40), [41.0]])
+    assert mean_of_batches(values).value == 1.0
+
+
+@pytest.mark.parametrize("n", [1, 5, 2 * BATCHES - 1])
+def test_a_mean_of_few_samples_has_no_bounds(n: int) -> None:
+    assert mean_of_batches(np.full(n, 2.0)) == Interval(2.0, -math.inf, math.inf, n)
+
+
+def test_a_mean_of_nothing_is_undefined() -> None:
+    interval = mean_of_batches(np.empty(0))
+    assert math.isnan(interval.value)
+    assert (interval.low, interval.high, interval.n) == (-math.inf, math.inf, 0)
+
+
+def test_a_mean_with_a_failure_is_infinite() -> None:
+    values = np.ones(1000)
+    values[500] = math.inf
+    assert mean_of_batches(values) == Interval(math.inf, -math.inf, math.inf, 1000)
+
+
+def test_a_constant_series_has_an_exact_mean() -> None:
+    assert mean_of_batches(np.full(100, 0.5)) == Interval(0.5, 0.5, 0.5, 100)
+
+
+# percentile
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("n", [30, 100, P99_MIN_SAMPLES, 3000])
+def test_percentiles_of_independent_samples_are_covered(fraction: float, n: int) -> None:
+    truth = -math.log(1 - fraction)
+    assert coverage(truth, lambda rng: percentile(rng.exponential(1.0, n), fraction)) >= ENOUGH
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.9, 0.95, 0.99])
+def test_percentiles_of_an_autocorrelated_series_are_covered(fraction: float) -> None:
+    truth = float(scipy_stats.norm.ppf(fraction))
+    assert coverage(truth, lambda rng: percentile(ar1(rng, 4000), fraction), MANY_RUNS) >= ENOUGH
+
+
+@pytest.mark.parametrize("fraction", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize(("n", "runs"), [(4000, MANY_RUNS), (20_000, RUNS)])
+def test_percentiles_of_waiting_in_a_queue_are_covered(fraction: float, n: int, runs: int) -> None:
+    assert coverage(wait_quantile(fraction), lambda rng: percentile(waits(rng, n), fraction), runs) >= ENOUGH
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.99])
+def test_percentiles_of_response_times_of_a_queue_are_covered(fraction: float) -> None:
+    truth = -math.log(1 - fraction) / (1 - LOAD)
+    assert coverage(truth, lambda rng: percentile(responses(rng, 4000), fraction), MANY_RUNS) >= ENOUGH
+
+
+@pytest.mark.parametrize(
+    ("n", "fraction", "rank"),
+    [(1, 0.5, 1), (4, 0.5, 2), (100, 0.99, 99), (101, 0.99, 100), (1000, 0.999, 999), (3, 0.1, 1)],
+)
+def test_a_percentile_is_the_order_statistic_of_its_rank(n: int, fraction: float, rank: int) -> None:
+    values = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
+    assert percentile(values, fraction).value == rank
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1e6) | st.just(math.inf), min_size=1, max_size=300), st.floats(0.01, 0.99))
+def test_a_percentile_lies_between_its_bounds(values: list[float], fraction: float) -> None:
+    interval = percentile(np.array(values), fraction)
+    assert interval.low <= interval.value <= interval.high
+    assert interval.value in values
+    assert interval.n == len(values)
+
+
+@pytest.mark.parametrize("n", [1, 50, 200])
+def test_a_p99_of_few_samples_has_no_upper_bound(n: int) -> None:
+    assert percentile(np.arange(float(n)), 0.99).high == math.inf
+
+
+def test_a_percentile_of_one_sample_has_no_bounds() -> None:
+    assert percentile(np.array([7.0]), 0.5) == Interval(7.0, -math.inf, math.inf, 1)
+
+
+def test_a_percentile_of_nothing_is_infinite() -> None:
+    assert percentile(np.empty(0), 0.99) == Interval(math.inf, -math.inf, math.inf, 0)
+
+
+def test_failures_are_the_largest_latencies() -> None:
+    values = np.concatenate([np.arange(1.0, 990.0), np.full(11, math.inf)])
+    assert percentile(values, 0.99).value == math.inf
+    assert percentile(values, 0.95).value == 950.0
+
+
+def test_a_few_failures_leave_the_upper_bound_open() -> None:
+    values = np.concatenate([np.arange(1.0, 996.0), np.full(5, math.inf)])
+    interval = percentile(np.random.default_rng(0).permutation(values), 0.99)
+    assert interval.value == 990.0
+    assert interval.high == math.inf
+
+
+def test_the_interval_is_never_narrower_than_for_independent_samples() -> None:
+    """Alternating values look steadier in batches than they are."""
+    interval = percentile(np.tile(np.arange(100.0), 100), 0.5)
+    exact = scipy_stats.binom.ppf([0.025, 0.975], 10_000, 0.5) / 100
+    assert interval.low <= exact[0] + 1
+    assert interval.high >= exact[1] - 1
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, 99.0])
+def test_a_percentile_is_a_fraction(fraction: float) -> None:
+    with pytest.raises(ValueError, match=f"`0 < fraction < 1` must hold, but got {fraction}"):
+        percentile(np.ones(5), fraction)
+
+
+# exceedance
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05, 0.01])
+@pytest.mark.parametrize("n", [30, 300, 3000])
+def test_a_share_of_independent_samples_is_covered(share: float, n: int) -> None:
+    assert coverage(share, lambda rng: exceedance(rng.random(n), 1 - share)) >= ENOUGH
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05, 0.01])
+def test_a_share_of_an_autocorrelated_series_is_covered(share: float) -> None:
+    bound = float(scipy_stats.norm.isf(share))
+    assert coverage(share, lambda rng: exceedance(ar1(rng, 4000), bound), MANY_RUNS) >= ENOUGH
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "runs"),
+    [
+        (1000, 0.1, MANY_RUNS),
+        (1000, 0.05, MANY_RUNS),
+        (4000, 0.1, MANY_RUNS),
+        (4000, 0.05, MANY_RUNS),
+        (4000, 0.01, MANY_RUNS),
+        (20_000, 0.05, RUNS),
+        (20_000, 0.01, RUNS),
+    ],
+)
+def test_the_share_that_waits_long_in_a_queue_is_covered(n: int, share: float, runs: int) -> None:
+    """The SLO's verdict rests on this one: "p99 <= bound" is "at most 1% over the bound"."""
+    assert coverage(share, lambda rng: exceedance(waits(rng, n), wait_quantile(1 - share)), runs) >= ENOUGH
+
+
+def test_a_share_counts_failures_and_only_what_is_above() -> None:
+    assert exceedance(np.array([1.0, 2.0, 3.0, math.inf]), 2.0).value == 0.5
+
+
+def test_failures_are_above_every_bound() -> None:
+    assert exceedance(np.full(100, math.inf), 1e300).value == 1.0
+
+
+def test_a_share_of_few_samples_is_the_exact_one() -> None:
+    values = np.arange(2.0 * BATCHES - 1)
+    assert exceedance(values, 35.5) == proportion(3, len(values))
+
+
+def test_a_share_of_nothing_is_unknown() -> None:
+    interval = exceedance(np.empty(0), 1.0)
+    assert math.isnan(interval.value)
+    assert (interval.low, interval.high, interval.n) == (0.0, 1.0, 0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 10) | st.just(math.inf), min_size=1, max_size=200), st.floats(0, 10))
+def test_a_share_is_a_share_and_its_interval_holds_the_exact_one(values: list[float], bound: float) -> None:
+    interval, exact = exceedance(np.array(values), bound), proportion(sum(v > bound for v in values), len(values))
+    assert 0.0 <= interval.low <= exact.low <= interval.value <= exact.high <= interval.high <= 1.0
+
+
+# rate_in_bins
+
+
+def events(rng: np.random.Generator, rate: float, seconds: float) -> NDArray[np.int64]:
+    return np.sort((rng.random(rng.poisson(rate * seconds)) * seconds * 1e9).astype(np.int64))
+
+
+@pytest.mark.parametrize("windows", [1, 3, 24])
+def test_the_rate_of_independent_events_is_covered(windows: int) -> None:
+    spans = [(index * 500_000_000, index * 500_000_000 + 400_000_000) for index in range(windows)]
+    assert coverage(900.0, lambda rng: rate_in_bins(events(rng, 900.0, windows / 2), spans)) >= ENOUGH
+
+
+def test_the_rate_of_events_that_come_in_clusters_is_covered() -> None:
+    def batches(rng: np.random.Generator) -> Interval:
+        starts = events(rng, 100.0, 4.0)
+        return rate_in_bins(np.repeat(starts, rng.geometric(1 / 8, len(starts))), [(0, 4_000_000_000)])
+
+    assert coverage(800.0, batches) >= ENOUGH
+
+
+def test_a_rate_counts_events_in_the_window_only() -> None:
+    times = np.array([-5, 0, 1, 999_999_999, 1_000_000_000, 2_000_000_000])
+    assert rate_in_bins(times, [(0, 1_000_000_000)]).value == pytest.approx(3.0)
+
+
+def test_a_rate_over_windows_of_different_lengths_is_the_rate_of_all_together() -> None:
+    times = np.arange(0, 10_000_000_000, 1_000_000)
+    interval = rate_in_bins(times, [(0, 1_000_000_000), (4_000_000_000, 7_000_000_000)])
+    assert interval.value == pytest.approx(1000.0)
+    assert interval.n == 4000
+
+
+def test_an_even_stream_has_an_exact_rate() -> None:
+    interval = rate_in_bins(np.arange(0, 1_000_000_000, 1_000_000), [(0, 1_000_000_000)])
+    assert (interval.value, interval.low, interval.high) == pytest.approx((1000.0, 1000.0, 1000.0))
+
+
+def test_no_events_are_a_rate_of_zero() -> None:
+    assert rate_in_bins(np.empty(0, np.int64), [(0, 1_000_000_000)]) == Interval(0.0, 0.0, 0.0, 0)
+
+
+def test_a_rate_is_not_negative() -> None:
+    assert rate_in_bins(np.array([5]), [(0, 1_000_000_000)]).low == 0.0
+
+
+# proportion
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_a_proportion_has_the_exact_interval_of_scipy(case: tuple[int, int]) -> None:
+    events_seen, n = case
+    exact = scipy_stats.binomtest(events_seen, n).proportion_ci(CONFIDENCE, method="exact")
+    interval = proportion(events_seen, n)
+    assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high), rel=1e-9, abs=1e-12)
+    assert (interval.value, interval.n) == (events_seen / n, n)
+
+
+@pytest.mark.parametrize(("p", "n"), [(0.001, 500), (0.01, 100), (0.5, 10), (0.3, 1000), (0.99, 40)])
+def test_a_proportion_is_covered(p: float, n: int) -> None:
+    assert coverage(p, lambda rng: proportion(int(rng.binomial(n, p)), n)) >= 0.95 - 0.02
+
+
+def test_no_event_is_no_proof_of_none() -> None:
+    interval = proportion(0, 100)
+    assert (interval.value, interval.low) == (0.0, 0.0)
+    assert interval.high == pytest.approx(1 - 0.025 ** (1 / 100))
+
+
+def test_only_events_are_no_proof_of_certainty() -> None:
+    interval = proportion(100, 100)
+    assert (interval.value, interval.high) == (1.0, 1.0)
+    assert interval.low == pytest.approx(0.025 ** (1 / 100))
+
+
+def test_a_proportion_of_nothing_is_unknown() -> None:
+    interval = proportion(0, 0)
+    assert math.isnan(interval.value)
+    assert (interval.low, interval.high, interval.n) == (0.0, 1.0, 0)
+
+
+# paired_drop
+
+
+def pairs(rng: np.random.Generator, n: int, lost: float, won: float) -> Interval:
+    """Draw items that are right in both conditions, in one of them or in none."""
+    kinds = rng.choice(4, n, p=[0.9 - lost, lost, won, 0.1 - won])
+    return paired_drop((kinds == 0) | (kinds == 1), (kinds == 0) | (kinds == 2))
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0.03, 0.01), (0.01, 0.01), (0.2, 0.05), (0.002, 0.0), (0.0, 0.0)])
+@pytest.mark.parametrize("n", [50, 400])
+def test_a_drop_is_covered(lost: float, won: float, n: int) -> None:
+    assert coverage(lost - won, lambda rng: pairs(rng, n, lost, won)) >= ENOUGH
+
+
+def test_a_drop_is_what_was_lost_less_what_was_won() -> None:
+    before = np.array([True] * 6 + [False] * 4)
+    after = np.array([True] * 3 + [False] * 6 + [True])
+    interval = paired_drop(before, after)
+    assert interval.value == pytest.approx(0.2)
+    assert interval.low < 0.2 < interval.high
+    assert interval.n == 10
+
+
+def test_a_drop_has_the_opposite_sign_the_other_way_round() -> None:
+    rng = np.random.default_rng(0)
+    before, after = rng.random(50) < 0.9, rng.random(50) < 0.7
+    there, back = paired_drop(before, after), paired_drop(after, before)
+    assert (back.value, back.low, back.high) == pytest.approx((-there.value, -there.high, -there.low))
+
+
+def test_equal_answers_still_leave_a_doubt() -> None:
+    right = np.ones(100, np.bool_)
+    interval = paired_drop(right, right)
+    assert interval.value == 0.0
+    assert interval.low == pytest.approx(-interval.high)
+    assert 0.01 < interval.high < 0.05
+
+
+def test_a_drop_stays_within_one() -> None:
+    right, wrong = np.ones(3, np.bool_), np.zeros(3, np.bool_)
+    assert paired_drop(right, wrong).high == 1.0
+    assert paired_drop(wrong, right).low == -1.0
+
+
+def test_a_drop_of_nothing_is_unknown() -> None:
+    interval = paired_drop(np.empty(0, np.bool_), np.empty(0, np.bool_))
+    assert math.isnan(interval.value)
+    assert (interval.low, interval.high, interval.n) == (-1.0, 1.0, 0)
+
+
+def test_pairs_must_match() -> None:
+    with pytest.raises(ValueError, match=r"pairs must match, but got \(3,\) and \(4,\)"):
+        paired_drop(np.ones(3, np.bool_), np.ones(4, np.bool_))
+
+
+# ratio_of_clusters
+
+
+@pytest.mark.parametrize("k", [2, 4, 8])
+def test_a_ratio_is_covered(k: int) -> None:
+    """Few clusters, so many runs."""
+    truth = math.log(1.3)
+    assert coverage(1.3, lambda rng: ratio_of_clusters(list(rng.normal(truth, 0.1, k))), 800) >= ENOUGH + 0.01
+
+
+def test_a_ratio_is_the_geometric_mean() -> None:
+    interval = ratio_of_clusters([math.log(2.0), math.log(8.0)])
+    assert interval.value == pytest.approx(4.0)
+    assert interval.low * interval.high == pytest.approx(16.0)
+    assert interval.n == 2
+
+
+def test_a_ratio_of_equal_clusters_is_exact() -> None:
+    interval = ratio_of_clusters([math.log(1.5)] * 3)
+    assert (interval.low, interval.value, interval.high) == pytest.approx((1.5, 1.5, 1.5))
+
+
+def test_a_ratio_of_one_cluster_has_no_bounds() -> None:
+    assert ratio_of_clusters([0.0]) == Interval(1.0, 0.0, math.inf, 1)
+
+
+@pytest.mark.parametrize("log_ratios", [[], [0.1, math.nan], [0.1, math.inf], [-math.inf, 0.0]])
+def test_a_ratio_of_nothing_finite_is_unknown(log_ratios: list[float]) -> None:
+    interval = ratio_of_clusters(log_ratios)
+    assert math.isnan(interval.value)
+    assert (interval.low, interval.high, interval.n) == (0.0, math.inf, len(log_ratios))

@@ -1,0 +1,116 @@
+"""Quantities with units: read from a study, written for people."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.units import format_duration, format_value, parse_duration, parse_fraction, parse_rate
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10 ms", 0.01),
+        ("500us", 0.0005),
+        ("500 µs", 0.0005),
+        ("250 ns", 2.5e-7),
+        ("2 s", 2.0),
+        ("3.5 min", 210.0),
+        ("1 h", 3600.0),
+        ("0 us", 0.0),
+        ("1e3 ms", 1.0),
+        ("+1.5 s", 1.5),
+        ("  7 ms  ", 0.007),
+    ],
+)
+def test_reads_a_duration(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["100 us", "0.1 ms", "100000 ns", "0.0001 s"])
+def test_spellings_of_one_duration_are_equal(text: str) -> None:
+    assert parse_duration(text) == 0.0001
+
+
+@pytest.mark.parametrize(
+    "given", [10, 0, 0.5, None, True, "10", "ms", "10 m", "10 sec", "1,5 s", "10 ms 5 us", "", ".5 s"]
+)
+def test_a_duration_needs_a_number_and_a_unit(given: object) -> None:
+    with pytest.raises(ValueError, match="expected a duration with a unit, like `10 ms` or `2 s`, but got"):
+        parse_duration(given)
+
+
+def test_a_duration_is_not_negative() -> None:
+    with pytest.raises(ValueError, match="must not be negative, but got '-5 ms'"):
+        parse_duration("-5 ms")
+
+
+@pytest.mark.parametrize(("text", "rate"), [("200/s", 200.0), ("6000 / min", 100.0), ("7200/h", 2.0), ("0.5/s", 0.5)])
+def test_reads_a_rate(text: str, rate: float) -> None:
+    assert parse_rate(text) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("given", [200, 0.5, "200", "200 rps", "200/ms", "/s", None])
+def test_a_rate_needs_a_unit(given: object) -> None:
+    with pytest.raises(ValueError, match="expected a rate with a unit, like `200/s`, but got"):
+        parse_rate(given)
+
+
+@pytest.mark.parametrize("text", ["0/s", "-5/s"])
+def test_a_rate_is_positive(text: str) -> None:
+    with pytest.raises(ValueError, match=f"a rate must be > 0, but got '{text}'"):
+        parse_rate(text)
+
+
+@pytest.mark.parametrize(("text", "fraction"), [("1%", 0.01), ("0.1 %", 0.001), ("0%", 0.0), ("100%", 1.0)])
+def test_reads_a_percentage(text: str, fraction: float) -> None:
+    assert parse_fraction(text) == fraction
+
+
+@pytest.mark.parametrize("given", [0.01, 1, "0.01", "one %", "", None])
+def test_a_bare_number_is_no_percentage(given: object) -> None:
+    with pytest.raises(ValueError, match="expected a percentage, like `1%`, but got"):
+        parse_fraction(given)
+
+
+def test_a_percentage_is_not_negative() -> None:
+    with pytest.raises(ValueError, match="must not be negative, but got '-1%'"):
+        parse_fraction("-1%")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 us"),
+        (2.5e-7, "250 ns"),
+        (0.0005, "500 us"),
+        (0.01, "10 ms"),
+        (0.0123456, "12.35 ms"),
+        (1.0, "1 s"),
+        (210.0, "210 s"),
+        (math.inf, "∞"),
+    ],
+)
+def test_writes_a_duration_in_the_unit_a_person_would_take(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@given(st.integers(1, 9999), st.sampled_from(["ns", "us", "ms", "s"]))
+def test_a_written_duration_is_read_as_the_same(number: int, unit: str) -> None:
+    seconds = parse_duration(f"{number} {unit}")
+    assert parse_duration(format_duration(seconds)) == seconds
+
+
+@given(st.floats(1e-9, 1e6))
+def test_every_written_duration_can_be_read_and_is_within_its_four_digits(seconds: float) -> None:
+    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(0.005, "s", "5 ms"), (0, "s", "0 us"), (200.0, "/s", "200/s"), (8, "", "8"), ("int8", "", "int8")],
+)
+def test_writes_a_value_as_the_study_spells_it(value: object, unit: str, text: str) -> None:
+    assert format_value(value, unit) == text
