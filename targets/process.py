@@ -28,7 +28,7 @@ class GuardedProcess:
         shm_prefix: str,
         cpus: frozenset[int] | None = None,
     ) -> None:
-        with log_path.open("ab") as log, _affinity(cpus):
+        with log_path.open("ab") as log, pinned(cpus):
             self._guardian = subprocess.Popen(
                 [sys.executable, "-I", "-S", guardian.__file__, str(cleanup), shm_prefix, *command],
                 stdin=subprocess.PIPE,
@@ -89,8 +89,8 @@ def _is_zombie(pid: int) -> bool:
 
 
 @contextmanager
-def _affinity(cpus: frozenset[int] | None) -> Iterator[None]:
-    """Let processes started inside inherit the given CPUs."""
+def pinned(cpus: frozenset[int] | None) -> Iterator[None]:
+    """Run on the given CPUs, and let processes started inside inherit them; None changes nothing."""
     before = os.sched_getaffinity(0)
     if cpus:
         os.sched_setaffinity(0, cpus)

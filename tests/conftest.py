@@ -44,7 +44,7 @@ def make_triton(tmp_path: Path) -> Iterator[MakeTriton]:
 
     def make(**settings: object) -> TritonTarget:
         values = {"model": "digits", "repository": DIGITS / "models", "variants": VARIANTS} | settings
-        made.append(TritonTarget(TargetSettings(log_path=tmp_path / "log.txt", **values)))  # type: ignore[arg-type]
+        made.append(TritonTarget(TargetSettings(log_path=tmp_path / "log.txt", **values)))
         return made[-1]
 
     yield make

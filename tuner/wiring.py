@@ -13,6 +13,7 @@ import psutil
 
 from targets import registry
 from targets.base import Target, TargetError, TargetSettings
+from targets.process import pinned
 from tuner import __version__
 from tuner.isolation import Cores, divide_host
 from tuner.load.generator import Generator
@@ -108,7 +109,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
     """
     spec = prepared.study.spec
     with ExitStack() as stack:
-        stack.enter_context(_pinned(prepared.cores.tuner))
+        stack.enter_context(pinned(prepared.cores.tuner))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-records-")))
         stack.callback(prepared.target.stop)
         prepared.target.start()
@@ -148,14 +149,3 @@ def _cpu_model() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-@contextmanager
-def _pinned(cpus: frozenset[int] | None) -> Iterator[None]:
-    before = os.sched_getaffinity(0)
-    if cpus:
-        os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

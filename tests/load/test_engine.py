@@ -49,7 +49,7 @@ def plan(port: int, load: ClosedLoop | OpenLoop, folder: Path, paths: list[str],
         "records_path": folder / "records.bin",
     } | changes
     endpoint = Endpoint("127.0.0.1", port, tuple(request(path) for path in paths), judge)
-    return Plan(endpoint=endpoint, load=load, **values)  # type: ignore[arg-type]
+    return Plan(endpoint=endpoint, load=load, **values)
 
 
 def run(made: Plan) -> tuple[RunReport, Records]:
@@ -63,7 +63,7 @@ def closed(concurrency: int, requests: int = 1, total: int | None = None, think_
 
 def served(port: int) -> dict[str, object]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/log") as answer:
-        return json.loads(answer.read())  # type: ignore[no-any-return]
+        return json.loads(answer.read())
 
 
 def open_files() -> int:
@@ -109,9 +109,9 @@ def test_the_same_seed_sends_the_same_requests_in_the_same_order(port: int, tmp_
     sent = []
     for _ in range(2):
         schedule = make_schedule(Constant(500.0), 0.2, 10, seed=3)
-        before = len(served(port)["paths"])  # type: ignore[arg-type]
+        before = len(served(port)["paths"])
         run(plan(port, OpenLoop(schedule, 1), tmp_path, paths))
-        sent.append([path for path in served(port)["paths"][before:] if path != "/log"])  # type: ignore[index]
+        sent.append([path for path in served(port)["paths"][before:] if path != "/log"])
         assert sent[-1] == [f"/ok?{index}" for index in schedule.requests]
     assert sent[0] == sent[1]
 

@@ -36,11 +36,11 @@ def sample(library: Path | None, **environment: str) -> dict[str, object]:
         text=True,
         check=True,
     )
-    return json.loads(ended.stdout)  # type: ignore[no-any-return]
+    return json.loads(ended.stdout)
 
 
 def test_utilisation_memory_and_power_are_sampled_over_the_window(library: Path) -> None:
-    first, second = sample(library)["gpus"]  # type: ignore[misc]
+    first, second = sample(library)["gpus"]
     assert first["name"] == "Stub GPU A"
     assert 2 <= first["samples"] <= 5
     assert first["utilization"] == pytest.approx(sum(range(1, first["samples"] + 1)) / first["samples"] / 10)
@@ -51,8 +51,8 @@ def test_utilisation_memory_and_power_are_sampled_over_the_window(library: Path)
 
 def test_a_field_that_a_gpu_lacks_is_absent_with_its_reason_and_nothing_else_changes(library: Path) -> None:
     sampled = sample(library)
-    assert sampled["gpus"][1]["power_watts"] is None  # type: ignore[index]
-    assert sampled["gpus"][1]["samples"] >= 2  # type: ignore[index]
+    assert sampled["gpus"][1]["power_watts"] is None
+    assert sampled["gpus"][1]["samples"] >= 2
     assert sampled["notes"] == ["GPU 1: no power: Not Supported"]
 
 

@@ -25,10 +25,10 @@ from workloads.requests import Dataset
 USER = {"max_batch_size": 8, "instances": 1, "max_queue_delay": 0.0, "precision": "fp32"}
 
 
-def drive(deployment: object, digits: Dataset, folder: Path, **changes: object) -> tuple:  # type: ignore[type-arg]
+def drive(deployment: object, digits: Dataset, folder: Path, **changes: object) -> tuple:
     """Send every digit once; return (report, records)."""
     values = {
-        "endpoint": deployment.endpoint(digits),  # type: ignore[attr-defined]
+        "endpoint": deployment.endpoint(digits),
         "load": ClosedLoop(8, np.arange(len(digits), dtype=np.int32), total=len(digits)),
         "start_ns": time.monotonic_ns(),
         "warmup_ns": 0,
@@ -36,7 +36,7 @@ def drive(deployment: object, digits: Dataset, folder: Path, **changes: object) 
         "timeout_ns": 5_000_000_000,
         "records_path": folder / "records.bin",
     } | changes
-    plan = Plan(**values)  # type: ignore[arg-type]
+    plan = Plan(**values)
     return engine.run(plan), read_records(plan.records_path, plan.window)
 
 
@@ -244,7 +244,7 @@ def test_nothing_is_left_when_the_server_was_stopped(make_triton: MakeTriton) ->
 def test_a_repository_that_cannot_be_used_is_named_before_anything_starts(
     change: object, message: str, make_triton: MakeTriton, repository: Path
 ) -> None:
-    change(repository / "digits")  # type: ignore[operator]
+    change(repository / "digits")
     with pytest.raises(TargetError, match=message):
         make_triton(repository=repository)
 

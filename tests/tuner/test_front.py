@@ -48,7 +48,7 @@ def test_every_other_row_is_dominated_by_one_of_the_front(table: tuple[NDArray[n
 def test_the_order_of_rows_does_not_matter(table: tuple[NDArray[np.float64], list[bool]], random: object) -> None:
     values, maximize = table
     order = list(range(len(values)))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
     np.testing.assert_array_equal(non_dominated(values[order], maximize), non_dominated(values, maximize)[order])
 
 

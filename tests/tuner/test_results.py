@@ -142,7 +142,7 @@ def test_a_trial_is_found_by_its_number() -> None:
 
 def test_a_result_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        FULL.state = "failed"  # type: ignore[misc]
+        FULL.state = "failed"
 
 
 # Reading.

@@ -140,7 +140,7 @@ def test_every_range_is_ascending_and_legal(one: int, other: int, rest: str) -> 
     low, high = sorted((one, other))
     found = values(f"max_batch_size: {{low: {low}, high: {high}, {rest}}}")
     assert found[0] == low
-    assert list(found) == sorted(set(found))  # type: ignore[type-var]
+    assert list(found) == sorted(set(found))
     assert all(isinstance(value, int) and low <= value <= high for value in found)
 
 

@@ -9,7 +9,7 @@ from workloads.requests import RequestSourceError, load_dataset
 
 
 def stored(path: Path, **arrays: object) -> Path:
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, **arrays)
     return path
 
 
