@@ -2,15 +2,20 @@
 
 A sampler that starts from random points spends its few trials far from anything useful. Moving one knob at a time from
 a configuration that works, under the load where it works best, shows what each knob is worth; together, the moves that
-helped are often most of the way. Everything after is the sampler's.
+helped are often most of the way. What did not help is tried once more under the highest load. Everything after is the
+sampler's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from targets.base import Config, Value
 from tuner.objective import Goal
 from tuner.rank import Candidate
 from tuner.space import LOAD_NAMES, Space
+
+_Key = tuple[Value | None, ...]
 
 WORTH = 0.05
 """A move counts as helping when it improves the first objective by this share."""
@@ -33,22 +38,64 @@ def next_probe(
         return None
     results = {_key(space, one.trial.config): one for one in tried}
     known = {*results, _key(space, origin), *(_key(space, config) for config in refused)}
-    single = list(_single_moves(space, origin))
-    helped: dict[str, tuple[Candidate, Value]] = {}
-    for name, value in single:
-        moved = {**origin, name: value}
-        if _key(space, moved) not in known:
-            return moved
-        result = results.get(_key(space, moved))
-        if result is not None and _helps(result, start, goal):
-            before = helped.get(name)
-            if before is None or _better(result, before[0], goal):
-                helped[name] = (result, value)
-    together = {**origin, **{name: value for name, (_, value) in helped.items()}}
-    for config in (together, {**together, **_highest_load(space)}):
-        if _key(space, config) not in known:
+    probing = _Probing(space, goal, results, known)
+    moves = list(_single_moves(space, origin))
+    pending, helped = probing.round(origin, moves, start)
+    if pending is not None:
+        return pending
+    together = {**origin, **helped}
+    loaded = {**together, **_highest_load(space)}
+    for config in (together, loaded):
+        if not probing.knows(config):
             return config
-    return None
+    if loaded.keys().isdisjoint(LOAD_NAMES):
+        return None
+    # A larger batch or a longer wait pays only where there is enough to fill it.
+    ordered = {parameter.name for parameter in space if parameter.ordered}
+    others = [(name, value) for name, value in moves if name in ordered and name not in helped]
+    reached = results.get(_key(space, together))
+    best = reached if reached is not None and reached.feasible and _better(reached, start, goal) else start
+    pending, helped_loaded = probing.round(loaded, others, best)
+    if pending is not None:
+        return pending
+    everything = {**loaded, **helped_loaded}
+    return None if probing.knows(everything) else everything
+
+
+@dataclass(frozen=True)
+class _Probing:
+    """What is known while moves are tried.
+
+    Attributes:
+        space: what may be proposed.
+        goal: the first objective.
+        results: what was measured, by key.
+        known: keys of what was tried, with or without a result.
+    """
+
+    space: Space
+    goal: Goal
+    results: Mapping[_Key, Candidate]
+    known: AbstractSet[_Key]
+
+    def knows(self, config: Config) -> bool:
+        return _key(self.space, config) in self.known
+
+    def round(
+        self, origin: Config, moves: Sequence[tuple[str, Value]], reference: Candidate
+    ) -> tuple[Config | None, dict[str, Value]]:
+        """Return the first move that was not tried, or else those that beat the reference, the best of each knob."""
+        helped: dict[str, tuple[Candidate, Value]] = {}
+        for name, value in moves:
+            moved = {**origin, name: value}
+            if not self.knows(moved):
+                return moved, {}
+            result = self.results.get(_key(self.space, moved))
+            if result is not None and _helps(result, reference, self.goal):
+                before = helped.get(name)
+                if before is None or _better(result, before[0], self.goal):
+                    helped[name] = (result, value)
+        return None, {name: value for name, (_, value) in helped.items()}
 
 
 def _origin(space: Space, start: Candidate) -> dict[str, Value] | None:
@@ -92,5 +139,5 @@ def _highest_load(space: Space) -> dict[str, Value]:
     return {parameter.name: parameter.values[-1] for parameter in space if parameter.name in LOAD_NAMES}
 
 
-def _key(space: Space, config: Config) -> tuple[Value | None, ...]:
+def _key(space: Space, config: Config) -> _Key:
     return tuple(config.get(parameter.name) for parameter in space)

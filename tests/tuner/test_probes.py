@@ -44,6 +44,7 @@ def probes(gains: Mapping[str, float], goal: Goal = THROUGHPUT, space: Space = S
         for name, value in config.items():
             if value != ORIGIN[name]:
                 gain *= gains.get(f"{name}={value}", gains.get(name, 1.0))
+                gain *= gains.get(f"{name}={value}&concurrency={config.get('concurrency')}", 1.0)
         tried.append(candidate(config, 100.0 * gain, number=len(tried) + 1))
         assert len(asked) < 20
     return asked
@@ -62,8 +63,17 @@ def test_first_each_knob_is_moved_alone() -> None:
     ]
 
 
-def test_without_a_move_that_helped_only_the_highest_load_is_left() -> None:
-    assert [moves(config) for config in probes({})][4:] == [{"concurrency": 16}]
+def test_what_did_not_help_is_tried_once_more_under_the_highest_load() -> None:
+    assert [moves(config) for config in probes({})][4:] == [
+        {"concurrency": 16},
+        {"batch": 8, "concurrency": 16},
+        {"delay": 0.005, "concurrency": 16},
+    ]
+
+
+def test_moves_that_help_only_under_the_highest_load_are_made_together_at_last() -> None:
+    asked = [moves(config) for config in probes({"batch=8&concurrency=16": 1.5, "delay=0.005&concurrency=16": 1.5})]
+    assert asked[-1] == {"batch": 8, "delay": 0.005, "concurrency": 16}
 
 
 def test_then_the_moves_that_helped_are_made_together_and_under_the_highest_load() -> None:
@@ -71,12 +81,13 @@ def test_then_the_moves_that_helped_are_made_together_and_under_the_highest_load
     assert asked[4:] == [
         {"batch": 8, "precision": "int8"},
         {"batch": 8, "precision": "int8", "concurrency": 16},
+        {"batch": 8, "delay": 0.005, "precision": "int8", "concurrency": 16},
     ]
 
 
 def test_a_single_move_that_helped_is_not_asked_for_twice() -> None:
     asked = [moves(config) for config in probes({"batch": 1.5})]
-    assert asked[4:] == [{"batch": 8, "concurrency": 16}]
+    assert asked[4:] == [{"batch": 8, "concurrency": 16}, {"batch": 8, "delay": 0.005, "concurrency": 16}]
 
 
 def test_of_two_names_that_helped_the_better_is_taken() -> None:
@@ -98,13 +109,14 @@ def test_every_probe_lies_in_the_space() -> None:
 
 @pytest.mark.parametrize(("gain", "helps"), [(1 + WORTH + 0.001, True), (1 + WORTH - 0.001, False)])
 def test_a_move_helps_when_it_is_worth_it(gain: float, helps: bool) -> None:
-    assert ({"batch": 8, "concurrency": 16} in [moves(config) for config in probes({"batch": gain})]) is helps
+    asked = [moves(config) for config in probes({"batch": gain})]
+    assert (asked[4] == {"batch": 8, "concurrency": 16}) is helps
 
 
 def test_less_helps_where_the_goal_is_to_minimize() -> None:
     goal = Goal(False, "steady", "throughput")
     asked = [moves(config) for config in probes({"batch": 0.5, "delay": 2.0}, goal)]
-    assert asked[4:] == [{"batch": 8, "concurrency": 16}]
+    assert asked[4] == {"batch": 8, "concurrency": 16}
 
 
 def test_a_faster_move_that_misses_the_slo_does_not_help() -> None:
