@@ -43,7 +43,8 @@ def headline(result: Result) -> str:
     gain = words.gain(best.gain_vs_baseline)
     if best.gain_vs_baseline is None and result.baseline is None:
         gain = "none claimed, your configuration meets the SLO at no load level"
-    return f"Best: trial {best.trial}, {confirmed}\nGain in {what}: {gain}"
+    remark = f"\nNote: {result.message}" if best.confirmed and result.message else ""
+    return f"Best: trial {best.trial}, {confirmed}\nGain in {what}: {gain}{remark}"
 
 
 def bench_table(trial: Trial) -> Table:

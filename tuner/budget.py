@@ -11,6 +11,8 @@ ROUND_OVERHEAD_S = 0.1
 """What a round costs beside its own length: connections, readings, drain."""
 FINISH_S = 4.0
 """Kept back for verifying the export and writing the report."""
+BASELINE_LEVELS = 2
+"""Load levels of the user's configuration that are measured again with the best trials."""
 FIRST_TRIAL_S = 5.0
 """A guess at the cost of the first trial."""
 
@@ -64,9 +66,10 @@ def redeployment_cost_s(
 def reserve_s(settings: ConfirmSpec, apply_s: float, rounds: Mapping[str, int], workloads: Sequence[Workload]) -> float:
     """Return what shortlist, confirmation and export will take, in seconds."""
     quick = shortlist_rounds(settings, workloads)
-    shortlist = redeployment_cost_s(settings.candidates, apply_s, quick, workloads, settings.round)
+    sides = settings.candidates + BASELINE_LEVELS
+    shortlist = redeployment_cost_s(sides, apply_s, quick, workloads, settings.round)
     confirmation = settings.redeployments * redeployment_cost_s(2, apply_s, rounds, workloads, settings.round)
-    return (shortlist if settings.candidates > 1 else 0.0) + confirmation + FINISH_S
+    return shortlist + confirmation + FINISH_S
 
 
 def shortlist_rounds(settings: ConfirmSpec, workloads: Sequence[Workload]) -> dict[str, int]:

@@ -85,13 +85,13 @@ class Findings:
         """Return the user's configuration at its best load level, None when it meets the SLO at none."""
         return next((one for one in self.ranked() if one.trial.number == 0), None)
 
-    def baseline_contender(self) -> Contender:
-        """Return the user's configuration at its best level, or where it comes closest to the SLO."""
-        best = self.baseline()
-        if best is not None:
-            return confirm.contender(best.trial, best.point, self.workloads)
-        own = rank.closest([one for one in self.candidates() if one.trial.number == 0])
-        return confirm.contender(self.by_number()[0], own.point if own else 0, self.workloads)
+    def baseline_contenders(self, count: int) -> list[Contender]:
+        """Return the user's configuration at its best levels, best first, or where it comes closest to the SLO."""
+        own = [one for one in self.ranked() if one.trial.number == 0][:count]
+        if own:
+            return [confirm.contender(one.trial, one.point, self.workloads) for one in own]
+        near = rank.closest([one for one in self.candidates() if one.trial.number == 0])
+        return [confirm.contender(self.by_number()[0], near.point if near else 0, self.workloads)]
 
     def probe_start(self) -> Candidate | None:
         """Return the baseline at the lowest load level that is about as good as its best: one with room to its SLO."""

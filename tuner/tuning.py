@@ -186,26 +186,39 @@ class Tuning:
         return self._found.unconfirmed(baseline or self._found.ranked()[0])
 
     def _shortlisted(self, ranked: Sequence[Candidate]) -> list[Contender]:
-        """Return the contenders that did not miss an SLO when measured again, best first."""
+        """Return the contenders that did not miss an SLO when measured again, best first.
+
+        The user's configuration is measured again at its two best load levels, and meets the winner at the better
+        one that did not miss: a level that met the SLO by luck would make for a false comparison.
+        """
         contenders = [confirm.contender(one.trial, one.point, self._workloads) for one in ranked]
-        if len(contenders) == 1:
+        own = self._found.baseline_contenders(budget.BASELINE_LEVELS)
+        self._baseline = own[0]
+        if len(contenders) == len(own) == 1:
             return contenders
-        self._listener.phase("shortlist", f"the {len(contenders)} best again, side by side")
-        gathered = [Rounds() for _ in contenders]
-        if not self._measure(contenders, gathered, budget.shortlist_rounds(self._spec.confirm, self._workloads)):
+        self._listener.phase("shortlist", f"the {len(contenders)} best and yours again, side by side")
+        everyone = [*contenders, *own]
+        gathered = [Rounds() for _ in everyone]
+        if not self._measure(everyone, gathered, budget.shortlist_rounds(self._spec.confirm, self._workloads)):
             return contenders
-        sides = [confirm.side(self._trier, one, runs) for one, runs in zip(contenders, gathered, strict=True)]
+        sides = [confirm.side(self._trier, one, runs) for one, runs in zip(everyone, gathered, strict=True)]
         self._found.shortlist = sides
+        count = len(contenders)
+        self._baseline = (self._kept(own, sides[count:]) or own[-1:])[0]
+        return self._kept(contenders, sides[:count]) or contenders
+
+    def _kept(self, contenders: Sequence[Contender], sides: Sequence[Side]) -> list[Contender]:
+        """Return the contenders that did not miss an SLO, best first."""
         kept = [pair for pair in zip(sides, contenders, strict=True) if confirm.overall(pair[0]) != "missed"]
         kept.sort(key=lambda pair: self._first_objective(pair[0]), reverse=self._goal.maximize)
-        return [contender for _, contender in kept] or contenders
+        return [contender for _, contender in kept]
 
     def _first_objective(self, side: Side) -> float:
         return side.metrics[self._goal.workload][self._goal.key].value
 
     def _confirm(self, candidate: Contender) -> Confirmation | None:
         """Measure a candidate against the baseline until every verdict is certain or the time is up."""
-        pair = (candidate, self._found.baseline_contender())
+        pair = (candidate, self._baseline)
         gathered = (Rounds(), Rounds())
         rounds = self._rounds(pair)
         settings = self._spec.confirm
@@ -245,7 +258,7 @@ class Tuning:
             self._found.message = "no configuration was measurably better than your own"
             self._found.best = self._found.unconfirmed(baseline)
             return
-        self._found.message = None if made.verdict == "met" else "the confirmation could not decide on every SLO"
+        self._found.message = _remark(made)
         self._found.best = self._found.confirmed(candidate, made)
 
     def _export(self, best: Best) -> None:
@@ -300,3 +313,12 @@ class Tuning:
         result = self._found.result(state, exit_code, self._environment, measured_s, wall_s)
         write_atomically(self._run.result, to_json(result))
         return result
+
+
+def _remark(made: Confirmation) -> str | None:
+    """Say what a reader of the gain should know of the confirmation."""
+    if made.verdict != "met":
+        return "the confirmation could not decide on every SLO"
+    if confirm.overall(made.baseline) == "missed":
+        return "your own configuration missed an SLO when it was measured again; the gain is against it all the same"
+    return None

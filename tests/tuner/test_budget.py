@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tuner.budget import (
+    BASELINE_LEVELS,
     FINISH_S,
     FIRST_TRIAL_S,
     ROUND_OVERHEAD_S,
@@ -72,13 +73,6 @@ def test_the_shortlist_takes_half_the_rounds_and_two_at_least() -> None:
 
 def test_shortlist_confirmation_and_export_are_kept_back() -> None:
     workloads = [workload("a")]
-    shortlist = redeployment_cost_s(3, 1.0, {"a": 3}, workloads, 0.3)
+    shortlist = redeployment_cost_s(3 + BASELINE_LEVELS, 1.0, {"a": 3}, workloads, 0.3)
     confirmation = 4 * redeployment_cost_s(2, 1.0, {"a": 6}, workloads, 0.3)
     assert reserve_s(SETTINGS, 1.0, {"a": 6}, workloads) == pytest.approx(shortlist + confirmation + FINISH_S)
-
-
-def test_a_single_candidate_needs_no_shortlist() -> None:
-    workloads = [workload("a")]
-    settings = SETTINGS.model_copy(update={"candidates": 1})
-    confirmation = 4 * redeployment_cost_s(2, 1.0, {"a": 6}, workloads, 0.3)
-    assert reserve_s(settings, 1.0, {"a": 6}, workloads) == pytest.approx(confirmation + FINISH_S)
