@@ -9,6 +9,7 @@ from tuner.confirm import Contender, Rounds
 from tuner.findings import Findings
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
+from tuner.metrics import violations
 from tuner.objective import Objective, evaluate, parse_goals, pessimistic
 from tuner.probes import next_probe
 from tuner.rank import Candidate
@@ -189,7 +190,7 @@ class Tuning:
         """Return the contenders that did not miss an SLO when measured again, best first.
 
         The user's configuration is measured again at its two best load levels, and meets the winner at the better
-        one that did not miss: a level that met the SLO by luck would make for a false comparison.
+        one whose values are within the SLO again: a level that met it by luck would make for a false comparison.
         """
         contenders = [confirm.contender(one.trial, one.point, self._workloads) for one in ranked]
         own = self._found.baseline_contenders(budget.BASELINE_LEVELS)
@@ -204,14 +205,23 @@ class Tuning:
         sides = [confirm.side(self._trier, one, runs) for one, runs in zip(everyone, gathered, strict=True)]
         self._found.shortlist = sides
         count = len(contenders)
-        self._baseline = (self._kept(own, sides[count:]) or own[-1:])[0]
+        within = [pair for pair in zip(own, sides[count:], strict=True) if self._within_bounds(pair[1])]
+        self._baseline = max(within, key=self._rank, default=(own[-1], sides[-1]))[0]
         return self._kept(contenders, sides[:count]) or contenders
+
+    def _within_bounds(self, side: Side) -> bool:
+        bounds = self._spec.slo.bounds()
+        return all(over <= 0 for found in side.metrics.values() for over in violations(found, bounds).values())
+
+    def _rank(self, pair: tuple[Contender, Side]) -> float:
+        """Return a number that is larger for the better of two on the first objective."""
+        value = self._first_objective(pair[1])
+        return value if self._goal.maximize else -value
 
     def _kept(self, contenders: Sequence[Contender], sides: Sequence[Side]) -> list[Contender]:
         """Return the contenders that did not miss an SLO, best first."""
-        kept = [pair for pair in zip(sides, contenders, strict=True) if confirm.overall(pair[0]) != "missed"]
-        kept.sort(key=lambda pair: self._first_objective(pair[0]), reverse=self._goal.maximize)
-        return [contender for _, contender in kept]
+        kept = [pair for pair in zip(contenders, sides, strict=True) if confirm.overall(pair[1]) != "missed"]
+        return [contender for contender, _ in sorted(kept, key=self._rank, reverse=True)]
 
     def _first_objective(self, side: Side) -> float:
         return side.metrics[self._goal.workload][self._goal.key].value
