@@ -44,7 +44,7 @@ def plan(port: int, load: ClosedLoop | OpenLoop, folder: Path, paths: list[str],
     values = {
         "start_ns": time.monotonic_ns() + 20 * MS,
         "warmup_ns": 0,
-        "window_ns": 300 * MS,
+        "window_ns": (20_000 if isinstance(load, ClosedLoop) and load.total else 300) * MS,
         "timeout_ns": 500 * MS,
         "records_path": folder / "records.bin",
     } | changes
