@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from reports import words
-from tuner.results import Estimate, Load, Point, Result, Side, Trial, Value
+from tuner.results import Estimate, Load, Result, Side, Value
 
 
 def summary(result: Result) -> Table:
@@ -45,49 +45,6 @@ def headline(result: Result) -> str:
         gain = "none claimed, your configuration meets the SLO at no load level"
     remark = f"\nNote: {result.message}" if best.confirmed and result.message else ""
     return f"Best: trial {best.trial}, {confirmed}\nGain in {what}: {gain}{remark}"
-
-
-def bench_table(trial: Trial) -> Table:
-    """Return one configuration's points, a row each."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    names = (
-        "workload",
-        "load",
-        "offered",
-        "throughput",
-        "p50",
-        "p90",
-        "p99",
-        "errors",
-        "queue",
-        "compute",
-        "batch",
-        "issue delay p99",
-        "SLO",
-    )
-    for name in names:
-        table.add_column(name, justify="left" if name in ("workload", "load", "SLO") else "right")
-    for point in trial.points:
-        metrics, server = point.metrics, point.server
-        table.add_row(
-            point.workload,
-            words.load(point.load),
-            words.per_second(metrics["offered_rps"].value),
-            words.per_second(metrics["throughput_rps"].value),
-            *(words.milliseconds(metrics[f"latency_{name}_s"].value) for name in ("p50", "p90", "p99")),
-            words.percent(metrics["error_rate"].value),
-            *(words.milliseconds(server.mean_s[stage]) if server else "" for stage in ("queue", "compute_infer")),
-            f"{server.requests / server.executions:.1f}" if server and server.executions else "",
-            words.milliseconds(point.generator.issue_delay_p99_s),
-            _verdict(point),
-        )
-    return table
-
-
-def _verdict(point: Point) -> str:
-    """Return a point's SLOs in a word: those missed, else met."""
-    missed = [name for name, over in point.violations.items() if over > 0]
-    return f"missed: {', '.join(missed)}" if missed else "met"
 
 
 _Found = dict[str, dict[str, Estimate]]

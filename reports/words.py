@@ -1,10 +1,14 @@
 """Numbers and configurations as people read them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from tuner.results import Estimate, KnobInfo, Load, Value
 from tuner.units import format_value
+
+Shown: TypeAlias = Callable[[float], str]
+"""How a kind of number is written."""
 
 SLO_KEYS = {
     "mean": "latency_mean_s",

@@ -70,20 +70,62 @@ class Knob:
 
 
 @dataclass(frozen=True)
+class Grpc:
+    """Requests are gRPC calls: one message there; one back, or several where the answer is streamed.
+
+    Attributes:
+        path: `/PACKAGE.SERVICE/METHOD`.
+        metadata: (name in lower case, value) pairs sent with each call.
+        streams_per_connection: calls in flight on one connection at most; the server may allow fewer.
+    """
+
+    path: str
+    metadata: tuple[tuple[str, str], ...] = ()
+    streams_per_connection: int = 6
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How a connection is secured.
+
+    Attributes:
+        ca: file with the certificates to trust; None: those that the system trusts.
+        verify: refuse a server whose certificate is not trusted or names another host.
+        server_name: the name that the certificate must have; None: the endpoint's host.
+    """
+
+    ca: Path | None = None
+    verify: bool = True
+    server_name: str | None = None
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """Where requests go, their encoded bytes and how answers are judged.
+
+    The callables are run in the load generator for every answer or event: they must be light, and importable there
+    (functions of a module, no lambdas).
 
     Attributes:
         host: address to connect to.
         port: TCP port.
-        requests: the bytes of each request as they go over the wire.
-        judge: (HTTP status, body) -> outcome; called in the load generator for every answer, so it must be light.
+        requests: HTTP/1.1: the bytes of each request as they go over the wire, head and body; gRPC: each request's
+            serialised message.
+        judge: HTTP: (status, body) -> outcome; gRPC: (0, message) -> outcome, asked only about calls whose status is
+            OK. Of a streamed answer it gets the last event or message.
+        grpc: the call, if the requests are gRPC; None: they are HTTP/1.1.
+        tls: None: in the clear.
+        tokens: for answers that are streamed as server-sent events or gRPC messages: the data of one of them -> the
+            tokens it carries, 0 for none. None: answers are read as a whole.
     """
 
     host: str
     port: int
     requests: tuple[bytes, ...]
     judge: Callable[[int, bytes], Outcome]
+    grpc: Grpc | None = None
+    tls: Tls | None = None
+    tokens: Callable[[bytes], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +223,9 @@ class TargetSettings:
         log_path: where the server's log goes; it is appended to.
         variants: name -> overlay of the model's config.
         server: path of the server's executable, or None to look for it.
-        http_port: port to serve on, or None for a free one.
+        protocol: what the requests are sent over.
+        http_port: port to serve HTTP on, or None for a free one.
+        grpc_port: port to serve gRPC on, or None for a free one; unused where the protocol is `http`.
         apply_timeout_s: how long a start or a load may take.
         cpus: CPUs the server is pinned to, or None.
     """
@@ -191,7 +235,9 @@ class TargetSettings:
     log_path: Path
     variants: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     server: Path | None = None
+    protocol: Literal["http", "grpc"] = "http"
     http_port: int | None = None
+    grpc_port: int | None = None
     apply_timeout_s: float = 60.0
     cpus: frozenset[int] | None = None
 
@@ -209,7 +255,11 @@ class Deployment(Protocol):
         ...
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
-        """Decode one complete HTTP answer: output name -> array with the batch axis first."""
+        """Decode one answer that was ok: output name -> array with the batch axis first.
+
+        Args:
+            answer: HTTP: the complete answer, head and body; gRPC: the serialised message.
+        """
         ...
 
     def processes(self) -> Sequence[int]:

@@ -117,29 +117,37 @@ class Key:
     def allowed(self) -> list[str]:
         """Return the words that the key takes, those of all its places together; [] where it takes any."""
         same = [key.field.annotation for key in KEYS if key.path == self.path]
-        return [word for one in same if get_origin(one) is Literal for word in get_args(one)]
+        return [word for one in same for word in words(one)]
 
     def type_name(self) -> str:
         """Return the reference's word for the key's JSON type."""
         schema = self.model.model_json_schema()["properties"][self.name]
         one = next((part for part in schema.get("anyOf", []) if part.get("type") != "null"), schema)
-        quantities = (("ms|", "duration"), ("%", "percentage"), ("/", "rate"))
+        quantities = (("ms|", "duration"), ("%", "percentage"), ("/", "rate"), ("(-", "CPU list"))
         if word := next((word for mark, word in quantities if mark in one.get("pattern", "")), None):
             return word
         if one.get("format") == "path":
             return "path"
-        return {"string": "text", "integer": "integer", "array": "list", "object": "mapping"}[one["type"]]
+        return {"string": "text", "array": "list", "object": "mapping"}.get(one["type"], one["type"])
 
 
 def keys_of(model: type[Section], prefix: str = "") -> Iterator[Key]:
-    """Yield every key that holds a value, not a section."""
+    """Yield every key that holds a value, or a word in place of a section."""
     for name, field in model.model_fields.items():
         inner = list(sections(field.annotation))
-        if not inner:
+        if not inner or words(field.annotation):
             yield Key(f"{prefix}{name}", name, model)
         place = f"{prefix}{name}.NAME." if get_origin(field.annotation) is dict else f"{prefix}{name}."
         for section in inner:
             yield from keys_of(section, place)
+
+
+def words(annotation: Any) -> list[str]:
+    """Return the words that a type allows, on their own or beside something else."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType, Annotated) else ()
+    return [word for part in parts for word in words(part)]
 
 
 def sections(annotation: Any) -> Iterator[type[Section]]:
@@ -221,7 +229,7 @@ def test_the_starter_study_is_valid(tmp_path: Path) -> None:
 
 def test_the_starter_study_spells_out_the_defaults() -> None:
     given = load_study(TEMPLATE).spec
-    for name in ("search", "measure", "confirm", "isolation", "objectives"):
+    for name in ("search", "measure", "confirm", "generator", "isolation", "objectives"):
         assert getattr(given, name) == StudySpec.model_fields[name].get_default()
 
 
@@ -242,15 +250,16 @@ def test_the_alternatives_in_the_starter_study_are_valid(tmp_path: Path) -> None
 
 def test_the_starter_study_is_valid_with_every_optional_key_taken_in(tmp_path: Path) -> None:
     switched_on, count = re.subn(
-        r"^( +)# (( +)?(?:server|http_port|variants|fp32|int8|output|precision|rate|accuracy_drop):)",
+        r"^( +)# (( +)?(?:server|http_port|grpc_port|variants|fp32|int8|output|precision|rate|accuracy_drop):)",
         r"\1\2",
         TEMPLATE.read_text(),
         flags=re.MULTILINE,
     )
-    assert count == 9
+    assert count == 10
     study = load_text(switched_on, tmp_path)
     check_with_target(study)
     assert study.spec.target.http_port is not None
+    assert study.spec.target.grpc_port is not None
     assert study.spec.slo.accuracy_drop is not None
     assert set(study.spec.target.variants) == {"fp32", "int8"}
 
@@ -334,6 +343,11 @@ def test_every_column_of_the_records_is_documented() -> None:
     assert described == [name for name, _, _ in records.FIELDS]
 
 
+def test_every_field_of_the_events_is_documented() -> None:
+    described = [codes(row[0])[0] for row in table(section("docs/results.md", "Records"), "field", "meaning")]
+    assert described == [name for name, _, _ in records.EVENT_FIELDS]
+
+
 @cache
 def small_result() -> results.Result:
     """A result of one trial with one point that has every metric."""
@@ -404,12 +418,12 @@ def test_an_estimate_in_the_documentation_is_one(example: Example) -> None:
 
 def test_the_python_example_computes_the_p99_of_stored_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = examples(GUIDE, "python")
-    rows = np.zeros(1000, records.ROW)
-    rows["intended_ns"] = np.arange(1000) * 1_000_000
-    rows["done_ns"] = rows["intended_ns"] + np.arange(1, 1001) * 1_000
-    rows["outcome"][:5] = 1
-    rows["phase"] = records.WINDOW
-    stored = records.Records(rows, [(0, 1_000_000_000)])
+    columns = {name: np.zeros(1000, kind) for name, kind, _ in records.FIELDS}
+    columns["intended_ns"] += np.arange(1000) * 1_000_000
+    columns["done_ns"] += columns["intended_ns"] + np.arange(1, 1001) * 1_000
+    columns["outcome"][:5] = 1
+    columns["phase"] += records.WINDOW
+    stored = records.Records(columns, [(0, 1_000_000_000)])
     (name,) = re.findall(r'"(runs/.*?\.npz)"', example.text)
     (tmp_path / name).parent.mkdir(parents=True)
     records.save_records(stored, tmp_path / name)

@@ -17,9 +17,11 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import studies
+from reports import bench as bench_report
 from reports import html, tables, text
 from targets.base import Export, TargetError
 from tuner import __version__, doctor
+from tuner.ceiling import cached_ceiling
 from tuner.live import Live
 from tuner.load.generator import GeneratorError
 from tuner.results import Result, ResultError, Trial, read_result, result_schema, write_atomically
@@ -182,6 +184,7 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
         loaded = load_study(study, overrides or ())
         directory = open_run(Path("runs"), f"{loaded.spec.study}-bench", "", None, fresh=True)
         prepared = prepare(loaded, directory.log)
+        ceiling = cached_ceiling()
         with (
             locked(directory),
             Live(prepared.space, quiet=quiet) as live,
@@ -199,7 +202,8 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
         if as_json:
             sys.stdout.write(trial.model_dump_json(indent=1) + "\n")
         else:
-            Console(width=max(140, shutil.get_terminal_size().columns)).print(text.bench_table(trial))
+            console = Console(width=max(140, shutil.get_terminal_size().columns))
+            console.print(bench_report.picture(trial, ceiling.core_rps if ceiling else None))
         _end_bench(trial)
 
 
@@ -274,8 +278,9 @@ def _write_export(path: Path, content: str) -> None:
 
 def _prepared_again(result: Result, directory: RunDirectory) -> Prepared | None:
     """Read a run's study and model again, None when they are not there any more."""
+    overrides = [*result.study.overrides, "isolation=none"]  # nothing is started: the CPUs it names need not be here
     try:
-        return prepare(load_study(Path(result.study.path), result.study.overrides, result.study.text), directory.log)
+        return prepare(load_study(Path(result.study.path), overrides, result.study.text), directory.log)
     except (StudyError, TargetError):
         return None
 
@@ -304,10 +309,7 @@ def init(
 
 
 @app.command()
-def knobs(
-    kind: Annotated[str, typer.Argument(help="kind of target")],
-    as_json: Json = False,
-) -> None:
+def knobs(kind: Annotated[str, typer.Argument(help="kind of target")], as_json: Json = False) -> None:
     """List what can be tuned on a kind of target, and the load levels."""
     with _errors():
         rows = doctor.knob_rows(kind)
@@ -318,9 +320,7 @@ def knobs(
 
 
 @app.command()
-def schema(
-    of: Annotated[str, typer.Argument(help="`study` or `result`")] = "study",
-) -> None:
+def schema(of: Annotated[str, typer.Argument(help="`study` or `result`")] = "study") -> None:
     """Print the JSON Schema of study files, for editors, or of result.json."""
     with _errors():
         if of not in ("study", "result"):
@@ -330,10 +330,12 @@ def schema(
 
 
 @app.command(name="doctor")
-def doctor_command() -> None:
+def doctor_command(
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure the load generator again")] = False,
+) -> None:
     """Say what works on this machine, and what to do about what does not. Exit code 3: no target can be used."""
     with _errors():
-        checks = doctor.examine()
+        checks = doctor.examine(fresh=fresh)
         Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(checks))
         if not any(row["works"] == "yes" for row in checks if row["what"].startswith("target ")):
             raise typer.Exit(TARGET_UNUSABLE)

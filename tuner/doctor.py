@@ -12,22 +12,29 @@ from rich.table import Table
 from targets import registry
 from targets.base import TargetError
 from tuner import __version__
+from tuner.ceiling import PACED_RPS, Ceiling, CeilingError, host_ceiling
 from tuner.isolation import divide_host
-from tuner.load.timer import Timer
+from tuner.load.poller import EpollPoller, make_poller
+from tuner.measure import MAX_GENERATOR_CPU, MAX_ISSUE_DELAY_S
 from tuner.space import LOAD_KNOBS
 from tuner.telemetry.nvml import GpuSampler
-from tuner.units import format_value
+from tuner.units import format_duration, format_value
 
 Row = dict[str, str]
 
 
-def examine() -> list[Row]:
-    """Return a row for each thing looked at: what, whether it works, and detail or remedy."""
+def examine(*, fresh: bool = False) -> list[Row]:
+    """Return a row for each thing looked at: what, whether it works, and detail or remedy.
+
+    Args:
+        fresh: measure the load generator again, even if what was measured before still holds.
+    """
     return [
         _row("paretune", True, f"{__version__}, Python {sys.version.split()[0]}"),
         _command(),
         _timer(),
         _cores(),
+        *_load_generator(fresh=fresh),
         _gpu(),
         *(_target(kind) for kind in registry.names()),
     ]
@@ -74,11 +81,11 @@ def _command() -> Row:
 
 
 def _timer() -> Row:
-    try:
-        Timer().close()
-    except OSError as error:
-        return _row("load generator's timer", False, f"{error}")
-    return _row("load generator's timer", True, "timerfd")
+    poller = make_poller()
+    poller.close()
+    exact = isinstance(poller, EpollPoller)
+    remark = "" if exact else ": sends up to 1 ms late; measure open loops on Linux"
+    return _row("load generator's timer", exact, f"{poller.pacing}{remark}")
 
 
 def _cores() -> Row:
@@ -87,6 +94,43 @@ def _cores() -> Row:
     if cores.server is None:
         return _row("isolation", False, f"{count} CPU: server and load generator share it; measure on two or more")
     return _row("isolation", True, cores.describe())
+
+
+def _load_generator(*, fresh: bool) -> list[Row]:
+    try:
+        ceiling = host_ceiling(fresh=fresh)
+    except CeilingError as error:
+        return [_row(what, False, str(error)) for what in ("load generator", "pacing")]
+    return [_throughput(ceiling), _pacing(ceiling)]
+
+
+def _throughput(ceiling: Ceiling) -> Row:
+    found = (
+        f"up to {ceiling.throughput_rps:,.0f} requests/s over HTTP with one process, "
+        f"{format_duration(ceiling.cpu_per_request_s)} of CPU each (measured {ceiling.measured})"
+    )
+    if ceiling.cpu_share < MAX_GENERATOR_CPU:
+        found += (
+            f"; it got {ceiling.cpu_share:.0%} of a core, so this host can do more: end what else runs, then "
+            "`tune doctor --fresh`"
+        )
+    return _row("load generator", True, found)
+
+
+def _pacing(ceiling: Ceiling) -> Row:
+    p50, p99 = (format_duration(delay) for delay in (ceiling.issue_delay_p50_s, ceiling.issue_delay_p99_s))
+    found = (
+        f"issue delay p50 {p50}, p99 {p99} at {PACED_RPS:,.0f}/s, with {ceiling.paced_cpu_share:.0%} of a core "
+        f"(measured {ceiling.measured})"
+    )
+    if ceiling.issue_delay_p99_s <= MAX_ISSUE_DELAY_S:
+        return _row("pacing", True, found)
+    return _row(
+        "pacing",
+        False,
+        f"{found}; over {format_duration(MAX_ISSUE_DELAY_S)} a measurement is invalid: end what else runs on this "
+        "host, or take one with more cores, then `tune doctor --fresh`",
+    )
 
 
 def _gpu() -> Row:

@@ -3,6 +3,22 @@
 import os
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import Literal
+
+from tuner.cpus import format_cpus
+from tuner.study.spec import CoresSpec, IsolationSpec
+
+
+class CpusUnavailable(Exception):
+    """Named CPUs that this process may not use.
+
+    Attributes:
+        part: whose they are: `server` or `generator`.
+    """
+
+    def __init__(self, part: str, missing: AbstractSet[int], available: AbstractSet[int]) -> None:
+        super().__init__(f"this process may not use {_listed(missing)}; it may use {_listed(available)}")
+        self.part = part
 
 
 @dataclass(frozen=True)
@@ -13,39 +29,72 @@ class Cores:
         server: the server's.
         generator: the load generator's.
         tuner: everything else of ours, which sleeps while a window is measured.
+        processes: of the load generator.
     """
 
     server: frozenset[int] | None
     generator: frozenset[int] | None
     tuner: frozenset[int] | None
+    processes: int = 1
 
     def describe(self) -> str:
         """Say in a line who runs where."""
-        if self.server is None:
+        if self.server is None or self.generator is None or self.tuner is None:
             return "none: server and load generator share all cores"
-        names = (("server", self.server), ("load generator", self.generator), ("tuner", self.tuner))
-        return ", ".join(f"{name} on {_listed(cpus or ())}" for name, cpus in names)
+        count = len(self.generator)
+        crowd = f" ({self.processes} processes on {count} CPU{'s' * (count > 1)})" if self.processes > count else ""
+        return (
+            f"server on {_listed(self.server)}, load generator on {_listed(self.generator)}{crowd}, "
+            f"tuner on {_listed(self.tuner)}"
+        )
 
 
-def divide(available: AbstractSet[int], mode: str) -> Cores:
-    """Divide the CPUs: the first for the tuner, the next (or the same, where there are only two) for the generator.
+def divide(
+    available: AbstractSet[int], isolation: Literal["auto", "none"] | IsolationSpec, processes: int = 1
+) -> Cores:
+    """Divide the CPUs between server, load generator and tuner.
+
+    `auto` gives the generator a CPU for each of its processes, but leaves the server at least half of the CPUs,
+    rounded down, and never less than one. The tuner has the first CPU to itself where there are four or more and one is
+    left; otherwise it shares the generator's first. With CPUs that are named the tuner has the first that is neither
+    server's nor generator's, or the generator's first.
 
     Args:
         available: CPU numbers that this process may use.
-        mode: `auto` or `none`; with a single CPU nothing can be divided.
+        isolation: `auto`, `none`, or the CPUs that the user names; with a single CPU `auto` divides nothing.
+        processes: of the load generator.
+
+    Raises:
+        CpusUnavailable: named CPUs are not available.
     """
+    if isinstance(isolation, IsolationSpec):
+        return _named(available, isolation.cores, processes)
     cpus = sorted(available)
-    if mode == "none" or len(cpus) < 2:
-        return Cores(None, None, None)
-    generator = cpus[0] if len(cpus) < 4 else cpus[1]
-    ours = {cpus[0], generator}
-    return Cores(frozenset(set(cpus) - ours), frozenset({generator}), frozenset({cpus[0]}))
+    if isolation == "none" or len(cpus) < 2:
+        return Cores(None, None, None, processes)
+    room = len(cpus) - max(1, len(cpus) // 2)
+    count = min(processes, room)
+    first = 1 if len(cpus) >= 4 and count < room else 0
+    generator, server = cpus[first : first + count], cpus[first + count :]
+    return Cores(frozenset(server), frozenset(generator), frozenset(cpus[:1]), processes)
 
 
-def divide_host(mode: str) -> Cores:
-    """Divide the CPUs that this process may use."""
-    return divide(os.sched_getaffinity(0), mode)
+def divide_host(isolation: Literal["auto", "none"] | IsolationSpec, processes: int = 1) -> Cores:
+    """Divide the CPUs that this process may use.
+
+    Raises:
+        CpusUnavailable: named CPUs are not among them.
+    """
+    return divide(os.sched_getaffinity(0), isolation, processes)
 
 
-def _listed(cpus: AbstractSet[int] | tuple[()]) -> str:
-    return ("CPU " if len(cpus) == 1 else "CPUs ") + ",".join(map(str, sorted(cpus)))
+def _named(available: AbstractSet[int], cores: CoresSpec, processes: int) -> Cores:
+    for part, cpus in (("server", cores.server), ("generator", cores.generator)):
+        if missing := cpus - available:
+            raise CpusUnavailable(part, missing, available)
+    tuner = min(available - cores.server - cores.generator, default=min(cores.generator))
+    return Cores(cores.server, cores.generator, frozenset({tuner}), processes)
+
+
+def _listed(cpus: AbstractSet[int]) -> str:
+    return ("CPU " if len(cpus) == 1 else "CPUs ") + format_cpus(cpus)

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from targets.base import BatchSize, Deployment, ServerHung, ServerStats, TargetError, difference
 from tuner import results
 from tuner.load.generator import Generator
-from tuner.load.plan import ClosedLoop, Plan
-from tuner.metrics import METRICS, generator_report, outcome_counts, summarise, violations
-from tuner.records import Records, pooled, read_records
+from tuner.load.plan import ClosedLoop, Plan, RunReport, merged_reports
+from tuner.metrics import METRICS, failures, generator_report, outcome_counts, summarise, violations
+from tuner.records import Records, pooled
 from tuner.results import Estimate, Gpu, Load, Point, Validity
 from tuner.stats import P99_MIN_SAMPLES
 from tuner.telemetry.host import cores_used, read_tree
@@ -24,9 +24,11 @@ from tuner.telemetry.nvml import GpuSampler
 from tuner.workload import Workload
 
 LEAD_NS = 30_000_000
+CONNECTION_NS = 100_000
 MAX_ISSUE_DELAY_S = 1e-3
 MAX_ISSUE_DELAY_SHARE = 0.05
 MAX_GENERATOR_CPU = 0.9
+BUSY_GENERATOR_CPU = 0.6
 ACCURACY_CONCURRENCY = 8
 ACCURACY_TIMEOUT_S = 60.0
 
@@ -42,7 +44,7 @@ class Run:
         warmup_s: load before each window.
         rss_bytes: their resident memory at the end.
         gpus: GPU telemetry.
-        cpu_share: the generator's own CPU.
+        report: what the load generator says of itself.
         notes: what telemetry could not tell.
     """
 
@@ -52,7 +54,7 @@ class Run:
     warmup_s: float
     rss_bytes: int
     gpus: tuple[Gpu, ...]
-    cpu_share: float
+    report: RunReport
     notes: tuple[str, ...]
 
 
@@ -90,16 +92,16 @@ class Meter:
             ServerDied: the server stopped answering its control plane.
             GeneratorError: the load generator could not run.
         """
-        path = self.scratch / "round.bin"
         warmup_s, window_s = workload.fitted(load, warmup_s, window_s)
         plan = Plan(
             endpoint=deployment.endpoint(workload.dataset),
             load=workload.loop(load, warmup_s + window_s),
-            start_ns=time.monotonic_ns() + LEAD_NS,
+            start_ns=time.monotonic_ns() + _lead_ns(load),
             warmup_ns=round(warmup_s * 1e9),
             window_ns=round(window_s * 1e9),
             timeout_ns=round(workload.timeout_s * 1e9),
-            records_path=path,
+            records_path=self.scratch / "round.bin",
+            keep_alive=workload.keep_alive,
         )
         processes = deployment.processes()
         with _quiet():
@@ -112,15 +114,15 @@ class Meter:
                 after, tree_after = deployment.statistics(), read_tree(processes)
             finally:
                 gpus = self.gpus.stop()
-                report = self.generator.finish()
+                loaded = self.generator.finish()
         return Run(
-            records=read_records(path, plan.window),
+            records=loaded.records,
             server=difference(before(), after()),
             cores=cores_used(tree_before, tree_after),
             warmup_s=warmup_s,
             rss_bytes=tree_after.rss_bytes,
             gpus=tuple(gpus),
-            cpu_share=report.cpu_share,
+            report=loaded.report,
             notes=tuple(self.gpus.notes),
         )
 
@@ -149,30 +151,31 @@ class Meter:
             window_s=run.records.window_s,
             metrics=metrics,
             outcomes=outcome_counts(run.records),
+            failures=failures(run.records, run.report),
             violations=violations(metrics, self.bounds),
             server=stored_server(run.server),
             telemetry=results.Telemetry(
                 cpu_cores=run.cores, rss_bytes=run.rss_bytes, gpu=list(run.gpus), notes=list(run.notes)
             ),
-            generator=generator_report(run.records, run.cpu_share),
+            generator=generator_report(run.records, run.report),
             validity=self.validity(run, metrics),
             records=records,
         )
 
     def validity(self, run: Run, metrics: Mapping[str, Estimate]) -> Validity:
         """Judge whether the generator kept out of the measurement's way."""
-        report = generator_report(run.records, run.cpu_share)
+        report = generator_report(run.records, run.report)
         allowed = max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * (self.latency_bound_s or 0.0))
         reasons = []
         if report.issue_delay_p99_s > allowed:
             reasons.append(
                 f"the load generator sent late: issue delay p99 {report.issue_delay_p99_s * 1e3:.2f} ms is over "
-                f"{allowed * 1e3:.2f} ms; give it a core of its own, or another machine"
+                f"{allowed * 1e3:.2f} ms; {_advice(report)}"
             )
-        if run.cpu_share > MAX_GENERATOR_CPU:
+        if report.cpu_share > MAX_GENERATOR_CPU:
             reasons.append(
-                f"the load generator was the limit: it used {run.cpu_share:.0%} of its core (bound "
-                f"{MAX_GENERATOR_CPU:.0%}); lower the load, or use a faster machine"
+                f"the load generator was the limit: it used {report.cpu_share:.0%} of its core (bound "
+                f"{MAX_GENERATOR_CPU:.0%}); {_advice(report)}"
             )
         samples = metrics[METRICS["p99"].key].n
         warnings = []
@@ -203,7 +206,7 @@ class Meter:
             keep_answers=True,
         )
         right = np.zeros(len(labels), dtype=np.bool_)
-        report = self.generator.run(plan)
+        report = self.generator.run(plan).report
         if report.requests < len(labels):
             raise ServerHung(
                 f"{workload.name}: only {report.requests} of {len(labels)} labelled items were sent and answered "
@@ -212,6 +215,20 @@ class Meter:
         for index, answer in report.answers:
             right[index] = predicted_class(deployment.outputs(answer), workload.output) == labels[index]
         return right
+
+
+def _lead_ns(load: Load) -> int:
+    """Return the time between a plan and its start: connections are opened in it."""
+    return LEAD_NS + (round(load.level) * CONNECTION_NS if load.mode == "closed" else 0)
+
+
+def _advice(report: results.Generator) -> str:
+    """Say what to do about a generator that was in the way: it had too much to do, or something else had its core."""
+    if report.cpu_share > BUSY_GENERATOR_CPU:
+        more = f"more processes (`generator.processes`, now {report.processes}), each on a core of its own"
+        return f"give it {more}, or another machine; or lower the load"
+    kept = f"it used {report.cpu_share:.0%} of its core, but was kept from it for {report.longest_stall_s * 1e3:.1f} ms"
+    return f"{kept} at worst: give it a core that nothing else uses, or measure on another machine"
 
 
 def predicted_class(outputs: Mapping[str, NDArray[np.generic]], name: str | None) -> int:
@@ -238,7 +255,10 @@ def pooled_runs(runs: Sequence[Run]) -> Run:
         warmup_s=last.warmup_s,
         rss_bytes=max(run.rss_bytes for run in runs),
         gpus=last.gpus,
-        cpu_share=float(np.mean([run.cpu_share for run in runs])),
+        report=replace(
+            merged_reports([run.report for run in runs]),
+            cpu_share=float(np.mean([run.report.cpu_share for run in runs])),
+        ),
         notes=last.notes,
     )
 

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from targets.base import Outcome
 from tuner import stats
+from tuner.load.plan import RunReport
 from tuner.records import Records, issue_delays_s, latencies_s, service_times_s
-from tuner.results import Estimate, Generator
+from tuner.results import Estimate, Failure, Generator
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+SERVICE_PERCENTILES = {f"service_{name}": fraction for name, fraction in PERCENTILES.items()}
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ METRICS = {
             Metric(name, f"latency_{name}_s", "s", f"{name} of done - intended; failures are infinite")
             for name in PERCENTILES
         ),
-        Metric("service_p50", "service_time_p50_s", "s", "p50 of done - sent, requests answered ok"),
-        Metric("service_p99", "service_time_p99_s", "s", "p99 of done - sent, requests answered ok"),
+        *(
+            Metric(f"service_{name}", f"service_time_{name}_s", "s", f"{name} of done - sent, requests answered ok")
+            for name in PERCENTILES
+        ),
         Metric("error_rate", "error_rate", "", "share of the window's requests that did not end ok"),
         *(
             Metric(f"over_{name}", f"over_{name}_bound", "", f"share of requests slower than the SLO's {name} bound")
@@ -53,7 +57,7 @@ def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: fl
     """Summarise the windows of a load.
 
     Args:
-        records: rows and windows; several runs of the same load may be pooled.
+        records: requests and windows; several runs of the same load may be pooled.
         bounds: SLO -> bound; for each percentile among them the share of slower requests is estimated too.
         latency_bound_s: goodput counts answers within it; None: all that are ok.
 
@@ -61,25 +65,18 @@ def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: fl
         Metric key -> estimate. Percentiles are over the requests intended in the windows, throughput over the
         answers that came in them.
     """
+    throughput = stats.rate_in_bins(records.completed_ns(), records.windows_ns)
     rows = records.in_window()
-    latency = latencies_s(rows)
-    service = service_times_s(rows)
-    completed = records.completed_ns()
-    good = _completed_within(records, latency_bound_s)
     offered = len(rows) / records.window_s
-    failed = int(np.sum(rows["outcome"] != Outcome.OK))
     values = {
-        "throughput": stats.rate_in_bins(completed, records.windows_ns),
-        "goodput": stats.rate_in_bins(good, records.windows_ns),
+        "throughput": throughput,
+        "goodput": throughput if latency_bound_s is None else _goodput(records, latency_bound_s),
         "offered": stats.Interval(offered, offered, offered, len(rows)),
-        "mean": stats.mean_of_batches(latency),
-        **{name: stats.percentile(latency, fraction) for name, fraction in PERCENTILES.items()},
-        "service_p50": stats.percentile(service, 0.50),
-        "service_p99": stats.percentile(service, 0.99),
-        "error_rate": stats.proportion(failed, len(rows)),
-        **{f"over_{name}": stats.exceedance(latency, bounds[name]) for name in PERCENTILES if name in bounds},
+        **_latency(latencies_s(rows), bounds),
+        **_percentiles(service_times_s(rows), SERVICE_PERCENTILES),
+        "error_rate": stats.proportion(np.count_nonzero(rows["outcome"] != Outcome.OK), len(rows)),
     }
-    return {METRICS[name].key: estimate(interval) for name, interval in values.items()}
+    return {metric.key: estimate(values[name]) for name, metric in METRICS.items() if name in values}
 
 
 def estimate(interval: stats.Interval) -> Estimate:
@@ -90,15 +87,40 @@ def estimate(interval: stats.Interval) -> Estimate:
 
 def outcome_counts(records: Records) -> dict[str, int]:
     """Count the requests intended in the windows by how they ended, those that occur."""
-    counts = np.bincount(records.in_window()["outcome"], minlength=len(Outcome))
+    counts = np.bincount(records.in_window(ordered=False)["outcome"], minlength=len(Outcome))
     return {outcome.name.lower(): int(counts[outcome]) for outcome in Outcome if counts[outcome]}
 
 
-def generator_report(records: Records, cpu_share: float) -> Generator:
-    """Summarise the generator's own delay over the windows."""
-    delays = issue_delays_s(records.in_window())
-    p50, p99 = (float(np.quantile(delays, q, method="inverted_cdf")) if len(delays) else 0.0 for q in (0.5, 0.99))
-    return Generator(issue_delay_p50_s=p50, issue_delay_p99_s=p99, cpu_share=cpu_share)
+def failures(records: Records, report: RunReport) -> list[Failure]:
+    """Count the requests intended in the windows that did not end ok by outcome and code, the most frequent first."""
+    rows = records.in_window(ordered=False)
+    failed = rows[rows["outcome"] != Outcome.OK]
+    if not len(failed):
+        return []
+    kinds, counts = np.unique(np.stack([failed["outcome"], failed["code"]]), axis=1, return_counts=True)
+    texts = {(failure.outcome, failure.code): failure.text for failure in report.failures}
+    found = [
+        Failure(outcome=Outcome(outcome).name.lower(), code=code, count=count, text=texts.get((outcome, code), ""))
+        for (outcome, code), count in zip(kinds.T.tolist(), counts.tolist(), strict=True)
+    ]
+    return sorted(found, key=lambda failure: -failure.count)
+
+
+def generator_report(records: Records, report: RunReport) -> Generator:
+    """Summarise what the generator did of itself: its delay over the windows, and what it reports."""
+    workers = records.columns["worker"]
+    delays = issue_delays_s(records.in_window(ordered=False))
+    p50, p99 = np.quantile(delays, (0.5, 0.99), method="inverted_cdf", overwrite_input=True) if len(delays) else (0, 0)
+    return Generator(
+        issue_delay_p50_s=float(p50),
+        issue_delay_p99_s=float(p99),
+        cpu_share=report.cpu_share,
+        processes=int(workers.max()) + 1 if len(workers) else 1,
+        stalls=report.stalls,
+        longest_stall_s=report.longest_stall_s,
+        queue_max=report.queue_max,
+        waiting_max=report.waiting_max,
+    )
 
 
 def violations(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> dict[str, float]:
@@ -114,7 +136,18 @@ def violations(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> 
     return found
 
 
-def _completed_within(records: Records, bound_s: float | None) -> NDArray[np.int64]:
-    latency = latencies_s(records.rows)
-    limit = np.inf if bound_s is None else bound_s
-    return np.sort(records.rows["done_ns"][(records.rows["outcome"] == Outcome.OK) & (latency <= limit)])
+def _goodput(records: Records, bound_s: float) -> stats.Interval:
+    return stats.rate_in_bins(records.completed_ns(bound_s), records.windows_ns)
+
+
+def _latency(latency: NDArray[np.float64], bounds: Mapping[str, float]) -> dict[str, stats.Interval]:
+    return {
+        "mean": stats.mean_of_batches(latency),
+        **_percentiles(latency, PERCENTILES),
+        **{f"over_{name}": stats.exceedance(latency, bounds[name]) for name in PERCENTILES if name in bounds},
+    }
+
+
+def _percentiles(values: NDArray[np.float64], fractions: Mapping[str, float]) -> dict[str, stats.Interval]:
+    ordered = np.sort(values)
+    return {name: stats.percentile(values, fraction, ordered) for name, fraction in fractions.items()}

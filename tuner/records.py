@@ -1,19 +1,28 @@
-"""Records of requests: one fixed-size row each, captured into memory, stored in a file, read as columns.
+"""Records of requests: captured into memory one fixed-size row each, stored and read as columns.
 
 Times are integer nanoseconds of the monotonic clock. 0 stands for "never happened" (a request that was not sent, an
 answer that did not begin).
+
+Columns are what makes millions of requests fit: a file is mapped, not read, and a metric touches the few columns that
+it is about.
 """
 
 import mmap
+import os
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Outcome
+from tuner.rows import Column, Joined, Rows, chunks, count_of
 
 WARMUP, WINDOW, AFTER = 0, 1, 2
 """Values of the `phase` column: intended before, in or after the measuring window."""
@@ -34,24 +43,62 @@ FIELDS = (
     ("outcome", "i1", "how it ended: an Outcome"),
     ("phase", "i1", "warm-up, window or after"),
 )
+EVENT_FIELDS = (
+    ("row", "u4", "row of the request whose answer it is part of"),
+    ("tokens", "u4", "tokens that it carried"),
+    ("at_ns", "i8", "when it was read"),
+)
 ROW = np.dtype([(name, kind) for name, kind, _ in FIELDS])
-_PACK = struct.Struct("<" + "".join({"i8": "q", "i4": "i", "i2": "h", "i1": "b"}[kind] for _, kind, _ in FIELDS))
+EVENT = np.dtype([(name, kind) for name, kind, _ in EVENT_FIELDS])
+
+_CODES = {"i8": "q", "i4": "i", "u4": "I", "i2": "h", "i1": "b"}
+_ROW_STRUCT = struct.Struct("<" + "".join(_CODES[kind] for _, kind, _ in FIELDS))
+_EVENT_STRUCT = struct.Struct("<" + "".join(_CODES[kind] for _, kind, _ in EVENT_FIELDS))
+_pack_row, _ROW_BYTES = _ROW_STRUCT.pack_into, _ROW_STRUCT.size
+_pack_event, _EVENT_BYTES = _EVENT_STRUCT.pack_into, _EVENT_STRUCT.size
 _INITIAL_ROWS = 1 << 14
+_COMPRESSION = 1
+"""zlib's fastest level: on these columns it takes a quarter of the default's time for the same size."""
 
-assert _PACK.size == ROW.itemsize
+assert ROW.itemsize == _ROW_BYTES
+assert EVENT.itemsize == _EVENT_BYTES
 
 
-class RecordsWriter:
-    """Appends rows to memory that grows by doubling; `close` fills the phases and writes them to a file.
+class _Capture:
+    """Memory for items of a fixed size that grows by doubling.
 
-    The memory is anonymous: writing into a mapped file can wait for the disk, and the generator would send late.
+    It is anonymous: writing into a mapped file can wait for the disk, and the generator would send late.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, item: np.dtype[np.void]) -> None:
+        self._item = item
         self._capacity = _INITIAL_ROWS
-        self._map = mmap.mmap(-1, self._capacity * ROW.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._map = mmap.mmap(-1, self._capacity * item.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.count = 0
+
+    def _grow(self) -> None:
+        self._capacity *= 2
+        self._map.resize(self._capacity * self._item.itemsize)
+
+    def _captured(self) -> NDArray[np.void]:
+        return np.frombuffer(self._map, self._item, self.count)
+
+
+class RecordsWriter(_Capture):
+    """Appends rows to memory; `close` writes them to a file, column by column.
+
+    A file of events that an earlier run left beside the records is removed.
+
+    Args:
+        path: the file of the records.
+        worker: index of the generator process, the same in every row.
+    """
+
+    def __init__(self, path: Path, worker: int = 0) -> None:
+        super().__init__(ROW)
+        self._path = path
+        self._worker = worker
+        events_path(path).unlink(missing_ok=True)
 
     def append(
         self,
@@ -60,6 +107,7 @@ class RecordsWriter:
         request: int,
         code: int,
         outcome: int,
+        tokens: int = 0,
     ) -> None:
         """Append one request.
 
@@ -69,64 +117,162 @@ class RecordsWriter:
             request: index into the request source.
             code: status or errno.
             outcome: an Outcome.
+            tokens: of a streamed answer.
         """
-        if self.count == self._capacity:
-            self._capacity *= 2
-            self._map.resize(self._capacity * ROW.itemsize)
-        _PACK.pack_into(self._map, self.count * ROW.itemsize, *times, *sizes, 0, request, code, 0, 0, outcome, 0)
-        self.count += 1
+        count = self.count
+        if count == self._capacity:
+            self._grow()
+        _pack_row(self._map, count * _ROW_BYTES, *times, *sizes, tokens, request, code, 0, self._worker, outcome, 0)
+        self.count = count + 1
 
     def close(self, window_ns: tuple[int, int]) -> None:
-        """Fill the `phase` column for a window [start, end) and write the rows."""
-        rows = np.frombuffer(self._map, ROW, self.count)
-        intended = rows["intended_ns"]
-        rows["phase"] = np.where(intended < window_ns[0], WARMUP, np.where(intended < window_ns[1], WINDOW, AFTER))
-        rows.tofile(self._path)
+        """Fill the `phase` column for a window [start, end) and write the file; nothing may be appended afterwards.
+
+        The file appears as a whole under its name; readers of the one that was there before keep what they mapped.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        rows = self._captured()
+        for part in chunks(self.count):
+            intended = rows["intended_ns"][part]
+            rows["phase"][part] = np.where(
+                intended < window_ns[0], WARMUP, np.where(intended < window_ns[1], WINDOW, AFTER)
+            )
+        with _replacing(self._path) as file:
+            for name, _, _ in FIELDS:
+                for part in chunks(self.count):
+                    file.write(np.ascontiguousarray(rows[name][part]).data)
+
+
+class EventsWriter(_Capture):
+    """Appends the events of streamed answers to memory; `close` writes them to a file beside the records.
+
+    Args:
+        path: the file of the records.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(EVENT)
+        self._path = events_path(path)
+
+    def append(self, number: int, tokens: int, at_ns: int) -> None:
+        """Append one event.
+
+        Args:
+            number: running number of the streamed request.
+            tokens: tokens that the event carried.
+            at_ns: when it was read.
+        """
+        count = self.count
+        if count == self._capacity:
+            self._grow()
+        _pack_event(self._map, count * _EVENT_BYTES, number, tokens, at_ns)
+        self.count = count + 1
+
+    def close(self, row_of: NDArray[np.int64]) -> None:
+        """Write the events that belong to a row; without any no file is written. Nothing may be appended afterwards.
+
+        Args:
+            row_of: the row of each streamed request by its number, shape [numbers]; -1 where it has none.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        events = self._captured()
+        kept = 0
+        for part in chunks(self.count):
+            rows = row_of[events["row"][part]]
+            found = events[part][rows >= 0]
+            found["row"] = rows[rows >= 0]
+            events[kept : kept + len(found)] = found
+            kept += len(found)
+        if kept:
+            with _replacing(self._path) as file:
+                file.write(events[:kept].data)
 
 
 @dataclass(frozen=True)
 class Records:
-    """Rows of one or several runs of the same load, with the windows they were measured in.
+    """Requests of one or several runs of the same load, with the windows they were measured in.
 
     Attributes:
-        rows: structured array [n] of dtype ROW.
+        columns: name -> array [n], one for each of FIELDS; read-only where a file is mapped or runs are put together.
         windows_ns: the measuring windows [start, end), one per run.
+        events: events of streamed answers, structured array [events] of dtype EVENT.
     """
 
-    rows: NDArray[np.void]
+    columns: Mapping[str, Column]
     windows_ns: Sequence[tuple[int, int]]
+    events: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, EVENT))
+
+    @property
+    def rows(self) -> Rows:
+        """All requests, of all phases, as they were stored."""
+        return Rows(self.columns)
 
     @property
     def window_s(self) -> float:
         """Length of all windows together, in seconds."""
         return sum(end - start for start, end in self.windows_ns) / 1e9
 
-    def in_window(self) -> NDArray[np.void]:
-        """Return the requests intended in a window, in the order of their intended times."""
-        inside = self.rows[self.rows["phase"] == WINDOW]
-        ordered: NDArray[np.void] = inside[np.argsort(inside["intended_ns"], kind="stable")]
-        return ordered
+    def in_window(self, *, ordered: bool = True) -> Rows:
+        """Return the requests intended in a window, in the order of their intended times or as they were stored."""
+        rows = self.rows
+        due_inside: NDArray[np.bool_] = rows["phase"] == WINDOW
+        inside = rows[due_inside]
+        return inside.in_order_of("intended_ns") if ordered else inside
 
-    def completed_ns(self) -> NDArray[np.int64]:
-        """Return the sorted completion times of answers that were ok, all phases."""
-        return np.sort(self.rows["done_ns"][self.rows["outcome"] == Outcome.OK])
+    def completed_ns(self, within_s: float | None = None) -> NDArray[np.int64]:
+        """Return the sorted completion times of answers that were ok, all phases.
+
+        Args:
+            within_s: only those with a latency of at most this.
+        """
+        good = self.columns["outcome"] == Outcome.OK
+        if within_s is not None:
+            good &= latencies_s(self.rows) <= within_s
+        completed: NDArray[np.int64] = self.columns["done_ns"][good].astype(np.int64, copy=False)
+        completed.sort(kind="stable")  # fast on what is sorted in long runs: each process appends as answers come
+        return completed
+
+
+def events_path(path: Path) -> Path:
+    """Return where the events of a file of records are."""
+    return path.with_name(f"{path.name}.events")
 
 
 def read_records(path: Path, window_ns: tuple[int, int]) -> Records:
-    """Read a stored run.
+    """Map a stored run and its events, if it has any.
+
+    The files may be deleted or written anew by a writer while the records are in use: what was mapped stays.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: a file cannot be read.
         ValueError: its size is no multiple of a row.
     """
-    if (size := path.stat().st_size) % ROW.itemsize:
-        raise ValueError(f"{path}: {size} bytes are no whole number of rows of {ROW.itemsize}")
-    return Records(np.fromfile(path, ROW), [window_ns])
+    stored, count = _mapped(path, ROW.itemsize)
+    columns, offset = {}, 0
+    for name, kind, _ in FIELDS:
+        columns[name] = np.frombuffer(stored, kind, count, offset)
+        offset += columns[name].nbytes
+    if not events_path(path).exists():
+        return Records(columns, [window_ns])
+    stored, count = _mapped(events_path(path), EVENT.itemsize)
+    return Records(columns, [window_ns], np.frombuffer(stored, EVENT, count))
 
 
 def save_records(records: Records, path: Path) -> None:
-    """Store rows and windows as an .npz file: `rows` of dtype ROW, `windows_ns` int64 [runs, 2]."""
-    np.savez_compressed(path, rows=records.rows, windows_ns=np.array(records.windows_ns, np.int64))
+    """Store records as an .npz file: an array per column, `events` of dtype EVENT, `windows_ns` int64 [runs, 2].
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    others = {"events": records.events, "windows_ns": np.array(records.windows_ns, np.int64)}
+    with _replacing(path) as file, ZipFile(file, "w", ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive:
+        for name, array in chain(records.columns.items(), others.items()):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.save(member, array, allow_pickle=False)
 
 
 def load_records(path: Path) -> Records:
@@ -136,30 +282,82 @@ def load_records(path: Path) -> Records:
         OSError, KeyError, ValueError: the file cannot be read or is something else.
     """
     with np.load(path) as stored:
-        return Records(stored["rows"], [(int(start), int(end)) for start, end in stored["windows_ns"]])
+        columns = {name: stored[name] for name, _, _ in FIELDS}
+        return Records(columns, [(int(start), int(end)) for start, end in stored["windows_ns"]], stored["events"])
 
 
 def pooled(parts: Sequence[Records]) -> Records:
-    """Put runs of the same load together: rows and windows are appended, nothing is averaged."""
-    rows = np.concatenate([part.rows for part in parts])
-    return Records(rows, [window for part in parts for window in part.windows_ns])
+    """Put runs of the same load together: requests and windows are appended, nothing is averaged.
+
+    The parts are not copied; a column of them is put together when it is asked for.
+    """
+    return _joined(parts, [window for part in parts for window in part.windows_ns])
 
 
-def latencies_s(rows: NDArray[np.void]) -> NDArray[np.float64]:
+def merged(parts: Sequence[Records]) -> Records:
+    """Put together what several generator processes recorded of one run, as `pooled` does; they share its windows.
+
+    Raises:
+        ValueError: the windows differ.
+    """
+    windows = parts[0].windows_ns
+    if any(list(part.windows_ns) != list(windows) for part in parts):
+        raise ValueError(f"parts of one run have the same windows, but got {[part.windows_ns for part in parts]}")
+    return _joined(parts, windows)
+
+
+def latencies_s(rows: Rows) -> NDArray[np.float64]:
     """Return done - intended in seconds, shape [n]; infinite for every request that did not end ok."""
-    latency = (rows["done_ns"] - rows["intended_ns"]) / 1e9
-    return np.where(rows["outcome"] == Outcome.OK, latency, np.inf)
+    latency = rows.elapsed_s("intended_ns", "done_ns")
+    latency[rows["outcome"] != Outcome.OK] = np.inf
+    return latency
 
 
-def service_times_s(rows: NDArray[np.void]) -> NDArray[np.float64]:
+def service_times_s(rows: Rows) -> NDArray[np.float64]:
     """Return done - sent in seconds for the requests that ended ok."""
-    ok = rows[rows["outcome"] == Outcome.OK]
-    times: NDArray[np.float64] = (ok["done_ns"] - ok["sent_ns"]) / 1e9
-    return times
+    ok: NDArray[np.bool_] = rows["outcome"] == Outcome.OK
+    return rows[ok].elapsed_s("sent_ns", "done_ns")
 
 
-def issue_delays_s(rows: NDArray[np.void]) -> NDArray[np.float64]:
+def issue_delays_s(rows: Rows) -> NDArray[np.float64]:
     """Return sent - ready in seconds, the generator's own delay, for the requests that were sent."""
-    sent = rows[rows["sent_ns"] > 0]
-    delays: NDArray[np.float64] = (sent["sent_ns"] - sent["ready_ns"]) / 1e9
-    return delays
+    sent: NDArray[np.bool_] = rows["sent_ns"] > 0
+    return rows[sent].elapsed_s("ready_ns", "sent_ns")
+
+
+def _joined(parts: Sequence[Records], windows_ns: Sequence[tuple[int, int]]) -> Records:
+    if len(parts) == 1:
+        return parts[0]
+    events = np.concatenate([part.events for part in parts])
+    rows_before = events_before = 0
+    for part in parts:
+        events["row"][events_before : events_before + len(part.events)] += rows_before
+        rows_before += count_of(part.columns)
+        events_before += len(part.events)
+    return Records(Joined([part.columns for part in parts]), windows_ns, events)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when it is complete; the old one lives on where it is mapped.
+
+    Write with its own `write`: `ndarray.tofile` says nothing of a disk that is full.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _mapped(path: Path, item_bytes: int) -> tuple[mmap.mmap | bytes, int]:
+    """Return the contents of a file, not yet read, and how many items they are."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size % item_bytes:
+            raise ValueError(f"{path}: {size} bytes are no whole number of rows of {item_bytes}")
+        content = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
+    return content, size // item_bytes

@@ -112,7 +112,21 @@ class Generator(Data):
 
     issue_delay_p50_s: float = Field(description="sent - ready")
     issue_delay_p99_s: float
-    cpu_share: float = Field(description="of one core, over the window")
+    cpu_share: float = Field(description="of one core, over the window; of its busiest process")
+    processes: int = Field(1, description="processes it ran in")
+    stalls: int = Field(0, description="times in the window that it did not look at its sockets for over 1 ms")
+    longest_stall_s: float = Field(0.0, description="the longest time in the window that it did not look at them")
+    queue_max: int = Field(0, description="most requests found due and not yet sent at one look at the clock")
+    waiting_max: int = Field(0, description="most requests that waited for a connection at once; the server's doing")
+
+
+class Failure(Data):
+    """Requests that failed in one way."""
+
+    outcome: str
+    code: int = Field(description="HTTP status, gRPC code or errno; 0 when there is none")
+    count: int = Field(description="requests intended in the window")
+    text: str = Field("", description="the first of them, as the network or the server put it")
 
 
 class Validity(Data):
@@ -132,6 +146,7 @@ class Point(Data):
     window_s: float
     metrics: dict[str, Estimate]
     outcomes: dict[str, int] = Field(description="requests intended in the window, by how they ended")
+    failures: list[Failure] = Field([], description="the ones that are not ok, by outcome and code")
     violations: dict[str, Number] = Field(description="SLO -> (value - bound) / bound; above 0 it is missed")
     server: Server | None
     telemetry: Telemetry

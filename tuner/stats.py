@@ -74,7 +74,7 @@ def rate_in_bins(times_ns: NDArray[np.int64], windows_ns: Sequence[tuple[int, in
     return Interval(value, max(0.0, value - half), value + half, int(np.sum(counts)))
 
 
-def percentile(values: NDArray[np.float64], fraction: float) -> Interval:
+def percentile(values: NDArray[np.float64], fraction: float, ordered: NDArray[np.float64] | None = None) -> Interval:
     """Estimate a percentile of a stationary, autocorrelated series.
 
     The estimate is the order statistic of rank ceil(fraction * n). Its bounds are order statistics too, of ranks
@@ -86,13 +86,15 @@ def percentile(values: NDArray[np.float64], fraction: float) -> Interval:
     Args:
         values: the series in order, shape [n].
         fraction: 0.99 for the p99; 0 < fraction < 1.
+        ordered: the same values in ascending order, where several percentiles share the sorting.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"`0 < fraction < 1` must hold, but got {fraction}.")
     n = len(values)
     if n == 0:
         return Interval(math.inf, -math.inf, math.inf, 0)
-    ordered = np.sort(values)
+    if ordered is None:
+        ordered = np.sort(values)
     rank = max(1, math.ceil(fraction * n - 1e-9))
     estimate = float(ordered[rank - 1])
     spread = _rank_spread(values, estimate, fraction)
@@ -125,7 +127,7 @@ def exceedance(values: NDArray[np.float64], bound: float) -> Interval:
     n, share = len(values), float(np.mean(above)) if len(values) else math.nan
     if n < 2 * BATCHES or share in (0.0, 1.0):
         return proportion(int(above.sum()), n)
-    batch_variance = float(np.var(_batch_means(above.astype(float)), ddof=1)) / BATCHES
+    batch_variance = float(np.var(_batch_means(above), ddof=1)) / BATCHES
     effect = max(1.0, batch_variance / (share * (1 - share) / n))
     t = float(stats.t.ppf((1 + CONFIDENCE) / 2, BATCHES - 1))
     effective = n / effect * (float(stats.norm.ppf((1 + CONFIDENCE) / 2)) / t) ** 2
@@ -193,7 +195,7 @@ def _t_half_width(values: NDArray[np.float64]) -> float:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, k - 1) * np.std(values, ddof=1) / math.sqrt(k))
 
 
-def _batch_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _batch_means(values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
     length = len(values) // BATCHES
     means: NDArray[np.float64] = values[: length * BATCHES].reshape(BATCHES, length).mean(axis=1)
     return means
@@ -205,4 +207,4 @@ def _rank_spread(values: NDArray[np.float64], estimate: float, fraction: float) 
     independent = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(n * fraction * (1 - fraction))
     if n < 2 * BATCHES:
         return independent
-    return max(independent, n * _t_half_width(_batch_means((values > estimate).astype(float))))
+    return max(independent, n * _t_half_width(_batch_means(values > estimate)))

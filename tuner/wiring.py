@@ -15,11 +15,12 @@ from targets import registry
 from targets.base import Target, TargetError, TargetSettings
 from targets.process import pinned
 from tuner import __version__
-from tuner.isolation import Cores, divide_host
+from tuner.isolation import Cores, CpusUnavailable, divide_host
 from tuner.load.generator import Generator
 from tuner.measure import Meter
 from tuner.space import Space, make_space, server_part
 from tuner.study.load import Study
+from tuner.telemetry.host import cpu_model
 from tuner.telemetry.nvml import GpuSampler
 from tuner.trials import Accuracies, Trier
 from tuner.workload import Workload, make_workloads
@@ -52,7 +53,7 @@ def prepare(study: Study, log_path: Path) -> Prepared:
         TargetError: the target's own files cannot be used.
     """
     spec = study.spec
-    cores = divide_host(spec.isolation)
+    cores = _cores(study)
     if spec.target.kind not in registry.names():
         raise study.source.error(("target", "kind"), registry.unknown(spec.target.kind))
     target = registry.create(
@@ -63,7 +64,9 @@ def prepare(study: Study, log_path: Path) -> Prepared:
             log_path=log_path,
             variants=spec.target.variants,
             server=study.resolve(spec.target.server) if spec.target.server else None,
+            protocol=spec.target.protocol,
             http_port=spec.target.http_port,
+            grpc_port=spec.target.grpc_port,
             apply_timeout_s=spec.target.apply_timeout,
             cpus=cores.server,
         ),
@@ -75,6 +78,13 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     for parameter in space:
         target.export({**target.user_config(), **server_part({parameter.name: parameter.values[0]})})
     return Prepared(study, target, space, workloads, cores)
+
+
+def _cores(study: Study) -> Cores:
+    try:
+        return divide_host(study.spec.isolation, study.spec.generator.processes)
+    except CpusUnavailable as error:
+        raise study.source.error(("isolation", "cores", error.part), str(error)) from None
 
 
 def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...]) -> None:
@@ -113,7 +123,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-records-")))
         stack.callback(prepared.target.stop)
         prepared.target.start()
-        generator = stack.enter_context(Generator(prepared.cores.generator))
+        generator = stack.enter_context(Generator(prepared.cores.generator, prepared.cores.processes))
         gpus = GpuSampler()
         meter = Meter(generator, gpus, spec.slo.bounds(), spec.slo.latency_bound_s(), scratch)
         trier = Trier(
@@ -136,16 +146,8 @@ def environment(prepared: Prepared, gpus: GpuSampler) -> dict[str, str]:
         **prepared.target.environment(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": f"{len(os.sched_getaffinity(0)) if prepared.cores.server is None else psutil.cpu_count()}",
         "isolation": prepared.cores.describe(),
         "gpu": ", ".join(gpus.names) or "; ".join(gpus.notes),
     }
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -31,6 +31,7 @@ class Workload:
         think_time_s: closed loop: pause of a slot.
         timeout_s: of a request.
         connections: open loop: at most.
+        keep_alive: False: a new connection for every request.
         output: the output that is compared with the labels, None: the only one.
         seed: of schedules and request order; the same for every configuration.
     """
@@ -41,6 +42,7 @@ class Workload:
     think_time_s: float
     timeout_s: float
     connections: int
+    keep_alive: bool
     output: str | None
     seed: int
 
@@ -113,6 +115,7 @@ def _make(
         think_time_s=spec.arrival.think_time if isinstance(spec.arrival, ClosedSpec) else 0.0,
         timeout_s=spec.timeout,
         connections=spec.connections,
+        keep_alive=spec.keep_alive,
         output=spec.requests.output,
         seed=seed,
     )

@@ -7,10 +7,11 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
@@ -29,8 +30,9 @@ _Answer = TypeVar("_Answer")
 class TritonServer:
     """One run of tritonserver with explicit model control on a repository of its own.
 
-    The repository holds nothing at the start; `targets.triton.repository` puts models there. Everything temporary
-    stands in `workdir`, which goes with the server.
+    It is controlled over HTTP, whatever protocol the requests have. The repository holds nothing at the start;
+    `targets.triton.repository` puts models there. Everything temporary stands in `workdir`, which goes with the
+    server.
 
     Raises:
         TargetError: no server is installed, the port is taken, or it did not get ready; with its own reason.
@@ -40,24 +42,21 @@ class TritonServer:
         self,
         *,
         executable: Path | None,
+        protocol: Literal["http", "grpc"],
         http_port: int | None,
+        grpc_port: int | None,
         timeout_s: float,
         log: "ServerLog",
         cpus: frozenset[int] | None,
     ) -> None:
         self.timeout_s = timeout_s
         self.log = log
-        if http_port is not None and not _is_free(http_port):
-            raise TargetError(
-                f"target.http_port: port {http_port} on {HOST} is in use; free it, or leave `http_port` out "
-                "and a free port is taken"
-            )
-        for attempt in range(START_ATTEMPTS):
-            self.port = http_port or _free_port()
+        wanted = {"http": http_port, "grpc": grpc_port} if protocol == "grpc" else {"http": http_port}
+        for _ in range(START_ATTEMPTS if None in wanted.values() else 1):
+            ports = choose_ports(wanted)
+            self.port, self._grpc_port = ports["http"], ports.get("grpc")
             if self._start(executable, cpus):
                 return
-            if http_port is not None or attempt == START_ATTEMPTS - 1:
-                break
         raise TargetError(f"tritonserver did not start: {self._reason}; its log: {log.path}")
 
     def _start(self, executable: Path | None, cpus: frozenset[int] | None) -> bool:
@@ -99,7 +98,7 @@ class TritonServer:
             "--model-control-mode=explicit",
             f"--http-address={HOST}",
             f"--http-port={self.port}",
-            "--allow-grpc=false",
+            *self._grpc_flags(),
             "--allow-metrics=false",
             "--exit-timeout-secs=2",
             f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
@@ -113,6 +112,11 @@ class TritonServer:
             cpus=cpus,
         )
 
+    def _grpc_flags(self) -> list[str]:
+        if self._grpc_port is None:
+            return ["--allow-grpc=false"]
+        return [f"--grpc-address={HOST}", f"--grpc-port={self._grpc_port}"]
+
     def _wait_until_ready(self) -> bool:
         deadline = time.monotonic() + self.timeout_s
         while time.monotonic() < deadline and self._process.running():
@@ -120,6 +124,11 @@ class TritonServer:
                 return True
             time.sleep(0.05)
         return False
+
+    @property
+    def request_port(self) -> int:
+        """Port that requests are sent to."""
+        return self.port if self._grpc_port is None else self._grpc_port
 
     def ask(self, call: Callable[[tritonclient.http.InferenceServerClient], _Answer]) -> _Answer:
         """Make a control-plane call.
@@ -232,18 +241,31 @@ def _answers_ready(port: int, timeout_s: float = 1.0) -> bool:
         return False
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
+def choose_ports(wanted: Mapping[str, int | None]) -> dict[str, int]:
+    """Return a free port for each protocol, all different: the one wanted, or any for None.
+
+    Raises:
+        TargetError: a port that is wanted is in use.
+    """
+    with ExitStack() as stack:
+        ports = {}
+        for protocol in sorted(wanted, key=lambda name: wanted[name] is None):
+            probe = stack.enter_context(socket.socket())
+            ports[protocol] = _bind(probe, protocol, wanted[protocol])
+        return ports
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
+def _bind(probe: socket.socket, protocol: str, wanted: int | None) -> int:
+    if wanted is None:
         probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])
+    # What a server just ended leaves behind on its port is in nobody's way.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((HOST, wanted))
+    except OSError:
+        raise TargetError(
+            f"target.{protocol}_port: port {wanted} on {HOST} is in use; free it, or leave `{protocol}_port` out "
+            "and a free port is taken"
+        ) from None
+    return wanted

@@ -1,12 +1,10 @@
 """The Triton target: models deployed under aliases on a local server, configurations applied through its load API."""
 
 import json
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPResponse
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +16,21 @@ from targets.base import (
     Endpoint,
     Export,
     Knob,
-    Outcome,
     ServerCounters,
     TargetError,
     TargetSettings,
     Value,
 )
 from targets.triton import config as model_config
-from targets.triton import pbtxt, wire
+from targets.triton import pbtxt, wire_grpc, wire_http
 from targets.triton.installation import find_installation
-from targets.triton.judge import judge
 from targets.triton.repository import CONFIG_NAME, read_model, stage
 from targets.triton.server import CONTROL_TIMEOUT_S, HOST, ServerLog, TritonServer
+from targets.triton.wire import Wire, check_inputs
 from workloads.requests import Dataset
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+WIRES: Mapping[str, Wire] = {"http": wire_http, "grpc": wire_grpc}
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ class TritonTarget:
 
     def check_requests(self, dataset: Dataset) -> None:
         """Check that a dataset has every input of the user's model, in its type and shape."""
-        wire.check_inputs(dataset, self._user.config)
+        check_inputs(dataset, self._user.config)
 
     def start(self) -> None:
         """Start tritonserver; an old one is stopped first."""
@@ -98,7 +96,9 @@ class TritonTarget:
         settings = self._settings
         self._server = TritonServer(
             executable=settings.server,
+            protocol=settings.protocol,
             http_port=settings.http_port,
+            grpc_port=settings.grpc_port,
             timeout_s=settings.apply_timeout_s,
             log=self._log,
             cpus=settings.cpus,
@@ -112,7 +112,7 @@ class TritonTarget:
         stage(model.directory, server.repository, name)
         server.load(name, model_config.to_json(wanted, name))
         self._read_back(name, wanted, config)
-        return TritonDeployment(config, server, name, wanted)
+        return self._deployment(config, name, wanted)
 
     def alive(self) -> bool:
         """Whether the server runs and answers."""
@@ -133,7 +133,7 @@ class TritonTarget:
             server.load(name)
             wanted = model_config.parse(text, path)
             self._read_back(name, wanted, model_config.knob_values(wanted))
-            deployment = TritonDeployment({}, server, name, wanted)
+            deployment = self._deployment({}, name, wanted)
             deployment.ask_once(dataset)
             deployment.retire()
 
@@ -177,6 +177,9 @@ class TritonTarget:
         model, base = self._base(None if variant is None else str(variant))
         return model, model_config.applied(base, config)
 
+    def _deployment(self, config: Config, name: str, wanted: model_config.ModelConfig) -> "TritonDeployment":
+        return TritonDeployment(config, self._running(), name, wanted, WIRES[self._settings.protocol])
+
     def _read_back(self, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
         """Check that what is loaded is what was asked for: a refused load leaves the old one in place."""
         loaded = model_config.from_loaded(self._running().ask(lambda client: client.get_model_config(name)))
@@ -199,19 +202,20 @@ class TritonDeployment:
     _server: TritonServer
     _name: str
     _wanted: model_config.ModelConfig
+    _wire: Wire
     _encoded: dict[int, Endpoint] = field(default_factory=dict)
 
     def endpoint(self, dataset: Dataset) -> Endpoint:
         """Encode the dataset for this deployment, once."""
         if id(dataset) not in self._encoded:
-            wire.check_inputs(dataset, self._wanted)
-            requests = wire.encode(dataset, self._wanted, self._name, f"{HOST}:{self._server.port}")
-            self._encoded[id(dataset)] = Endpoint(HOST, self._server.port, requests, judge)
+            check_inputs(dataset, self._wanted)
+            port = self._server.request_port
+            self._encoded[id(dataset)] = self._wire.endpoint(dataset, self._wanted, self._name, HOST, port)
         return self._encoded[id(dataset)]
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
-        """Decode one complete HTTP answer."""
-        return wire.decode(answer, self._wanted)
+        """Decode one complete HTTP answer, or the message of a gRPC answer."""
+        return self._wire.decode(answer, self._wanted)
 
     def processes(self) -> Sequence[int]:
         """Return the server's processes; Triton's instances are its children and serve every alias."""
@@ -223,17 +227,9 @@ class TritonDeployment:
         return lambda: _counters(taken_ns, answer)
 
     def ask_once(self, dataset: Dataset) -> None:
-        """Send the first item and check that it is answered."""
-        endpoint = self.endpoint(dataset)
-        with socket.create_connection((endpoint.host, endpoint.port), timeout=CONTROL_TIMEOUT_S) as connection:
-            connection.sendall(endpoint.requests[0])
-            answer = HTTPResponse(connection)
-            answer.begin()
-            body = answer.read()
-        if endpoint.judge(answer.status, body) is not Outcome.OK:
-            raise TargetError(
-                f"{self._name}: the loaded export answered a request with HTTP {answer.status}: {body[:200]!r}"
-            )
+        """Send the first item and check that it is answered. Raises TargetError with what came instead."""
+        if failure := self._wire.failure(self.endpoint(dataset), CONTROL_TIMEOUT_S):
+            raise TargetError(f"{self._name}: a request to the loaded model failed: {failure}")
 
     def retire(self) -> None:
         """Unload the alias."""

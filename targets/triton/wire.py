@@ -1,17 +1,49 @@
-"""Triton's HTTP wire format: requests encoded once by tritonclient, answers judged and decoded."""
+"""What Triton's wire formats have in common: the check of a dataset against a model, and the tensors of one item."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
-import tritonclient.http
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import triton_to_np_dtype
 
-from targets.base import TargetError
-from targets.triton.judge import HEADER_LENGTH, header_value
+from targets.base import Endpoint, TargetError
 from workloads.requests import Dataset
+
+
+class Wire(Protocol):
+    """One protocol: requests encoded, answers decoded."""
+
+    def endpoint(
+        self, dataset: Dataset, config: model_config_pb2.ModelConfig, model: str, host: str, port: int
+    ) -> Endpoint:
+        """Encode each item of a dataset, as one request to `model` that has all outputs of `config` sent back."""
+        ...
+
+    def decode(self, answer: bytes, config: model_config_pb2.ModelConfig) -> Mapping[str, NDArray[np.generic]]:
+        """Return the output tensors of one answer that was ok, each with the batch axis first."""
+        ...
+
+    def failure(self, endpoint: Endpoint, timeout_s: float) -> str:
+        """Send the first request and say how it failed; "" when it was answered."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input of one request.
+
+    Attributes:
+        name: of the model's input.
+        datatype: as the inference protocol spells it, e.g. FP32 or BYTES.
+        array: the values; strings are bytes.
+    """
+
+    name: str
+    datatype: str
+    array: NDArray[np.generic]
 
 
 def check_inputs(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None:
@@ -36,7 +68,7 @@ def check_inputs(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None
 
 
 def _check_input(name: str, array: NDArray[np.generic], tensor: Any) -> None:
-    data_type = datatype(tensor)
+    data_type = _datatype(tensor)
     expected = triton_to_np_dtype(data_type)
     fits = array.dtype.kind in "SU" if data_type == "BYTES" else expected is not None and array.dtype == expected
     if not fits:
@@ -47,57 +79,26 @@ def _check_input(name: str, array: NDArray[np.generic], tensor: Any) -> None:
         raise TargetError(f"input {name!r} has shape {dims} in the model, but {shape} a row in the dataset")
 
 
-def datatype(tensor: Any) -> str:
+def _datatype(tensor: Any) -> str:
     """Return a tensor's type as the inference protocol spells it: TYPE_FP32 -> FP32, TYPE_STRING -> BYTES."""
     name: str = model_config_pb2.DataType.Name(tensor.data_type)
     return "BYTES" if name == "TYPE_STRING" else name.removeprefix("TYPE_")
 
 
-def encode(dataset: Dataset, config: model_config_pb2.ModelConfig, model: str, host: str) -> tuple[bytes, ...]:
-    """Encode each item as a complete HTTP request to `model` with binary tensors in and out.
+def items(dataset: Dataset, config: model_config_pb2.ModelConfig) -> Iterator[list[Tensor]]:
+    """Yield the input tensors of each item, in the model's order.
 
     Models that batch get each item with a leading batch axis of 1.
     """
-    outputs = [tritonclient.http.InferRequestedOutput(tensor.name, binary_data=True) for tensor in config.output]
-    batched = config.max_batch_size > 0
-    return tuple(
-        _request(_inputs(dataset, config, index, batched=batched), outputs, model, host)
-        for index in range(len(dataset))
-    )
+    for index in range(len(dataset)):
+        yield [
+            Tensor(tensor.name, _datatype(tensor), _row(dataset.inputs[tensor.name], index, config.max_batch_size > 0))
+            for tensor in config.input
+            if tensor.name in dataset.inputs
+        ]
 
 
-def _inputs(
-    dataset: Dataset, config: model_config_pb2.ModelConfig, index: int, *, batched: bool
-) -> list[tritonclient.http.InferInput]:
-    inputs = []
-    for tensor in config.input:
-        if tensor.name in dataset.inputs:
-            array = dataset.inputs[tensor.name][index : index + 1]
-            array = np.char.encode(array.astype(np.str_), "utf-8") if array.dtype.kind == "U" else array
-            array = array if batched else array[0]
-            one = tritonclient.http.InferInput(tensor.name, list(array.shape), datatype(tensor))
-            one.set_data_from_numpy(array, binary_data=True)
-            inputs.append(one)
-    return inputs
-
-
-def _request(inputs: list[Any], outputs: list[Any], model: str, host: str) -> bytes:
-    body, header_length = tritonclient.http.InferenceServerClient.generate_request_body(inputs, outputs=outputs)
-    head = (
-        f"POST /v2/models/{model}/infer HTTP/1.1\r\n"
-        f"Host: {host}\r\n"
-        "Content-Type: application/octet-stream\r\n"
-        f"Inference-Header-Content-Length: {header_length or len(body)}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + bytes(body)
-
-
-def decode(answer: bytes, config: model_config_pb2.ModelConfig) -> Mapping[str, NDArray[np.generic]]:
-    """Return the output tensors of one complete HTTP answer, each with the batch axis first."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    length = header_value(head, HEADER_LENGTH)
-    result = tritonclient.http.InferenceServerClient.parse_response_body(
-        body, header_length=int(length) if length else None
-    )
-    return {tensor.name: result.as_numpy(tensor.name) for tensor in config.output}
+def _row(array: NDArray[np.generic], index: int, batched: bool) -> NDArray[np.generic]:
+    rows = array[index : index + 1]
+    rows = np.char.encode(rows.astype(np.str_), "utf-8") if rows.dtype.kind == "U" else rows
+    return rows if batched else rows[0]

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.tuner.result_builders import result, trial
 from tuner.cli import BAD_USAGE, TARGET_UNUSABLE
 
 WriteStudy = Callable[..., Path]
@@ -50,6 +51,10 @@ def fails(cwd: Path, code: int, message: str, *arguments: object) -> None:
         ({"space": {"concurrency": 4, "rate": "5/s"}, "workloads": None}, r"study\.yaml:\d+: workloads"),
         ({"objectives": ["maximize joy"]}, r"study\.yaml:\d+: objectives: expected `maximize"),
         ({"study": "no spaces"}, r"study\.yaml:1: study: "),
+        (
+            {"isolation": {"cores": {"server": "9998-9999", "generator": 0}}},
+            r"study\.yaml:\d+: isolation\.cores\.server: this process may not use CPUs 9998-9999; it may use CPU",
+        ),
     ],
 )
 def test_a_study_that_does_not_fit_points_at_its_line(
@@ -112,6 +117,16 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     for command in ("report", "export"):
         arguments = ["--diff"] if command == "export" else []
         fails(tmp_path, BAD_USAGE, r"runs/x/result\.json: No such file", command, "runs/x", *arguments)
+
+
+def test_a_run_on_cpus_that_are_not_here_is_exported_all_the_same(small_study: WriteStudy, tmp_path: Path) -> None:
+    study = small_study(isolation={"cores": {"server": "9998-9999", "generator": 0}})
+    stored = result(trial(1, config={"max_batch_size": 4}))
+    told = stored.study.model_copy(update={"path": str(study), "text": study.read_text()})
+    (tmp_path / "result.json").write_text(stored.model_copy(update={"study": told}).model_dump_json(by_alias=True))
+    ended = tune("export", ".", "--trial", 1, "--diff", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "+max_batch_size: 4" in ended.stdout
 
 
 def test_a_directory_with_other_things_in_it_is_not_taken_for_a_run(small_study: WriteStudy, tmp_path: Path) -> None:

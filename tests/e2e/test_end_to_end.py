@@ -18,8 +18,8 @@ import tritonclient.http
 
 from targets.triton import config as model_config
 from targets.triton.installation import find_installation
-from targets.triton.server import _free_port
-from tuner.results import Result, read_result, result_schema
+from targets.triton.server import choose_ports
+from tuner.results import Result, Trial, read_result, result_schema
 
 WriteStudy = Callable[..., Path]
 
@@ -203,7 +203,7 @@ def test_the_exported_config_loads_in_a_tritonserver_started_by_hand(
     exported = (run / "best/digits/config.pbtxt").read_text()
     (repository / "digits/config.pbtxt").write_text(exported)
     installation = find_installation(None, tmp_path)
-    port = _free_port()
+    port = choose_ports({"http": None})["http"]
     command = [
         str(installation.executable), *installation.flags, f"--model-repository={repository}",
         f"--http-port={port}", "--allow-grpc=false", "--allow-metrics=false",
@@ -400,6 +400,20 @@ def test_bench_prints_one_configuration_at_every_load_level(small_study: WriteSt
     assert trial["config"]["max_batch_size"] == 32
     levels = [(point["workload"], point["load"]["level"]) for point in trial["points"]]
     assert levels == [("steady", 4.0), ("steady", 16.0), ("bursty", 500.0)]
+
+
+def test_bench_over_grpc_by_two_processes_shows_the_whole_picture(small_study: WriteStudy, tmp_path: Path) -> None:
+    sets = ["target.protocol=grpc", "generator.processes=2", "space.concurrency=[8]", "isolation=none"]
+    ended = tune("bench", small_study(), *[part for one in sets for part in ("--set", one)], cwd=tmp_path)
+    trial = Trial.model_validate_json((tmp_path / "runs/digits-bench/latest/bench.json").read_text())
+    assert trial.points, ended.stderr
+    for point in trial.points:
+        assert point.generator.processes == 2
+        assert point.outcomes.get("ok", 0) > 0
+        assert point.metrics["accuracy"].value > 0.97
+    assert ended.returncode in (0, 5), ended.stderr
+    for part in ("steady, 8 in flight", "95% interval", "service time p99", "queue, mean of", "load generator: sent"):
+        assert part in ended.stdout
 
 
 def test_a_model_that_does_not_load_is_exit_3_with_the_servers_reason(

@@ -1,9 +1,12 @@
 """Judging Triton's answers in the load generator."""
 
+import subprocess
+import sys
+
 import pytest
 
 from targets.base import Outcome
-from targets.triton.judge import HEADER_LENGTH, header_value, judge
+from targets.triton.judge import HEADER_LENGTH, header_value, judge, judge_grpc
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length:  123 \r\n"
@@ -23,6 +26,22 @@ def test_an_empty_answer_is_malformed() -> None:
 @pytest.mark.parametrize("body", [b"", b'{"error": "no"}'])
 def test_any_other_status_is_an_error(status: int, body: bytes) -> None:
     assert judge(status, body) is Outcome.HTTP_ERROR
+
+
+def test_a_grpc_message_is_ok() -> None:
+    assert judge_grpc(0, b"\n\x06digits") is Outcome.OK
+
+
+def test_an_empty_grpc_message_is_malformed() -> None:
+    assert judge_grpc(0, b"") is Outcome.MALFORMED
+
+
+def test_judging_loads_no_client_library() -> None:
+    program = (
+        "import sys, targets.triton.judge\n"
+        "sys.exit(bool({'grpc', 'google', 'tritonclient'} & {name.partition('.')[0] for name in sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_finds_a_header_whatever_its_case_and_blanks() -> None:

@@ -13,7 +13,16 @@ import numpy as np
 import psutil
 import pytest
 
-from targets.base import ConfigRefused, Outcome, ServerDied, ServerHung, TargetError, difference
+from targets.base import (
+    ConfigRefused,
+    Deployment,
+    Outcome,
+    ServerCounters,
+    ServerDied,
+    ServerHung,
+    TargetError,
+    difference,
+)
 from targets.triton import server as triton_server
 from targets.triton.target import TritonTarget
 from tests.conftest import MakeTriton
@@ -67,14 +76,22 @@ def test_each_precision_answers_the_held_out_digits_as_it_was_trained_to(
     assert 0.97 <= right / 600 <= 1.0
 
 
+def settled(deployment: Deployment, requests: int) -> ServerCounters:
+    """Read the counters once they are there: Triton counts a request a moment after it has answered it."""
+    deadline = time.monotonic() + 10
+    while (counters := deployment.statistics()()).requests < requests and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return counters
+
+
 def test_statistics_are_of_exactly_the_requests_between_two_readings(
     triton: TritonTarget, digits: Dataset, tmp_path: Path
 ) -> None:
     deployment = triton.deploy(USER, "counted")
     drive(deployment, digits, tmp_path)
-    before = deployment.statistics()()
+    before = settled(deployment, 600)
     drive(deployment, digits, tmp_path)
-    stats = difference(before, deployment.statistics()())
+    stats = difference(before, settled(deployment, 1200))
     assert stats.requests == 600
     assert stats.failures == 0
     assert sum(batch.size * batch.count for batch in stats.batch_sizes) == 600
@@ -171,17 +188,24 @@ def test_a_server_that_hangs_is_told_from_one_that_died(
     assert not server.is_running()
 
 
-def test_a_taken_port_is_named_with_the_remedy(make_triton: MakeTriton) -> None:
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_taken_port_is_named_with_the_remedy(protocol: str, make_triton: MakeTriton) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(TargetError, match=rf"target\.http_port: port {port} .*in use; free it"):
-            make_triton(http_port=port).start()
+        with pytest.raises(TargetError, match=rf"target\.{protocol}_port: port {port} .*in use; free it"):
+            make_triton(protocol=protocol, **{f"{protocol}_port": port}).start()
+
+
+def test_ports_that_are_chosen_are_free_and_differ() -> None:
+    wanted = triton_server.choose_ports({"http": None, "grpc": None})
+    assert wanted["http"] != wanted["grpc"]
+    assert triton_server.choose_ports(wanted) == wanted
 
 
 def test_serves_on_the_port_that_the_study_names(make_triton: MakeTriton, digits: Dataset) -> None:
-    port = triton_server._free_port()
+    port = triton_server.choose_ports({"http": None})["http"]
     target = make_triton(http_port=port)
     target.start()
     assert target.deploy(USER, "x").endpoint(digits).port == port

@@ -1,11 +1,12 @@
 """Records for the tests of what works on them, with times in milliseconds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from targets.base import Outcome
-from tuner.records import AFTER, ROW, WARMUP, WINDOW, Records
+from tuner.records import AFTER, EVENT, FIELDS, ROW, WARMUP, WINDOW, Records
 
 Request = tuple[float, float, float, Outcome]
 """Intended, sent and done in ms, and how it ended."""
@@ -23,7 +24,12 @@ def records(requests: Sequence[Request], window_ms: tuple[float, float] = (0, 10
         row["outcome"] = outcome
         row["request"] = index
         row["phase"] = WARMUP if row["intended_ns"] < start else WINDOW if row["intended_ns"] < end else AFTER
-    return Records(rows, [(start, end)])
+    return Records({name: rows[name].copy() for name, _, _ in FIELDS}, [(start, end)])
+
+
+def with_events(of: Records, *events: tuple[int, int, int]) -> Records:
+    """Return the records with events: (row, tokens, at_ns) each."""
+    return replace(of, events=np.array(list(events), EVENT))
 
 
 def answered(intended_ms: float, latency_ms: float) -> Request:

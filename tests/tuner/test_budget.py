@@ -30,6 +30,7 @@ def workload(name: str, arrivals: Arrivals | None = None) -> Workload:
         think_time_s=0.0,
         timeout_s=2.0,
         connections=16,
+        keep_alive=True,
         output=None,
         seed=0,
     )

@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tuner.load.http1 import MAX_HEAD_BYTES, Head, MalformedAnswer, read_head
 
 BODY = b'{"outputs": []}'

@@ -8,7 +8,17 @@ from record_builders import MS, Request, answered, records
 
 from targets.base import Outcome
 from tuner import stats
-from tuner.metrics import METRICS, PERCENTILES, estimate, generator_report, outcome_counts, summarise, violations
+from tuner.load.plan import Failure, RunReport
+from tuner.metrics import (
+    METRICS,
+    PERCENTILES,
+    estimate,
+    failures,
+    generator_report,
+    outcome_counts,
+    summarise,
+    violations,
+)
 from tuner.records import Records, pooled
 from tuner.results import Estimate
 
@@ -156,15 +166,47 @@ def test_outcomes_are_counted_by_name_and_only_those_that_occur() -> None:
     assert outcome_counts(records(requests)) == {"ok": 2, "timeout": 1, "dropped": 1}
 
 
+OWN = RunReport(
+    requests=100,
+    cpu_share=0.25,
+    stalls=3,
+    longest_stall_s=0.004,
+    queue_max=7,
+    waiting_max=9,
+    failures=(Failure(Outcome.HTTP_ERROR, 503, "busy"), Failure(Outcome.TIMEOUT, 0, "no answer within 2 s")),
+)
+
+
+def test_failures_are_counted_by_outcome_and_code_with_the_first_text() -> None:
+    some = records(
+        [answered(0, 1), *[(at, at, at + 1, Outcome.HTTP_ERROR) for at in range(3)], (-1, -1, 5, Outcome.TIMEOUT)]
+    )
+    some.columns["code"][:] = [200, 503, 429, 503, 0]
+    found = [(failure.outcome, failure.code, failure.count, failure.text) for failure in failures(some, OWN)]
+    assert found == [("http_error", 503, 2, "busy"), ("http_error", 429, 1, "")]
+
+
+def test_a_window_without_a_failure_has_none() -> None:
+    assert failures(records([answered(0, 1), (-1, -1, 5, Outcome.TIMEOUT)]), OWN) == []
+
+
+def test_what_the_generator_says_of_itself_is_passed_on() -> None:
+    some = records(EVERY_10_MS)
+    some.columns["worker"][50:] = 1
+    report = generator_report(some, OWN)
+    assert (report.processes, report.stalls, report.longest_stall_s) == (2, 3, 0.004)
+    assert (report.queue_max, report.waiting_max) == (7, 9)
+
+
 def test_the_generators_delay_is_an_order_statistic() -> None:
     some = records(EVERY_10_MS)
-    some.rows["sent_ns"] = some.rows["ready_ns"] + np.arange(1, 101) * MS
-    report = generator_report(some, 0.25)
+    some.columns["sent_ns"][:] = some.columns["ready_ns"] + np.arange(1, 101) * MS
+    report = generator_report(some, OWN)
     assert (report.issue_delay_p50_s, report.issue_delay_p99_s, report.cpu_share) == pytest.approx((0.05, 0.099, 0.25))
 
 
 def test_a_generator_that_sent_nothing_has_no_delay() -> None:
-    report = generator_report(records([(0, 0, 5, Outcome.DROPPED)]), 0.0)
+    report = generator_report(records([(0, 0, 5, Outcome.DROPPED)]), OWN)
     assert (report.issue_delay_p50_s, report.issue_delay_p99_s) == (0.0, 0.0)
 
 

@@ -181,6 +181,12 @@ def test_a_percentile_lies_between_its_bounds(values: list[float], fraction: flo
     assert interval.n == len(values)
 
 
+@pytest.mark.parametrize("fraction", [0.5, 0.99])
+def test_percentiles_may_share_the_sorting(fraction: float) -> None:
+    values = ar1(np.random.default_rng(0), 4000)
+    assert percentile(values, fraction, np.sort(values)) == percentile(values, fraction)
+
+
 @pytest.mark.parametrize("n", [1, 50, 200])
 def test_a_p99_of_few_samples_has_no_upper_bound(n: int) -> None:
     assert percentile(np.arange(float(n)), 0.99).high == math.inf

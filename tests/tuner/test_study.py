@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tuner.study.load import Study, StudyError, load_study
-from tuner.study.spec import BurstySpec, ClosedSpec, ConstantSpec, PoissonSpec
+from tuner.study.spec import BurstySpec, ClosedSpec, ConstantSpec, IsolationSpec, PoissonSpec
+from tuner.wiring import prepare
 
 STUDY = """\
 # A study
@@ -98,6 +99,22 @@ def test_goodput_counts_to_the_bound_of_the_highest_percentile(tmp_path: Path) -
     assert load(tmp_path).spec.slo.latency_bound_s() == 0.01
     assert load(tmp_path, "slo={p50: 1 ms, p95: 4 ms, mean: 2 s}").spec.slo.latency_bound_s() == 0.004
     assert load(tmp_path, "slo={error_rate: 1%}").spec.slo.latency_bound_s() is None
+
+
+@pytest.mark.parametrize(
+    ("server", "generator"), [('"2-4"', '"0,1"'), ("[2, 3, 4]", "[0, 1]"), ('" 2 , 3-4"', "0-1"), ("2,3,4", '"1,0"')]
+)
+def test_cores_are_named_as_the_kernel_does_or_as_numbers(tmp_path: Path, server: str, generator: str) -> None:
+    text = STUDY + f"isolation:\n  cores:\n    server: {server}\n    generator: {generator}\n"
+    isolation = load(tmp_path, text=text).spec.isolation
+    assert isinstance(isolation, IsolationSpec)
+    assert (isolation.cores.server, isolation.cores.generator) == ({2, 3, 4}, {0, 1})
+
+
+def test_one_core_may_be_a_plain_number(tmp_path: Path) -> None:
+    isolation = load(tmp_path, "isolation={cores: {server: 2, generator: 0}}").spec.isolation
+    assert isinstance(isolation, IsolationSpec)
+    assert (isolation.cores.server, isolation.cores.generator) == ({2}, {0})
 
 
 def test_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
@@ -270,6 +287,11 @@ def test_a_pause_cannot_be_negative(tmp_path: Path, value: str) -> None:
             "  repository: models\n  protocol: smtp",
             "study.yaml:7: target.protocol: Input should",
         ),
+        (
+            "  repository: models",
+            "  repository: models\n  http_port: 8000\n  grpc_port: 8000",
+            "study.yaml:8: target.grpc_port: 8000 is `http_port` already",
+        ),
         ("slo:\n  p99: 10 ms\n  error_rate: 0.1%", "slo: fast", "study.yaml:20: slo: Input should be"),
     ],
 )
@@ -316,6 +338,68 @@ def test_an_objective_names_a_direction_and_a_metric(tmp_path: Path, objective: 
 def test_an_objective_names_a_workload_of_the_study(tmp_path: Path) -> None:
     message = failure(tmp_path, text=edited("minimize bursty.p99", "minimize spiky.p99"))
     assert "objective 'minimize spiky.p99' names no workload of this study (steady, bursty)" in message
+
+
+ISOLATED = STUDY + "generator:\n  processes: 2\nisolation:\n  cores:\n    server: 2-7\n    generator: 0\n"
+
+
+@pytest.mark.parametrize("cpus", ["0-", "2-1", "0;1", "one", "-1", "1.5", "[0, x]", "[true]", "{0: 1}", "0,,1", "1e3"])
+def test_fails_with_the_line_of_what_is_no_list_of_cpus(tmp_path: Path, cpus: str) -> None:
+    message = failure(tmp_path, text=ISOLATED.replace("2-7", cpus))
+    assert message.startswith("study.yaml:30: isolation.cores.server: expected CPUs, like `0,2-5` or [0, 2], but got ")
+
+
+@pytest.mark.parametrize("cpus", ['""', "[]"])
+def test_fails_with_the_line_of_an_empty_list_of_cpus(tmp_path: Path, cpus: str) -> None:
+    message = failure(tmp_path, text=ISOLATED.replace("2-7", cpus))
+    assert message.startswith("study.yaml:30: isolation.cores.server: expected at least one CPU, like `0,2-5`, but got")
+
+
+def test_fails_with_the_line_of_cores_that_overlap(tmp_path: Path) -> None:
+    assert failure(tmp_path, text=ISOLATED.replace("generator: 0", "generator: 0-3,7")) == (
+        "study.yaml:29: isolation.cores: server (2-7) and generator (0-3,7) must not share CPUs, but both have 2-3,7"
+    )
+
+
+def test_a_side_without_cores_is_missing(tmp_path: Path) -> None:
+    message = failure(tmp_path, text=ISOLATED.replace("    generator: 0\n", ""))
+    assert message == "study.yaml:29: isolation.cores.generator: missing; add it"
+
+
+def test_fails_with_the_line_of_an_unknown_side(tmp_path: Path) -> None:
+    message = failure(tmp_path, text=ISOLATED.replace("    server:", "    servers:"))
+    assert message.startswith("study.yaml:30: isolation.cores.servers: unknown key `servers`; did you mean `server`?")
+
+
+@pytest.mark.parametrize("isolation", ["atuo", "5", "true", "[0, 1]", "2-7"])
+def test_fails_with_the_forms_that_isolation_takes(tmp_path: Path, isolation: str) -> None:
+    message = failure(tmp_path, text=STUDY + f"isolation: {isolation}\n")
+    assert message == (
+        'study.yaml:26: isolation: expected `auto`, `none` or `{cores: {server: "2-7", generator: "0,1"}}`'
+    )
+
+
+def test_fails_with_the_line_of_an_unknown_form_of_isolation(tmp_path: Path) -> None:
+    message = failure(tmp_path, text=STUDY + "isolation: {server: 1, generator: 0}\n")
+    assert message == "study.yaml:26: isolation.server: unknown key `server`; known here: cores"
+
+
+def test_fails_with_the_line_of_cores_that_this_process_may_not_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    study = load(tmp_path, text=ISOLATED)
+    with pytest.raises(StudyError) as error:
+        prepare(study, tmp_path / "log.txt")
+    assert str(error.value).replace(f"{tmp_path}/", "") == (
+        "study.yaml:30: isolation.cores.server: this process may not use CPUs 4-7; it may use CPUs 0-3"
+    )
+
+
+@pytest.mark.parametrize("processes", ["0", "65", "many"])
+def test_fails_with_the_line_of_a_number_of_processes_that_cannot_be(tmp_path: Path, processes: str) -> None:
+    message = failure(tmp_path, text=ISOLATED.replace("processes: 2", f"processes: {processes}"))
+    assert message.startswith("study.yaml:27: generator.processes: Input should be ")
 
 
 # --set
@@ -428,7 +512,16 @@ def test_comments_do_not_change_the_fingerprint(folder: Path) -> None:
     assert load(folder, text="# more\n" + STUDY).fingerprint() == load(folder).fingerprint()
 
 
-@pytest.mark.parametrize("override", [*OVERRIDES, "search.seed=9", "space.concurrency=[1]", "target.variants.a={}"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        *OVERRIDES,
+        "search.seed=9",
+        "space.concurrency=[1]",
+        "target.variants.a={}",
+        "isolation={cores: {server: 1, generator: 0}}",
+    ],
+)
 def test_an_override_changes_the_fingerprint(folder: Path, override: str) -> None:
     assert load(folder, override).fingerprint() != load(folder).fingerprint()
 

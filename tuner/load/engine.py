@@ -1,93 +1,88 @@
-"""Run a plan: one thread, one epoll loop, non-blocking sockets, a timerfd for the schedule.
+"""Run a plan: one thread, one loop over non-blocking connections, a timer for the schedule.
 
 Every time stamp is taken beside the system call it speaks of. A request that fails in any way becomes a row with its
 outcome; nothing a server does ends a run.
 """
 
+import array
 import errno
 import gc
-import heapq
-import select
-import socket
+import os
+import ssl
 import time
 from collections import deque
 
-from targets.base import Outcome
-from tuner.load.http1 import MalformedAnswer, read_head
-from tuner.load.plan import ClosedLoop, OpenLoop, Plan, RunReport
-from tuner.load.timer import Timer
-from tuner.records import RecordsWriter
+import numpy as np
 
-_READ_BYTES = 1 << 18
+from targets.base import Outcome
+from tuner.load.plan import STALL_NS, Failure, Plan, RunReport
+from tuner.load.poller import Poller, make_poller
+from tuner.load.sources import make_source
+from tuner.load.wire.connection import WRITABLE, Connection, Exchange, MalformedAnswer, resolved
+from tuner.load.wire.grpc import GrpcConnection
+from tuner.load.wire.http1 import Http1Connection
+from tuner.records import EventsWriter, RecordsWriter
+
 _SWEEP_NS = 20_000_000
 _RECONNECT_PAUSE_NS = 10_000_000
-_IN, _OUT = select.EPOLLIN, select.EPOLLIN | select.EPOLLOUT
+_FRUITLESS_AT_ONCE = 10
+_OUR_OWN_LACK = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL)
 
 
-def run(plan: Plan) -> RunReport:
+def run(plan: Plan, poller: Poller | None = None) -> RunReport:
     """Run a plan to its end: until every request ended, failed or timed out.
 
+    Args:
+        plan: what to do.
+        poller: how to wait, the platform's best if not given; it is closed at the end.
+
     Raises:
-        OSError: a resource of this host ran out (file descriptors, disk); nothing the server does.
+        OSError: a resource of this host ran out (file descriptors, ports, disk), the endpoint's host has no address or
+            its certificates cannot be read; nothing the server does.
     """
+    poller = poller or make_poller()
     gc.collect()
     gc.disable()
     try:
-        records = RecordsWriter(plan.records_path)
-        engine = _Engine(plan, records)
+        engine = _Engine(plan, poller)
         try:
             engine.run()
         finally:
             engine.close()
-        records.close(plan.window)
-        return RunReport(records.count, engine.cpu.share(), tuple(engine.answers))
+        return engine.report()
     finally:
+        poller.close()
         gc.enable()
 
 
-class _Connection:
-    """A connection and the request on it, if any."""
-
-    __slots__ = (
-        "buffer",
-        "busy",
-        "connected",
-        "fd",
-        "first_ns",
-        "intended",
-        "out",
-        "ready",
-        "request",
-        "sent_ns",
-        "socket",
-    )
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
-        self.socket.setblocking(False)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.fd = self.socket.fileno()
-        self.connected = self.socket.connect_ex(address) == 0
-        self.buffer = bytearray()
-        self.out = memoryview(b"")
-        self.busy = False
-        self.request = self.intended = self.ready = self.sent_ns = self.first_ns = 0
-
-
-class _CpuMeter:
-    """CPU time of this process over the window, read at the first event after either edge."""
+class _SelfWatch:
+    """What the engine knows of itself, in the window."""
 
     def __init__(self, window: tuple[int, int]) -> None:
         self._edges = deque(window)
         self._readings: list[tuple[int, int]] = []
-        self.next_ns = self._edges[0]
+        self.next_edge = self._edges[0]
+        self._in_window = False
+        self.stalls = self.longest_ns = self.queue_max = self.waiting_max = 0
 
-    def read(self, now: int) -> None:
+    def at_edge(self, now: int) -> None:
+        """Read the CPU clock at the first look at the time after either edge of the window."""
         self._readings.append((now, time.process_time_ns()))
         self._edges.popleft()
-        self.next_ns = self._edges[0] if self._edges else 1 << 63
+        self.next_edge = self._edges[0] if self._edges else 1 << 63
+        self._in_window = bool(self._edges)
 
-    def share(self) -> float:
+    def busy(self, duration_ns: int) -> None:
+        """Take note of how long the sockets were not looked at."""
+        if self._in_window and duration_ns > self.longest_ns:
+            self.longest_ns = duration_ns
+        if self._in_window and duration_ns > STALL_NS:
+            self.stalls += 1
+
+    def cpu_share(self) -> float:
+        """Return the CPU time of this process over the window, in cores."""
+        if len(self._readings) == 1:  # the last answer came before the window's end
+            self.at_edge(time.monotonic_ns())
         if len(self._readings) < 2:
             return 0.0
         (wall_0, cpu_0), (wall_1, cpu_1) = self._readings
@@ -95,44 +90,49 @@ class _CpuMeter:
 
 
 class _Engine:
-    def __init__(self, plan: Plan, records: RecordsWriter) -> None:
+    def __init__(self, plan: Plan, poller: Poller) -> None:
         self.plan = plan
-        self.records = records
+        self.poller = poller
         self.requests = plan.endpoint.requests
-        self.judge = plan.endpoint.judge
-        self.address = (plan.endpoint.host, plan.endpoint.port)
-        self.epoll = select.epoll()
-        self.timer = Timer()
-        self.epoll.register(self.timer.fd, _IN)
-        self.cpu = _CpuMeter(plan.window)
+        self.streamed = plan.endpoint.tokens is not None
+        self.source = make_source(plan)
+        self.watch_self = _SelfWatch(plan.window)
+        self.records = RecordsWriter(plan.records_path, plan.worker)
+        self.events = EventsWriter(plan.records_path)
+        self.rows_of_streams = array.array("q")
         self.answers: list[tuple[int, bytes]] = []
-        self.connections: dict[int, _Connection] = {}
-        self.free: deque[_Connection] = deque()
+        self.failures: dict[tuple[Outcome, int], str] = {}
+        self.connections: dict[int, Connection] = {}
+        self.opening: dict[Connection, int] = {}
+        self.free: deque[Connection] = deque()
         self.waiting: deque[tuple[int, int]] = deque()
-        self.open_retries: list[int] = []
-        self.in_flight = 0
+        self.busy: dict[Exchange, Connection] = {}
+        self.places = 0
+        self.fruitless = 0
+        self.retry_ns = 0
         self.next_sweep = 0
-        self.end_ns = plan.window[1]
-        self.source = (
-            _ClosedSource(plan.load, plan) if isinstance(plan.load, ClosedLoop) else _OpenSource(plan.load, plan)
-        )
+        self.site = resolved(plan.endpoint, plan.timeout_ns)
 
     def run(self) -> None:
-        for _ in range(self.source.initial_connections):
-            self._connect()
-        self._settle_connections()
-        self.timer.arm(self.plan.start_ns)
-        deadline = self.end_ns + self.plan.timeout_ns
-        while not (self.source.exhausted and not self.in_flight and not self.waiting):
-            for fd, _ in self.epoll.poll(_SWEEP_NS / 1e9):
-                if fd == self.timer.fd:
-                    self.timer.clear()
+        if self.plan.keep_alive or self.plan.endpoint.grpc:
+            self._provide(self.source.first_places)
+            self._settle()
+        self.poller.arm(self.plan.start_ns)
+        deadline = self.plan.window[1] + self.plan.timeout_ns
+        wait, connections, own = self.poller.wait, self.connections, self.watch_self
+        while not (self.source.exhausted and not self.busy and not self.waiting):
+            found = wait(_SWEEP_NS / 1e9)
+            woken = time.monotonic_ns()
+            for fd, mask in found:
+                if connection := connections.get(fd):
+                    self._on_event(connection, mask)
+                elif fd == self.poller.due_fd:
+                    self.poller.disarm()
                     self._issue_due(time.monotonic_ns())
-                elif connection := self.connections.get(fd):
-                    self._on_event(connection)
             now = time.monotonic_ns()
-            if now >= self.cpu.next_ns:
-                self.cpu.read(now)
+            own.busy(now - woken)
+            if now >= own.next_edge:
+                own.at_edge(now)
             if now >= self.next_sweep:
                 self._sweep(now)
             if now > deadline and self.waiting:
@@ -140,253 +140,261 @@ class _Engine:
 
     def close(self) -> None:
         for connection in self.connections.values():
-            connection.socket.close()
-        self.epoll.close()
-        self.timer.close()
+            connection.close()
 
-    def _settle_connections(self) -> None:
+    def report(self) -> RunReport:
+        self.records.close(self.plan.window)
+        self.events.close(np.array(self.rows_of_streams, np.int64))
+        own = self.watch_self
+        return RunReport(
+            requests=self.records.count,
+            cpu_share=own.cpu_share(),
+            stalls=own.stalls,
+            longest_stall_s=own.longest_ns / 1e9,
+            queue_max=own.queue_max,
+            waiting_max=own.waiting_max,
+            failures=tuple(Failure(*kind, text) for kind, text in self.failures.items()),
+            answers=tuple(self.answers),
+        )
+
+    # -- connections --
+
+    def _settle(self) -> None:
         """Wait until the first connections are open, so that the load starts on time."""
-        deadline = time.monotonic_ns() + self.plan.timeout_ns
-        while time.monotonic_ns() < min(deadline, self.plan.start_ns):
-            pending = [one for one in self.connections.values() if not one.connected]
-            if not pending:
-                return
-            for fd, _ in self.epoll.poll(0.01):
+        while self.opening and (left := self.plan.start_ns - time.monotonic_ns()) > 0:
+            for fd, mask in self.poller.wait(min(left / 1e9, 0.01)):
                 if connection := self.connections.get(fd):
-                    self._on_event(connection)
+                    self._on_event(connection, mask)
+
+    def _provide(self, places: int) -> None:
+        """Open connections until there are this many places, or as many as the load may have."""
+        while self.places < min(places, self.source.most_places):
+            self._connect()
 
     def _connect(self) -> None:
-        connection = _Connection(self.address)
+        left = self.source.most_places - self.places
+        call = self.plan.endpoint.grpc
+        connection = (
+            GrpcConnection(self.site, self, call, min(left, call.streams_per_connection))
+            if call
+            else Http1Connection(self.site, self, self.plan.keep_alive)
+        )
+        self.places += connection.places
         self.connections[connection.fd] = connection
-        self.epoll.register(connection.fd, _IN if connection.connected else _OUT)
-        if connection.connected:
-            self._release(connection, time.monotonic_ns())
+        self.opening[connection] = connection.places
+        self.poller.watch(connection.fd, WRITABLE, new=True)
+        try:
+            connection.connect()
+        except OSError as error:
+            self._lose(connection, error)
+
+    def watch(self, connection: Connection, mask: int) -> None:
+        self.poller.watch(connection.fd, mask, new=False)
+
+    def opened(self, connection: Connection) -> None:
+        self.places += connection.places - self.opening.pop(connection)  # the server may allow fewer
+        now = time.monotonic_ns()
+        for _ in range(connection.places):
+            if not connection.closing:
+                self._use_place(connection, now)
+
+    def _on_event(self, connection: Connection, mask: int) -> None:
+        try:
+            connection.on_event(mask)
+        except MalformedAnswer as error:
+            self._break(connection, Outcome.MALFORMED, 0, str(error))
+        except OSError as error:
+            self._lose(connection, error)
+        except Exception as error:  # a target's judge; no request may end the run
+            self._break(connection, Outcome.MALFORMED, 0, f"the answer could not be judged: {error!r}")
+
+    def _lose(self, connection: Connection, error: OSError) -> None:
+        code = 0 if isinstance(error, ssl.SSLError) else error.errno or 0  # TLS has numbers of its own
+        self._break(connection, Outcome.CONNECTION_ERROR, code, error.strerror or str(error))
+
+    def _break(self, connection: Connection, outcome: Outcome, code: int, text: str) -> None:
+        """A connection cannot go on: what is on it fails, and so does a request that waits for it to open."""
+        if connection.closed:
+            return
+        if code in _OUR_OWN_LACK:
+            raise OSError(code, f"{os.strerror(code)} on the load generator's host")
+        now = time.monotonic_ns()
+        was_open = connection.is_open
+        exchanges = tuple(connection.exchanges())
+        self._drop(connection, now)
+        for exchange in exchanges:
+            self._record(exchange, now, 0, code, outcome, text)
+        if not was_open and self.waiting:
+            self._fail_waiting(now, outcome, code, text)
+        self.next_sweep = 0  # what is due because of it is seen to at the end of this turn of the loop
+
+    def _drop(self, connection: Connection, now: int) -> None:
+        """Close a connection. Many in a row that never served make the next one wait: a dead server is not hammered."""
+        self.poller.forget(connection.fd)
+        del self.connections[connection.fd]
+        self.opening.pop(connection, None)
+        self.places -= connection.places
+        connection.close()
+        if not connection.served:
+            self.fruitless += 1
+            if self.fruitless > _FRUITLESS_AT_ONCE:
+                self.retry_ns = now + _RECONNECT_PAUSE_NS
+
+    # -- requests --
 
     def _issue_due(self, now: int) -> None:
         """Send or queue everything that is due, then arm the timer for what is next."""
-        while (intended := self.source.next_ns()) is not None and intended <= now:
-            request = self.source.take()
-            self._offer(request, intended)
-        if intended is not None:
-            self.timer.arm(intended)
-
-    def _offer(self, request: int, intended: int) -> None:
-        if self.free:
-            self._send(self.free.popleft(), request, intended, intended)
-            return
-        self.waiting.append((request, intended))
-        if len(self.connections) + len(self.open_retries) < self.source.max_connections:
-            self._connect()
-
-    def _send(self, connection: _Connection, request: int, intended: int, ready: int) -> None:
-        connection.busy = True
-        connection.request, connection.intended, connection.ready = request, intended, ready
-        connection.first_ns = 0
-        self.in_flight += 1
-        data = self.requests[request]
-        connection.sent_ns = time.monotonic_ns()
-        try:
-            sent = connection.socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._fail(connection, Outcome.CONNECTION_ERROR, error.errno or 0)
-            return
-        if sent < len(data):
-            connection.out = memoryview(data)[sent:]
-            self.epoll.modify(connection.fd, _OUT)
-
-    def _on_event(self, connection: _Connection) -> None:
-        try:
-            if not connection.connected or connection.out:
-                self._on_writable(connection)
+        source, issued = self.source, 0
+        while (intended := source.next_ns()) is not None and intended <= now:
+            issued += 1
+            request = source.take()
+            if (connection := self._free_connection()) is not None:
+                self._send(connection, Exchange(request, intended, intended))
             else:
-                self._on_readable(connection)
-        except BlockingIOError:
-            return
-        except MalformedAnswer:
-            self._fail(connection, Outcome.MALFORMED, 0)
+                self.waiting.append((request, intended))
+        if intended is not None:
+            self.poller.arm(intended)
+        own = self.watch_self
+        own.queue_max = max(own.queue_max, issued)
+        if self.waiting:
+            own.waiting_max = max(own.waiting_max, len(self.waiting))
+            self._open_for_waiting(now)
+
+    def _free_connection(self) -> Connection | None:
+        while self.free:
+            connection = self.free.popleft()
+            if not connection.closing:
+                return connection
+        return None
+
+    def _open_for_waiting(self, now: int) -> None:
+        """Open connections for the requests that wait and have none coming."""
+        coming = sum(connection.places for connection in self.opening)
+        while coming < len(self.waiting) and self.places < self.source.most_places and now >= self.retry_ns:
+            before = self.places
+            self._connect()
+            coming += max(0, self.places - before)
+
+    def _send(self, connection: Connection, exchange: Exchange) -> None:
+        self.busy[exchange] = connection
+        if self.streamed:
+            exchange.number = len(self.rows_of_streams)
+            self.rows_of_streams.append(-1)
+        try:
+            connection.start(exchange)
         except OSError as error:
-            self._fail(connection, Outcome.CONNECTION_ERROR, error.errno or 0)
+            self._lose(connection, error)
 
-    def _on_writable(self, connection: _Connection) -> None:
-        if not connection.connected:
-            if code := connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise OSError(code, "connect failed")
-            connection.connected = True
-            self.epoll.modify(connection.fd, _IN)
-            self._release(connection, time.monotonic_ns())
-            return
-        connection.out = connection.out[connection.socket.send(connection.out) :]
-        if not connection.out:
-            self.epoll.modify(connection.fd, _IN)
+    def event(self, exchange: Exchange, at_ns: int, tokens: int) -> None:
+        self.events.append(exchange.number, tokens, at_ns)
 
-    def _on_readable(self, connection: _Connection) -> None:
-        data: bytes | bytearray = connection.socket.recv(_READ_BYTES)
-        done = time.monotonic_ns()
-        if not connection.busy:
-            self._discard(connection)  # closed, or bytes that nobody asked for
-            return
-        if not data:
-            raise ConnectionResetError(errno.ECONNRESET, "closed in the middle of an answer")
-        connection.first_ns = connection.first_ns or done
-        if connection.buffer:
-            connection.buffer += data
-            data = connection.buffer
-        head = read_head(data)
-        if head is None or len(data) < head.total:
-            if data is not connection.buffer:
-                connection.buffer += data
-            return
-        if len(data) > head.total:
-            raise MalformedAnswer("more bytes than the answer's length")
-        self._complete(connection, head.status, bytes(data), head.body_start, done)
-        if head.keep_alive:
-            connection.buffer.clear()
-            self._release(connection, done)
-        else:
-            self._discard(connection)
-
-    def _complete(self, connection: _Connection, status: int, data: bytes, body_start: int, done: int) -> None:
-        outcome = self.judge(status, data[body_start:])
+    def done(
+        self,
+        connection: Connection,
+        exchange: Exchange,
+        done_ns: int,
+        bytes_in: int,
+        code: int,
+        outcome: Outcome,
+        answer: bytes | bytearray,
+        text: str = "",
+    ) -> None:
+        self.fruitless = 0
         if self.plan.keep_answers and outcome is Outcome.OK:
-            self.answers.append((connection.request, data))
-        self._record(connection, done, len(data), status, outcome)
+            self.answers.append((exchange.request, bytes(answer)))
+        self._record(exchange, done_ns, bytes_in, code, outcome, text)
+        self._go_on(connection, done_ns)
 
-    def _record(self, connection: _Connection, done: int, bytes_in: int, code: int, outcome: int) -> None:
-        request = connection.request
+    def _go_on(self, connection: Connection, now: int) -> None:
+        """Use the place of an exchange that ended, if the connection goes on."""
+        if not connection.closing:
+            self._use_place(connection, now)
+        elif not connection.exchanges():
+            self._drop(connection, now)
+            self._issue_due(now)
+
+    def _record(self, exchange: Exchange, done: int, bytes_in: int, code: int, outcome: Outcome, text: str) -> None:
+        del self.busy[exchange]
+        if outcome is not Outcome.OK:
+            self.failures.setdefault((outcome, code), text)
+        if exchange.number >= 0:
+            self.rows_of_streams[exchange.number] = self.records.count
+        request = exchange.request
         self.records.append(
-            (connection.intended, connection.ready, connection.sent_ns, connection.first_ns, done),
+            (exchange.intended, exchange.ready, exchange.sent_ns, exchange.first_ns, done),
             (len(self.requests[request]), bytes_in),
             request,
             code,
             outcome,
+            exchange.tokens,
         )
-        connection.busy = False
-        self.in_flight -= 1
-        self._finished(done)
+        self._ended(done)
 
-    def _finished(self, done: int) -> None:
+    def _ended(self, done: int) -> None:
         if self.source.on_done(done):
             intended = self.source.next_ns()
             if intended is not None and intended > done:
-                self.timer.arm(intended)
+                self.poller.arm(intended)
 
-    def _release(self, connection: _Connection, now: int) -> None:
-        """Give a connection that became free to the request that waits longest, or to the next that is due."""
+    def _use_place(self, connection: Connection, now: int) -> None:
+        """Give a place that became free to the request that waits longest, or to the next that is due."""
         if self.waiting:
             request, intended = self.waiting.popleft()
-            self._send(connection, request, intended, max(now, intended))
+        elif (due := self.source.next_ns()) is not None and due <= now:
+            intended = due
+            request = self.source.take()
+        else:
+            self.free.append(connection)
             return
-        intended_next = self.source.next_ns()
-        if intended_next is not None and intended_next <= now:
-            self._send(connection, self.source.take(), intended_next, max(now, intended_next))
-            return
-        self.free.append(connection)
+        self._send(connection, Exchange(request, intended, max(now, intended)))
 
-    def _fail(self, connection: _Connection, outcome: Outcome, code: int) -> None:
-        if connection.busy:
-            self._record(connection, time.monotonic_ns(), len(connection.buffer), code, outcome)
-        elif not connection.connected and self.waiting:
-            self._fail_waiting(outcome, code)
-        self._discard(connection)
+    def _fail_unsent(self, request: int, intended: int, now: int, outcome: Outcome, code: int, text: str) -> None:
+        self.failures.setdefault((outcome, code), text)
+        self.records.append((intended, 0, 0, 0, now), (0, 0), request, code, outcome)
+        self._ended(now)
 
-    def _fail_waiting(self, outcome: Outcome, code: int) -> None:
+    def _fail_waiting(self, now: int, outcome: Outcome, code: int, text: str) -> None:
         """A connection could not be opened: the request that waits longest for one fails with it."""
         request, intended = self.waiting.popleft()
-        now = time.monotonic_ns()
-        self.records.append((intended, 0, 0, 0, now), (0, 0), request, code, outcome)
-        self._finished(now)
-
-    def _discard(self, connection: _Connection) -> None:
-        """Close a connection; another is opened after a pause, so that a dead server is not hammered."""
-        self.epoll.unregister(connection.fd)
-        del self.connections[connection.fd]
-        if connection in self.free:
-            self.free.remove(connection)
-        connection.socket.close()
-        if connection.connected:
-            self._connect()
-        else:
-            self.open_retries.append(time.monotonic_ns() + _RECONNECT_PAUSE_NS)
+        self._fail_unsent(request, intended, now, outcome, code, text)
 
     def _sweep(self, now: int) -> None:
-        """Fail requests that had no answer in time, and open connections whose pause is over."""
+        """Fail what had no answer in time, and see to what is due and has no connection."""
         self.next_sweep = now + _SWEEP_NS
         late = now - self.plan.timeout_ns
-        for connection in [one for one in self.connections.values() if one.busy and one.sent_ns < late]:
-            self._fail(connection, Outcome.TIMEOUT, 0)
-        due = [at for at in self.open_retries if at <= now]
-        self.open_retries = [at for at in self.open_retries if at > now]
-        for _ in due:
-            self._connect()
-        if (intended := self.source.next_ns()) is not None and intended <= now:
+        for exchange, connection in self._sent_before(late):
+            self._time_out(connection, exchange, now)
+        for connection in [one for one in self.opening if one.since_ns < late]:
+            self._break(connection, Outcome.TIMEOUT, 0, "the connection did not open in time")
+        now = time.monotonic_ns()  # what timed out just now may have made others due
+        if self.waiting or ((intended := self.source.next_ns()) is not None and intended <= now):
             self._issue_due(now)
+
+    def _sent_before(self, late: int) -> list[tuple[Exchange, Connection]]:
+        """Return the requests on their way that were sent before a time; they stand in the order of sending."""
+        found: list[tuple[Exchange, Connection]] = []
+        for exchange, connection in self.busy.items():
+            if exchange.sent_ns >= late:
+                break
+            found.append((exchange, connection))
+        return found
+
+    def _time_out(self, connection: Connection, exchange: Exchange, now: int) -> None:
+        if connection.closed or exchange not in self.busy:
+            return
+        text = f"no answer within {self.plan.timeout_ns / 1e9:g} s"
+        try:
+            goes_on = connection.abandon(exchange)
+        except OSError:
+            goes_on = False
+        if not goes_on:
+            self._break(connection, Outcome.TIMEOUT, 0, text)
+            return
+        self._record(exchange, now, 0, 0, Outcome.TIMEOUT, text)
+        self._go_on(connection, now)
 
     def _drop_waiting(self, now: int) -> None:
         """The run is over: what never got a connection was dropped."""
         while self.waiting:
             request, intended = self.waiting.popleft()
-            self.records.append((intended, 0, 0, 0, now), (0, 0), request, 0, Outcome.DROPPED)
-            self._finished(now)
-
-
-class _OpenSource:
-    """Arrivals from a schedule."""
-
-    def __init__(self, load: OpenLoop, plan: Plan) -> None:
-        self._intended = (load.schedule.offsets_ns + plan.start_ns).tolist()
-        self._requests = load.schedule.requests.tolist()
-        self._next = 0
-        self.max_connections = load.connections
-        self.initial_connections = min(load.connections, len(self._intended), 64)
-
-    @property
-    def exhausted(self) -> bool:
-        return self._next == len(self._intended)
-
-    def next_ns(self) -> int | None:
-        return self._intended[self._next] if self._next < len(self._intended) else None
-
-    def take(self) -> int:
-        self._next += 1
-        return int(self._requests[self._next - 1])
-
-    def on_done(self, done: int) -> bool:  # noqa: ARG002 - a schedule does not wait for answers
-        return False
-
-
-class _ClosedSource:
-    """Slots: a request is due when a slot's answer came and its think time is over."""
-
-    def __init__(self, load: ClosedLoop, plan: Plan) -> None:
-        self._order = load.order.tolist()
-        self._left = load.total if load.total is not None else -1
-        self._think = load.think_time_ns
-        self._end = plan.window[1]
-        self._due = [plan.start_ns] * load.concurrency
-        self._position = 0
-        self.max_connections = self.initial_connections = load.concurrency
-
-    @property
-    def exhausted(self) -> bool:
-        return not self._due
-
-    def next_ns(self) -> int | None:
-        return self._due[0] if self._due else None
-
-    def take(self) -> int:
-        heapq.heappop(self._due)
-        request = self._order[self._position]
-        self._position = (self._position + 1) % len(self._order)
-        self._left -= 1
-        if self._left == 0:
-            self._due.clear()
-        return int(request)
-
-    def on_done(self, done: int) -> bool:
-        due = done + self._think
-        if due >= self._end or self._left == 0:
-            return False
-        heapq.heappush(self._due, due)
-        return True
+            self._fail_unsent(request, intended, now, Outcome.DROPPED, 0, "no connection became free before the end")

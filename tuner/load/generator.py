@@ -1,29 +1,124 @@
-"""The tuner's end of the load generator: a process of its own that is handed plans and hands back reports."""
+"""The tuner's end of the load generator: processes of their own that are handed plans and hand back reports."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Pipe
+from pathlib import Path
 from types import TracebackType
 
-from tuner.load.plan import Plan, RunReport
+from tuner.load.plan import ClosedLoop, Plan, RunReport, merged_reports
+from tuner.records import Records, merged, read_records
 
 _START_TIMEOUT_S = 30.0
 _MARGIN_S = 30.0
 
 
 class GeneratorError(Exception):
-    """The generator could not run a plan: its process ended or this host ran out of something."""
+    """The generator could not run a plan: a process of it ended or this host ran out of something."""
+
+
+@dataclass(frozen=True)
+class LoadRun:
+    """What a plan gave: the records of every process together, and what the processes say of themselves."""
+
+    records: Records
+    report: RunReport
 
 
 class Generator:
-    """A load generator's process; it inherits the CPUs given and is started anew when it is lost.
+    """A load generator of one or several processes; one that is lost is started anew.
+
+    A plan is dealt out: the processes' shares of slots, schedule and connections add up to the plan's.
+
+    Args:
+        cpus: CPUs of the processes, each on one of its own where there are enough; None: any.
+        processes: how many.
 
     Raises:
-        GeneratorError: the process does not start.
+        GeneratorError: a process does not start.
     """
 
-    def __init__(self, cpus: frozenset[int] | None = None) -> None:
+    def __init__(self, cpus: frozenset[int] | None = None, processes: int = 1) -> None:
+        self._workers: list[_Worker] = []
+        self._used: Sequence[_Worker] = ()
+        try:
+            for index in range(processes):
+                self._workers.append(_Worker(_share_of_cpus(cpus, index, processes)))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the generator."""
+        return [worker.pid for worker in self._workers]
+
+    def begin(self, plan: Plan) -> None:
+        """Hand over a plan; it starts at its own time."""
+        useful = plan.load.concurrency if isinstance(plan.load, ClosedLoop) else plan.load.connections
+        count = max(1, min(len(self._workers), useful))
+        self._used = self._workers[:count]
+        for index, worker in enumerate(self._used):
+            worker.begin(plan if count == 1 else _share(plan, index, count))
+
+    def finish(self) -> LoadRun:
+        """Wait for the end of the plan handed over.
+
+        Raises:
+            GeneratorError: a process ended, hangs, or could not run the plan.
+        """
+        errors: list[GeneratorError] = []
+        reports: list[RunReport] = []
+        for worker in self._used:
+            try:
+                reports.append(worker.finish())
+            except GeneratorError as error:  # the others are waited for: they must be free for the next plan
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        parts = [read_records(worker.plan.records_path, worker.plan.window) for worker in self._used]
+        return LoadRun(merged(parts), merged_reports(reports))
+
+    def run(self, plan: Plan) -> LoadRun:
+        """Run a plan and wait for its end."""
+        self.begin(plan)
+        return self.finish()
+
+    def close(self) -> None:
+        """End the processes; safe to call twice."""
+        for worker in self._workers:
+            worker.close()
+
+    def __enter__(self) -> "Generator":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _share(plan: Plan, index: int, count: int) -> Plan:
+    path = plan.records_path if index == 0 else Path(f"{plan.records_path}.{index}")
+    return replace(plan, load=plan.load.shard(index, count), records_path=path, worker=index)
+
+
+def _share_of_cpus(cpus: frozenset[int] | None, index: int, processes: int) -> frozenset[int] | None:
+    if cpus is None or len(cpus) < processes:
+        return cpus
+    return frozenset(sorted(cpus)[index::processes])
+
+
+class _Worker:
+    """A process of the generator."""
+
+    plan: Plan
+
+    def __init__(self, cpus: frozenset[int] | None) -> None:
         self._cpus = cpus
         self._start()
 
@@ -42,23 +137,17 @@ class Generator:
 
     @property
     def pid(self) -> int:
-        """Process id of the generator."""
         return self._process.pid
 
     def begin(self, plan: Plan) -> None:
-        """Hand over a plan; it starts at its own time."""
         if self._process.poll() is not None:
             self._start()
-        self._plan = plan
-        self._pipe.send(plan)
+        self.plan = plan
+        with suppress(BrokenPipeError):  # it has just ended; finish() says so
+            self._pipe.send(plan)
 
     def finish(self) -> RunReport:
-        """Wait for the report of the plan handed over.
-
-        Raises:
-            GeneratorError: the process ended, hangs, or could not run the plan.
-        """
-        plan = self._plan
+        plan = self.plan
         longest_s = (plan.warmup_ns + plan.window_ns + 2 * plan.timeout_ns) / 1e9 + _MARGIN_S
         if not self._pipe.poll(longest_s):
             self.close()
@@ -75,22 +164,8 @@ class Generator:
             code = self._process.wait()
             raise GeneratorError(f"the load generator's process ended with exit code {code}") from None
 
-    def run(self, plan: Plan) -> RunReport:
-        """Run a plan and wait for its report."""
-        self.begin(plan)
-        return self.finish()
-
     def close(self) -> None:
-        """End the process; safe to call twice."""
         self._pipe.close()
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-
-    def __enter__(self) -> "Generator":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

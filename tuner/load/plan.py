@@ -1,13 +1,18 @@
 """What the load engine is told and what it reports: plain values that travel between processes."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Endpoint
+from targets.base import Endpoint, Outcome
 from workloads.schedule import Schedule
+
+STALL_NS = 1_000_000
+"""A generator that does not look at its sockets for longer than this has stalled."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,19 @@ class ClosedLoop:
     think_time_ns: int = 0
     total: int | None = None
 
+    def shard(self, index: int, count: int) -> "ClosedLoop":
+        """Return the `index`-th of `count` parts: slots, order and total are dealt out, none is lost or doubled.
+
+        The part takes every `count`-th request of the order from the `index`-th on, round after round.
+        """
+        length = len(self.order)
+        return ClosedLoop(
+            _dealt(self.concurrency, index, count),
+            self.order[(index + count * np.arange(length // math.gcd(length, count))) % length],
+            self.think_time_ns,
+            None if self.total is None else _dealt(self.total, index, count),
+        )
+
 
 @dataclass(frozen=True)
 class OpenLoop:
@@ -38,6 +56,10 @@ class OpenLoop:
 
     schedule: Schedule
     connections: int
+
+    def shard(self, index: int, count: int) -> "OpenLoop":
+        """Return the `index`-th of `count` parts: arrivals are dealt out in turn, and so are the connections."""
+        return OpenLoop(self.schedule.shard(index, count), max(1, _dealt(self.connections, index, count)))
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,8 @@ class Plan:
         timeout_ns: a request without an answer after this long has failed.
         records_path: where the rows go.
         keep_answers: return each answer's bytes with its request index (for accuracy; costs memory).
+        keep_alive: False: a new connection for every request; gRPC has none of that.
+        worker: index of the generator process that runs it, as it stands in the records.
     """
 
     endpoint: Endpoint
@@ -63,6 +87,8 @@ class Plan:
     timeout_ns: int
     records_path: Path
     keep_answers: bool = False
+    keep_alive: bool = True
+    worker: int = 0
 
     @property
     def window(self) -> tuple[int, int]:
@@ -72,15 +98,58 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """The first failure of its kind in a run, as the network or the server put it."""
+
+    outcome: Outcome
+    code: int
+    text: str
+
+
+@dataclass(frozen=True)
 class RunReport:
-    """What the engine says of itself after a run.
+    """What one process of the generator says of itself after a run.
 
     Attributes:
         requests: rows recorded.
-        cpu_share: CPU time of the generator's process over the window, as a share of one core.
+        cpu_share: CPU time of the process over the window, as a share of one core.
+        stalls: times that the process, in the window, did not look at its sockets for longer than STALL_NS.
+        longest_stall_s: the longest time, in the window, that it did not look at its sockets because it was busy or
+            not scheduled.
+        queue_max: most requests found due and not yet sent at one look at the clock.
+        waiting_max: most requests that waited for a connection at once.
+        failures: the first failure of each (outcome, code).
         answers: (request index, answer bytes) of each answer that was ok, if the plan asked for them.
     """
 
     requests: int
     cpu_share: float
+    stalls: int
+    longest_stall_s: float
+    queue_max: int
+    waiting_max: int
+    failures: tuple[Failure, ...] = ()
     answers: tuple[tuple[int, bytes], ...] = ()
+
+
+def merged_reports(reports: Sequence[RunReport]) -> RunReport:
+    """Return what several processes, or one in several runs, say together; the CPU share is that of the busiest."""
+    failures: dict[tuple[Outcome, int], Failure] = {}
+    for report in reports:
+        for failure in report.failures:
+            failures.setdefault((failure.outcome, failure.code), failure)
+    return RunReport(
+        requests=sum(report.requests for report in reports),
+        cpu_share=max(report.cpu_share for report in reports),
+        stalls=sum(report.stalls for report in reports),
+        longest_stall_s=max(report.longest_stall_s for report in reports),
+        queue_max=max(report.queue_max for report in reports),
+        waiting_max=max(report.waiting_max for report in reports),
+        failures=tuple(failures.values()),
+        answers=tuple(answer for report in reports for answer in report.answers),
+    )
+
+
+def _dealt(whole: int, index: int, count: int) -> int:
+    """Return the part of a whole that falls to one of `count`: the parts add up, and differ by 1 at most."""
+    return whole // count + (index < whole % count)

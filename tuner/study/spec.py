@@ -9,14 +9,19 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    PlainSerializer,
     StringConstraints,
+    Tag,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from tuner.cpus import format_cpus, parse_cpus
 from tuner.units import parse_duration, parse_fraction, parse_rate
 
 Duration = Annotated[
@@ -39,6 +44,24 @@ Fraction = Annotated[
     float,
     BeforeValidator(parse_fraction),
     WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$", "examples": ["1%"]}),
+]
+CpuSet = Annotated[
+    frozenset[int],
+    BeforeValidator(parse_cpus),
+    PlainSerializer(format_cpus),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "string",
+                    "pattern": r"^\s*\d+(-\d+)?\s*(,\s*\d+(-\d+)?\s*)*$",
+                    "examples": ["0,2-5"],
+                },
+                {"type": "integer", "minimum": 0},
+                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+            ]
+        }
+    ),
 ]
 
 WorkloadName = Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
@@ -72,14 +95,24 @@ class TargetSpec(Section):
     model: str = Field(description="name of the model in the repository")
     repository: Path = Field(description="model repository, relative to the study file")
     launch: Literal["local"] = Field("local", description="`local`: Paretune starts the server")
-    protocol: Literal["http"] = Field("http", description="protocol of the requests")
+    protocol: Literal["http", "grpc"] = Field("http", description="what the requests are sent over")
     variants: dict[str, dict[str, Any]] = Field(
         default={},
         description="name -> overlay of the model's config, or `model: NAME`; the knob `precision` picks one",
     )
     server: Path | None = Field(None, description="the server's executable; looked for when absent")
-    http_port: int | None = Field(None, ge=1, le=65535, description="port to serve on; a free one when absent")
+    http_port: int | None = Field(None, ge=1, le=65535, description="port to serve HTTP on; a free one when absent")
+    grpc_port: int | None = Field(
+        None, ge=1, le=65535, description="port to serve gRPC on with `protocol: grpc`; a free one when absent"
+    )
     apply_timeout: Duration = Field(60.0, gt=0, description="how long a start or a load may take")
+
+    @field_validator("grpc_port")
+    @classmethod
+    def _a_port_of_its_own(cls, grpc_port: int | None, info: ValidationInfo) -> int | None:
+        if grpc_port is not None and grpc_port == info.data.get("http_port"):
+            raise ValueError(f"{grpc_port} is `http_port` already; give another one, or none for a free one")
+        return grpc_port
 
 
 class ClosedSpec(Section):
@@ -133,8 +166,9 @@ class WorkloadSpec(Section):
     requests: RequestsSpec
     timeout: Duration = Field(2.0, gt=0, description="after this long without an answer a request counts as failed")
     connections: int = Field(
-        256, ge=1, le=4096, description="open loop: connections at most; more requests due wait for one"
+        256, ge=1, le=16384, description="open loop: connections at most; more requests due wait for one"
     )
+    keep_alive: bool = Field(True, description="false: a new connection for every request (HTTP)")
 
 
 class SloSpec(Section):
@@ -196,6 +230,53 @@ class ConfirmSpec(Section):
     round: Duration = Field(0.3, gt=0, description="length of one round; the first fifth is not counted")
 
 
+class GeneratorSpec(Section):
+    """The load generator."""
+
+    processes: int = Field(
+        1, ge=1, le=64, description="processes of the load generator, each on a core of its own where there are enough"
+    )
+
+
+class CoresSpec(Section):
+    """Who runs on which CPUs; the two sets are disjoint."""
+
+    server: CpuSet = Field(description="CPUs of the server, like `2-7`")
+    generator: CpuSet = Field(description="CPUs of the load generator, like `0,1`")
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> "CoresSpec":
+        if shared := self.server & self.generator:
+            raise ValueError(
+                f"server ({format_cpus(self.server)}) and generator ({format_cpus(self.generator)}) must not share "
+                f"CPUs, but both have {format_cpus(shared)}"
+            )
+        return self
+
+
+class IsolationSpec(Section):
+    """Isolation by named CPUs."""
+
+    cores: CoresSpec
+
+
+def _isolation_form(value: object) -> str | None:
+    """Say which form of `isolation` a value has; the words are no keys of a study, they appear in errors' places."""
+    if isinstance(value, dict | IsolationSpec):
+        return "(mapping)"
+    return "(word)" if value in ("auto", "none") else None
+
+
+Isolation = Annotated[
+    Annotated[Literal["auto", "none"], Tag("(word)")] | Annotated[IsolationSpec, Tag("(mapping)")],
+    Discriminator(
+        _isolation_form,
+        custom_error_type="isolation",
+        custom_error_message='expected `auto`, `none` or `{cores: {server: "2-7", generator: "0,1"}}`',
+    ),
+]
+
+
 class StudySpec(Section):
     """A whole study file."""
 
@@ -212,8 +293,9 @@ class StudySpec(Section):
     search: SearchSpec = SearchSpec()
     measure: MeasureSpec = MeasureSpec()
     confirm: ConfirmSpec = ConfirmSpec()
-    isolation: Literal["auto", "none"] = Field(
-        "auto", description="`auto`: server and load generator on cores of their own"
+    generator: GeneratorSpec = GeneratorSpec()
+    isolation: Isolation = Field(
+        "auto", description="`auto`: server and load generator on cores of their own; `cores`: on these; `none`: on any"
     )
 
     @field_validator("objectives")
@@ -228,6 +310,15 @@ class StudySpec(Section):
                     f"with `WORKLOAD.` before the metric if it is not the primary one, but got {text!r}"
                 )
         return objectives
+
+    @model_validator(mode="after")
+    def _grpc_keeps_its_connections(self) -> "StudySpec":
+        for name, workload in self.workloads.items():
+            if self.target.protocol == "grpc" and not workload.keep_alive:
+                raise ValueError(
+                    f"workload {name!r}: `keep_alive: false` is for `protocol: http`; gRPC has no such thing"
+                )
+        return self
 
     @model_validator(mode="after")
     def _objectives_name_workloads(self) -> "StudySpec":

@@ -1,8 +1,10 @@
-"""CPU and memory of the server's process tree: two readings around a window."""
+"""CPU and memory of the server's process tree: two readings around a window; and which CPU the host has."""
 
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -35,3 +37,12 @@ def cores_used(earlier: TreeReading, later: TreeReading) -> float:
     """Return the CPU that the processes of both readings used between them, in cores."""
     used = sum(seconds - earlier.cpu_s[pid] for pid, seconds in later.cpu_s.items() if pid in earlier.cpu_s)
     return used / max(1e-9, (later.taken_ns - earlier.taken_ns) / 1e9)
+
+
+def cpu_model() -> str:
+    """Return the name of the host's CPU; empty where the kernel gives none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

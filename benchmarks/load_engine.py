@@ -1,0 +1,498 @@
+"""Is the load engine as fast as wrk, cheaper than the C++ peers, and on time?
+
+Closed loops on a real Triton (the digits study's model) and on a server that does nothing, in interleaved rounds with
+wrk, perf_analyzer and Locust's FastHttpUser; open loops, 1,000 event streams and 10,000 connections by ourselves. The
+load generator is pinned to the first CPU, the server to the second.
+
+    python benchmarks/load_engine.py [--peers DIR] [--rounds N] [--minutes M] [--only SECTION ...] [--json PATH]
+
+DIR holds the peers' commands (perf_analyzer, locust); otherwise they are looked for on PATH. A ratio is measured until
+its 95% interval lies within +-3%, or M minutes are over; --rounds N ends it after N rounds of each side.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import records
+from ratios import Ratio, at_least, at_most, in_turn, ratio, tight
+from rounds import WARMUP_S, Missing, Round, find, locust, measured, ours, perf_analyzer, wrk
+from stream_server import count_tokens, judge
+from tables import machine, markdown, write_section
+
+from studies import __file__ as studies_file
+from targets.base import Deployment, Endpoint, Outcome, TargetSettings
+from targets.triton.target import TritonTarget
+from tuner.load.generator import Generator
+from tuner.load.null_server import NullServer
+from tuner.load.plan import ClosedLoop, OpenLoop, Plan
+from workloads.arrivals import Constant
+from workloads.requests import load_dataset
+from workloads.schedule import make_schedule
+
+GENERATOR, SERVER = sorted(os.sched_getaffinity(0))[:2]
+STUDIES = Path(studies_file).parent
+IN_FLIGHT = 16
+OTHERS_IN_FLIGHT = (8, 32)
+
+MIN_WRK_RATIO = 0.97
+MIN_PA_HTTP_RATIO = 1.4
+MAX_PA_HTTP_CPU_RATIO = 0.4
+MAX_LOCUST_CPU_RATIO = 0.3
+MIN_PA_GRPC_RATIO = 0.95
+MAX_PA_GRPC_CPU_RATIO = 1.0
+MIN_NULL_RPS = 80_000
+OPEN_SLOW_RPS, MAX_OPEN_SLOW_DELAY_S, MAX_OPEN_SLOW_SHARE = 1_000, 250e-6, 0.10
+OPEN_FAST_RPS, MAX_OPEN_FAST_DELAY_S = 20_000, 150e-6
+STREAMS, STREAM_PERIOD_MS, STREAM_EVENTS, MAX_STREAM_DELAY_S = 1_000, 50.0, 100, 10e-3
+CONNECTIONS, CONNECTIONS_THINK_S, CONNECTIONS_S = 10_000, 5.0, 10.0
+
+
+@dataclass
+class Results:
+    """What was measured.
+
+    Attributes:
+        rows: lines of the table, by column.
+        bars: (what, measured, bar, whether it is met).
+        missing: peers that are not installed.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    bars: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+
+    def bar(self, what: str, shown: object, bar: str, met: bool) -> None:
+        """Keep a bar and say it."""
+        self.bars.append((what, str(shown), bar, met))
+        print(f"  {'met   ' if met else 'MISSED'} {what}: {shown}, bar {bar}", flush=True)
+
+    def row(self, server: str, generator: str, load: str, rounds: Sequence[Round]) -> None:
+        """Keep the medians of some rounds and say them."""
+        middle = {name: float(np.median([getattr(one, name) for one in rounds])) for name in asdict(rounds[0])}
+        self.rows.append({"server": server, "generator": generator, "load": load, "rounds": len(rounds), **middle})
+        print(
+            f"  {server:7} {generator:20} {load:14} {middle['rps']:9,.0f}/s  p50 {middle['p50_s'] * 1e3:7.2f} ms  "
+            f"p99 {middle['p99_s'] * 1e3:7.2f} ms  {middle['cpu_s'] * 1e6:6.1f} us CPU/request  "
+            f"{middle['rss_bytes'] / 2**20:5.0f} MiB  ({len(rounds)} rounds)",
+            flush=True,
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every section uses."""
+
+    generator: Generator
+    scratch: Path
+    peers: Path | None
+    seconds: float
+    rounds: int | None
+    results: Results
+
+
+Side = Callable[[], Round]
+
+
+def main() -> None:
+    """Run the sections asked for."""
+    arguments = _arguments()
+    results = Results()
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # the generator's process imports the streams' judge
+    with tempfile.TemporaryDirectory() as folder, Generator(frozenset({GENERATOR})) as generator:
+        os.sched_setaffinity(0, {GENERATOR})
+        bench = Bench(generator, Path(folder), arguments.peers, arguments.minutes * 60, arguments.rounds, results)
+        for name in arguments.only or SECTIONS:
+            print(f"{name}:", flush=True)
+            SECTIONS[name](bench)
+    if arguments.docs:
+        write_section("load_engine", _page(results))
+    _finish(results, arguments.json)
+
+
+def triton_http(bench: Bench) -> None:
+    """Compare with wrk, perf_analyzer and Locust over HTTP."""
+    for concurrency in (IN_FLIGHT, *OTHERS_IN_FLIGHT):
+        with _triton("http", concurrency, bench.scratch) as (endpoint, model, counted):
+            mine = partial(ours, bench.generator, endpoint, concurrency, bench.scratch)
+            rivals: dict[str, tuple[Side, Callable[[list[Round], list[Round]], bool]]] = {
+                "wrk": (
+                    partial(wrk, endpoint, concurrency, GENERATOR, bench.scratch),
+                    lambda a, b: tight(_rps(a, b)),
+                ),
+                "perf_analyzer": (
+                    _perf_analyzer(bench, endpoint, model, "http", concurrency, counted),
+                    lambda a, b: tight(_rps(a, b)) and tight(_cpu(a, b)),
+                ),
+                "locust": (_locust(bench, endpoint, concurrency, counted), lambda a, b: tight(_cpu(a, b))),
+            }
+            for rival, (side, enough) in rivals.items():
+                pair = _pair(bench, "Triton", "HTTP", concurrency, rival, mine, side, enough)
+                if pair is not None and concurrency == IN_FLIGHT:
+                    _http_bars(bench.results, rival, *pair)
+
+
+def triton_grpc(bench: Bench) -> None:
+    """Compare with perf_analyzer over gRPC."""
+    for concurrency in (IN_FLIGHT, *OTHERS_IN_FLIGHT):
+        with _triton("grpc", concurrency, bench.scratch) as (endpoint, model, counted):
+            mine = partial(ours, bench.generator, endpoint, concurrency, bench.scratch)
+            side = _perf_analyzer(bench, endpoint, model, "grpc", concurrency, counted)
+            pair = _pair(
+                bench,
+                "Triton",
+                "gRPC",
+                concurrency,
+                "perf_analyzer",
+                mine,
+                side,
+                lambda a, b: tight(_rps(a, b)) and tight(_cpu(a, b)),
+            )
+            if pair is not None and concurrency == IN_FLIGHT:
+                rps, cpu = _rps(*pair), _cpu(*pair)
+                bar = bench.results.bar
+                bar(
+                    "gRPC: req/s, ours / perf_analyzer",
+                    rps,
+                    f">= {MIN_PA_GRPC_RATIO}",
+                    at_least(rps, MIN_PA_GRPC_RATIO),
+                )
+                bar(
+                    "gRPC: CPU per request, ours / perf_analyzer",
+                    cpu,
+                    f"<= {MAX_PA_GRPC_CPU_RATIO}",
+                    at_most(cpu, MAX_PA_GRPC_CPU_RATIO),
+                )
+
+
+def null_server(bench: Bench) -> None:
+    """How many requests one core of ours can make, against a server that does nothing."""
+    with NullServer(frozenset({SERVER})) as server:
+        mine = partial(ours, bench.generator, server.endpoint, IN_FLIGHT, bench.scratch)
+        side = partial(wrk, server.endpoint, IN_FLIGHT, GENERATOR, bench.scratch)
+        pair = _pair(bench, "null", "HTTP", IN_FLIGHT, "wrk", mine, side, lambda a, _: len(a) >= 20)
+        rounds = pair[0] if pair else [mine() for _ in range(bench.rounds or 20)]
+        best = float(np.quantile([one.rps for one in rounds], 0.9))
+        middle = float(np.median([one.rps for one in rounds]))
+        shown = f"{middle:,.0f}/s (median of {len(rounds)} rounds; one in ten over {best:,.0f}/s)"
+        bench.results.bar("null server, one core", shown, f">= {MIN_NULL_RPS:,}/s", middle >= MIN_NULL_RPS)
+
+
+def open_loop(bench: Bench) -> None:
+    """How late an open loop sends, against a server that does nothing."""
+    with NullServer(frozenset({SERVER})) as server:
+        for rate, max_delay, max_share in (
+            (OPEN_SLOW_RPS, MAX_OPEN_SLOW_DELAY_S, MAX_OPEN_SLOW_SHARE),
+            (OPEN_FAST_RPS, MAX_OPEN_FAST_DELAY_S, None),
+        ):
+            rounds = [
+                measured(bench.generator, _open_plan(bench, server.endpoint, rate)) for _ in range(bench.rounds or 11)
+            ]
+            bench.results.row("null", "ours, open loop", f"{rate:,}/s", rounds)
+            delay = float(np.median([one.issue_delay_p99_s for one in rounds]))
+            worst = max(one.issue_delay_p99_s for one in rounds)
+            shown = f"{delay * 1e6:.0f} us (median of {len(rounds)} rounds, the worst {worst * 1e6:.0f} us)"
+            bench.results.bar(
+                f"open loop at {rate:,}/s: issue delay p99", shown, f"<= {max_delay * 1e6:.0f} us", delay <= max_delay
+            )
+            share = float(np.median([one.cpu_share for one in rounds]))
+            if max_share is not None:
+                bench.results.bar(
+                    f"open loop at {rate:,}/s: CPU", f"{share:.1%} of a core", f"<= {max_share:.0%}", share <= max_share
+                )
+
+
+def streams(bench: Bench) -> None:
+    """How late the events of many streams are read."""
+    delays, shares = [], []
+    for _ in range(bench.rounds or 3):
+        delay, share = _streams_round(bench)
+        delays.append(delay)
+        shares.append(share)
+    middle = float(np.median(delays))
+    shown = (
+        f"{middle * 1e3:.2f} ms (median of {len(delays)} rounds, the worst {max(delays) * 1e3:.2f} ms), "
+        f"{float(np.median(shares)):.0%} of a core"
+    )
+    what = f"{STREAMS:,} streams of {1e3 / STREAM_PERIOD_MS:g} events/s: delay p99"
+    bench.results.bar(what, shown, f"<= {MAX_STREAM_DELAY_S * 1e3:g} ms", middle <= MAX_STREAM_DELAY_S)
+
+
+def connections(bench: Bench) -> None:
+    """Whether the load keeps its time with very many connections open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < CONNECTIONS + 100:
+        bench.results.bar(f"{CONNECTIONS:,} connections", f"only {hard} files may be open here", "all open", False)
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the server, which inherits it
+    with NullServer(frozenset({SERVER})) as server:
+        plan = Plan(
+            endpoint=server.endpoint,
+            load=ClosedLoop(CONNECTIONS, np.zeros(1, np.int32), think_time_ns=round(CONNECTIONS_THINK_S * 1e9)),
+            start_ns=time.monotonic_ns() + 5_000_000_000,
+            warmup_ns=round(CONNECTIONS_THINK_S * 1e9),
+            window_ns=round(CONNECTIONS_S * 1e9),
+            timeout_ns=2_000_000_000,
+            records_path=bench.scratch / "round.bin",
+        )
+        begun = time.monotonic_ns()
+        bench.generator.begin(plan)
+        time.sleep((plan.window[0] - begun) / 1e9 + 1)
+        opened = _connections_of(bench.generator.pids[0])
+        run = bench.generator.finish()
+        failed = int(np.sum(run.records.rows["outcome"] != Outcome.OK))
+        report = run.report
+        shown = f"{opened:,} open, {failed} of {report.requests:,} requests failed, {report.cpu_share:.0%} of a core"
+        bench.results.bar(
+            f"{CONNECTIONS:,} connections", shown, "all open, no failure", opened >= CONNECTIONS and not failed
+        )
+
+
+def ten_million(bench: Bench) -> None:
+    """Whether 10 million records fit; `benchmarks/records.py` measures it."""
+    _, costs = records.measure(bench.rounds or 3)
+    worst = max(cost.seconds for cost in costs), max(cost.peak_rss_bytes for cost in costs)
+    bench.results.bar(
+        "summary of 10 million records",
+        f"{worst[0]:.1f} s, {worst[1] / 2**20:.0f} MiB",
+        f"<= {records.MAX_SECONDS:g} s, {records.MAX_RSS_BYTES / 2**20:.0f} MiB",
+        all(records.within_bars(cost) for cost in costs),
+    )
+
+
+SECTIONS: dict[str, Callable[[Bench], None]] = {
+    "triton-http": triton_http,
+    "triton-grpc": triton_grpc,
+    "null": null_server,
+    "open-loop": open_loop,
+    "streams": streams,
+    "connections": connections,
+    "records": ten_million,
+}
+
+
+@contextmanager
+def _triton(protocol: str, batch: int, scratch: Path) -> Iterator[tuple[Endpoint, str, Callable[[], int]]]:
+    """Start Triton with the digits model, its batches as large as the load; yield endpoint, model name, counter."""
+    settings = TargetSettings(
+        model="digits",
+        repository=STUDIES / "digits" / "models",
+        log_path=scratch / "triton.log",
+        variants={"int8": {"parameters": {"model_file": "model.int8.onnx"}}},
+        protocol="grpc" if protocol == "grpc" else "http",
+        cpus=frozenset({SERVER}),
+    )
+    target = TritonTarget(settings)
+    with ExitStack() as stack:
+        stack.callback(target.stop)
+        target.start()
+        config = {"precision": "int8", "max_batch_size": batch, "max_queue_delay": 0.002, "instances": 1}
+        deployment = target.deploy({**target.user_config(), **config}, "bench")
+        endpoint = deployment.endpoint(load_dataset(STUDIES / "digits" / "test.npz", "labels"))
+        yield endpoint, "digits__bench", partial(_answered, deployment)
+
+
+def _answered(deployment: Deployment) -> int:
+    return deployment.statistics()().requests
+
+
+def _perf_analyzer(
+    bench: Bench, endpoint: Endpoint, model: str, protocol: str, concurrency: int, counted: Callable[[], int]
+) -> Side:
+    def side() -> Round:
+        executable = find("perf_analyzer", bench.peers)
+        url = f"{endpoint.host}:{endpoint.port}"
+        return perf_analyzer(url, model, protocol, concurrency, GENERATOR, counted, executable)
+
+    return side
+
+
+def _locust(bench: Bench, endpoint: Endpoint, concurrency: int, counted: Callable[[], int]) -> Side:
+    def side() -> Round:
+        return locust(endpoint, concurrency, GENERATOR, counted, find("locust", bench.peers), bench.scratch)
+
+    return side
+
+
+def _pair(
+    bench: Bench,
+    server: str,
+    protocol: str,
+    concurrency: int,
+    rival: str,
+    mine: Side,
+    theirs: Side,
+    enough: Callable[[list[Round], list[Round]], bool],
+) -> tuple[list[Round], list[Round]] | None:
+    """Measure ours against a rival's in turn; None when the rival is missing."""
+    found: tuple[list[Round], list[Round]] = ([], [])
+    main = concurrency == IN_FLIGHT
+    try:
+        in_turn(
+            [lambda: found[0].append(mine()), lambda: found[1].append(theirs())],
+            lambda: enough(*found),
+            bench.seconds if main else 0.0,
+            bench.rounds,
+        )
+    except Missing as missing:
+        if str(missing) not in bench.results.missing:
+            print(f"  missing: {missing}", flush=True)
+        bench.results.missing.add(str(missing))
+        return None
+    load = f"{protocol}, {concurrency} in flight"
+    bench.results.row(server, f"ours (with {rival})", load, found[0])
+    bench.results.row(server, rival, load, found[1])
+    print(f"          ours / {rival}: req/s {_rps(*found)}, CPU per request {_cpu(*found)}", flush=True)
+    return found
+
+
+def _http_bars(results: Results, rival: str, mine: list[Round], theirs: list[Round]) -> None:
+    rps, cpu = _rps(mine, theirs), _cpu(mine, theirs)
+    if rival == "wrk":
+        results.bar("HTTP: req/s, ours / wrk", rps, f">= {MIN_WRK_RATIO}", at_least(rps, MIN_WRK_RATIO))
+    elif rival == "perf_analyzer":
+        results.bar(
+            "HTTP: req/s, ours / perf_analyzer", rps, f">= {MIN_PA_HTTP_RATIO}", at_least(rps, MIN_PA_HTTP_RATIO)
+        )
+        what = "HTTP: CPU per request, ours / perf_analyzer"
+        results.bar(what, cpu, f"<= {MAX_PA_HTTP_CPU_RATIO}", at_most(cpu, MAX_PA_HTTP_CPU_RATIO))
+    else:
+        what = "HTTP: CPU per request, ours / Locust"
+        results.bar(what, cpu, f"<= {MAX_LOCUST_CPU_RATIO}", at_most(cpu, MAX_LOCUST_CPU_RATIO))
+
+
+def _rps(mine: list[Round], theirs: list[Round]) -> Ratio:
+    return ratio([one.rps for one in mine], [one.rps for one in theirs])
+
+
+def _cpu(mine: list[Round], theirs: list[Round]) -> Ratio:
+    return ratio([one.cpu_s for one in mine], [one.cpu_s for one in theirs])
+
+
+def _open_plan(bench: Bench, endpoint: Endpoint, rate: float) -> Plan:
+    window_s = 2.0
+    return Plan(
+        endpoint=endpoint,
+        load=OpenLoop(make_schedule(Constant(rate), WARMUP_S + window_s, 1, seed=0), 64),
+        start_ns=time.monotonic_ns() + 100_000_000,
+        warmup_ns=round(WARMUP_S * 1e9),
+        window_ns=round(window_s * 1e9),
+        timeout_ns=2_000_000_000,
+        records_path=bench.scratch / "round.bin",
+    )
+
+
+def _streams_round(bench: Bench) -> tuple[float, float]:
+    """Return the p99 of the time from an event's sending to its reading, in seconds, and the generator's CPU share."""
+    log = bench.scratch / "sent.npy"
+    command = ["taskset", "-c", str(SERVER), sys.executable, str(Path(__file__).with_name("stream_server.py"))]
+    command += [str(STREAM_EVENTS), str(STREAM_PERIOD_MS), str(log)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        requests = tuple(f"GET /{index} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for index in range(STREAMS))
+        plan = Plan(
+            endpoint=Endpoint("127.0.0.1", port, requests, judge, tokens=count_tokens),
+            load=ClosedLoop(STREAMS, np.arange(STREAMS, dtype=np.int32), total=STREAMS),
+            start_ns=time.monotonic_ns() + 1_000_000_000,
+            warmup_ns=0,
+            window_ns=round(STREAM_EVENTS * STREAM_PERIOD_MS * 1e6),
+            timeout_ns=60_000_000_000,
+            records_path=bench.scratch / "round.bin",
+        )
+        run = bench.generator.run(plan)
+        server.communicate()
+    if failed := int(np.sum(run.records.rows["outcome"] != Outcome.OK)):
+        raise RuntimeError(f"{failed} of {STREAMS} streams failed: {run.report.failures}")
+    sent = np.load(log)
+    events = run.records.events
+    read = np.stack([run.records.rows["request"][events["row"]], events["at_ns"]])
+    read = read[:, np.lexsort((read[1], read[0]))]
+    sent = sent[np.lexsort((sent[:, 1], sent[:, 0]))]
+    if not np.array_equal(read[0], sent[:, 0]):
+        raise RuntimeError(f"{len(sent)} events were sent, but {read.shape[1]} read")
+    return float(np.quantile((read[1] - sent[:, 2]) / 1e9, 0.99, method="inverted_cdf")), run.report.cpu_share
+
+
+def _connections_of(pid: int) -> int:
+    return sum(1 for fd in Path(f"/proc/{pid}/fd").iterdir() if str(fd.readlink()).startswith("socket:"))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=Path, help="folder of the peers' commands")
+    parser.add_argument("--rounds", type=int, help="rounds of each side at most")
+    parser.add_argument("--minutes", type=float, default=10.0, help="time of a ratio at most")
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections to run")
+    parser.add_argument("--json", type=Path, help="where to write what was measured")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/benchmarks.md")
+    return parser.parse_args()
+
+
+def _page(results: Results) -> str:
+    bars = [(what, shown, bar, "yes" if met else "**no**") for what, shown, bar, met in results.bars]
+    columns = [
+        "server",
+        "generator",
+        "load",
+        "req/s",
+        "p50, ms",
+        "p99, ms",
+        "CPU per request, us",
+        "RSS, MiB",
+        "rounds",
+    ]
+    rows = [
+        (
+            row["server"],
+            row["generator"],
+            row["load"],
+            f"{row['rps']:,.0f}",
+            f"{row['p50_s'] * 1e3:.2f}",
+            f"{row['p99_s'] * 1e3:.2f}",
+            f"{row['cpu_s'] * 1e6:.1f}",
+            f"{row['rss_bytes'] / 2**20:.0f}",
+            row["rounds"],
+        )
+        for row in results.rows
+    ]
+    missing = f"\n\nMissing peers: {', '.join(sorted(results.missing))}." if results.missing else ""
+    return (
+        f"{markdown(['what', 'measured', 'bar', 'met'], bars)}\n\nMedians of the rounds; ratios above are of pairs of "
+        f"rounds.\n\n{markdown(columns, rows)}{missing}"
+    )
+
+
+def _finish(results: Results, path: Path | None) -> None:
+    document = {
+        "benchmark": "load_engine",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "rows": results.rows,
+        "bars": [dict(zip(("what", "measured", "bar", "met"), one, strict=True)) for one in results.bars],
+        "missing": sorted(results.missing),
+    }
+    if path is not None:
+        path.write_text(json.dumps(document, indent=1) + "\n")
+    missed = [what for what, _, _, met in results.bars if not met]
+    print(f"{len(results.bars) - len(missed)} of {len(results.bars)} bars met")
+    if results.missing:
+        print(f"missing peers: {', '.join(sorted(results.missing))}")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The whole picture of one configuration in the terminal: a section for each workload and load level."""
+
+import math
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reports import words
+from tuner.results import Estimate, Failure, Point, Server, Trial
+
+_RARE = 0.05
+"""Batch sizes with a smaller share of the executions are shown together."""
+
+_LATENCIES = ("mean", "p50", "p90", "p95", "p99")
+_SERVICE_TIMES = ("p50", "p90", "p95", "p99")
+
+
+def picture(trial: Trial, ceiling_rps: float | None) -> RenderableType:
+    """Return everything that was measured of a configuration.
+
+    Args:
+        trial: its points.
+        ceiling_rps: what one process of the load generator reaches on this host against a server that does nothing,
+            None where that was not measured.
+    """
+    sections = (part for point in trial.points for part in _section(point, ceiling_rps))
+    return Group(*([_overview(trial)] if len(trial.points) > 1 else []), *sections)
+
+
+def _overview(trial: Trial) -> Table:
+    """Return the points, a row each."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    names = (
+        "workload",
+        "load",
+        "offered",
+        "throughput",
+        "p50",
+        "p90",
+        "p99",
+        "errors",
+        "queue",
+        "compute",
+        "batch",
+        "issue delay p99",
+        "SLO",
+    )
+    for name in names:
+        table.add_column(name, justify="left" if name in ("workload", "load", "SLO") else "right")
+    for point in trial.points:
+        metrics, server = point.metrics, point.server
+        table.add_row(
+            point.workload,
+            words.load(point.load),
+            words.per_second(metrics["offered_rps"].value),
+            words.per_second(metrics["throughput_rps"].value),
+            *(words.milliseconds(metrics[f"latency_{name}_s"].value) for name in ("p50", "p90", "p99")),
+            words.percent(metrics["error_rate"].value),
+            *(words.milliseconds(server.mean_s[stage]) if server else "" for stage in ("queue", "compute_infer")),
+            f"{server.requests / server.executions:.1f}" if server and server.executions else "",
+            words.milliseconds(point.generator.issue_delay_p99_s),
+            _verdict(point),
+        )
+    return table
+
+
+def _section(point: Point, ceiling_rps: float | None) -> Iterator[RenderableType]:
+    yield Text(f"{point.workload}, {words.load(point.load)}: {_verdict(point)}", style="bold")
+    yield _metrics(point)
+    if point.failures:
+        yield _failures(point.failures)
+    if point.server is not None:
+        yield _server(point.server)
+    yield Text(f"load generator: {_generator(point, ceiling_rps)}")
+    for warning in point.validity.warnings:
+        yield Text(f"warning: {warning}", style="yellow")
+    for reason in point.validity.reasons:
+        yield Text(f"not valid: {reason}", style="red")
+    yield Text("")
+
+
+def _verdict(point: Point) -> str:
+    """Return a point's SLOs in a word: those missed, else met."""
+    if not point.validity.valid:
+        return "not valid"
+    missed = [name for name, over in point.violations.items() if over > 0]
+    return f"SLO missed: {', '.join(missed)}" if missed else "SLO met"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    return table
+
+
+def _metrics(point: Point) -> Table:
+    table = _table("", "value", "95% interval", "requests")
+    metrics = point.metrics
+    for name in ("offered", "throughput", "goodput"):
+        _add(table, name, metrics.get(f"{name}_rps"), words.per_second)
+    for name in _LATENCIES:
+        _add(table, f"latency {name}", metrics.get(f"latency_{name}_s"), words.milliseconds)
+    for name in _SERVICE_TIMES:
+        _add(table, f"service time {name}", metrics.get(f"service_time_{name}_s"), words.milliseconds)
+    for name in ("error_rate", "accuracy", "accuracy_drop"):
+        _add(table, name.replace("_", " "), metrics.get(name), words.percent)
+    return table
+
+
+def _add(table: Table, name: str, estimate: Estimate | None, shown: words.Shown) -> None:
+    if estimate is None:
+        return
+    exact = estimate.low == estimate.value == estimate.high
+    bounds = "" if exact else f"[{_bound(estimate.low, shown)}, {_bound(estimate.high, shown)}]"
+    table.add_row(name, shown(estimate.value), bounds, f"{estimate.n:,}")
+
+
+def _bound(value: float, shown: words.Shown) -> str:
+    return shown(value) if math.isfinite(value) else ("∞" if value > 0 else "-∞")
+
+
+def _failures(failures: list[Failure]) -> Table:
+    table = _table("failed as", "code", "requests", "the first of them")
+    table.columns[3].justify = "left"
+    for failure in failures:
+        table.add_row(
+            failure.outcome.replace("_", " "), str(failure.code or ""), f"{failure.count:,}", Text(failure.text)
+        )
+    return table
+
+
+def _server(server: Server) -> Table:
+    """Return the server's own numbers: time per stage, and its batches."""
+    table = _table("server's own numbers", "", "")
+    for stage, mean_s in server.mean_s.items():
+        table.add_row(
+            f"{stage.replace('_', ' ')}, mean of {server.requests:,} requests", words.milliseconds(mean_s), ""
+        )
+    executions = max(1, server.executions)
+    often = [batch for batch in server.batch_sizes if batch.count / executions >= _RARE]
+    for batch in often:
+        name = f"batch size {batch.size}: {batch.count:,} executions"
+        table.add_row(name, words.milliseconds(batch.compute_mean_s), words.percent(batch.count / executions, 0))
+    if rare := [batch for batch in server.batch_sizes if batch not in often]:
+        count = sum(batch.count for batch in rare)
+        mean_s = sum(batch.count * batch.compute_mean_s for batch in rare) / count
+        name = f"{len(rare)} rarer sizes: {count:,} executions"
+        table.add_row(name, words.milliseconds(mean_s), words.percent(count / executions, 0))
+    if server.failures:
+        table.add_row("failures", f"{server.failures:,}", "")
+    return table
+
+
+def _generator(point: Point, ceiling_rps: float | None) -> str:
+    own = point.generator
+    throughput = point.metrics["throughput_rps"].value
+    parts = [
+        f"sent {words.milliseconds(own.issue_delay_p50_s)} after a request was ready at p50, "
+        f"{words.milliseconds(own.issue_delay_p99_s)} at p99",
+        f"used {words.percent(own.cpu_share, 1)} of its core"
+        + (f" ({own.processes} processes, the busiest)" if own.processes > 1 else ""),
+        f"{own.stalls} stalls over 1 ms, longest time away from its sockets {words.milliseconds(own.longest_stall_s)}",
+        f"at most {own.queue_max} requests due at once and {own.waiting_max} waiting for a connection",
+    ]
+    if ceiling_rps:
+        share = throughput / (ceiling_rps * own.processes)
+        parts.append(
+            f"{words.percent(share, 0)} of what it reaches on this host ({words.per_second(ceiling_rps)} a process)"
+        )
+    return "; ".join(parts)

@@ -1,0 +1,71 @@
+"""What the doctor says of the load generator."""
+
+from dataclasses import replace
+
+import pytest
+
+from tuner import doctor
+from tuner.ceiling import Ceiling, CeilingError
+
+FOUND = Ceiling(
+    throughput_rps=50_000.0,
+    cpu_per_request_s=20e-6,
+    issue_delay_p50_s=50e-6,
+    issue_delay_p99_s=150e-6,
+    paced_cpu_share=0.06,
+    measured="today",
+)
+
+
+def rows(
+    monkeypatch: pytest.MonkeyPatch, found: Ceiling | CeilingError, *, fresh: bool = False
+) -> dict[str, doctor.Row]:
+    def host_ceiling(*, fresh: bool) -> Ceiling:
+        asked.append(fresh)
+        if isinstance(found, CeilingError):
+            raise found
+        return found
+
+    asked: list[bool] = []
+    monkeypatch.setattr(doctor, "host_ceiling", host_ceiling)
+    examined = {row["what"]: row for row in doctor.examine(fresh=fresh)}
+    assert asked == [fresh]
+    return examined
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_was_measured_is_shown_with_its_time(monkeypatch: pytest.MonkeyPatch, fresh: bool) -> None:
+    examined = rows(monkeypatch, FOUND, fresh=fresh)
+    assert examined["load generator"] == {
+        "what": "load generator",
+        "works": "yes",
+        "detail": "up to 50,000 requests/s over HTTP with one process, 20 us of CPU each (measured today)",
+    }
+    assert examined["pacing"] == {
+        "what": "pacing",
+        "works": "yes",
+        "detail": "issue delay p50 50 us, p99 150 us at 1,000/s, with 6% of a core (measured today)",
+    }
+
+
+def test_pacing_over_the_bound_does_not_work_and_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = rows(monkeypatch, replace(FOUND, issue_delay_p99_s=1.2e-3))["pacing"]
+    assert row["works"] == "no"
+    assert "p99 1.2 ms at 1,000/s" in row["detail"]
+    assert row["detail"].endswith(
+        "over 1 ms a measurement is invalid: end what else runs on this host, or take one with more cores, then "
+        "`tune doctor --fresh`"
+    )
+
+
+def test_a_generator_that_did_not_have_its_core_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = rows(monkeypatch, replace(FOUND, throughput_rps=20_000.0))["load generator"]
+    assert row["works"] == "yes"
+    assert "; it got 40% of a core, so this host can do more: end what else runs" in row["detail"]
+
+
+def test_a_host_that_cannot_be_measured_has_the_reason_and_all_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    examined = rows(monkeypatch, CeilingError("cannot be measured: no timer"))
+    for what in ("load generator", "pacing"):
+        assert examined[what] == {"what": what, "works": "no", "detail": "cannot be measured: no timer"}
+    assert {"paretune", "isolation", "target triton"} <= set(examined)
