@@ -11,7 +11,7 @@ from tuner.load.wire.connection import MalformedAnswer
 from tuner.load.wire.events import MAX_EVENT_BYTES, EventParser
 
 LINES = st.sampled_from(
-    [b"data: a", b"data:b", b"data:  c", b"data", b"data:", b": comment", b":", b"event: x", b"id: 1", b"datax: y", b"", b""]
+    [b"data: a", b"data:b", b"data:  c", b"data", b"data:", b": comment", b":", b"event: x", b"datax: y", b"", b""]
 )
 STREAMS = st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"])), max_size=30)
 
@@ -84,9 +84,10 @@ def test_a_byte_order_mark_at_the_beginning_is_passed_over() -> None:
 
 def test_an_event_too_long_to_be_kept_is_refused() -> None:
     parser = EventParser()
+    half = b"x" * (MAX_EVENT_BYTES // 2)
+    assert parser.feed(half) + parser.feed(half) == []
     with pytest.raises(MalformedAnswer, match=f"longer than {MAX_EVENT_BYTES} bytes"):
-        for _ in range(MAX_EVENT_BYTES // (1 << 20) + 1):
-            parser.feed(b"data: " + b"x" * (1 << 20))
+        parser.feed(b"x")
 
 
 def test_a_long_event_in_many_pieces_takes_time_in_proportion() -> None:

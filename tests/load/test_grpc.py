@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -16,25 +16,11 @@ import trustme
 
 from targets.base import Grpc, Outcome, Tls
 from targets.triton.judge import judge_grpc
-from tests.support.grpc_runs import (
-    MS,
-    all_once,
-    by_request,
-    closed,
-    endpoint,
-    open_files,
-    outcomes,
-    plan,
-    reference,
-    run,
-    server_log,
-    texts,
-)
+from tests.support.grpc_runs import all_once, by_request, each_outcome, endpoint, plan, reference, server_log, texts
 from tests.support.grpc_server import STAMP, pattern, serving
+from tests.support.load_runs import MS, arrivals, closed, open_files, run
 from tuner.load.generator import Generator
-from tuner.load.plan import OpenLoop
 from tuner.records import latencies_s
-from workloads.schedule import Schedule
 
 MIB = 1 << 20
 
@@ -130,7 +116,17 @@ def test_metadata_arrives_with_every_call(port: int, tmp_path: Path) -> None:
 def test_trailing_metadata_too_long_for_a_frame_and_new_in_each_answer_is_read(port: int, tmp_path: Path) -> None:
     where = endpoint(port, "/test/trailers", [b"%d 60" % count for count in (0, 1, 50, 400, 500, 400, 50, 1, 0)])
     _, records = all_once(where, tmp_path, 3)
-    assert outcomes(records) == [Outcome.OK] * 9
+    assert each_outcome(records) == [Outcome.OK] * 9
+
+
+def test_the_times_of_a_call_are_in_order(port: int, tmp_path: Path) -> None:
+    _, records = run(plan(arrivals([*range(0, 100, 2)], 4), endpoint(port, "/test/sleep", [b"5"], 2), tmp_path))
+    _, more = all_once(endpoint(port, "/test/sleep", [b"1"] * 50), tmp_path, 4)
+    for rows in (records.rows, more.rows):
+        times = np.array([rows[name] for name in ("intended_ns", "ready_ns", "sent_ns", "first_ns", "done_ns")])
+        assert len(rows) == 50
+        assert np.all(np.diff(times, axis=0) >= 0)
+    assert np.all(more.rows["done_ns"] - more.rows["sent_ns"] >= MS)
 
 
 # -- failures --
@@ -159,22 +155,22 @@ def test_a_method_that_does_not_exist_is_unimplemented(port: int, tmp_path: Path
 
 
 def test_calls_without_an_answer_time_out_and_the_server_is_told(fresh: int, tmp_path: Path) -> None:
-    _, records = all_once(endpoint(fresh, "/test/nothing", [b""] * 4), tmp_path, 4, timeout_ns=400 * MS)
-    assert outcomes(records) == [Outcome.TIMEOUT] * 4
+    _, records = all_once(endpoint(fresh, "/test/nothing", [b""] * 4), tmp_path, 4, timeout_ns=1_000 * MS)
+    assert each_outcome(records) == [Outcome.TIMEOUT] * 4
     wait_until(lambda: server_log(fresh)["cancelled"] == 4)
-    assert all(0 < seconds <= 0.4 for seconds in server_log(fresh)["deadlines_s"])
+    assert all(0 < seconds <= 1 for seconds in server_log(fresh)["deadlines_s"])
 
 
 def test_a_call_that_times_out_leaves_the_others_on_its_connection_alone(fresh: int, tmp_path: Path) -> None:
     requests = [b"60000 late", *(b"1 %d" % index for index in range(40))]
     _, records = all_once(endpoint(fresh, "/test/sleep", requests), tmp_path, 2, timeout_ns=3_000 * MS)
-    assert outcomes(records) == [Outcome.TIMEOUT] + [Outcome.OK] * 40
+    assert each_outcome(records) == [Outcome.TIMEOUT] + [Outcome.OK] * 40
     assert len(server_log(fresh)["peers"]) == 1
 
 
 def test_a_server_that_is_not_there_gives_connection_errors_and_an_end(tmp_path: Path) -> None:
     _, records = all_once(endpoint(1, "/test/echo", [b""] * 4), tmp_path, 4)
-    assert outcomes(records) == [Outcome.CONNECTION_ERROR] * 4
+    assert each_outcome(records) == [Outcome.CONNECTION_ERROR] * 4
 
 
 def test_a_server_killed_in_the_middle_fails_the_rest_and_ends_the_run(tmp_path: Path) -> None:
@@ -184,7 +180,7 @@ def test_a_server_killed_in_the_middle_fails_the_rest_and_ends_the_run(tmp_path:
         where = endpoint(port, "/test/sleep", [b"5 %d" % index for index in range(150)])
         _, records = all_once(where, tmp_path, 8)
         killer.join()
-    counts = Counter(outcomes(records))
+    counts = Counter(each_outcome(records))
     assert counts[Outcome.OK] >= 20
     assert counts[Outcome.CONNECTION_ERROR] == 150 - counts[Outcome.OK] > 0
 
@@ -195,11 +191,11 @@ def kill_after(port: int, process: subprocess.Popen[str], calls: int) -> None:
 
 
 def test_no_file_descriptor_is_left_open(port: int, tmp_path: Path) -> None:
-    before = open_files()
+    before = len(open_files())
     all_once(endpoint(port, "/test/echo", [b"x"] * 20), tmp_path, 8, timeout_ns=5_000 * MS)
     all_once(endpoint(port, "/test/nothing", [b""] * 4), tmp_path, 4, timeout_ns=50 * MS)
     all_once(endpoint(1, "/test/echo", [b""] * 4), tmp_path, 4)
-    assert open_files() <= before
+    assert len(open_files()) <= before
 
 
 # -- streams --
@@ -212,7 +208,7 @@ def test_every_message_of_a_stream_is_an_event_with_its_time(port: int, tmp_path
         stamps.append(STAMP.unpack(message)[0])
         return 1
 
-    report, records = all_once(endpoint(port, "/test/stream", [b"20 5"] * 3, tokens=one_token), tmp_path)
+    _, records = all_once(endpoint(port, "/test/stream", [b"20 5"] * 3, tokens=one_token), tmp_path)
     rows, events = records.rows, records.events
     assert list(rows["outcome"]) == [Outcome.OK] * 3
     assert list(rows["tokens"]) == [20] * 3
@@ -235,7 +231,7 @@ def test_the_first_token_is_not_the_first_message_when_that_carries_none(port: i
 def test_streams_side_by_side_keep_their_events_apart(port: int, tmp_path: Path) -> None:
     requests = [b"%d 2" % count for count in range(12)]
     _, records = all_once(endpoint(port, "/test/stream", requests, tokens=lambda _: 1), tmp_path, 12)
-    assert outcomes(records) == [Outcome.OK] * 12
+    assert each_outcome(records) == [Outcome.OK] * 12
     assert list(records.rows.in_order_of("request")["tokens"]) == list(range(12))
     counts = Counter(records.rows["request"][row] for row in records.events["row"])
     assert counts == {count: count for count in range(1, 12)}
@@ -252,7 +248,7 @@ def test_a_stream_that_breaks_off_fails_and_keeps_its_events(port: int, tmp_path
 def test_a_stream_that_takes_too_long_is_given_up_and_keeps_its_events(fresh: int, tmp_path: Path) -> None:
     where = endpoint(fresh, "/test/stream", [b"100000 20"], tokens=lambda _: 1)
     _, records = all_once(where, tmp_path, timeout_ns=1_000 * MS)
-    assert outcomes(records) == [Outcome.TIMEOUT]
+    assert each_outcome(records) == [Outcome.TIMEOUT]
     assert len(records.events) == records.rows["tokens"][0] > 0
     wait_until(lambda: server_log(fresh)["cancelled"] == 1)
 
@@ -273,8 +269,7 @@ def test_a_closed_loop_keeps_its_concurrency_over_as_few_connections_as_allowed(
 
 
 def test_calls_due_while_all_streams_are_taken_wait_for_one(fresh: int, tmp_path: Path) -> None:
-    load = OpenLoop(Schedule(np.zeros(20, np.int64), np.zeros(20, np.int32)), 5)
-    _, records = run(plan(load, endpoint(fresh, "/test/sleep", [b"20"], 3), tmp_path))
+    _, records = run(plan(arrivals([0] * 20, 5), endpoint(fresh, "/test/sleep", [b"20"], 3), tmp_path))
     assert server_log(fresh)["most_busy"] == 5
     assert set(records.rows["outcome"]) == {Outcome.OK}
     assert int((records.rows["ready_ns"] > records.rows["intended_ns"]).sum()) >= 15
@@ -294,7 +289,7 @@ def test_every_call_is_sent_once_while_connections_are_sent_away(tmp_path: Path)
         where = endpoint(port, "/test/sleep", [b"7 %d" % index for index in range(600)])
         _, records = all_once(where, tmp_path, 8)
         seen = server_log(port)
-    ended = outcomes(records)
+    ended = each_outcome(records)
     assert set(ended) <= {Outcome.OK, Outcome.CONNECTION_ERROR}
     assert len(seen["peers"]) > 3
     assert Counter(seen["taken"]) == Counter(
@@ -303,10 +298,9 @@ def test_every_call_is_sent_once_while_connections_are_sent_away(tmp_path: Path)
 
 
 def test_pings_of_the_server_are_answered(tmp_path: Path) -> None:
-    options = ("keepalive_time_ms=50", "keepalive_timeout_ms=500", "keepalive_permit_without_calls=1")
-    with serving(*(f"grpc.{option}" for option in options)) as (port, _):
-        _, records = all_once(endpoint(port, "/test/sleep", [b"2000"] * 2), tmp_path)
-        assert outcomes(records) == [Outcome.OK] * 2
+    with serving("grpc.keepalive_time_ms=50", "grpc.keepalive_timeout_ms=1000") as (port, _):
+        _, records = all_once(endpoint(port, "/test/sleep", [b"2500"]), tmp_path)
+        assert each_outcome(records) == [Outcome.OK]
         assert len(server_log(port)["peers"]) == 1
 
 
@@ -322,20 +316,20 @@ def test_calls_go_over_tls_both_ways(secured: int, trusted: Path, tmp_path: Path
 
 def test_a_certificate_for_another_name_is_refused(secured: int, trusted: Path, tmp_path: Path) -> None:
     report, records = all_once(endpoint(secured, "/test/echo", [b"x"], tls=Tls(trusted)), tmp_path)
-    assert outcomes(records) == [Outcome.CONNECTION_ERROR]
+    assert each_outcome(records) == [Outcome.CONNECTION_ERROR]
     assert "certificate" in texts(report)[0]
 
 
 def test_a_certificate_that_nobody_trusts_is_refused_unless_that_is_asked_for(secured: int, tmp_path: Path) -> None:
     _, strict = all_once(endpoint(secured, "/test/echo", [b"x"], tls=Tls()), tmp_path)
-    assert outcomes(strict) == [Outcome.CONNECTION_ERROR]
+    assert each_outcome(strict) == [Outcome.CONNECTION_ERROR]
     _, lax = all_once(endpoint(secured, "/test/echo", [b"x"], tls=Tls(verify=False)), tmp_path)
-    assert outcomes(lax) == [Outcome.OK]
+    assert each_outcome(lax) == [Outcome.OK]
 
 
 def test_the_clear_is_no_use_against_tls(secured: int, tmp_path: Path) -> None:
     _, records = all_once(endpoint(secured, "/test/echo", [b"x"] * 3), tmp_path, timeout_ns=2_000 * MS)
-    assert set(outcomes(records)) <= {Outcome.CONNECTION_ERROR, Outcome.MALFORMED}
+    assert set(each_outcome(records)) <= {Outcome.CONNECTION_ERROR, Outcome.MALFORMED}
 
 
 # -- in the generator's process --
@@ -349,7 +343,7 @@ def test_the_generator_makes_grpc_calls_in_a_process_of_its_own(port: int, tmp_p
     assert np.all(np.isfinite(latencies_s(made.records.rows)))
 
 
-def wait_until(condition, patience_s: float = 20.0) -> None:  # noqa: ANN001
+def wait_until(condition: Callable[[], bool], patience_s: float = 20.0) -> None:
     until = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < until, "waited in vain"

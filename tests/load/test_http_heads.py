@@ -110,7 +110,7 @@ def test_two_lengths_are_refused(headers: tuple[bytes, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"-5", b"+5", b"15x", b"1 5", b"15, 16", b"0x0f", b"1_5", "١٥".encode(), b"9" * 5000]
+    "value", [b"", b"-5", b"+5", b"15x", b"1 5", b"15, 16", b"0x0f", b"1_5", b"\xd9\xa1\xd9\xa5", b"9" * 5000]
 )
 def test_what_is_no_length_is_refused(value: bytes) -> None:
     with pytest.raises(MalformedAnswer, match="not a length"):

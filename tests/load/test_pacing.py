@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from targets.base import Outcome
-from tests.support.load_runs import MS, Server, arrivals, closed, outcomes, plan, post, run
+from tests.support.load_runs import MS, Server, arrivals, closed, outcomes, outcomes_by_request, plan, post, run
+from tuner.load import engine
 from tuner.load.plan import OpenLoop
 from tuner.load.poller import Poller
 from tuner.records import issue_delays_s, latencies_s, service_times_s
@@ -87,10 +88,14 @@ def test_nothing_is_sent_before_it_is_due(port: int, tmp_path: Path, poller: Pol
     assert np.all(records.rows["sent_ns"] >= records.rows["intended_ns"])
 
 
-def test_what_is_due_is_sent_on_time(port: int, tmp_path: Path, poller: Poller) -> None:
+def test_the_timer_wakes_the_engine_for_what_is_due(
+    port: int, tmp_path: Path, poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it requests would wait for the next look for late answers, 5 s later."""
+    monkeypatch.setattr(engine, "_SWEEP_NS", 5_000 * MS)
     _, records = run(plan(port, arrivals(list(range(0, 400, 10)), 8), tmp_path, ["/ok"]), poller)
     late_ms = float(np.median(records.rows.elapsed_s("intended_ns", "sent_ns"))) * 1e3
-    assert late_ms < 5, f"{poller.pacing}: {late_ms:.3f} ms"
+    assert late_ms < 500, f"{poller.pacing}: {late_ms:.3f} ms"
 
 
 def test_a_stall_of_the_server_counts_in_every_latency_that_it_delayed(
@@ -187,10 +192,11 @@ def test_opening_a_connection_is_back_pressure_and_not_the_generators_delay(
     assert np.median(delay) < np.median(opening), f"{np.median(delay)} ms, {np.median(opening)} ms"
 
 
-def test_a_failure_without_keep_alive_does_not_hold_up_the_others(server: Server, tmp_path: Path) -> None:
-    requests = [0, 1, 0, 0] * 25
-    load = arrivals([index * 4 for index in range(100)], 50, requests)
-    _, records = run(plan(server.port, load, tmp_path, ["/ok", "/drop"], keep_alive=False, window_ns=1_000 * MS))
-    rows = records.rows
-    waited_ms = (rows["ready_ns"] - rows["intended_ns"])[rows["request"] == 0] / MS
-    assert np.percentile(waited_ms, 80) < 5, f"{np.percentile(waited_ms, 80)} ms"
+def test_a_connection_that_served_nothing_does_not_hold_up_the_next_ones(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only many in a row do, when the server is dead; with a pause of an hour no request would get through here."""
+    monkeypatch.setattr(engine, "_RECONNECT_PAUSE_NS", 3_600_000 * MS)
+    _, records = run(plan(port, closed(2, 2, 60), tmp_path, ["/ok", "/drop"], keep_alive=False, window_ns=5_000 * MS))
+    assert outcomes_by_request(records) == {0: {Outcome.OK}, 1: {Outcome.CONNECTION_ERROR}}
+    assert len(records.rows) == 60

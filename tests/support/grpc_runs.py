@@ -5,24 +5,19 @@ import time
 from pathlib import Path
 
 import grpc
-import numpy as np
 
 from targets.base import Endpoint, Grpc, Outcome
-from tuner.load import engine
+from tests.support.h2_peer import Client, Script, peer
+from tests.support.load_runs import MS, closed, run
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan, RunReport
-from tuner.records import Records, read_records
+from tuner.records import Records
 
-MS = 1_000_000
 UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
 def accept(_status: int, _message: bytes) -> Outcome:
     """Judge every answer good."""
     return Outcome.OK
-
-
-def closed(concurrency: int, requests: int = 1, total: int | None = None, think_ms: int = 0) -> ClosedLoop:
-    return ClosedLoop(concurrency, np.arange(requests, dtype=np.int32), think_ms * MS, total)
 
 
 def endpoint(port: int, path: str, requests: list[bytes], streams: int = 6, **changes: object) -> Endpoint:
@@ -42,11 +37,6 @@ def plan(load: ClosedLoop | OpenLoop, where: Endpoint, folder: Path, **changes: 
     return Plan(endpoint=where, load=load, **values)
 
 
-def run(made: Plan) -> tuple[RunReport, Records]:
-    report = engine.run(made)
-    return report, read_records(made.records_path, made.window)
-
-
 def all_once(where: Endpoint, folder: Path, concurrency: int = 1, **changes: object) -> tuple[RunReport, Records]:
     """Send every request of an endpoint once, in order."""
     count = len(where.requests)
@@ -60,12 +50,33 @@ def by_request(records: Records) -> list[tuple[Outcome, int]]:
     return [(Outcome(outcome), int(code)) for outcome, code in zip(rows["outcome"], rows["code"], strict=True)]
 
 
-def outcomes(records: Records) -> list[Outcome]:
+def each_outcome(records: Records) -> list[Outcome]:
     return [outcome for outcome, _ in by_request(records)]
 
 
 def texts(report: RunReport) -> list[str]:
     return [failure.text for failure in report.failures]
+
+
+def play(
+    script: Script, folder: Path, requests: list[bytes], concurrency: int = 1, **changes: object
+) -> tuple[RunReport, Records]:
+    """Send every request once to a peer that follows a script, `concurrency` at a time on one connection."""
+    streamed = {"tokens": changes.pop("tokens")} if "tokens" in changes else {}
+    with peer(script) as port:
+        where = endpoint(port, "/test/call", requests, concurrency, **streamed)
+        return all_once(where, folder, concurrency, **({"timeout_ns": 10_000 * MS} | changes))
+
+
+def connections(script: Script) -> tuple[Script, list[None]]:
+    """Return a script that does the same and a list that grows with each connection."""
+    made: list[None] = []
+
+    def counted(client: Client) -> None:
+        made.append(None)
+        script(client)
+
+    return counted, made
 
 
 def reference(port: int, path: str, request: bytes) -> bytes:
@@ -81,7 +92,3 @@ def reference(port: int, path: str, request: bytes) -> bytes:
 def server_log(port: int) -> dict[str, object]:
     """Return the `Log` of a tests.support.grpc_server."""
     return json.loads(reference(port, "/test/log", b""))
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))

@@ -176,7 +176,7 @@ class Service(grpc.GenericRpcHandler):
 
 
 async def serve(arguments: argparse.Namespace) -> None:
-    unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+    unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     given = [(name, int(value)) for name, _, value in (option.partition("=") for option in arguments.options)]
     server = grpc.aio.server(options=unlimited + given)
     server.add_generic_rpc_handlers((Service(),))

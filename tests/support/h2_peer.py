@@ -58,6 +58,7 @@ class Client:
         refill: give back at once what DATA takes of the windows; without it the script does, with `allow`.
         pings: payloads of the client's answers to pings.
         acknowledged: SETTINGS that the client has acknowledged.
+        most_streams: the most that it had open at once.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -67,16 +68,16 @@ class Client:
         self.calls: dict[int, Call] = {}
         self.refill = True
         self.pings: list[bytes] = []
-        self.acknowledged = 0
+        self.acknowledged = self.most_streams = 0
         self.encoder = Encoder()
         self.decoder = Decoder()
         self._settings: list[dict[int, int]] = []
         self._frames: list[http2.Frame] = []
         self._cutter = http2.FrameReader(largest=1 << 24)
-        self._answered: set[int] = set()
+        self._ended: set[int] = set()
         self._window = self._initial = http2.DEFAULT_WINDOW
         self._frame_size = http2.DEFAULT_FRAME
-        self._most_streams = 1 << 31
+        self._allowed_streams = 1 << 31
 
     def greet(self, *settings: tuple[int, int]) -> None:
         """Read the client's preface and settings, send ours."""
@@ -101,6 +102,10 @@ class Client:
         except (ConnectionError, TimeoutError) as error:
             raise ClientLeft from error
 
+    def ended(self, stream: int) -> None:
+        """Take note that a stream is answered, in bytes that no method here made."""
+        self._ended.add(stream)
+
     def allow(self, stream: int, increment: int) -> None:
         """Let the client send that many bytes more on a stream, or on the connection (0)."""
         if stream:
@@ -119,7 +124,7 @@ class Client:
 
     def trailers(self, stream: int, trailers: Sequence[tuple[str, str]] = OK_TRAILERS) -> bytes:
         """Return a HEADERS frame that ends a stream."""
-        self._answered.add(stream)
+        self.ended(stream)
         return self.headers(stream, trailers, http2.END_STREAM)
 
     def answer(self, stream: int, message: bytes, trailers: Sequence[tuple[str, str]] = OK_TRAILERS) -> bytes:
@@ -128,7 +133,7 @@ class Client:
 
     def reset(self, stream: int, code: int) -> bytes:
         """Return a RST_STREAM frame."""
-        self._answered.add(stream)
+        self.ended(stream)
         return http2.frame(http2.RST_STREAM, 0, stream, WORD.pack(code))
 
     def next_call(self) -> Call:
@@ -171,7 +176,6 @@ class Client:
         return received
 
     def _note(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        assert len(payload) <= self._frame_size
         if kind == http2.HEADERS:
             self._note_headers(flags, stream, payload)
         elif kind == http2.DATA:
@@ -193,11 +197,13 @@ class Client:
         assert stream > max(self.calls, default=0)
         headers = dict(self.decoder.decode(block))
         self.calls[stream] = Call(stream, headers, self._initial, whole=bool(flags & http2.END_STREAM))
-        live = [call for call in self.calls.values() if call.reset is None and call.stream not in self._answered]
-        assert len(live) <= self._most_streams
+        live = [call for call in self.calls.values() if call.reset is None and call.stream not in self._ended]
+        assert len(live) <= self._allowed_streams
+        self.most_streams = max(self.most_streams, len(live))
 
     def _note_data(self, flags: int, stream: int, payload: bytes) -> None:
         call = self.calls[stream]
+        assert len(payload) <= self._frame_size
         assert not call.whole
         assert call.reset is None
         self._window -= len(payload)
@@ -217,12 +223,13 @@ class Client:
             call.window += initial - self._initial
         self._initial = initial
         self._frame_size = settings.get(http2.MAX_FRAME_SIZE, self._frame_size)
-        self._most_streams = settings.get(http2.MAX_CONCURRENT_STREAMS, self._most_streams)
+        self._allowed_streams = settings.get(http2.MAX_CONCURRENT_STREAMS, self._allowed_streams)
         if (table := settings.get(http2.HEADER_TABLE_SIZE)) is not None:
             self.decoder.max_allowed_table_size = table
 
 
 Script = Callable[[Client], None]
+Answer = Callable[[Client, Call], bytes]
 
 
 def data(stream: int, payload: bytes, flags: int = 0) -> bytes:

@@ -2,12 +2,14 @@
 
 import gc
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -57,6 +59,43 @@ def scripted_server(certificate: Path | None = None) -> Iterator[Server]:
         process.communicate()
 
 
+@contextmanager
+def answering(script: list[bytes | float]) -> Iterator[int]:
+    """Serve connections, one after another: pieces of an answer and pauses in seconds, once a request came."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    for step in script:
+                        if isinstance(step, float):
+                            time.sleep(step)
+                        else:
+                            connection.sendall(step)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@contextmanager
+def deaf_server() -> Iterator[int]:
+    """Listen on a port without accepting: its queue is full, further connections are not answered."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        time.sleep(0.1)
+        yield listener.getsockname()[1]
+
+
 def get(path: str) -> bytes:
     """Return a request without a body."""
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
@@ -96,9 +135,7 @@ def arrivals(offsets_ms: list[float], connections: int, requests: list[int] | No
     return OpenLoop(Schedule(offsets, np.array(requests or [0] * len(offsets), np.int32)), connections)
 
 
-def plan(
-    port: int, load: ClosedLoop | OpenLoop, folder: Path, requests: list[str | bytes], **changes: object
-) -> Plan:
+def plan(port: int, load: ClosedLoop | OpenLoop, folder: Path, requests: list[str | bytes], **changes: object) -> Plan:
     """Return a plan that asks for paths (or sends the bytes given); keywords are fields of the plan or the endpoint."""
     endpoint = {name: changes.pop(name) for name in ("judge", "tls", "tokens", "host") if name in changes}
     values = {

@@ -1,64 +1,55 @@
 """Run a closed loop in a process of its own and say how much memory it took.
 
-python -m tests.support.peak_memory PORT FOLDER CONCURRENCY TOTAL TIMES PATH [streamed]
-
-It sends TOTAL requests of PATH, TIMES runs, and prints JSON: {"outcomes": [...], "peak_mib": ..., "grown_mib": ...,
-"events": ...}; `peak_mib` is above what the process had before the first run, `grown_mib` what it has more after the
-last run than after the first.
+python -m tests.support.peak_memory JSON    JSON holds the arguments of `peak`; it prints what that returns
 """
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+from targets.base import Tls
 from tests.support.load_runs import MS, ROOT, closed, count_tokens, judge, judge_stream, outcomes, plan, run
 
-_LONGEST_S = 60
+_LONGEST_NS = 60_000 * MS
 
 
-def measured(
-    port: int, folder: Path, path: str, *, concurrency: int = 1, total: int = 1, times: int = 1, streamed: bool = False
-) -> dict[str, object]:
-    """Run this module and return what it prints."""
-    command = [sys.executable, "-m", "tests.support.peak_memory", str(port), str(folder), str(concurrency), str(total)]
-    command += [str(times), path, *(["streamed"] if streamed else [])]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+def measured(port: int, folder: Path, path: str, **settings: object) -> dict[str, object]:
+    """Return what `peak` returns in a process of its own."""
+    arguments = json.dumps({"port": port, "folder": str(folder), "path": path, **settings})
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.peak_memory", arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
     return json.loads(done.stdout)
 
 
-def main() -> None:
-    """Run and print."""
-    port, folder, concurrency, total, times, path, *streamed = sys.argv[1:]
-    load = closed(int(concurrency), total=int(total))
+def peak(
+    port: int, folder: str, path: str, *, total: int = 1, streamed: bool = False, tls: bool = False
+) -> dict[str, object]:
+    """Ask for a path so many times, one by one.
+
+    Returns:
+        `outcomes`: names of those that occurred; `requests`, `events`: how many; `peak_mib`: what the run took at most.
+    """
     answered = {"judge": judge_stream, "tokens": count_tokens} if streamed else {"judge": judge}
-    before, after = _mib("VmRSS"), []
-    for _ in range(int(times)):
-        start_ns = time.monotonic_ns() + 50 * MS
-        made = plan(
-            int(port),
-            load,
-            Path(folder),
-            [path],
-            start_ns=start_ns,
-            window_ns=_LONGEST_S * 1_000 * MS,
-            timeout_ns=_LONGEST_S * 1_000 * MS,
-            **answered,
-        )
-        _, records = run(made)
-        after.append(_mib("VmRSS"))
-    print(
-        json.dumps(
-            {
-                "outcomes": sorted(outcome.name for outcome in outcomes(records)),
-                "requests": len(records.rows),
-                "events": len(records.events),
-                "peak_mib": _mib("VmHWM") - before,
-                "grown_mib": after[-1] - after[0],
-            }
-        )
+    made = plan(
+        port,
+        closed(1, total=total),
+        Path(folder),
+        [path],
+        window_ns=_LONGEST_NS,
+        timeout_ns=_LONGEST_NS,
+        tls=Tls(verify=False) if tls else None,
+        **answered,
     )
+    before = _mib("VmRSS")
+    _, records = run(made)
+    return {
+        "outcomes": sorted(outcome.name for outcome in outcomes(records)),
+        "requests": len(records.rows),
+        "events": len(records.events),
+        "peak_mib": _mib("VmHWM") - before,
+    }
 
 
 def _mib(name: str) -> float:
@@ -70,4 +61,4 @@ def _mib(name: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(peak(**json.loads(sys.argv[1]))))

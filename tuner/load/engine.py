@@ -11,6 +11,7 @@ import os
 import ssl
 import time
 from collections import deque
+from contextlib import closing
 
 import numpy as np
 
@@ -40,18 +41,13 @@ def run(plan: Plan, poller: Poller | None = None) -> RunReport:
         OSError: a resource of this host ran out (file descriptors, ports, disk), the endpoint's host has no address or
             its certificates cannot be read; nothing the server does.
     """
-    poller = poller or make_poller()
     gc.collect()
     gc.disable()
     try:
-        engine = _Engine(plan, poller)
-        try:
+        with closing(poller or make_poller()) as waiting, closing(_Engine(plan, waiting)) as engine:
             engine.run()
-        finally:
-            engine.close()
         return engine.report()
     finally:
-        poller.close()
         gc.enable()
 
 

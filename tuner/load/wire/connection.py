@@ -15,6 +15,7 @@ from targets.base import Endpoint, Outcome, Tls
 READ_BYTES = 1 << 18
 READABLE, WRITABLE = select.POLLIN, select.POLLOUT
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+CUT_OFF = (ConnectionError, ssl.SSLEOFError)
 
 
 class MalformedAnswer(Exception):
@@ -151,8 +152,9 @@ class Connection:
         self.socket = socket.socket(site.family, socket.SOCK_STREAM)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._tls: ssl.SSLSocket | None = None
         if site.context is not None:
-            self.socket = site.context.wrap_socket(
+            self.socket = self._tls = site.context.wrap_socket(
                 self.socket, do_handshake_on_connect=False, server_hostname=site.server_name
             )
         self.fd = self.socket.fileno()
@@ -194,13 +196,16 @@ class Connection:
             return
         if mask & ~WRITABLE:
             self.read()
-            while self.site.context and not self.closed and self.socket.pending():  # type: ignore[attr-defined]
+            while self._tls is not None and not self.closed and self._tls.pending():
                 self.read()  # decrypted bytes that the poller cannot see
         if self.out and mask & ~READABLE and not self.closed:
             self._flush()
 
     def transmit(self, data: bytes) -> None:
-        """Hand bytes to the kernel; what it does not take now is sent when it does."""
+        """Hand bytes to the kernel; what it does not take now is sent when it does.
+
+        A server that takes no more may have answered before it closed: that is for `read` to find out.
+        """
         if self.out:
             self.out += data
             return
@@ -208,6 +213,9 @@ class Connection:
             sent = self._send(data)
         except WOULD_BLOCK:
             sent = 0
+        except CUT_OFF:
+            self.out += data
+            return
         if sent < len(data):
             self.out += memoryview(data)[sent:]
             self.dispatcher.watch(self, READABLE | WRITABLE)
@@ -223,7 +231,7 @@ class Connection:
             sent = self._send(self.out)
         except WOULD_BLOCK:
             return
-        except ConnectionError:  # the server takes no more; an answer that it gave before may still be read
+        except CUT_OFF:
             self.dispatcher.watch(self, READABLE)
             return
         del self.out[:sent]
@@ -234,7 +242,7 @@ class Connection:
         """Take the next step of opening: TCP, then TLS, then the protocol."""
         if code := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code))
-        if not self._has_peer() or (isinstance(self.socket, ssl.SSLSocket) and not self._shaken_hands(self.socket)):
+        if not self._has_peer() or (self._tls is not None and not self._shaken_hands(self._tls)):
             return
         self._connected = True
         self.dispatcher.watch(self, READABLE)

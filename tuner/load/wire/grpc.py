@@ -8,7 +8,6 @@ import errno
 import struct
 import time
 from collections.abc import Collection
-from urllib.parse import unquote
 
 from targets.base import Grpc, Outcome
 from tuner.load.wire import http2
@@ -22,19 +21,19 @@ from tuner.load.wire.connection import (
     Site,
     no_tokens,
 )
+from tuner.load.wire.status import Ending, malformed, of_http, of_reset, of_status
 
 MAX_MESSAGE_BYTES = 1 << 30
+MAX_STREAM_ID = http2.MAX_STREAM_ID
 REFUSAL_PATIENCE_NS = 1_000_000_000
 """A call that the server refuses to look at is sent again for this long."""
-_UNKNOWN, _DEADLINE_EXCEEDED, _INTERNAL, _LAST_CODE = 2, 4, 13, 16
-_CODE_OF_RESET = {http2.REFUSED_STREAM: 14, http2.CANCEL: 1, 11: 8, 12: 7}
-"""HTTP/2 error code -> gRPC status; others are INTERNAL."""
 _TOP_UP = http2.RECEIVE_WINDOW // 2
 _PREFIX = struct.Struct(">BI")
 _PREFIX_BYTES = _PREFIX.size
 _BODY_HEAD = struct.Struct(">IBIBI")
 """A DATA frame's head and the prefix of the message in it."""
 _MAX_HELD = 8
+"""Requests sent in one go: what one system call saves is not to make the first of many wait for the last."""
 _MAX_TIMEOUT_MS = 99_999_999
 _MAX_BYTES_IN = (1 << 31) - 1
 _NOTHING = memoryview(b"")
@@ -64,6 +63,11 @@ class _Stream:
         self.message = b""
         self.messages = self.bytes_in = 0
 
+    @property
+    def http_status(self) -> str:
+        """As its headers have it."""
+        return (self.headers or {}).get(":status", "200")
+
 
 class GrpcConnection(Connection):
     """gRPC on a connection."""
@@ -83,7 +87,6 @@ class GrpcConnection(Connection):
         self._frames = http2.FrameReader()
         self._reader = http2.HeaderReader()
         self._writer = http2.HeaderWriter(_headers(site, call))
-        self._block: tuple[int, int, bytes] | None = None
         self._blocked = False
         self._reading = False
         self._held: list[bytes] = []
@@ -102,7 +105,7 @@ class GrpcConnection(Connection):
         """Send a request."""
         stream_id = self._next_id
         self._next_id = stream_id + 2
-        if self._next_id > http2.MAX_STREAM_ID:
+        if self._next_id > MAX_STREAM_ID:
             self.closing = True
         message = self._requests[exchange.request]
         stream = self._streams[stream_id] = _Stream(exchange, self._stream_window)
@@ -110,40 +113,42 @@ class GrpcConnection(Connection):
         size = len(message) + _PREFIX_BYTES
         if self._blocked or size > self._window or size > self._stream_window or size > self._frame_size:
             stream.unsent = memoryview(_PREFIX.pack(0, len(message)) + message)
+            self._blocked = True
             self._hand_over(exchange, headers)
-            self._send_what_fits()
+            if not self._reading:
+                self._send_what_fits()
             return
         self._window -= size
         head = _BODY_HEAD.pack(size << 8 | http2.DATA, http2.END_STREAM, stream_id, 0, size - _PREFIX_BYTES)
         self._hand_over(exchange, headers + head + message)
 
     def _hand_over(self, exchange: Exchange, frames: bytes) -> None:
-        """Send what begins a request; those that answers in one read make room for go out together."""
+        """Send what begins a request; while answers are read, hold it back to send several in one go."""
         if self._reading:
             self._held.append(frames)
             self._held_exchanges.append(exchange)
-            if len(self._held) >= _MAX_HELD:
-                self._send_held()
         else:
             exchange.sent_ns = exchange.sent_ns or time.monotonic_ns()
             self.transmit(frames)
 
     def _send_held(self) -> None:
-        if self._held:
-            frames = b"".join(self._held)
-            now = time.monotonic_ns()
-            for exchange in self._held_exchanges:
-                exchange.sent_ns = exchange.sent_ns or now
-            self._held.clear()
-            self._held_exchanges.clear()
-            self.transmit(frames)
+        frames = b"".join(self._held)
+        now = time.monotonic_ns()
+        for exchange in self._held_exchanges:
+            exchange.sent_ns = exchange.sent_ns or now
+        self._forget_held()
+        self.transmit(frames)
+
+    def _forget_held(self) -> None:
+        self._held.clear()
+        self._held_exchanges.clear()
 
     def abandon(self, exchange: Exchange) -> bool:
         """Cancel a call; the connection goes on."""
         for stream_id, stream in self._streams.items():
             if stream.exchange is exchange:
-                del self._streams[stream_id]
                 self.transmit(http2.reset(stream_id, http2.CANCEL))
+                del self._streams[stream_id]  # not before: what is on the connection fails with it
                 break
         return True
 
@@ -158,8 +163,6 @@ class GrpcConnection(Connection):
             raise OSError(errno.ECONNRESET, "closed by the server")
         self._reading = True
         for kind, flags, stream_id, payload in self._frames.feed(data):
-            if self._block is not None and kind != http2.CONTINUATION:
-                raise MalformedAnswer("a header block is broken off")
             if kind == http2.DATA:
                 self._on_data(stream_id, flags, payload, now)
             elif kind == http2.HEADERS:
@@ -168,8 +171,17 @@ class GrpcConnection(Connection):
                 self._on_control(kind, flags, stream_id, payload, now)
             if self.closed:
                 return
+            if len(self._held) >= _MAX_HELD:
+                self._send_held()
         self._reading = False
-        self._send_held()
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Send what the frames just read gave cause to."""
+        if self._held:
+            self._send_held()
+        if self._blocked:
+            self._send_what_fits()
         if self._received >= _TOP_UP:
             self.transmit(http2.window_update(0, self._received))
             self._received = 0
@@ -177,27 +189,7 @@ class GrpcConnection(Connection):
     # -- answers --
 
     def _on_headers(self, stream_id: int, flags: int, payload: bytes, now: int) -> None:
-        block = http2.block_of(flags, payload)
-        if flags & http2.END_HEADERS:
-            self._on_block(stream_id, flags, block, now)
-        else:
-            self._block = (stream_id, flags, block)
-
-    def _on_continuation(self, stream_id: int, flags: int, payload: bytes, now: int) -> None:
-        if self._block is None or self._block[0] != stream_id:
-            raise MalformedAnswer("a header block goes on that never began")
-        _, first_flags, block = self._block
-        block += payload
-        if len(block) > http2.MAX_BLOCK_BYTES:
-            raise MalformedAnswer(f"a header block of more than {http2.MAX_BLOCK_BYTES} bytes")
-        if flags & http2.END_HEADERS:
-            self._block = None
-            self._on_block(stream_id, first_flags, block, now)
-        else:
-            self._block = (stream_id, first_flags, block)
-
-    def _on_block(self, stream_id: int, flags: int, block: bytes, now: int) -> None:
-        headers = self._reader.read(block)  # even of a call that was given up: the table depends on it
+        headers = self._reader.read(http2.block_of(flags, payload))  # even of a call given up: the table depends on it
         stream = self._streams.get(stream_id)
         if stream is None:
             return
@@ -268,27 +260,27 @@ class GrpcConnection(Connection):
         if stream.unsent:
             self.transmit(http2.reset(stream_id, http2.CANCEL))  # answered before the request was through
         if trailers.get("grpc-status") == "0" and not stream.rest and (stream.messages == 1 or self._streamed):
-            code, outcome, text = self._judged(stream.message)
+            ending = self._judged(stream.message)
         else:
-            code, outcome, text = _failure(stream, trailers)
-        self._end(stream_id, stream, now, code, outcome, text)
+            ending = _failure(stream, trailers)
+        self._end(stream_id, stream, now, ending)
 
-    def _judged(self, message: bytes) -> tuple[int, Outcome, str]:
+    def _judged(self, message: bytes) -> Ending:
         try:
             return 0, self._judge(0, message), ""
         except Exception as error:  # a target's judge; the other calls have nothing to do with it
-            return 0, Outcome.MALFORMED, f"the answer could not be judged: {error!r}"
+            return malformed(f"the answer could not be judged: {error!r}")
 
     def _give_up(self, stream_id: int, stream: _Stream, now: int, text: str) -> None:
         """What came cannot be used; the other calls have nothing to do with it."""
         self.transmit(http2.reset(stream_id, http2.CANCEL))
-        status = (stream.headers or {}).get(":status", "200")
-        code, outcome, text = (0, Outcome.MALFORMED, text) if status == "200" else _http_error(status)
-        self._end(stream_id, stream, now, code, outcome, text)
+        status = stream.http_status
+        self._end(stream_id, stream, now, malformed(text) if status == "200" else of_http(status))
 
-    def _end(self, stream_id: int, stream: _Stream, now: int, code: int, outcome: Outcome, text: str) -> None:
+    def _end(self, stream_id: int, stream: _Stream, now: int, ending: Ending) -> None:
         del self._streams[stream_id]
         self.served += 1
+        code, outcome, text = ending
         bytes_in = min(stream.bytes_in, _MAX_BYTES_IN)
         self.dispatcher.done(self, stream.exchange, now, bytes_in, code, outcome, stream.message, text)
 
@@ -298,8 +290,6 @@ class GrpcConnection(Connection):
         match kind:
             case http2.WINDOW_UPDATE:
                 self._on_window(stream_id, http2.word(payload))
-            case http2.CONTINUATION:
-                self._on_continuation(stream_id, flags, payload, now)
             case http2.SETTINGS if not flags & http2.ACK:
                 self._on_settings(payload)
             case http2.PING if not flags & http2.ACK:
@@ -326,20 +316,15 @@ class GrpcConnection(Connection):
         self.transmit(http2.frame(http2.SETTINGS, http2.ACK, 0))
         if not self.is_open:
             self.take_requests()
-        elif self._blocked:
-            self._send_what_fits()
 
     def _on_window(self, stream_id: int, increment: int) -> None:
         if stream_id == 0:
             self._window += increment
         elif stream := self._streams.get(stream_id):
             stream.window += increment
-        if self._blocked:
-            self._send_what_fits()
 
     def _send_what_fits(self) -> None:
         """Send as much of the requests that flow control held back as it allows now."""
-        self._send_held()
         self._blocked = False
         for stream_id, stream in self._streams.items():
             while stream.unsent:
@@ -362,18 +347,17 @@ class GrpcConnection(Connection):
             del self._streams[stream_id]
             self.start(stream.exchange)
             return
-        code, outcome = _CODE_OF_RESET.get(reason, _INTERNAL), Outcome.GRPC_ERROR
-        if reason == http2.CANCEL and since_sent_ns >= self.site.timeout_ns:
-            code, outcome = _DEADLINE_EXCEEDED, Outcome.TIMEOUT
-        self._end(stream_id, stream, now, code, outcome, f"the server reset the call (HTTP/2 error {reason})")
+        self._end(stream_id, stream, now, of_reset(reason, late=since_sent_ns >= self.site.timeout_ns))
 
     def _on_goaway(self, last_id: int, reason: int, debug: bytes, now: int) -> None:
         """The server takes no more calls: those it has taken are finished, the others fail."""
         self.closing = True
+        if last_id < self._next_id - 2 * len(self._held):  # what is held has the last numbers
+            self._forget_held()
         text = f"the server went away (HTTP/2 error {reason}) {debug[:200].decode(errors='replace')}".rstrip()
         for stream_id, stream in list(self._streams.items()):
             if stream_id > last_id:
-                self._end(stream_id, stream, now, 0, Outcome.CONNECTION_ERROR, text)
+                self._end(stream_id, stream, now, (0, Outcome.CONNECTION_ERROR, text))
         if not self._streams:
             raise OSError(errno.ECONNRESET, text)
 
@@ -382,26 +366,15 @@ class _UnusableAnswer(Exception):
     """What came for a call is no answer; the connection is sound."""
 
 
-def _failure(stream: _Stream, trailers: dict[str, str]) -> tuple[int, Outcome, str]:
-    """Return code, outcome and text of a call that ended otherwise than well."""
+def _failure(stream: _Stream, trailers: dict[str, str]) -> Ending:
+    """Return how a call ended whose trailers, if any, do not say that all is well."""
     status = trailers.get("grpc-status")
     if status is None:
-        http_status = trailers.get(":status") or (stream.headers or {}).get(":status", "200")
-        return _http_error(http_status) if http_status != "200" else (0, Outcome.MALFORMED, "ended without a gRPC status")
-    if not (status.isascii() and status.isdecimal()):
-        return 0, Outcome.MALFORMED, f"not a gRPC status: {status[:40]!r}"
+        return of_http(trailers.get(":status") or stream.http_status)
     if status != "0":
-        code = int(status) if len(status) <= 2 and int(status) <= _LAST_CODE else _UNKNOWN
-        outcome = Outcome.TIMEOUT if code == _DEADLINE_EXCEEDED else Outcome.GRPC_ERROR
-        return code, outcome, unquote(trailers.get("grpc-message", ""))
+        return of_status(status, trailers.get("grpc-message", ""))
     rest = " and a part of one" if stream.rest else ""
-    return 0, Outcome.MALFORMED, f"{stream.messages} messages{rest} answered a call of one"
-
-
-def _http_error(status: str) -> tuple[int, Outcome, str]:
-    if len(status) == 3 and status.isascii() and status.isdecimal():
-        return int(status), Outcome.HTTP_ERROR, f"HTTP {status}"
-    return 0, Outcome.MALFORMED, f"not an HTTP status: {status[:40]!r}"
+    return malformed(f"{stream.messages} messages{rest} answered a call of one")
 
 
 def _headers(site: Site, call: Grpc) -> http2.Headers:

@@ -183,7 +183,8 @@ class Http1Connection(Connection):
             return
         if missing < 0:
             raise MalformedAnswer(f"{-missing} bytes more than the answer's length")
-        outcome = self._judge(head.status, bytes(memoryview(data)[head.body_start :]))
+        body = data[head.body_start :] if isinstance(data, bytes) else bytes(memoryview(data)[head.body_start :])
+        outcome = self._judge(head.status, body)
         self._finish(exchange, head, done, len(data), outcome, data)
 
     def _finish(

@@ -23,6 +23,7 @@ MAX_BLOCK_BYTES = 1 << 20
 """No header block, and no headers in one, may be longer."""
 
 _HEAD = struct.Struct(">IBI")
+_HEAD_BYTES = _HEAD.size
 _LARGEST_FRAME = (1 << 24) - 1
 _SETTING = struct.Struct(">HI")
 _WORD = struct.Struct(">I")
@@ -123,39 +124,62 @@ def block_of(flags: int, payload: bytes) -> bytes:
 
 
 class FrameReader:
-    """Cuts the bytes of a connection into frames.
+    """Cuts the bytes of a connection into frames; a header block that is spread over several comes as one of them.
 
     Args:
         largest: no frame's payload may be longer.
     """
 
-    __slots__ = ("_largest", "_rest")
+    __slots__ = ("_begun", "_largest", "_rest")
 
     def __init__(self, largest: int = DEFAULT_FRAME) -> None:
         self._largest = largest
         self._rest = b""
+        self._begun: Frame | None = None
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that these bytes complete; they must all be taken before more is fed.
 
         Raises:
-            MalformedAnswer: a frame is longer than allowed, as a rule because the bytes are no HTTP/2. The frames
-                before it are yielded.
+            MalformedAnswer: a frame is longer than allowed, as a rule because the bytes are no HTTP/2, or a header
+                block is broken off. The frames before it are yielded.
         """
         if self._rest:
             data = self._rest + data
         at, end, largest, unpack = 0, len(data), self._largest, _HEAD.unpack_from
-        while end - at >= 9:
+        while end - at >= _HEAD_BYTES:
             length_and_kind, flags, stream = unpack(data, at)
             length = length_and_kind >> 8
             if length > largest:
                 raise MalformedAnswer(f"not HTTP/2: {data[at : at + 40]!r}")
-            start = at + 9
+            start = at + _HEAD_BYTES
             if end - start < length:
                 break
             at = start + length
-            yield length_and_kind & 0xFF, flags, stream & MAX_STREAM_ID, data[start:at]
+            frame = length_and_kind & 0xFF, flags, stream & MAX_STREAM_ID, data[start:at]
+            if self._begun is not None or frame[0] == CONTINUATION or (frame[0] == HEADERS and not flags & END_HEADERS):
+                self._begun, joined = self._joined(frame)
+                if joined is None:
+                    continue
+                frame = joined
+            yield frame
         self._rest = data[at:]
+
+    def _joined(self, frame: Frame) -> tuple[Frame | None, Frame | None]:
+        """Add a frame to the header block that has begun; return (what has begun, what is whole)."""
+        kind, flags, stream, part = frame
+        if self._begun is None:
+            if kind == CONTINUATION:
+                raise MalformedAnswer("a header block goes on that never began")
+            return (kind, flags & ~(PADDED | PRIORITISED), stream, block_of(flags, part)), None
+        _, first_flags, first_stream, block = self._begun
+        if kind != CONTINUATION or stream != first_stream:
+            raise MalformedAnswer("a header block is broken off")
+        block += part
+        if len(block) > MAX_BLOCK_BYTES:
+            raise MalformedAnswer(f"a header block of more than {MAX_BLOCK_BYTES} bytes")
+        whole = (HEADERS, first_flags | flags & END_HEADERS, stream, block)
+        return (None, whole) if flags & END_HEADERS else (whole, None)
 
 
 class HeaderReader:
@@ -202,25 +226,32 @@ class HeaderWriter:
     def __init__(self, fields: Headers) -> None:
         self._fields = fields
         self._encoder = Encoder()
+        self._sizes: list[int] = []
         self._constant: bytes | None = None
 
     def resize(self, size: int) -> None:
         """Take the server's word for how large the table may be."""
-        size = min(size, DEFAULT_TABLE)
-        if size != self._encoder.header_table_size:  # hpack forgets to announce a size that is set twice
-            self._encoder.header_table_size = size
-            self._constant = None
+        self._sizes.append(min(size, DEFAULT_TABLE))
+        self._constant = None
 
     def block(self) -> bytes:
         """Return the next block."""
         if self._constant is not None:
             return self._constant
+        self._apply_sizes()
         table = self._encoder.header_table
         before, announced = _mark(table), table.resized
         block = self._encoder.encode(_fitted(self._fields, table.maxsize))
         if _is_as_marked(table, before) and not announced:
             self._constant = block
         return block
+
+    def _apply_sizes(self) -> None:
+        """RFC 7541, 4.2: of the sizes since the last block the smallest and the last are announced, and no others."""
+        for size in (min(self._sizes), self._sizes[-1]) if self._sizes else ():
+            if size != self._encoder.header_table_size:  # hpack forgets to announce a size that is set twice
+                self._encoder.header_table_size = size
+        self._sizes.clear()
 
 
 _Mark = tuple[int, int, object]
