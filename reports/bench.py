@@ -18,16 +18,17 @@ _LATENCIES = ("mean", "p50", "p90", "p95", "p99")
 _SERVICE_TIMES = ("p50", "p90", "p95", "p99")
 
 
-def picture(trial: Trial, ceiling_rps: float | None) -> RenderableType:
+def picture(trial: Trial, isolation: str, ceiling_rps: float | None) -> RenderableType:
     """Return everything that was measured of a configuration.
 
     Args:
         trial: its points.
+        isolation: who ran on which CPUs.
         ceiling_rps: what one process of the load generator reaches on this host against a server that does nothing,
             None where that was not measured.
     """
     sections = (part for point in trial.points for part in _section(point, ceiling_rps))
-    return Group(*([_overview(trial)] if len(trial.points) > 1 else []), *sections)
+    return Group(*([_overview(trial)] if len(trial.points) > 1 else []), *sections, Text(f"isolation: {isolation}"))
 
 
 def _overview(trial: Trial) -> Table:

@@ -203,7 +203,8 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
             sys.stdout.write(trial.model_dump_json(indent=1) + "\n")
         else:
             console = Console(width=max(140, shutil.get_terminal_size().columns))
-            console.print(bench_report.picture(trial, ceiling.core_rps if ceiling else None))
+            core_rps = ceiling.core_rps if ceiling else None
+            console.print(bench_report.picture(trial, made.environment["isolation"], core_rps))
         _end_bench(trial)
 
 

@@ -416,6 +416,17 @@ def test_bench_over_grpc_by_two_processes_shows_the_whole_picture(small_study: W
         assert part in ended.stdout
 
 
+def test_bench_of_a_spoiled_measurement_is_exit_5_with_the_reason(small_study: WriteStudy, tmp_path: Path) -> None:
+    strict = (
+        "import tuner.measure as m; m.MAX_ISSUE_DELAY_S = m.MAX_ISSUE_DELAY_SHARE = 0.0; from tuner.cli import main"
+    )
+    command = [sys.executable, "-c", f"{strict}; main()", "bench", str(small_study()), "--set", "space.concurrency=[4]"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == 5, ended.stderr
+    assert "not valid: steady: the load generator sent late: issue delay p99" in ended.stderr
+    assert "not valid" in ended.stdout
+
+
 def test_a_model_that_does_not_load_is_exit_3_with_the_servers_reason(
     small_study: WriteStudy, repository: Path, tmp_path: Path
 ) -> None:

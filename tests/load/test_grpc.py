@@ -119,14 +119,15 @@ def test_trailing_metadata_too_long_for_a_frame_and_new_in_each_answer_is_read(p
     assert each_outcome(records) == [Outcome.OK] * 9
 
 
-def test_the_times_of_a_call_are_in_order(port: int, tmp_path: Path) -> None:
-    _, records = run(plan(arrivals([*range(0, 100, 2)], 4), endpoint(port, "/test/sleep", [b"5"], 2), tmp_path))
-    _, more = all_once(endpoint(port, "/test/sleep", [b"1"] * 50), tmp_path, 4)
-    for rows in (records.rows, more.rows):
+def test_the_times_of_a_call_are_in_order_whether_it_waited_for_another_or_not(port: int, tmp_path: Path) -> None:
+    where = endpoint(port, "/test/sleep", [b"1"] * 50, 2)
+    _, alone = run(plan(arrivals([0, 50, 100, 150, 200], 4), where, tmp_path))
+    _, packed = all_once(where, tmp_path, 4)
+    for rows in (alone.rows, packed.rows):
         times = np.array([rows[name] for name in ("intended_ns", "ready_ns", "sent_ns", "first_ns", "done_ns")])
-        assert len(rows) == 50
         assert np.all(np.diff(times, axis=0) >= 0)
-    assert np.all(more.rows["done_ns"] - more.rows["sent_ns"] >= MS)
+        assert np.all(rows["done_ns"] - rows["sent_ns"] >= MS)
+    assert (len(alone.rows), len(packed.rows)) == (5, 50)
 
 
 # -- failures --

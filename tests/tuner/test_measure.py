@@ -1,0 +1,129 @@
+"""When a measurement may be used: an instrument in the way spoils it, a slow server never does."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from record_builders import MS, answered, records
+
+from targets.base import Endpoint, Outcome, ServerCounters, ServerStats
+from tests.support.load_runs import get, judge, scripted_server
+from tuner.load.generator import Generator
+from tuner.load.plan import RunReport
+from tuner.measure import Meter, Run
+from tuner.metrics import summarise
+from tuner.records import Records
+from tuner.results import Validity
+from tuner.telemetry.nvml import GpuSampler
+from tuner.workload import Workload
+from workloads.arrivals import Constant
+from workloads.requests import Dataset
+
+QUIET = RunReport(requests=1000, cpu_share=0.2, stalls=0, longest_stall_s=0.0, queue_max=1, waiting_max=0)
+STATS = ServerStats(1.0, 1000, 0, 1000, {"queue": 0.0}, [])
+
+
+def meter(bounds: dict[str, float], latency_bound_s: float | None, generator: Generator | None = None) -> Meter:
+    return Meter(generator, GpuSampler(), bounds, latency_bound_s, Path())  # type: ignore[arg-type]
+
+
+def judged(some: Records, report: RunReport = QUIET, slo_p99_s: float | None = 0.01) -> Validity:
+    bounds = {"p99": slo_p99_s} if slo_p99_s else {}
+    run = Run(some, STATS, 1.0, 0.1, 0, (), report, ())
+    return meter(bounds, slo_p99_s).validity(run, summarise(some, bounds, slo_p99_s))
+
+
+def with_delays(delay_ms: float, count: int = 1000) -> Records:
+    """Records of requests that were all sent this long after they were ready."""
+    return records([(index, index + delay_ms, index + delay_ms + 5, Outcome.OK) for index in range(count)])
+
+
+def test_a_generator_that_kept_out_of_the_way_makes_a_valid_measurement() -> None:
+    assert judged(with_delays(0.2)) == Validity(valid=True)
+
+
+def test_sending_late_is_a_reason_that_says_how_late_and_what_to_do() -> None:
+    found = judged(with_delays(1.5))
+    assert not found.valid
+    assert "issue delay p99 1.50 ms is over 1.00 ms" in found.reasons[0]
+    assert "another machine" in found.reasons[0]
+
+
+def test_one_late_request_in_a_hundred_and_one_is_no_reason() -> None:
+    some = with_delays(0.1, 1010)
+    some.columns["sent_ns"][::101] += 50 * MS
+    some.columns["done_ns"][::101] += 50 * MS
+    assert judged(some).valid
+
+
+@pytest.mark.parametrize(("delay_ms", "valid"), [(4.9, True), (5.1, False)])
+def test_a_loose_slo_allows_a_twentieth_of_it(delay_ms: float, valid: bool) -> None:
+    assert judged(with_delays(delay_ms), slo_p99_s=0.1).valid is valid
+
+
+def test_waiting_for_a_connection_is_the_servers_doing() -> None:
+    some = with_delays(500.0)
+    some.columns["ready_ns"][:] = some.columns["sent_ns"]
+    assert judged(some).valid
+
+
+@pytest.mark.parametrize(("share", "valid"), [(0.9, True), (0.91, False)])
+def test_a_generator_that_used_up_its_core_was_the_limit(share: float, valid: bool) -> None:
+    found = judged(with_delays(0.1), RunReport(1000, share, 0, 0.0, 1, 0))
+    assert found.valid is valid
+    if not valid:
+        assert "used 91% of its core" in found.reasons[0]
+        assert "generator.processes" in found.reasons[0]
+
+
+def test_a_p99_from_few_requests_is_a_warning() -> None:
+    assert "p99 from 600 requests" in judged(with_delays(0.1, 600)).warnings[0]
+    assert judged(records([answered(index, 5) for index in range(662)])).warnings == []
+
+
+@dataclass
+class Deployed:
+    """A deployment of the scripted server: its endpoint is real, its counters are empty."""
+
+    port: int
+    path: str
+    config: dict[str, int]
+
+    def endpoint(self, dataset: Dataset) -> Endpoint:
+        return Endpoint("127.0.0.1", self.port, tuple(get(self.path) for _ in range(len(dataset))), judge)
+
+    def processes(self) -> Sequence[int]:
+        return []
+
+    def statistics(self) -> Callable[[], ServerCounters]:
+        now = time.monotonic_ns()
+        return lambda: ServerCounters(now, 0, 0, 0, {}, {})
+
+
+def test_an_overloaded_server_is_a_missed_slo_and_a_valid_measurement(tmp_path: Path) -> None:
+    """Two connections of 20 ms each carry 100 requests per second; 300 are offered."""
+    workload = Workload(
+        name="flood",
+        dataset=Dataset({"X": np.zeros((3, 1))}),
+        arrivals=Constant(300.0),
+        think_time_s=0.0,
+        timeout_s=20.0,
+        connections=2,
+        keep_alive=True,
+        output=None,
+        seed=0,
+    )
+    with scripted_server() as server, Generator() as generator:
+        made = Meter(generator, GpuSampler(), {"p99": 0.5}, 0.5, tmp_path)
+        load = workload.at(None)
+        run = made.run(Deployed(server.port, "/slow?20", {}), workload, load, 0.2, 2.0)  # type: ignore[arg-type]
+        point = made.point(run, workload, load, {}, None)
+    assert point.violations["p99"] > 0
+    assert point.outcomes == {"ok": 600}
+    assert point.generator.waiting_max > 100
+    assert point.metrics["service_time_p50_s"].value < point.metrics["latency_p50_s"].value / 2
+    late = point.generator.issue_delay_p99_s > 0.025
+    assert point.validity.valid is not late, "only this host's own stalls may spoil it"
