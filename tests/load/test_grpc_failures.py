@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -309,6 +310,31 @@ def test_after_goaway_the_calls_taken_finish_and_the_others_fail(tmp_path: Path)
     report, records = play(script, tmp_path, [b"0", b"1", b"2", b"3", b"4"], 3)
     assert each_outcome(records) == [Outcome.OK, Outcome.CONNECTION_ERROR, Outcome.CONNECTION_ERROR] + [Outcome.OK] * 2
     assert "too_many_pings" in texts(report)[0]
+
+
+def test_after_goaway_a_slow_call_does_not_hold_the_places_of_those_that_ended(tmp_path: Path) -> None:
+    others_served = threading.Semaphore(0)
+
+    def first(client: Client) -> None:
+        client.greet()
+        one, two, slow = client.next_calls(3)
+        client.send(goaway(slow.stream), client.answer(one.stream, b"1"), client.answer(two.stream, b"2"))
+        for _ in range(3):
+            assert others_served.acquire(timeout=10)
+        client.send(client.answer(slow.stream, b"slow"))
+        client.until_it_leaves()
+
+    def answer(client: Client, call: h2_peer.Call) -> None:
+        client.send(client.answer(call.stream, b"x"))
+        others_served.release()
+
+    scripts = [first]
+
+    def script(client: Client) -> None:
+        (scripts.pop() if scripts else answering(answer))(client)
+
+    _, records = play(script, tmp_path, [b"x"] * 6, 3)
+    assert each_outcome(records) == [Outcome.OK] * 6
 
 
 def test_goaway_on_a_connection_without_calls_leads_to_another(tmp_path: Path) -> None:

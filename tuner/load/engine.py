@@ -261,6 +261,8 @@ class _Engine:
             connection = self.free.popleft()
             if not connection.closing:
                 return connection
+            if not connection.closed:
+                self._give_back(connection)
         return None
 
     def _open_for_waiting(self, now: int) -> None:
@@ -305,9 +307,17 @@ class _Engine:
         """Use the place of an exchange that ended, if the connection goes on."""
         if not connection.closing:
             self._use_place(connection, now)
-        elif not connection.exchanges():
+            return
+        self._give_back(connection)
+        if not connection.exchanges():
             self._drop(connection, now)
-            self._issue_due(now)
+        self._issue_due(now)
+
+    def _give_back(self, connection: Connection) -> None:
+        """Count the places that a closing connection does not use any more as free for others to be opened."""
+        used = len(connection.exchanges())
+        self.places -= connection.places - used
+        connection.places = used
 
     def _record(self, exchange: Exchange, done: int, bytes_in: int, code: int, outcome: Outcome, text: str) -> None:
         del self.busy[exchange]
