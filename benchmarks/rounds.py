@@ -166,7 +166,7 @@ def locust(
     command = [executable, "-f", str(file), "--headless", "-u", str(concurrency), "-r", "1000", "-t", "3s"]
     command += ["--json", "--only-summary", "-H", f"http://{endpoint.host}:{endpoint.port}", "--loglevel", "ERROR"]
     text, cpu_s, rss, rps = _watched(command, cpu, counted)
-    (stats,) = json.loads(text[text.index("[") :])
+    (stats,), _ = json.JSONDecoder().raw_decode(text[text.index("[\n") :])
     times = sorted((float(time_ms), count) for time_ms, count in stats["response_times"].items())
     return Round(rps, _quantile(times, 0.5) / 1e3, _quantile(times, 0.99) / 1e3, cpu_s, rss)
 
