@@ -4,46 +4,44 @@ Closed loops on a real Triton (the digits study's model) and on a server that do
 wrk, perf_analyzer and Locust's FastHttpUser; open loops, 1,000 event streams and 10,000 connections by ourselves. The
 load generator is pinned to the first CPU, the server to the second.
 
-    python benchmarks/load_engine.py [--peers DIR] [--rounds N] [--minutes M] [--only SECTION ...] [--json PATH]
+    python benchmarks/load_engine.py [--peers DIR] [--rounds N] [--minutes M] [--only SECTION ...]
+                                     [--json PATH] [--docs]
 
 DIR holds the peers' commands (perf_analyzer, locust); otherwise they are looked for on PATH. A ratio is measured until
 its 95% interval lies within +-3%, or M minutes are over; --rounds N ends it after N rounds of each side.
 """
 
 import argparse
-import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
 import records
+from outcome import Results, page, store, stored
 from ratios import Ratio, at_least, at_most, in_turn, ratio, tight
 from rounds import WARMUP_S, Missing, Round, find, locust, measured, ours, perf_analyzer, wrk
 from stream_server import count_tokens, judge
-from tables import machine, markdown, write_section
+from tables import write_section
+from triton_server import digits
 
 from studies import __file__ as studies_file
-from targets.base import Deployment, Endpoint, Outcome, TargetSettings
-from targets.triton.target import TritonTarget
+from targets.base import Endpoint, Outcome
 from tuner.load.generator import Generator
 from tuner.load.null_server import NullServer
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan
 from workloads.arrivals import Constant
-from workloads.requests import load_dataset
 from workloads.schedule import make_schedule
 
-GENERATOR, SERVER = sorted(os.sched_getaffinity(0))[:2]
+GENERATOR, SERVER = (sorted(os.sched_getaffinity(0)) * 2)[:2]  # a process of ours may be pinned to one
 STUDIES = Path(studies_file).parent
 IN_FLIGHT = 16
 OTHERS_IN_FLIGHT = (8, 32)
@@ -61,37 +59,6 @@ STREAMS, STREAM_PERIOD_MS, STREAM_EVENTS, MAX_STREAM_DELAY_S = 1_000, 50.0, 100,
 CONNECTIONS, CONNECTIONS_THINK_S, CONNECTIONS_S = 10_000, 5.0, 10.0
 
 
-@dataclass
-class Results:
-    """What was measured.
-
-    Attributes:
-        rows: lines of the table, by column.
-        bars: (what, measured, bar, whether it is met).
-        missing: peers that are not installed.
-    """
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    bars: list[tuple[str, str, str, bool]] = field(default_factory=list)
-    missing: set[str] = field(default_factory=set)
-
-    def bar(self, what: str, shown: object, bar: str, met: bool) -> None:
-        """Keep a bar and say it."""
-        self.bars.append((what, str(shown), bar, met))
-        print(f"  {'met   ' if met else 'MISSED'} {what}: {shown}, bar {bar}", flush=True)
-
-    def row(self, server: str, generator: str, load: str, rounds: Sequence[Round]) -> None:
-        """Keep the medians of some rounds and say them."""
-        middle = {name: float(np.median([getattr(one, name) for one in rounds])) for name in asdict(rounds[0])}
-        self.rows.append({"server": server, "generator": generator, "load": load, "rounds": len(rounds), **middle})
-        print(
-            f"  {server:7} {generator:20} {load:14} {middle['rps']:9,.0f}/s  p50 {middle['p50_s'] * 1e3:7.2f} ms  "
-            f"p99 {middle['p99_s'] * 1e3:7.2f} ms  {middle['cpu_s'] * 1e6:6.1f} us CPU/request  "
-            f"{middle['rss_bytes'] / 2**20:5.0f} MiB  ({len(rounds)} rounds)",
-            flush=True,
-        )
-
-
 @dataclass(frozen=True)
 class Bench:
     """What every section uses."""
@@ -107,26 +74,31 @@ class Bench:
 Side = Callable[[], Round]
 
 
-def main() -> None:
-    """Run the sections asked for."""
+def main() -> NoReturn:
+    """Run the sections asked for; the others keep what the file given by --json has of them."""
     arguments = _arguments()
-    results = Results()
+    sections = stored(arguments.json)
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # the generator's process imports the streams' judge
     with tempfile.TemporaryDirectory() as folder, Generator(frozenset({GENERATOR})) as generator:
         os.sched_setaffinity(0, {GENERATOR})
-        bench = Bench(generator, Path(folder), arguments.peers, arguments.minutes * 60, arguments.rounds, results)
         for name in arguments.only or SECTIONS:
             print(f"{name}:", flush=True)
-            SECTIONS[name](bench)
+            results = Results()
+            SECTIONS[name](
+                Bench(generator, Path(folder), arguments.peers, arguments.minutes * 60, arguments.rounds, results)
+            )
+            sections[name] = results
+            store(arguments.json, "load_engine", sections)
+    sections = {name: sections[name] for name in SECTIONS if name in sections}
     if arguments.docs:
-        write_section("load_engine", _page(results))
-    _finish(results, arguments.json)
+        write_section("load_engine", page(sections))
+    _end(sections)
 
 
 def triton_http(bench: Bench) -> None:
     """Compare with wrk, perf_analyzer and Locust over HTTP."""
     for concurrency in (IN_FLIGHT, *OTHERS_IN_FLIGHT):
-        with _triton("http", concurrency, bench.scratch) as (endpoint, model, counted):
+        with digits("http", concurrency, bench.scratch, SERVER) as (endpoint, model, counted):
             mine = partial(ours, bench.generator, endpoint, concurrency, bench.scratch)
             rivals: dict[str, tuple[Side, Callable[[list[Round], list[Round]], bool]]] = {
                 "wrk": (
@@ -148,7 +120,7 @@ def triton_http(bench: Bench) -> None:
 def triton_grpc(bench: Bench) -> None:
     """Compare with perf_analyzer over gRPC."""
     for concurrency in (IN_FLIGHT, *OTHERS_IN_FLIGHT):
-        with _triton("grpc", concurrency, bench.scratch) as (endpoint, model, counted):
+        with digits("grpc", concurrency, bench.scratch, SERVER) as (endpoint, model, counted):
             mine = partial(ours, bench.generator, endpoint, concurrency, bench.scratch)
             side = _perf_analyzer(bench, endpoint, model, "grpc", concurrency, counted)
             pair = _pair(
@@ -284,31 +256,6 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
 }
 
 
-@contextmanager
-def _triton(protocol: str, batch: int, scratch: Path) -> Iterator[tuple[Endpoint, str, Callable[[], int]]]:
-    """Start Triton with the digits model, its batches as large as the load; yield endpoint, model name, counter."""
-    settings = TargetSettings(
-        model="digits",
-        repository=STUDIES / "digits" / "models",
-        log_path=scratch / "triton.log",
-        variants={"int8": {"parameters": {"model_file": "model.int8.onnx"}}},
-        protocol="grpc" if protocol == "grpc" else "http",
-        cpus=frozenset({SERVER}),
-    )
-    target = TritonTarget(settings)
-    with ExitStack() as stack:
-        stack.callback(target.stop)
-        target.start()
-        config = {"precision": "int8", "max_batch_size": batch, "max_queue_delay": 0.002, "instances": 1}
-        deployment = target.deploy({**target.user_config(), **config}, "bench")
-        endpoint = deployment.endpoint(load_dataset(STUDIES / "digits" / "test.npz", "labels"))
-        yield endpoint, "digits__bench", partial(_answered, deployment)
-
-
-def _answered(deployment: Deployment) -> int:
-    return deployment.statistics()().requests
-
-
 def _perf_analyzer(
     bench: Bench, endpoint: Endpoint, model: str, protocol: str, concurrency: int, counted: Callable[[], int]
 ) -> Side:
@@ -348,9 +295,7 @@ def _pair(
             bench.rounds,
         )
     except Missing as missing:
-        if str(missing) not in bench.results.missing:
-            print(f"  missing: {missing}", flush=True)
-        bench.results.missing.add(str(missing))
+        bench.results.miss(str(missing))
         return None
     load = f"{protocol}, {concurrency} in flight"
     bench.results.row(server, f"ours (with {rival})", load, found[0])
@@ -437,60 +382,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of each side at most")
     parser.add_argument("--minutes", type=float, default=10.0, help="time of a ratio at most")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections to run")
-    parser.add_argument("--json", type=Path, help="where to write what was measured")
+    parser.add_argument("--json", type=Path, help="file of what was measured: sections that are run are replaced")
     parser.add_argument("--docs", action="store_true", help="write the tables into docs/benchmarks.md")
     return parser.parse_args()
 
 
-def _page(results: Results) -> str:
-    bars = [(what, shown, bar, "yes" if met else "**no**") for what, shown, bar, met in results.bars]
-    columns = [
-        "server",
-        "generator",
-        "load",
-        "req/s",
-        "p50, ms",
-        "p99, ms",
-        "CPU per request, us",
-        "RSS, MiB",
-        "rounds",
-    ]
-    rows = [
-        (
-            row["server"],
-            row["generator"],
-            row["load"],
-            f"{row['rps']:,.0f}",
-            f"{row['p50_s'] * 1e3:.2f}",
-            f"{row['p99_s'] * 1e3:.2f}",
-            f"{row['cpu_s'] * 1e6:.1f}",
-            f"{row['rss_bytes'] / 2**20:.0f}",
-            row["rounds"],
-        )
-        for row in results.rows
-    ]
-    missing = f"\n\nMissing peers: {', '.join(sorted(results.missing))}." if results.missing else ""
-    return (
-        f"{markdown(['what', 'measured', 'bar', 'met'], bars)}\n\nMedians of the rounds; ratios above are of pairs of "
-        f"rounds.\n\n{markdown(columns, rows)}{missing}"
-    )
-
-
-def _finish(results: Results, path: Path | None) -> None:
-    document = {
-        "benchmark": "load_engine",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "rows": results.rows,
-        "bars": [dict(zip(("what", "measured", "bar", "met"), one, strict=True)) for one in results.bars],
-        "missing": sorted(results.missing),
-    }
-    if path is not None:
-        path.write_text(json.dumps(document, indent=1) + "\n")
-    missed = [what for what, _, _, met in results.bars if not met]
-    print(f"{len(results.bars) - len(missed)} of {len(results.bars)} bars met")
-    if results.missing:
-        print(f"missing peers: {', '.join(sorted(results.missing))}")
+def _end(sections: Mapping[str, Results]) -> NoReturn:
+    bars = [bar for section in sections.values() for bar in section.bars]
+    missed = [bar for bar in bars if not bar["met"]]
+    print(f"{len(bars) - len(missed)} of {len(bars)} bars met")
     sys.exit(1 if missed else 0)
 
 

@@ -1,0 +1,38 @@
+"""A real Triton with the model of the digits study, to be loaded."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from studies import __file__ as studies_file
+from targets.base import Deployment, Endpoint, TargetSettings
+from targets.triton.target import TritonTarget
+from workloads.requests import load_dataset
+
+STUDIES = Path(studies_file).parent
+
+
+@contextmanager
+def digits(protocol: str, batch: int, scratch: Path, cpu: int) -> Iterator[tuple[Endpoint, str, Callable[[], int]]]:
+    """Start Triton with the digits model, its batches as large as the load; yield endpoint, model name, counter."""
+    settings = TargetSettings(
+        model="digits",
+        repository=STUDIES / "digits" / "models",
+        log_path=scratch / "triton.log",
+        variants={"int8": {"parameters": {"model_file": "model.int8.onnx"}}},
+        protocol="grpc" if protocol == "grpc" else "http",
+        cpus=frozenset({cpu}),
+    )
+    target = TritonTarget(settings)
+    with ExitStack() as stack:
+        stack.callback(target.stop)
+        target.start()
+        config = {"precision": "int8", "max_batch_size": batch, "max_queue_delay": 0.002, "instances": 1}
+        deployment = target.deploy({**target.user_config(), **config}, "bench")
+        endpoint = deployment.endpoint(load_dataset(STUDIES / "digits" / "test.npz", "labels"))
+        yield endpoint, "digits__bench", partial(_answered, deployment)
+
+
+def _answered(deployment: Deployment) -> int:
+    return deployment.statistics()().requests
