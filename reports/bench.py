@@ -10,6 +10,7 @@ from rich.text import Text
 
 from reports import words
 from tuner.results import Estimate, Failure, Point, Server, Trial
+from tuner.units import format_duration
 
 _RARE = 0.05
 """Batch sizes with a smaller share of the executions are shown together."""
@@ -149,7 +150,7 @@ def _server(server: Server) -> Table:
     if rare := [batch for batch in server.batch_sizes if batch not in often]:
         count = sum(batch.count for batch in rare)
         mean_s = sum(batch.count * batch.compute_mean_s for batch in rare) / count
-        name = f"{len(rare)} rarer sizes: {count:,} executions"
+        name = f"other batch sizes: {count:,} executions"
         table.add_row(name, words.milliseconds(mean_s), words.percent(count / executions, 0))
     if server.failures:
         table.add_row("failures", f"{server.failures:,}", "")
@@ -160,8 +161,8 @@ def _generator(point: Point, ceiling_rps: float | None) -> str:
     own = point.generator
     throughput = point.metrics["throughput_rps"].value
     parts = [
-        f"sent {words.milliseconds(own.issue_delay_p50_s)} after a request was ready at p50, "
-        f"{words.milliseconds(own.issue_delay_p99_s)} at p99",
+        f"sent {format_duration(own.issue_delay_p50_s)} after a request was ready at p50, "
+        f"{format_duration(own.issue_delay_p99_s)} at p99",
         f"used {words.percent(own.cpu_share, 1)} of its core"
         + (f" ({own.processes} processes, the busiest)" if own.processes > 1 else ""),
         f"{own.stalls} stalls over 1 ms, longest time away from its sockets {words.milliseconds(own.longest_stall_s)}",

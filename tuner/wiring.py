@@ -89,6 +89,11 @@ def _cores(study: Study) -> Cores:
 
 def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...]) -> None:
     for workload in workloads:
+        if study.spec.target.protocol == "grpc" and not workload.keep_alive:
+            raise study.source.error(
+                ("workloads", workload.name, "keep_alive"),
+                "a new connection for every request is for `target.protocol: http`; gRPC keeps its connections",
+            )
         try:
             target.check_requests(workload.dataset)
         except TargetError as error:

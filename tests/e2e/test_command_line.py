@@ -36,6 +36,18 @@ def fails(cwd: Path, code: int, message: str, *arguments: object) -> None:
     assert ended.stdout == ""
 
 
+def test_a_new_connection_for_every_grpc_request_is_refused_with_its_line(
+    small_study: WriteStudy, tmp_path: Path
+) -> None:
+    study = small_study()
+    sections = yaml.safe_load(study.read_text())
+    sections["target"]["protocol"] = "grpc"
+    sections["workloads"]["bursty"]["keep_alive"] = False
+    study.write_text(yaml.safe_dump(sections, sort_keys=False))
+    message = r"study\.yaml:\d+: workloads\.bursty\.keep_alive: .* gRPC keeps its connections"
+    fails(tmp_path, BAD_USAGE, message, study)
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [

@@ -60,12 +60,14 @@ def tune(*arguments: object, cwd: Path, **environment: str) -> subprocess.Comple
 
 
 def start_tune(study: Path, cwd: Path) -> "subprocess.Popen[str]":
+    """Start a run that listens to SIGINT, even where the tests themselves were started in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "tuner", str(study)],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads run here
     )
 
 

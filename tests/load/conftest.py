@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.load_runs import Server, scripted_server
+from tests.support.load_runs import Server, open_files, scripted_server
 from tuner.load.poller import EpollPoller, Poller, SelectorPoller
 
 
@@ -28,8 +28,14 @@ def port(shared_server: Server) -> int:
     return shared_server.port
 
 
+@pytest.fixture
+def files_before() -> list[str]:
+    """What this process had open before the test's poller was made."""
+    return open_files()
+
+
 @pytest.fixture(params=[EpollPoller, SelectorPoller])
-def poller(request: pytest.FixtureRequest) -> Poller:
+def poller(request: pytest.FixtureRequest, files_before: list[str]) -> Poller:  # noqa: ARG001 - it must come first
     """Each way to wait."""
     made: Poller = request.param()
     return made

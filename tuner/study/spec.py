@@ -312,15 +312,6 @@ class StudySpec(Section):
         return objectives
 
     @model_validator(mode="after")
-    def _grpc_keeps_its_connections(self) -> "StudySpec":
-        for name, workload in self.workloads.items():
-            if self.target.protocol == "grpc" and not workload.keep_alive:
-                raise ValueError(
-                    f"workload {name!r}: `keep_alive: false` is for `protocol: http`; gRPC has no such thing"
-                )
-        return self
-
-    @model_validator(mode="after")
     def _objectives_name_workloads(self) -> "StudySpec":
         for text in self.objectives:
             match = OBJECTIVE.fullmatch(text)
