@@ -25,6 +25,8 @@ from pydantic.fields import FieldInfo
 from reports import html, tables
 from targets import registry
 from targets.base import TargetError, TargetSettings
+from targets.simulated import config as queue_config
+from targets.simulated.target import SimulatedTarget
 from targets.triton import config as model_config
 from targets.triton.target import TritonTarget
 from tuner import cli, metrics, records, results, tuning
@@ -40,6 +42,7 @@ DIGITS = ROOT / "studies" / "digits.yaml"
 TEMPLATE = ROOT / "studies" / "templates" / "triton.yaml"
 GUIDE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*GUIDE, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+QUEUE = queue_config.QueueConfig(fixed_ms=1.0, each_ms=1.0)
 SERVERLESS = ("schema", "knobs", "init", "doctor")
 """Commands that need neither a server nor a run; the examples of these are run."""
 
@@ -190,7 +193,10 @@ def check_with_target(study: Study) -> None:
     """Check what only the target can tell, as far as it needs no files."""
     spec = study.spec
     for name, overlay in spec.target.variants.items():
-        model_config.check_variant(name, overlay)
+        if spec.target.kind == "simulated":
+            queue_config.overlaid(QUEUE, overlay, name)
+        else:
+            model_config.check_variant(name, overlay)
     make_space(spec.space, registry.knobs(spec.target.kind), list(spec.target.variants), study.source)
 
 
@@ -410,7 +416,7 @@ def test_every_column_of_the_csv_files_is_documented(make: Any, tmp_path: Path) 
     assert described == columns - of_others
 
 
-@pytest.mark.parametrize("example", examples(GUIDE, "json"), ids=str)
+@pytest.mark.parametrize("example", examples([ROOT / "docs" / "results.md"], "json"), ids=str)
 def test_an_estimate_in_the_documentation_is_one(example: Example) -> None:
     estimate = results.Estimate.model_validate(json.loads(example.text))
     assert estimate.low <= estimate.value <= estimate.high
@@ -486,6 +492,59 @@ def test_an_error_in_the_documentation_is_the_one_that_is_given(
 def unnumbered(message: str) -> str:
     """Return an error without its line: editing the study moves it."""
     return re.sub(r"\.yaml:\d+:", ".yaml:", message)
+
+
+# -- the simulated server --
+
+
+@pytest.fixture
+def simulated_study(tmp_path: Path) -> Path:
+    """The study that the page of the simulated server writes, with its model and its requests."""
+    page = [ROOT / "docs" / "simulated.md"]
+    (queue,), (study,) = examples(page, "json"), examples(page, "yaml")
+    (program,) = [words for one in examples(page, "sh") if (words := shlex.split(one.text))[:2] == ["python", "-c"]]
+    (tmp_path / "models" / "queue").mkdir(parents=True)
+    (tmp_path / "models" / "queue" / "queue.json").write_text(queue.text)
+    subprocess.run([sys.executable, *program[1:]], cwd=tmp_path, check=True)
+    path = tmp_path / "study.yaml"
+    path.write_text(study.text)
+    return path
+
+
+def test_the_study_of_the_simulated_server_is_ready_to_run(simulated_study: Path, tmp_path: Path) -> None:
+    prepared = prepare(load_study(simulated_study), tmp_path / "log.txt")
+    assert prepared.target.user_config()["precision"] == "fp32"
+    assert [workload.dataset.labels is not None for workload in prepared.workloads] == [True, True]
+
+
+def test_every_knob_and_key_of_the_simulated_server_is_documented() -> None:
+    described = [codes(row[0])[0] for row in table(section("docs/simulated.md", "Knobs"), "knob", "type")]
+    assert described == [knob.name for knob in SimulatedTarget.all_knobs()]
+    rows = table(section("docs/simulated.md", "queue.json"), "key", "value", "if absent")
+    absent = {codes(row[0])[0]: row[2] for row in rows}
+    fields = queue_config.QueueConfig.model_fields
+    assert absent == {name: "an error" if one.is_required() else str(one.get_default()) for name, one in fields.items()}
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("models/queue/queue.json", "max_batch_size", "max_batch"),
+        ("models/queue/queue.json", "4.0", '"4 ms"'),
+        ("study.yaml", "each_ms: 0.3", "each_ms: -1"),
+        ("study.yaml", "kind: simulated", "kind: simulated\n  protocol: grpc"),
+    ],
+)
+def test_an_error_of_the_simulated_server_in_the_documentation_is_the_one_that_is_given(
+    file: str, before: str, after: str, simulated_study: Path, tmp_path: Path
+) -> None:
+    text = (tmp_path / file).read_text()
+    assert before in text
+    (tmp_path / file).write_text(text.replace(before, after))
+    with pytest.raises(TargetError) as raised:
+        prepare(load_study(simulated_study), tmp_path / "log.txt")
+    (shown,) = examples([ROOT / "docs" / "simulated.md"], "text")
+    assert str(raised.value).replace(f"{tmp_path}/", "") in shown.text.splitlines()
 
 
 # -- commands --

@@ -338,7 +338,7 @@ def doctor_command(
     with _errors():
         checks = doctor.examine(fresh=fresh)
         Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(checks))
-        if not any(row["works"] == "yes" for row in checks if row["what"].startswith("target ")):
+        if not doctor.some_server_can_be_tuned(checks):
             raise typer.Exit(TARGET_UNUSABLE)
 
 

@@ -40,6 +40,12 @@ def examine(*, fresh: bool = False) -> list[Row]:
     ]
 
 
+def some_server_can_be_tuned(rows: Sequence[Row]) -> bool:
+    """Whether a target works that is a server of somebody's: the simulated one always does."""
+    targets = [row for row in rows if row["what"].startswith("target ") and row["what"] != "target simulated"]
+    return any(row["works"] == "yes" for row in targets)
+
+
 def knob_rows(kind: str) -> list[Row]:
     """Return the knobs of a kind of target and the load levels.
 

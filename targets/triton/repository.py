@@ -1,9 +1,9 @@
 """The user's model repository, read only, and the server's own, where models stand under aliases."""
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from targets.base import TargetError
+from targets.repository import read_config
 from targets.triton import config as model_config
 
 CONFIG_NAME = "config.pbtxt"
@@ -15,21 +15,7 @@ def read_model(repository: Path, model: str) -> tuple[str, model_config.ModelCon
     Raises:
         TargetError: no repository, no such model in it, no config.pbtxt, or one that does not parse.
     """
-    directory = repository / model
-    if not repository.is_dir():
-        raise TargetError(f"target.repository: {repository} is no directory; give the folder that holds the models")
-    models = sorted(path.name for path in repository.iterdir() if path.is_dir())
-    if not model or model not in models:
-        close = get_close_matches(model, models, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it holds: {', '.join(models) or 'nothing'}"
-        raise TargetError(f"target.model: no model {model!r} in {repository}; {hint}")
-    path = directory / CONFIG_NAME
-    if not path.is_file():
-        raise TargetError(f"{path}: no such file; Paretune changes the model's own config.pbtxt, so it has to be there")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"{path}: cannot be read: {error}") from None
+    path, text = read_config(repository, model, CONFIG_NAME)
     parsed = model_config.parse(text, path)
     if parsed.name and parsed.name != model:
         raise TargetError(f"{path}: `name` is {parsed.name!r}, but the folder is {model!r}; Triton wants them equal")

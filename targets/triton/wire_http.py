@@ -1,8 +1,6 @@
 """Triton over HTTP: requests encoded once by tritonclient, binary tensors in and out."""
 
-import socket
 from collections.abc import Mapping
-from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,8 @@ import tritonclient.http
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
-from targets.base import Endpoint, Outcome
+from targets.base import Endpoint
+from targets.probe import http_failure
 from targets.triton.judge import HEADER_LENGTH, header_value, judge
 from targets.triton.wire import Tensor, items
 from workloads.requests import Dataset
@@ -53,15 +52,5 @@ def decode(answer: bytes, config: model_config_pb2.ModelConfig) -> Mapping[str, 
 
 
 def failure(endpoint: Endpoint, timeout_s: float) -> str:
-    """Send the first request and say how it failed: the status and the body's beginning; "" when it was answered."""
-    try:
-        with socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s) as connection:
-            connection.sendall(endpoint.requests[0])
-            answer = HTTPResponse(connection)
-            answer.begin()
-            body = answer.read()
-    except (OSError, HTTPException) as error:
-        return f"no answer over HTTP: {error!r}"
-    if endpoint.judge(answer.status, body) is Outcome.OK:
-        return ""
-    return f"HTTP {answer.status}: {body[:200]!r}"
+    """Send the first request and say how it failed; "" when it was answered."""
+    return http_failure(endpoint, timeout_s)

@@ -69,3 +69,10 @@ def test_a_host_that_cannot_be_measured_has_the_reason_and_all_other_rows(monkey
     for what in ("load generator", "pacing"):
         assert examined[what] == {"what": what, "works": "no", "detail": "cannot be measured: no timer"}
     assert {"paretune", "isolation", "target triton"} <= set(examined)
+
+
+@pytest.mark.parametrize(("works", "expected"), [("yes", True), ("no", False)])
+def test_the_simulated_server_is_nobodys_to_tune(works: str, expected: bool) -> None:
+    checks = [("paretune", "yes"), ("target simulated", "yes"), ("target triton", works)]
+    rows = [{"what": what, "works": one, "detail": ""} for what, one in checks]
+    assert doctor.some_server_can_be_tuned(rows) is expected
