@@ -16,8 +16,9 @@ from contextlib import closing
 import numpy as np
 
 from targets.base import Outcome
-from tuner.load.plan import STALL_NS, Failure, Plan, RunReport
+from tuner.load.plan import Failure, Plan, RunReport
 from tuner.load.poller import Poller, make_poller
+from tuner.load.self_watch import SelfWatch
 from tuner.load.sources import make_source
 from tuner.load.wire.connection import WRITABLE, Connection, Exchange, MalformedAnswer, resolved
 from tuner.load.wire.grpc import GrpcConnection
@@ -51,40 +52,6 @@ def run(plan: Plan, poller: Poller | None = None) -> RunReport:
         gc.enable()
 
 
-class _SelfWatch:
-    """What the engine knows of itself, in the window."""
-
-    def __init__(self, window: tuple[int, int]) -> None:
-        self._edges = deque(window)
-        self._readings: list[tuple[int, int]] = []
-        self.next_edge = self._edges[0]
-        self._in_window = False
-        self.stalls = self.longest_ns = self.queue_max = self.waiting_max = 0
-
-    def at_edge(self, now: int) -> None:
-        """Read the CPU clock at the first look at the time after either edge of the window."""
-        self._readings.append((now, time.process_time_ns()))
-        self._edges.popleft()
-        self.next_edge = self._edges[0] if self._edges else 1 << 63
-        self._in_window = bool(self._edges)
-
-    def busy(self, duration_ns: int) -> None:
-        """Take note of how long the sockets were not looked at."""
-        if self._in_window and duration_ns > self.longest_ns:
-            self.longest_ns = duration_ns
-        if self._in_window and duration_ns > STALL_NS:
-            self.stalls += 1
-
-    def cpu_share(self) -> float:
-        """Return the CPU time of this process over the window, in cores."""
-        if len(self._readings) == 1:  # the last answer came before the window's end
-            self.at_edge(time.monotonic_ns())
-        if len(self._readings) < 2:
-            return 0.0
-        (wall_0, cpu_0), (wall_1, cpu_1) = self._readings
-        return (cpu_1 - cpu_0) / max(1, wall_1 - wall_0)
-
-
 class _Engine:
     def __init__(self, plan: Plan, poller: Poller) -> None:
         self.plan = plan
@@ -92,7 +59,7 @@ class _Engine:
         self.requests = plan.endpoint.requests
         self.streamed = plan.endpoint.tokens is not None
         self.source = make_source(plan)
-        self.watch_self = _SelfWatch(plan.window)
+        self.watch_self = SelfWatch(plan.window)
         self.records = RecordsWriter(plan.records_path, plan.worker)
         self.events = EventsWriter(plan.records_path)
         self.rows_of_streams = array.array("q")

@@ -1,0 +1,51 @@
+"""The engine's watch over itself: its CPU time, its stalls, its queues."""
+
+import time
+from collections import deque
+
+from tuner.load.plan import STALL_NS
+
+
+class SelfWatch:
+    """What the engine knows of itself.
+
+    Args:
+        window: start and end of the measuring window, monotonic ns.
+
+    Attributes:
+        next_edge: the edge of the window that comes next, monotonic ns.
+        stalls: times, in the window, that the sockets were not looked at for over STALL_NS.
+        longest_ns: the longest such time.
+        queue_max: most requests found due and not yet sent at one look at the clock.
+        waiting_max: most requests that waited for a connection at once.
+    """
+
+    def __init__(self, window: tuple[int, int]) -> None:
+        self._edges = deque(window)
+        self._readings: list[tuple[int, int]] = []
+        self.next_edge = self._edges[0]
+        self._in_window = False
+        self.stalls = self.longest_ns = self.queue_max = self.waiting_max = 0
+
+    def at_edge(self, now: int) -> None:
+        """Read the CPU clock at the first look at the time after either edge of the window."""
+        self._readings.append((now, time.process_time_ns()))
+        self._edges.popleft()
+        self.next_edge = self._edges[0] if self._edges else 1 << 63
+        self._in_window = bool(self._edges)
+
+    def busy(self, duration_ns: int) -> None:
+        """Take note of how long the sockets were not looked at."""
+        if self._in_window and duration_ns > self.longest_ns:
+            self.longest_ns = duration_ns
+        if self._in_window and duration_ns > STALL_NS:
+            self.stalls += 1
+
+    def cpu_share(self) -> float:
+        """Return the CPU time of this process over the window, in cores."""
+        if len(self._readings) == 1:  # the last answer came before the window's end
+            self.at_edge(time.monotonic_ns())
+        if len(self._readings) < 2:
+            return 0.0
+        (wall_0, cpu_0), (wall_1, cpu_1) = self._readings
+        return (cpu_1 - cpu_0) / max(1, wall_1 - wall_0)
