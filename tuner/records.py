@@ -10,8 +10,10 @@ it is about.
 import mmap
 import os
 import struct
+import tempfile
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -57,6 +59,7 @@ _EVENT_STRUCT = struct.Struct("<" + "".join(_CODES[kind] for _, kind, _ in EVENT
 _pack_row, _ROW_BYTES = _ROW_STRUCT.pack_into, _ROW_STRUCT.size
 _pack_event, _EVENT_BYTES = _EVENT_STRUCT.pack_into, _EVENT_STRUCT.size
 _INITIAL_ROWS = 1 << 14
+_DONE, _DONE_AT = struct.Struct("<q"), int(ROW.fields["done_ns"][1])  # type: ignore[index]
 _COMPRESSION = 1
 """zlib's fastest level: on these columns it takes a quarter of the default's time for the same size."""
 
@@ -67,13 +70,20 @@ assert EVENT.itemsize == _EVENT_BYTES
 class _Capture:
     """Memory for items of a fixed size that grows by doubling.
 
-    It is anonymous: writing into a mapped file can wait for the disk, and the generator would send late.
+    It is anonymous, or memory that is shared with whoever looks on (`LiveRows`), but never a file of a disk: writing
+    into a mapped file can wait for the disk, and the generator would send late.
     """
 
-    def __init__(self, item: np.dtype[np.void]) -> None:
+    def __init__(self, item: np.dtype[np.void], shared: int | None = None) -> None:
         self._item = item
         self._capacity = _INITIAL_ROWS
-        self._map = mmap.mmap(-1, self._capacity * item.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        size = self._capacity * item.itemsize
+        if shared is None:
+            self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        else:
+            os.ftruncate(shared, 0)  # what an earlier run left is gone: rows that are not there are zeros
+            os.ftruncate(shared, size)
+            self._map = mmap.mmap(shared, size)
         self.count = 0
 
     def _grow(self) -> None:
@@ -92,10 +102,11 @@ class RecordsWriter(_Capture):
     Args:
         path: the file of the records.
         worker: index of the generator process, the same in every row.
+        shared: file descriptor of shared memory to capture the rows in; None: memory of its own.
     """
 
-    def __init__(self, path: Path, worker: int = 0) -> None:
-        super().__init__(ROW)
+    def __init__(self, path: Path, worker: int = 0, shared: int | None = None) -> None:
+        super().__init__(ROW, shared)
         self._path = path
         self._worker = worker
         events_path(path).unlink(missing_ok=True)
@@ -143,6 +154,31 @@ class RecordsWriter(_Capture):
             for name, _, _ in FIELDS:
                 for part in chunks(self.count):
                     file.write(np.ascontiguousarray(rows[name][part]).data)
+
+
+class LiveRows:
+    """Looks on while a `RecordsWriter` of another process appends rows to shared memory; costs that process nothing."""
+
+    def __init__(self) -> None:
+        self.fd = shared_memory()
+
+    def read(self) -> NDArray[np.void]:
+        """Return a copy of the rows of requests that have ended so far, structured array [n] of dtype ROW.
+
+        The last one may still be on its way into memory and is left out.
+        """
+        size = os.fstat(self.fd).st_size // _ROW_BYTES * _ROW_BYTES
+        if not size:
+            return np.zeros(0, ROW)
+        with closing(mmap.mmap(self.fd, size, access=mmap.ACCESS_READ)) as shared:
+            count = _ended(shared, size // _ROW_BYTES)
+            return np.frombuffer(shared[: max(0, count - 1) * _ROW_BYTES], ROW)
+
+    def close(self) -> None:
+        """Give the memory back; safe to call twice."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 class EventsWriter(_Capture):
@@ -351,6 +387,23 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def shared_memory() -> int:
+    """Return a file descriptor of memory that can be shared with another process and never waits for a disk.
+
+    Where the platform has none it is a file without a name.
+    """
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("paretune-rows")
+    handle, name = tempfile.mkstemp(prefix="paretune-rows-")
+    Path(name).unlink()
+    return handle
+
+
+def _ended(rows: mmap.mmap, most: int) -> int:
+    """Return how many rows are filled: they are so from the first on, and one that is not has no end time."""
+    return bisect_left(range(most), 1, key=lambda row: _DONE.unpack_from(rows, row * _ROW_BYTES + _DONE_AT)[0] == 0)
 
 
 def _mapped(path: Path, item_bytes: int) -> tuple[mmap.mmap | bytes, int]:

@@ -12,7 +12,7 @@ import pytest
 from targets.base import Endpoint, Outcome
 from tuner.load.generator import Generator, GeneratorError, LoadRun
 from tuner.load.null_server import NullServer
-from tuner.load.plan import ClosedLoop, OpenLoop, Plan
+from tuner.load.plan import ClosedLoop, OpenLoop, Plan, Rewindow
 from workloads.arrivals import Poisson
 from workloads.schedule import make_schedule
 
@@ -111,3 +111,24 @@ def test_the_cpu_of_an_open_loop_that_ends_before_its_window_is_known(server: Nu
     with Generator() as generator:
         run = generator.run(plan(server.endpoint, OpenLoop(schedule, 8), tmp_path, window_ms=200))
     assert 0 < run.report.cpu_share <= 1.1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_running_plan_can_be_looked_at_and_given_another_window(
+    server: NullServer, tmp_path: Path, processes: int
+) -> None:
+    with Generator(processes=processes) as generator:
+        made = plan(server.endpoint, closed(4), tmp_path, window_ms=60_000)
+        generator.begin(made)
+        while len(seen := generator.look()) < 50:
+            time.sleep(0.01)
+        window = Rewindow(time.monotonic_ns() + 50 * MS, time.monotonic_ns() + 150 * MS)
+        generator.rewindow(window)
+        run = generator.finish()
+    assert set(seen["outcome"]) == {Outcome.OK}
+    assert seen["intended_ns"].min() >= made.start_ns
+    assert run.records.windows_ns == [(window.start_ns, window.end_ns)]
+    rows = run.records.rows
+    assert len(rows) > len(seen)
+    assert rows["intended_ns"].max() < window.end_ns
+    assert 0 < len(run.records.in_window()) < len(rows)

@@ -12,11 +12,13 @@ import ssl
 import time
 from collections import deque
 from contextlib import closing
+from multiprocessing.connection import Connection as Control
+from select import POLLIN
 
 import numpy as np
 
 from targets.base import Outcome
-from tuner.load.plan import Failure, Plan, RunReport
+from tuner.load.plan import Failure, Plan, Rewindow, RunReport
 from tuner.load.poller import Poller, make_poller
 from tuner.load.self_watch import SelfWatch
 from tuner.load.sources import make_source
@@ -31,12 +33,14 @@ _FRUITLESS_AT_ONCE = 10
 _OUR_OWN_LACK = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL)
 
 
-def run(plan: Plan, poller: Poller | None = None) -> RunReport:
+def run(plan: Plan, poller: Poller | None = None, control: Control | None = None, live: int | None = None) -> RunReport:
     """Run a plan to its end: until every request ended, failed or timed out.
 
     Args:
         plan: what to do.
         poller: how to wait, the platform's best if not given; it is closed at the end.
+        control: where a `Rewindow` may come from while the plan runs.
+        live: file descriptor of shared memory that the rows are captured in, for others to look at; see `LiveRows`.
 
     Raises:
         OSError: a resource of this host ran out (file descriptors, ports, disk), the endpoint's host has no address or
@@ -45,7 +49,7 @@ def run(plan: Plan, poller: Poller | None = None) -> RunReport:
     gc.collect()
     gc.disable()
     try:
-        with closing(poller or make_poller()) as waiting, closing(_Engine(plan, waiting)) as engine:
+        with closing(poller or make_poller()) as waiting, closing(_Engine(plan, waiting, control, live)) as engine:
             engine.run()
         return engine.report()
     finally:
@@ -53,14 +57,15 @@ def run(plan: Plan, poller: Poller | None = None) -> RunReport:
 
 
 class _Engine:
-    def __init__(self, plan: Plan, poller: Poller) -> None:
+    def __init__(self, plan: Plan, poller: Poller, control: Control | None = None, live: int | None = None) -> None:
         self.plan = plan
         self.poller = poller
+        self.control = control
         self.requests = plan.endpoint.requests
         self.streamed = plan.endpoint.tokens is not None
         self.source = make_source(plan)
         self.watch_self = SelfWatch(plan.window)
-        self.records = RecordsWriter(plan.records_path, plan.worker)
+        self.records = RecordsWriter(plan.records_path, plan.worker, live)
         self.events = EventsWriter(plan.records_path)
         self.rows_of_streams = array.array("q")
         self.answers: list[tuple[int, bytes]] = []
@@ -80,8 +85,10 @@ class _Engine:
         if self.plan.keep_alive or self.plan.endpoint.grpc:
             self._provide(self.source.first_places)
             self._settle()
+        control_fd = self.control.fileno() if self.control else -1
+        if self.control:
+            self.poller.watch(control_fd, POLLIN, new=True)
         self.poller.arm(self.plan.start_ns)
-        deadline = self.plan.window[1] + self.plan.timeout_ns
         wait, connections, own = self.poller.wait, self.connections, self.watch_self
         while not (self.source.exhausted and not self.busy and not self.waiting):
             found = wait(_SWEEP_NS / 1e9)
@@ -92,14 +99,24 @@ class _Engine:
                 elif fd == self.poller.due_fd:
                     self.poller.disarm()
                     self._issue_due(time.monotonic_ns())
+                elif fd == control_fd:
+                    self._rewindow()
             now = time.monotonic_ns()
             own.busy(now - woken)
             if now >= own.next_edge:
                 own.at_edge(now)
             if now >= self.next_sweep:
                 self._sweep(now)
-            if now > deadline and self.waiting:
-                self._drop_waiting(now)
+            self._drop_waiting(now)
+
+    def _rewindow(self) -> None:
+        """Take the window that the control says."""
+        assert self.control is not None, "only a control can be read from"
+        message = self.control.recv()
+        if isinstance(message, Rewindow):
+            self.plan = message.of(self.plan)
+            self.source.end_at(self.plan.window[1])
+            self.watch_self.rewindow(self.plan.window)
 
     def close(self) -> None:
         for connection in self.connections.values():
@@ -367,7 +384,8 @@ class _Engine:
         self._go_on(connection, now)
 
     def _drop_waiting(self, now: int) -> None:
-        """The run is over: what never got a connection was dropped."""
-        while self.waiting:
+        """When the run is over, what never got a connection was dropped."""
+        over = now > self.plan.window[1] + self.plan.timeout_ns
+        while over and self.waiting:
             request, intended = self.waiting.popleft()
             self._fail_unsent(request, intended, now, Outcome.DROPPED, 0, "no connection became free before the end")

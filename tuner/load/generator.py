@@ -10,8 +10,11 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import TracebackType
 
-from tuner.load.plan import ClosedLoop, Plan, RunReport, merged_reports
-from tuner.records import Records, merged, read_records
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.load.plan import ClosedLoop, Plan, Rewindow, RunReport, merged_reports
+from tuner.records import LiveRows, Records, merged, read_records
 
 _START_TIMEOUT_S = 30.0
 _MARGIN_S = 30.0
@@ -64,6 +67,18 @@ class Generator:
         self._used = self._workers[:count]
         for index, worker in enumerate(self._used):
             worker.begin(plan if count == 1 else _share(plan, index, count))
+
+    def look(self) -> NDArray[np.void]:
+        """Return the requests of the running plan that have ended so far, array [n] of records.ROW, in no order.
+
+        The `phase` column is not filled yet.
+        """
+        return np.concatenate([worker.look() for worker in self._used])
+
+    def rewindow(self, window: Rewindow) -> None:
+        """Give the running plan another window, a little ahead of time; the load ends with it."""
+        for worker in self._used:
+            worker.rewindow(window)
 
     def finish(self) -> LoadRun:
         """Wait for the end of the plan handed over.
@@ -120,16 +135,22 @@ class _Worker:
 
     def __init__(self, cpus: frozenset[int] | None) -> None:
         self._cpus = cpus
-        self._start()
+        self.live = LiveRows()
+        try:
+            self._start()
+        except BaseException:
+            self.live.close()
+            raise
 
     def _start(self) -> None:
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tuner.load.worker", str(theirs.fileno())], pass_fds=[theirs.fileno()]
+                [sys.executable, "-P", "-m", "tuner.load.worker", str(theirs.fileno()), str(self.live.fd)],
+                pass_fds=[theirs.fileno(), self.live.fd],
             )
         if not self._pipe.poll(_START_TIMEOUT_S):
-            self.close()
+            self._end()
             raise GeneratorError(f"the load generator did not start within {_START_TIMEOUT_S:g} s")
         self._receive()
         if self._cpus:
@@ -146,11 +167,16 @@ class _Worker:
         with suppress(BrokenPipeError):  # it has just ended; finish() says so
             self._pipe.send(plan)
 
+    def rewindow(self, window: Rewindow) -> None:
+        self.plan = window.of(self.plan)
+        with suppress(BrokenPipeError):
+            self._pipe.send(window)
+
     def finish(self) -> RunReport:
         plan = self.plan
         longest_s = (plan.warmup_ns + plan.window_ns + 2 * plan.timeout_ns) / 1e9 + _MARGIN_S
         if not self._pipe.poll(longest_s):
-            self.close()
+            self._end()
             raise GeneratorError(f"the load generator did not finish a plan within {longest_s:.0f} s")
         report = self._receive()
         if isinstance(report, RunReport):
@@ -164,7 +190,15 @@ class _Worker:
             code = self._process.wait()
             raise GeneratorError(f"the load generator's process ended with exit code {code}") from None
 
+    def look(self) -> NDArray[np.void]:
+        rows = self.live.read()
+        return rows[rows["intended_ns"] >= self.plan.start_ns]  # those of an earlier plan are there until this one runs
+
     def close(self) -> None:
+        self._end()
+        self.live.close()
+
+    def _end(self) -> None:
         self._pipe.close()
         if self._process.poll() is None:
             self._process.kill()

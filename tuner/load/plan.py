@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,23 @@ class Plan:
         """The measuring window [start, end) on the monotonic clock."""
         begin = self.start_ns + self.warmup_ns
         return begin, begin + self.window_ns
+
+
+@dataclass(frozen=True)
+class Rewindow:
+    """A new window for the plan that is being run; the load ends with it.
+
+    Attributes:
+        start_ns: of the window, on the monotonic clock.
+        end_ns: of the window, not after the end that the plan was made with.
+    """
+
+    start_ns: int
+    end_ns: int
+
+    def of(self, plan: Plan) -> Plan:
+        """Return the plan with this window."""
+        return replace(plan, warmup_ns=self.start_ns - plan.start_ns, window_ns=self.end_ns - self.start_ns)
 
 
 @dataclass(frozen=True)

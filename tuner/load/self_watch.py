@@ -5,6 +5,8 @@ from collections import deque
 
 from tuner.load.plan import STALL_NS
 
+_NEVER = 1 << 63
+
 
 class SelfWatch:
     """What the engine knows of itself.
@@ -27,11 +29,16 @@ class SelfWatch:
         self._in_window = False
         self.stalls = self.longest_ns = self.queue_max = self.waiting_max = 0
 
+    def rewindow(self, window: tuple[int, int]) -> None:
+        """Take another window; edges that were passed stay where they were read."""
+        self._edges = deque(window[len(self._readings) :])
+        self.next_edge = self._edges[0] if self._edges else _NEVER
+
     def at_edge(self, now: int) -> None:
         """Read the CPU clock at the first look at the time after either edge of the window."""
         self._readings.append((now, time.process_time_ns()))
         self._edges.popleft()
-        self.next_edge = self._edges[0] if self._edges else 1 << 63
+        self.next_edge = self._edges[0] if self._edges else _NEVER
         self._in_window = bool(self._edges)
 
     def busy(self, duration_ns: int) -> None:

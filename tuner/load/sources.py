@@ -11,6 +11,7 @@ from tuner.load.plan import ClosedLoop, OpenLoop, Plan
 
 _FIRST_CONNECTIONS = 64
 _CHUNK = 1 << 16
+_NEVER = 1 << 63
 
 
 class Source(Protocol):
@@ -41,6 +42,10 @@ class Source(Protocol):
         """Take note that a request ended; return whether another is due because of it."""
         ...
 
+    def end_at(self, end_ns: int) -> None:
+        """Have nothing due any more from this time on."""
+        ...
+
 
 def make_source(plan: Plan) -> Source:
     """Return the source of a plan's load."""
@@ -53,7 +58,8 @@ class _OpenSource:
     def __init__(self, load: OpenLoop, plan: Plan) -> None:
         self._intended = _numbers(load.schedule.offsets_ns, plan.start_ns)
         self._requests = _numbers(load.schedule.requests, 0)
-        self._next = next(self._intended, None)
+        self._end = _NEVER
+        self._next = self._due()
         self.most_places = load.connections
         self.first_places = min(load.connections, len(load.schedule), _FIRST_CONNECTIONS)
 
@@ -65,11 +71,20 @@ class _OpenSource:
         return self._next
 
     def take(self) -> int:
-        self._next = next(self._intended, None)
+        self._next = self._due()
         return next(self._requests)
+
+    def _due(self) -> int | None:
+        due = next(self._intended, None)
+        return due if due is not None and due < self._end else None
 
     def on_done(self, done: int) -> bool:  # noqa: ARG002 - a schedule does not wait for answers
         return False
+
+    def end_at(self, end_ns: int) -> None:
+        self._end = end_ns
+        if self._next is not None and self._next >= end_ns:
+            self._next = None
 
 
 class _ClosedSource:
@@ -106,6 +121,11 @@ class _ClosedSource:
             return False
         heapq.heappush(self._due, due)
         return True
+
+    def end_at(self, end_ns: int) -> None:
+        self._end = end_ns
+        self._due = [due for due in self._due if due < end_ns]
+        heapq.heapify(self._due)
 
 
 def _numbers(values: NDArray[np.int64] | NDArray[np.int32], offset: int) -> Iterator[int]:

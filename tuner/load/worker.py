@@ -1,4 +1,4 @@
-"""The generator's process: `python -m tuner.load.worker FD`. Runs the plans that come over a pipe until it closes."""
+"""The generator's process: `python -m tuner.load.worker PIPE LIVE` runs the plans that come over a pipe."""
 
 import ctypes
 import gc
@@ -10,6 +10,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from tuner.load import engine
+from tuner.load.plan import Plan
 from tuner.load.scheduling import ask_for_short_slices
 
 _PR_SET_PDEATHSIG = 1
@@ -23,11 +24,14 @@ def main() -> None:
     _allow_many_connections()
     ask_for_short_slices()
     pipe: Connection = Connection(int(sys.argv[1]))
+    live = int(sys.argv[2])
     pipe.send(os.getpid())
     gc.freeze()
     while True:
         try:
-            pipe.send(engine.run(pipe.recv()))
+            message = pipe.recv()
+            if isinstance(message, Plan):  # a new window may come when the plan has just ended
+                pipe.send(engine.run(message, control=pipe, live=live))
         except EOFError:
             return
         except Exception as error:
