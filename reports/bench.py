@@ -72,6 +72,7 @@ def _overview(trial: Trial) -> Table:
 def _section(point: Point, ceiling_rps: float | None) -> Iterator[RenderableType]:
     yield Text(f"{point.workload}, {words.load(point.load)}: {_verdict(point)}", style="bold")
     yield _metrics(point)
+    yield from _notes(point)
     if point.failures:
         yield _failures(point.failures)
     if point.server is not None:
@@ -111,6 +112,18 @@ def _metrics(point: Point) -> Table:
     for name in ("error_rate", "accuracy", "accuracy_drop"):
         _add(table, name.replace("_", " "), metrics.get(name), words.percent)
     return table
+
+
+def _notes(point: Point) -> Iterator[RenderableType]:
+    """Yield what a reader should know of the numbers: a load that did not settle, and why bounds are missing."""
+    if point.steadiness.state != "steady":
+        yield Text(f"{point.steadiness.state}: {point.steadiness.reason}", style="yellow")
+    names: dict[str, list[str]] = {}
+    for key, estimate in point.metrics.items():
+        if estimate.note is not None:
+            names.setdefault(estimate.note, []).append(words.gain_of(key))
+    for note, about in names.items():
+        yield Text(f"no bound for {', '.join(about)}: {note}")
 
 
 def _add(table: Table, name: str, estimate: Estimate | None, shown: words.Shown) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import BatchSize, Deployment, ServerHung, ServerStats, TargetError, difference
-from tuner import results
+from tuner import results, steady
 from tuner.load.generator import Generator
 from tuner.load.plan import ClosedLoop, Plan, RunReport, merged_reports
 from tuner.metrics import METRICS, failures, generator_report, outcome_counts, summarise, violations
-from tuner.records import Records, pooled
+from tuner.records import Records, latencies_s, pooled
 from tuner.results import Estimate, Gpu, Load, Point, Validity
 from tuner.stats import P99_MIN_SAMPLES
 from tuner.telemetry.host import cores_used, read_tree
@@ -144,6 +144,7 @@ class Meter:
             records: where the records are kept, relative to the run directory.
         """
         metrics = {**summarise(run.records, self.bounds, self.latency_bound_s), **extra}
+        settled = steadiness(run.records, load)
         return Point(
             workload=workload.name,
             load=load,
@@ -152,7 +153,8 @@ class Meter:
             metrics=metrics,
             outcomes=outcome_counts(run.records),
             failures=failures(run.records, run.report),
-            violations=violations(metrics, self.bounds),
+            violations=violations(metrics, self.bounds, overloaded=settled.state == "overloaded"),
+            steadiness=settled,
             server=stored_server(run.server),
             telemetry=results.Telemetry(
                 cpu_cores=run.cores, rss_bytes=run.rss_bytes, gpu=list(run.gpus), notes=list(run.notes)
@@ -215,6 +217,13 @@ class Meter:
         for index, answer in report.answers:
             right[index] = predicted_class(deployment.outputs(answer), workload.output) == labels[index]
         return right
+
+
+def steadiness(records: Records, load: Load) -> results.Steadiness:
+    """Say whether a window shows a steady state; see `steady.judge`."""
+    rows = records.in_window()
+    found = steady.judge(rows["intended_ns"], rows["done_ns"], latencies_s(rows), open_loop=load.mode == "open")
+    return results.Steadiness(state=found.state, reason=found.reason)
 
 
 def _lead_ns(load: Load) -> int:

@@ -14,6 +14,8 @@ from tuner.records import Records, issue_delays_s, latencies_s, service_times_s
 from tuner.results import Estimate, Failure, Generator
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+LATENCY_BOUNDS = ("mean", *PERCENTILES)
+OVERLOADED = 0.01
 SERVICE_PERCENTILES = {f"service_{name}": fraction for name, fraction in PERCENTILES.items()}
 
 
@@ -65,7 +67,7 @@ def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: fl
         Metric key -> estimate. Percentiles are over the requests intended in the windows, throughput over the
         answers that came in them.
     """
-    throughput = stats.rate_in_bins(records.completed_ns(), records.windows_ns)
+    throughput = stats.rate(records.completed_ns(), records.windows_ns)
     rows = records.in_window()
     offered = len(rows) / records.window_s
     values = {
@@ -73,8 +75,8 @@ def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: fl
         "goodput": throughput if latency_bound_s is None else _goodput(records, latency_bound_s),
         "offered": stats.Interval(offered, offered, offered, len(rows)),
         **_latency(latencies_s(rows), bounds),
-        **_percentiles(service_times_s(rows), SERVICE_PERCENTILES),
-        "error_rate": stats.proportion(np.count_nonzero(rows["outcome"] != Outcome.OK), len(rows)),
+        **_percentiles(stats.Ordered.of(service_times_s(rows)), SERVICE_PERCENTILES),
+        "error_rate": stats.event_rate(rows["outcome"] != Outcome.OK),
     }
     return {metric.key: estimate(values[name]) for name, metric in METRICS.items() if name in values}
 
@@ -82,7 +84,7 @@ def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: fl
 def estimate(interval: stats.Interval) -> Estimate:
     """Return an interval as it is stored; a value that is undefined for want of requests counts as infinite."""
     value = math.inf if math.isnan(interval.value) else interval.value
-    return Estimate(value=value, low=interval.low, high=interval.high, n=interval.n)
+    return Estimate(value=value, low=interval.low, high=interval.high, n=interval.n, note=interval.why)
 
 
 def outcome_counts(records: Records) -> dict[str, int]:
@@ -123,31 +125,36 @@ def generator_report(records: Records, report: RunReport) -> Generator:
     )
 
 
-def violations(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> dict[str, float]:
+def violations(
+    metrics: Mapping[str, Estimate], bounds: Mapping[str, float], *, overloaded: bool = False
+) -> dict[str, float]:
     """Return SLO -> (value - bound) / bound, above 0 where it is missed; a bound of 0 is violated by the value itself.
 
-    A metric that was not measured (accuracy without labels) has no entry.
+    A metric that was not measured (accuracy without labels) has no entry. An overload misses every bound on latency,
+    by OVERLOADED at least: the queue was on its way beyond it when the window ended.
     """
     found = {}
     for name, bound in bounds.items():
         measured = metrics.get(METRICS[name].key)
         if measured is not None:
             found[name] = (measured.value - bound) / bound if bound > 0 else measured.value
+        if overloaded and name in LATENCY_BOUNDS and name in found:
+            found[name] = max(found[name], OVERLOADED)
     return found
 
 
 def _goodput(records: Records, bound_s: float) -> stats.Interval:
-    return stats.rate_in_bins(records.completed_ns(bound_s), records.windows_ns)
+    return stats.rate(records.completed_ns(bound_s), records.windows_ns)
 
 
 def _latency(latency: NDArray[np.float64], bounds: Mapping[str, float]) -> dict[str, stats.Interval]:
+    series = stats.Ordered.of(latency)
     return {
-        "mean": stats.mean_of_batches(latency),
-        **_percentiles(latency, PERCENTILES),
-        **{f"over_{name}": stats.exceedance(latency, bounds[name]) for name in PERCENTILES if name in bounds},
+        "mean": stats.mean(latency, effective=series.effective),
+        **_percentiles(series, PERCENTILES),
+        **{f"over_{name}": stats.share(series, bounds[name]) for name in PERCENTILES if name in bounds},
     }
 
 
-def _percentiles(values: NDArray[np.float64], fractions: Mapping[str, float]) -> dict[str, stats.Interval]:
-    ordered = np.sort(values)
-    return {name: stats.percentile(values, fraction, ordered) for name, fraction in fractions.items()}
+def _percentiles(series: stats.Ordered, fractions: Mapping[str, float]) -> dict[str, stats.Interval]:
+    return {name: stats.percentile(series, fraction) for name, fraction in fractions.items()}

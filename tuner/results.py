@@ -59,6 +59,7 @@ class Estimate(Data):
     low: LowerBound
     high: Number
     n: int = Field(description="samples behind it; for a gain, redeployments")
+    note: str | None = Field(None, description="why a bound is infinite")
 
 
 class Load(Data):
@@ -137,6 +138,13 @@ class Validity(Data):
     warnings: list[str] = []
 
 
+class Steadiness(Data):
+    """Whether the load had settled in the window."""
+
+    state: Literal["steady", "unstable", "overloaded"]
+    reason: str | None = None
+
+
 class Point(Data):
     """One measurement of a trial."""
 
@@ -148,6 +156,7 @@ class Point(Data):
     outcomes: dict[str, int] = Field(description="requests intended in the window, by how they ended")
     failures: list[Failure] = Field([], description="the ones that are not ok, by outcome and code")
     violations: dict[str, Number] = Field(description="SLO -> (value - bound) / bound; above 0 it is missed")
+    steadiness: Steadiness = Steadiness(state="steady")
     server: Server | None
     telemetry: Telemetry
     generator: Generator

@@ -1,19 +1,27 @@
 """Estimates with intervals. Plain functions over arrays: no I/O, no clock.
 
 Answers of a queue are not independent: a slow batch is slow for all in it, and a backlog lasts. Every interval here
-therefore rests on batches of neighbouring observations (or on redeployments), never on the raw count alone.
+therefore rests on what the series is worth in independent samples, on batches of neighbouring observations, or on
+redeployments, never on the raw count alone. What too short a series cannot tell has infinite bounds, and says why.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, special, stats
+
+from tuner.autocorrelation import autocorrelation_time, degrees_of_freedom, effective_size, finite
 
 CONFIDENCE = 0.95
-BATCHES = 20
+BATCHES, MANY_BATCHES = 16, 32
+LEAST_FOR_A_MEAN = 100
+LEAST_FOR_A_SHARE = 50
+FEW_EVENTS = 50
+"""With fewer events than this their own correlation is hardly known, and that of the series takes its place."""
+BINS = 256
 P99_MIN_SAMPLES = 662
 """Fewest samples from which a p99 is claimed without a warning: MLPerf Inference's early-stopping rule for the 99th
 percentile at 99% confidence (binomial)."""
@@ -21,125 +29,183 @@ percentile at 99% confidence (binomial)."""
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the bounds of its interval at CONFIDENCE; an infinite bound says that there is none."""
+    """A value with the bounds of its interval; an infinite bound says that there is none, and `why` the reason."""
 
     value: float
     low: float
     high: float
     n: int
+    why: str | None = None
 
 
-def mean_of_batches(values: NDArray[np.float64]) -> Interval:
-    """Estimate the mean of a stationary series by batch means.
+def mean(values: NDArray[np.float64], confidence: float = CONFIDENCE, effective: float | None = None) -> Interval:
+    """Estimate the mean of a stationary, autocorrelated and skewed series by batch means.
 
-    The series is cut into BATCHES consecutive batches of equal length (a rest is left out of the interval, not of the
-    mean); their means are taken as independent and normal: mean +- t * s / sqrt(BATCHES). Source: Law, Simulation
-    Modeling and Analysis, 5th ed., 9.5.3. Fewer than 2 values per batch, or an infinite value: no bounds.
+    The series is cut into BATCHES consecutive batches of equal length, MANY_BATCHES where each still holds 30
+    independent samples. Bounds: mean - G(+-t) * sqrt(A * s^2 / batches), with t of Student's distribution, A =
+    (1 + r) / (1 - r) for the correlation r of neighbouring batch means (A >= 1), and G(t) = ((1 + 6 b (t - b))^(1/3)
+    - 1) / (2 b) for their skewness (b = skewness / (6 sqrt(batches))). Source: Tafazzoli, Steiger and Wilson, N-Skart:
+    a nonsequential skewness- and autoregression-adjusted batch-means procedure, IEEE Trans. Automatic Control 56(2),
+    2011; the adjustment for skewness is Willink's (2005). Not taken over is the search for a batch size: what stands
+    for it is that fewer than LEAST_FOR_A_MEAN independent samples have no bounds. Nor has an infinite value.
 
     Args:
         values: the series in order, shape [n].
+        confidence: of the interval.
+        effective: independent samples that the series is worth, if known already.
     """
     n = len(values)
     if n == 0:
-        return Interval(math.nan, -math.inf, math.inf, 0)
-    mean = float(np.mean(values))
-    if n < 2 * BATCHES or not math.isfinite(mean):
-        return Interval(mean, -math.inf, math.inf, n)
-    half = _t_half_width(_batch_means(values))
-    return Interval(mean, mean - half, mean + half, n)
+        return Interval(math.nan, -math.inf, math.inf, 0, "no requests")
+    value = float(np.mean(values))
+    if not math.isfinite(value):
+        return Interval(value, -math.inf, math.inf, n, "a request failed")
+    worth = effective_size(values) if effective is None else effective
+    if worth < LEAST_FOR_A_MEAN:
+        return Interval(value, -math.inf, math.inf, n, _too_short(n, worth, LEAST_FOR_A_MEAN))
+    below, above = _batch_bounds(values, worth, confidence)
+    return Interval(value, value - below, value + above, n)
 
 
-def rate_in_bins(times_ns: NDArray[np.int64], windows_ns: Sequence[tuple[int, int]]) -> Interval:
+def rate(
+    times_ns: NDArray[np.int64], windows_ns: Sequence[tuple[int, int]], confidence: float = CONFIDENCE
+) -> Interval:
     """Estimate a rate per second from event times in one or several windows.
 
-    Each window is cut into equal bins so that about BATCHES bins come together (at least one a window); the counts
-    per second of the bins are taken as independent and normal. Assumes a steady rate in the windows.
+    Each window is cut into equal bins so that about BINS bins come together; the interval is that of `mean` over the
+    bins' rates, with at least LEAST_FOR_A_SHARE independent bins. Assumes a steady rate in the windows.
 
     Args:
         times_ns: sorted event times, shape [n].
         windows_ns: windows [start, end); events outside are not counted.
+        confidence: of the interval.
     """
-    bins = max(1, math.ceil(BATCHES / len(windows_ns)))
-    counts: list[int] = []
-    lengths: list[float] = []
-    for start, end in windows_ns:
-        edges = np.linspace(start, end, bins + 1)
-        counts.extend(np.diff(np.searchsorted(times_ns, edges)))
-        lengths.extend([(end - start) / bins / 1e9] * bins)
-    rates = np.array(counts) / np.array(lengths)
-    value = float(np.sum(counts) / np.sum(lengths))
-    if len(rates) < 2:
-        return Interval(value, -math.inf, math.inf, int(np.sum(counts)))
-    half = _t_half_width(rates)
-    return Interval(value, max(0.0, value - half), value + half, int(np.sum(counts)))
+    bins = max(1, math.ceil(BINS / len(windows_ns)))
+    edges = [np.linspace(start, end, bins + 1) for start, end in windows_ns]
+    counts = np.concatenate([np.diff(np.searchsorted(times_ns, one)) for one in edges])
+    lengths = np.concatenate([np.diff(one) for one in edges]) / 1e9
+    n, value = int(counts.sum()), float(counts.sum() / lengths.sum())
+    if n < LEAST_FOR_A_SHARE:
+        return Interval(value, 0.0, math.inf, n, _too_short(n, n, LEAST_FOR_A_SHARE))
+    rates = counts / lengths
+    worth = effective_size(rates)
+    if worth < LEAST_FOR_A_SHARE:
+        return Interval(value, 0.0, math.inf, n, "the rate changes too slowly to be known from so short a window")
+    below, above = _batch_bounds(rates, worth, confidence)
+    return Interval(value, max(0.0, value - below), value + above, n)
 
 
-def percentile(values: NDArray[np.float64], fraction: float, ordered: NDArray[np.float64] | None = None) -> Interval:
+@dataclass(frozen=True)
+class Ordered:
+    """A series made ready for several percentiles and shares.
+
+    Attributes:
+        values: in order of time, shape [n]; infinite ones (failed requests) are the largest.
+        ascending: the same values, sorted.
+        effective: independent samples that the series is worth.
+    """
+
+    values: NDArray[np.float64]
+    ascending: NDArray[np.float64]
+    effective: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> "Ordered":
+        """Sort a series and estimate its autocorrelation."""
+        return cls(values, np.sort(values), effective_size(finite(values)) if len(values) else 0.0)
+
+
+def percentile(series: Ordered, fraction: float, confidence: float = CONFIDENCE) -> Interval:
     """Estimate a percentile of a stationary, autocorrelated series.
 
-    The estimate is the order statistic of rank ceil(fraction * n). Its bounds are order statistics too, of ranks
-    fraction * n -+ t * n * s_I / sqrt(BATCHES), where s_I is the standard deviation over BATCHES consecutive batches
-    of the mean of the indicator [value > estimate]; never narrower than the binomial interval of independent samples.
-    A rank beyond the sample is an infinite bound. Source: Heidelberger and Lewis, Quantile estimation in dependent
-    sequences, Operations Research 32(1), 1984. Infinite values (failed requests) take part as the largest ones.
+    The estimate is the order statistic of rank ceil(fraction * n). Its bounds are order statistics too: those above
+    which lie the shares whose exact binomial interval just holds 1 - fraction, with as many samples as the indicator
+    [value > estimate] is worth (see `share`). A rank beyond the sample is an infinite bound: the p99 has an upper one
+    from about 370 independent samples on. Source: the interval of a quantile by the binomial distribution (David and
+    Nagaraja, Order Statistics, 3rd ed., 7.1) with the effective sample size of a dependent sequence (Heidelberger and
+    Lewis, Operations Research 32(1), 1984).
 
     Args:
-        values: the series in order, shape [n].
+        series: the values; infinite ones take part as the largest.
         fraction: 0.99 for the p99; 0 < fraction < 1.
-        ordered: the same values in ascending order, where several percentiles share the sorting.
+        confidence: of the interval.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"`0 < fraction < 1` must hold, but got {fraction}.")
-    n = len(values)
+    n = len(series.values)
     if n == 0:
-        return Interval(math.inf, -math.inf, math.inf, 0)
-    if ordered is None:
-        ordered = np.sort(values)
-    rank = max(1, math.ceil(fraction * n - 1e-9))
-    estimate = float(ordered[rank - 1])
-    spread = _rank_spread(values, estimate, fraction)
-    low, high = math.floor(fraction * n - spread), math.ceil(fraction * n + spread) + 1
+        return Interval(math.inf, -math.inf, math.inf, 0, "no requests")
+    value = float(series.ascending[max(1, math.ceil(fraction * n - 1e-9)) - 1])
+    events = (1 - fraction) * series.effective
+    worth = _worth(series.values > value, confidence, series.effective if events < FEW_EVENTS else math.inf)
+    if worth.independent < LEAST_FOR_A_SHARE:
+        reason = _too_short(n, worth.independent, LEAST_FOR_A_SHARE)
+        return Interval(value, -math.inf, math.inf, n, reason)
+    fewest, most = _shares_that_admit(1 - fraction, worth.corrected, confidence)
+    low, high = math.floor(n * (1 - most)), math.ceil(n * (1 - fewest)) + 1
+    no_bound = f"{worth.independent:,.0f} independent requests are too few to bound a p{fraction * 100:g}"
     return Interval(
-        estimate,
-        float(ordered[low - 1]) if low >= 1 else -math.inf,
-        float(ordered[high - 1]) if high <= n else math.inf,
+        value,
+        float(series.ascending[low - 1]) if low >= 1 else -math.inf,
+        float(series.ascending[high - 1]) if high <= n else math.inf,
         n,
+        None if low >= 1 and high <= n else no_bound,
     )
 
 
-def exceedance(values: NDArray[np.float64], bound: float) -> Interval:
+def share(series: Ordered, bound: float, confidence: float = CONFIDENCE) -> Interval:
     """Estimate the share of a stationary, autocorrelated series that lies above a bound.
 
     "p99 <= bound" says that this share is at most 1%, and the share is easier to be sure of than the percentile: it
     needs no density at the percentile.
 
-    The variance of the share comes from BATCHES consecutive batch means of the indicator [value > bound]; its ratio to
-    the binomial variance, the design effect (not below 1), makes n independent samples of fewer, and with those the
-    exact binomial interval is taken, with the correction (z / t)^2 for a variance from few batches. Source: Korn and
-    Graubard, Confidence intervals for proportions with small expected number of positive counts estimated from survey
-    data, Survey Methodology 24(2), 1998. Without a single exceedance it is the exact interval of n samples.
+    Bounds: the exact binomial interval (Clopper and Pearson, 1934) with the independent samples that the indicator
+    [value > bound] is worth in the place of n, corrected by (z / t)^2 for an autocorrelation that is itself an
+    estimate (Korn and Graubard, Survey Methodology 24(2), 1998). With fewer than FEW_EVENTS independent events
+    they are taken as correlated at least as the series is. Without a single one above it is the interval of n
+    independent samples: nothing can be known of clusters that were never seen.
+    Fewer than LEAST_FOR_A_SHARE independent samples: [0, 1].
 
     Args:
-        values: the series in order, shape [n]; infinite values are above every bound.
+        series: the values; infinite ones are above every bound.
         bound: the bound.
+        confidence: of the interval.
     """
-    above = values > bound
-    n, share = len(values), float(np.mean(above)) if len(values) else math.nan
-    if n < 2 * BATCHES or share in (0.0, 1.0):
-        return proportion(int(above.sum()), n)
-    batch_variance = float(np.var(_batch_means(above), ddof=1)) / BATCHES
-    effect = max(1.0, batch_variance / (share * (1 - share) / n))
-    t = float(stats.t.ppf((1 + CONFIDENCE) / 2, BATCHES - 1))
-    effective = n / effect * (float(stats.norm.ppf((1 + CONFIDENCE) / 2)) / t) ** 2
-    low, high = _exact_bounds(share * effective, effective)
-    return Interval(share, low, high, n)
+    n, above = len(series.values), series.values > bound
+    if n == 0:
+        return Interval(math.nan, 0.0, 1.0, 0, "no requests")
+    value = float(np.mean(above))
+    few = 0 < min(value, 1 - value) * series.effective < FEW_EVENTS
+    worth = _worth(above, confidence, series.effective if few else math.inf)
+    if worth.independent < LEAST_FOR_A_SHARE:
+        return Interval(value, 0.0, 1.0, n, _too_short(n, worth.independent, LEAST_FOR_A_SHARE))
+    low, high = _exact_bounds(value * worth.corrected, worth.corrected, confidence)
+    return Interval(value, low, high, n)
 
 
-def proportion(events: int, n: int) -> Interval:
+def event_rate(events: NDArray[np.bool_], confidence: float = CONFIDENCE) -> Interval:
+    """Estimate the probability of an event (an error) from a series of trials, whether or not they come in clusters.
+
+    The exact binomial interval with the independent samples that the series of events is worth. Without a single
+    event it is that of n independent trials: nothing can be known of clusters that were never seen.
+
+    Args:
+        events: in order of time, shape [n].
+        confidence: of the interval.
+    """
+    n, count = len(events), int(np.count_nonzero(events))
+    if n == 0 or count in (0, n):
+        return proportion(count, n, confidence)
+    worth = n / autocorrelation_time(events)
+    low, high = _exact_bounds(count / n * worth, worth, confidence)
+    return Interval(count / n, low, high, n)
+
+
+def proportion(events: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """Estimate a probability from independent trials by the exact binomial interval (Clopper and Pearson, 1934)."""
     if n == 0:
-        return Interval(math.nan, 0.0, 1.0, 0)
-    low, high = _exact_bounds(events, n)
+        return Interval(math.nan, 0.0, 1.0, 0, "nothing to count")
+    low, high = _exact_bounds(events, n, confidence)
     return Interval(events / n, low, high, n)
 
 
@@ -157,7 +223,7 @@ def paired_drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interval
         raise ValueError(f"pairs must match, but got {before.shape} and {after.shape}.")
     n = len(before)
     if n == 0:
-        return Interval(math.nan, -1.0, 1.0, 0)
+        return Interval(math.nan, -1.0, 1.0, 0, "no pairs")
     lost, won = int(np.sum(before & ~after)), int(np.sum(~before & after))
     p_lost, p_won = (lost + 0.5) / (n + 2), (won + 0.5) / (n + 2)
     centre = p_lost - p_won
@@ -182,11 +248,71 @@ def ratio_of_clusters(log_ratios: Sequence[float]) -> Interval:
     return Interval(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(values))
 
 
-def _exact_bounds(events: float, n: float) -> tuple[float, float]:
+def ratio(ours: Interval, theirs: Interval) -> Interval:
+    """Estimate the ratio of two positive numbers that were measured apart, from their intervals.
+
+    On the log scale, with d = log(ours / theirs): d - sqrt((log ours - log ours.low)^2 + (log theirs.high - log
+    theirs)^2) and likewise above. Source: Zou and Donner, Construction of confidence limits about effect measures,
+    Statistics in Medicine 27, 2008 (MOVER). Assumes that the two are independent; nothing is assumed of a drift between
+    them, so two runs made one after the other tell less than interleaved rounds. `n` is the smaller of the two.
+    """
+    n = min(ours.n, theirs.n)
+    if not (0 < ours.value < math.inf and 0 < theirs.value < math.inf):
+        return Interval(math.nan, 0.0, math.inf, n, ours.why or theirs.why)
+    value = ours.value / theirs.value
+    down = math.hypot(_log_step(ours.low, ours.value), _log_step(theirs.value, theirs.high))
+    up = math.hypot(_log_step(ours.value, ours.high), _log_step(theirs.low, theirs.value))
+    return Interval(value, value * math.exp(-down), value * math.exp(up), n, ours.why or theirs.why)
+
+
+def _log_step(low: float, high: float) -> float:
+    return math.log(high / low) if low > 0 and high < math.inf else math.inf
+
+
+def _too_short(n: int, effective: float, least: int) -> str:
+    if n < least:
+        return f"{n:,} requests, of {least} that an interval needs"
+    return f"{n:,} requests are correlated and worth {effective:,.0f} independent ones, of {least} that it needs"
+
+
+@dataclass(frozen=True)
+class _Worth:
+    """Independent samples that an indicator is worth, and those left when the doubt about that is counted."""
+
+    independent: float
+    corrected: float
+
+
+def _worth(above: NDArray[np.bool_], confidence: float, most: float = math.inf) -> _Worth:
+    worth = min(effective_size(above), most)
+    tail = (1 + confidence) / 2
+    z, t = float(special.ndtri(tail)), float(special.stdtrit(degrees_of_freedom(worth), tail))
+    return _Worth(worth, worth * (z / t) ** 2)
+
+
+def _shares_that_admit(wanted: float, n: float, confidence: float) -> tuple[float, float]:
+    """Return the smallest and the largest share whose exact binomial interval of n samples holds `wanted`.
+
+    A negative smallest one says that even a share of 0 admits it, a largest one above 1 that a share of 1 does.
+    """
+    tail = (1 - confidence) / 2
+    fewest = _root(lambda s: special.betainc(s * n + 1, max(n - s * n, 1e-12), wanted) - (1 - tail), 0.0, wanted)
+    most = _root(lambda s: special.betainc(max(s * n, 1e-12), n - s * n + 1, wanted) - tail, wanted, 1.0)
+    return (-1.0 if fewest is None else fewest), (2.0 if most is None else most)
+
+
+def _root(falling: Callable[[float], float], low: float, high: float) -> float | None:
+    """Return where a falling function crosses zero between two points, None where it does not."""
+    if falling(low) <= 0 or falling(high) >= 0:
+        return None
+    return float(optimize.brentq(falling, low, high, xtol=1e-9))
+
+
+def _exact_bounds(events: float, n: float, confidence: float) -> tuple[float, float]:
     """Return the bounds of Clopper and Pearson; neither count need be whole."""
-    tail = (1 - CONFIDENCE) / 2
-    low = float(stats.beta.ppf(tail, events, n - events + 1)) if events > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, events + 1, n - events)) if events < n else 1.0
+    tail = (1 - confidence) / 2
+    low = float(special.betaincinv(events, n - events + 1, tail)) if events > 0 else 0.0
+    high = float(special.betaincinv(events + 1, n - events, 1 - tail)) if events < n else 1.0
     return low, high
 
 
@@ -195,16 +321,25 @@ def _t_half_width(values: NDArray[np.float64]) -> float:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, k - 1) * np.std(values, ddof=1) / math.sqrt(k))
 
 
-def _batch_means(values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
-    length = len(values) // BATCHES
-    means: NDArray[np.float64] = values[: length * BATCHES].reshape(BATCHES, length).mean(axis=1)
-    return means
+def _batch_bounds(values: NDArray[np.float64], effective: float, confidence: float) -> tuple[float, float]:
+    """Return how far the bounds of a mean lie below and above it."""
+    batches = MANY_BATCHES if effective >= 30 * MANY_BATCHES else BATCHES
+    length = len(values) // batches
+    means = values[: length * batches].reshape(batches, length).mean(axis=1)
+    centred = means - means.mean()
+    squares = float(centred @ centred)
+    if squares <= 0.0:
+        return 0.0, 0.0
+    neighbours = min(float(centred[1:] @ centred[:-1]) / squares, 0.95)
+    spread = math.sqrt(max(1.0, (1 + neighbours) / (1 - neighbours)) * squares / (batches - 1) / batches)
+    skewness = float(np.mean(centred**3)) / (squares / batches) ** 1.5
+    skewness *= math.sqrt(batches * (batches - 1)) / (batches - 2)
+    t = float(special.stdtrit(batches - 1, (1 + confidence) / 2))
+    return spread * _unskewed(t, skewness / (6 * math.sqrt(batches))), -spread * _unskewed(
+        -t, skewness / (6 * math.sqrt(batches))
+    )
 
 
-def _rank_spread(values: NDArray[np.float64], estimate: float, fraction: float) -> float:
-    """Return half the width of the interval in ranks."""
-    n = len(values)
-    independent = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(n * fraction * (1 - fraction))
-    if n < 2 * BATCHES:
-        return independent
-    return max(independent, n * _t_half_width(_batch_means(values > estimate)))
+def _unskewed(t: float, b: float) -> float:
+    """Return Willink's G(t)."""
+    return t if abs(b) < 1e-6 else (float(np.cbrt(1 + 6 * b * (t - b))) - 1) / (2 * b)

@@ -122,6 +122,8 @@ def test_an_overloaded_server_is_a_missed_slo_and_a_valid_measurement(tmp_path: 
         run = made.run(Deployed(server.port, "/slow?20", {}), workload, load, 0.2, 2.0)  # type: ignore[arg-type]
         point = made.point(run, workload, load, {}, None)
     assert point.violations["p99"] > 0
+    assert point.steadiness.state == "overloaded"
+    assert "the queue grows" in (point.steadiness.reason or "")
     assert point.outcomes == {"ok": 600}
     assert point.generator.waiting_max > 100
     assert point.metrics["service_time_p50_s"].value < point.metrics["latency_p50_s"].value / 2

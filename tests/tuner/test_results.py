@@ -48,7 +48,7 @@ def valid(document: str) -> None:
 
 def test_infinite_bounds_are_stored_as_null() -> None:
     one = Estimate(value=1.5, low=-math.inf, high=math.inf, n=7)
-    assert json.loads(one.model_dump_json()) == {"value": 1.5, "low": None, "high": None, "n": 7}
+    assert json.loads(one.model_dump_json()) == {"value": 1.5, "low": None, "high": None, "n": 7, "note": None}
 
 
 @given(

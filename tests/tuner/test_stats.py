@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 from scipy.signal import lfilter
 
+from tuner import stats
+from tuner.autocorrelation import autocorrelation_time, effective_size
 from tuner.stats import (
-    BATCHES,
     CONFIDENCE,
+    LEAST_FOR_A_MEAN,
+    LEAST_FOR_A_SHARE,
     P99_MIN_SAMPLES,
     Interval,
-    exceedance,
-    mean_of_batches,
+    Ordered,
+    event_rate,
+    mean,
     paired_drop,
-    percentile,
     proportion,
-    rate_in_bins,
+    rate,
+    ratio,
     ratio_of_clusters,
 )
 
@@ -41,6 +45,14 @@ def coverage(truth: float, estimate: Callable[[np.random.Generator], Interval], 
     """Return how often the interval holds the truth."""
     intervals = [estimate(rng) for rng in generators(runs)]
     return float(np.mean([one.low <= truth <= one.high for one in intervals]))
+
+
+def percentile(values: Series, fraction: float) -> Interval:
+    return stats.percentile(Ordered.of(values), fraction)
+
+
+def share_over(values: Series, bound: float) -> Interval:
+    return stats.share(Ordered.of(values), bound)
 
 
 def ar1(rng: np.random.Generator, n: int, phi: float = 0.7) -> Series:
@@ -81,21 +93,21 @@ def test_the_simulated_queue_is_the_known_one() -> None:
     assert np.mean(responded) == pytest.approx(1 / (1 - LOAD), rel=0.05)
 
 
-# mean_of_batches
+# mean
 
 
 @pytest.mark.parametrize("n", [40, 200, 2000])
 def test_the_mean_of_independent_samples_is_covered(n: int) -> None:
-    assert coverage(3.0, lambda rng: mean_of_batches(rng.exponential(3.0, n))) >= ENOUGH
+    assert coverage(3.0, lambda rng: mean(rng.exponential(3.0, n))) >= ENOUGH
 
 
 @pytest.mark.parametrize("n", [1000, 4000])
 def test_the_mean_of_an_autocorrelated_series_is_covered(n: int) -> None:
-    assert coverage(0.0, lambda rng: mean_of_batches(ar1(rng, n))) >= ENOUGH
+    assert coverage(0.0, lambda rng: mean(ar1(rng, n))) >= ENOUGH
 
 
 def test_the_mean_response_of_a_queue_is_covered() -> None:
-    assert coverage(1 / (1 - LOAD), lambda rng: mean_of_batches(responses(rng, 10_000))) >= ENOUGH
+    assert coverage(1 / (1 - LOAD), lambda rng: mean(responses(rng, 10_000))) >= ENOUGH
 
 
 def test_an_interval_that_ignores_autocorrelation_would_not_cover() -> None:
@@ -111,16 +123,25 @@ def test_an_interval_that_ignores_autocorrelation_would_not_cover() -> None:
 
 def test_the_mean_counts_the_rest_that_fills_no_batch() -> None:
     values = np.concatenate([np.zeros(40), [41.0]])
-    assert mean_of_batches(values).value == 1.0
+    assert mean(values).value == 1.0
 
 
-@pytest.mark.parametrize("n", [1, 5, 2 * BATCHES - 1])
-def test_a_mean_of_few_samples_has_no_bounds(n: int) -> None:
-    assert mean_of_batches(np.full(n, 2.0)) == Interval(2.0, -math.inf, math.inf, n)
+@pytest.mark.parametrize("n", [1, 5, LEAST_FOR_A_MEAN - 1])
+def test_a_mean_of_few_samples_has_no_bounds_and_says_why(n: int) -> None:
+    found = mean(np.full(n, 2.0))
+    assert (found.value, found.low, found.high, found.n) == (2.0, -math.inf, math.inf, n)
+    assert found.why == f"{n} requests, of {LEAST_FOR_A_MEAN} that an interval needs"
+
+
+def test_many_requests_that_hang_together_say_how_few_they_are_worth() -> None:
+    found = mean(np.repeat(np.random.default_rng(0).random(50), 40))
+    assert (found.low, found.high) == (-math.inf, math.inf)
+    assert found.why is not None
+    assert "2,000 requests are correlated and worth" in found.why
 
 
 def test_a_mean_of_nothing_is_undefined() -> None:
-    interval = mean_of_batches(np.empty(0))
+    interval = mean(np.empty(0))
     assert math.isnan(interval.value)
     assert (interval.low, interval.high, interval.n) == (-math.inf, math.inf, 0)
 
@@ -128,11 +149,11 @@ def test_a_mean_of_nothing_is_undefined() -> None:
 def test_a_mean_with_a_failure_is_infinite() -> None:
     values = np.ones(1000)
     values[500] = math.inf
-    assert mean_of_batches(values) == Interval(math.inf, -math.inf, math.inf, 1000)
+    assert mean(values) == Interval(math.inf, -math.inf, math.inf, 1000, "a request failed")
 
 
 def test_a_constant_series_has_an_exact_mean() -> None:
-    assert mean_of_batches(np.full(100, 0.5)) == Interval(0.5, 0.5, 0.5, 100)
+    assert mean(np.full(100, 0.5)) == Interval(0.5, 0.5, 0.5, 100)
 
 
 # percentile
@@ -182,9 +203,17 @@ def test_a_percentile_lies_between_its_bounds(values: list[float], fraction: flo
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.99])
-def test_percentiles_may_share_the_sorting(fraction: float) -> None:
-    values = ar1(np.random.default_rng(0), 4000)
-    assert percentile(values, fraction, np.sort(values)) == percentile(values, fraction)
+def test_a_percentile_of_few_samples_has_no_bounds_and_says_why(fraction: float) -> None:
+    found = percentile(np.arange(49.0), fraction)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+    assert found.why == "49 requests, of 50 that an interval needs"
+
+
+def test_a_p99_says_how_many_requests_would_be_needed() -> None:
+    found = percentile(np.random.default_rng(0).random(200), 0.99)
+    assert found.high == math.inf
+    assert found.why is not None
+    assert "too few to bound a p99" in found.why
 
 
 @pytest.mark.parametrize("n", [1, 50, 200])
@@ -193,11 +222,12 @@ def test_a_p99_of_few_samples_has_no_upper_bound(n: int) -> None:
 
 
 def test_a_percentile_of_one_sample_has_no_bounds() -> None:
-    assert percentile(np.array([7.0]), 0.5) == Interval(7.0, -math.inf, math.inf, 1)
+    found = percentile(np.array([7.0]), 0.5)
+    assert (found.value, found.low, found.high, found.n) == (7.0, -math.inf, math.inf, 1)
 
 
 def test_a_percentile_of_nothing_is_infinite() -> None:
-    assert percentile(np.empty(0), 0.99) == Interval(math.inf, -math.inf, math.inf, 0)
+    assert percentile(np.empty(0), 0.99) == Interval(math.inf, -math.inf, math.inf, 0, "no requests")
 
 
 def test_failures_are_the_largest_latencies() -> None:
@@ -227,19 +257,19 @@ def test_a_percentile_is_a_fraction(fraction: float) -> None:
         percentile(np.ones(5), fraction)
 
 
-# exceedance
+# share
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.01])
 @pytest.mark.parametrize("n", [30, 300, 3000])
 def test_a_share_of_independent_samples_is_covered(share: float, n: int) -> None:
-    assert coverage(share, lambda rng: exceedance(rng.random(n), 1 - share)) >= ENOUGH
+    assert coverage(share, lambda rng: share_over(rng.random(n), 1 - share)) >= ENOUGH
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.01])
 def test_a_share_of_an_autocorrelated_series_is_covered(share: float) -> None:
     bound = float(scipy_stats.norm.isf(share))
-    assert coverage(share, lambda rng: exceedance(ar1(rng, 4000), bound), MANY_RUNS) >= ENOUGH
+    assert coverage(share, lambda rng: share_over(ar1(rng, 4000), bound), MANY_RUNS) >= ENOUGH
 
 
 @pytest.mark.parametrize(
@@ -256,24 +286,26 @@ def test_a_share_of_an_autocorrelated_series_is_covered(share: float) -> None:
 )
 def test_the_share_that_waits_long_in_a_queue_is_covered(n: int, share: float, runs: int) -> None:
     """The SLO's verdict rests on this one: "p99 <= bound" is "at most 1% over the bound"."""
-    assert coverage(share, lambda rng: exceedance(waits(rng, n), wait_quantile(1 - share)), runs) >= ENOUGH
+    assert coverage(share, lambda rng: share_over(waits(rng, n), wait_quantile(1 - share)), runs) >= ENOUGH
 
 
 def test_a_share_counts_failures_and_only_what_is_above() -> None:
-    assert exceedance(np.array([1.0, 2.0, 3.0, math.inf]), 2.0).value == 0.5
+    assert share_over(np.array([1.0, 2.0, 3.0, math.inf]), 2.0).value == 0.5
 
 
 def test_failures_are_above_every_bound() -> None:
-    assert exceedance(np.full(100, math.inf), 1e300).value == 1.0
+    assert share_over(np.full(100, math.inf), 1e300).value == 1.0
 
 
-def test_a_share_of_few_samples_is_the_exact_one() -> None:
-    values = np.arange(2.0 * BATCHES - 1)
-    assert exceedance(values, 35.5) == proportion(3, len(values))
+def test_a_share_of_few_samples_is_unknown_and_says_why() -> None:
+    values = np.arange(float(LEAST_FOR_A_SHARE - 1))
+    found = share_over(values, 35.5)
+    assert (found.value, found.low, found.high) == (pytest.approx(13 / 49), 0.0, 1.0)
+    assert found.why == "49 requests, of 50 that an interval needs"
 
 
 def test_a_share_of_nothing_is_unknown() -> None:
-    interval = exceedance(np.empty(0), 1.0)
+    interval = share_over(np.empty(0), 1.0)
     assert math.isnan(interval.value)
     assert (interval.low, interval.high, interval.n) == (0.0, 1.0, 0)
 
@@ -281,11 +313,11 @@ def test_a_share_of_nothing_is_unknown() -> None:
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 10) | st.just(math.inf), min_size=1, max_size=200), st.floats(0, 10))
 def test_a_share_is_a_share_and_its_interval_holds_the_exact_one(values: list[float], bound: float) -> None:
-    interval, exact = exceedance(np.array(values), bound), proportion(sum(v > bound for v in values), len(values))
+    interval, exact = share_over(np.array(values), bound), proportion(sum(v > bound for v in values), len(values))
     assert 0.0 <= interval.low <= exact.low <= interval.value <= exact.high <= interval.high <= 1.0
 
 
-# rate_in_bins
+# rate
 
 
 def events(rng: np.random.Generator, rate: float, seconds: float) -> NDArray[np.int64]:
@@ -295,40 +327,42 @@ def events(rng: np.random.Generator, rate: float, seconds: float) -> NDArray[np.
 @pytest.mark.parametrize("windows", [1, 3, 24])
 def test_the_rate_of_independent_events_is_covered(windows: int) -> None:
     spans = [(index * 500_000_000, index * 500_000_000 + 400_000_000) for index in range(windows)]
-    assert coverage(900.0, lambda rng: rate_in_bins(events(rng, 900.0, windows / 2), spans)) >= ENOUGH
+    assert coverage(900.0, lambda rng: rate(events(rng, 900.0, windows / 2), spans)) >= ENOUGH
 
 
 def test_the_rate_of_events_that_come_in_clusters_is_covered() -> None:
     def batches(rng: np.random.Generator) -> Interval:
         starts = events(rng, 100.0, 4.0)
-        return rate_in_bins(np.repeat(starts, rng.geometric(1 / 8, len(starts))), [(0, 4_000_000_000)])
+        return rate(np.repeat(starts, rng.geometric(1 / 8, len(starts))), [(0, 4_000_000_000)])
 
     assert coverage(800.0, batches) >= ENOUGH
 
 
 def test_a_rate_counts_events_in_the_window_only() -> None:
     times = np.array([-5, 0, 1, 999_999_999, 1_000_000_000, 2_000_000_000])
-    assert rate_in_bins(times, [(0, 1_000_000_000)]).value == pytest.approx(3.0)
+    assert rate(times, [(0, 1_000_000_000)]).value == pytest.approx(3.0)
 
 
 def test_a_rate_over_windows_of_different_lengths_is_the_rate_of_all_together() -> None:
     times = np.arange(0, 10_000_000_000, 1_000_000)
-    interval = rate_in_bins(times, [(0, 1_000_000_000), (4_000_000_000, 7_000_000_000)])
+    interval = rate(times, [(0, 1_000_000_000), (4_000_000_000, 7_000_000_000)])
     assert interval.value == pytest.approx(1000.0)
     assert interval.n == 4000
 
 
 def test_an_even_stream_has_an_exact_rate() -> None:
-    interval = rate_in_bins(np.arange(0, 1_000_000_000, 1_000_000), [(0, 1_000_000_000)])
-    assert (interval.value, interval.low, interval.high) == pytest.approx((1000.0, 1000.0, 1000.0))
+    interval = rate(np.arange(0, 1_000_000_000, 1_000_000), [(0, 1_000_000_000)])
+    assert (interval.value, interval.low, interval.high) == pytest.approx((1000.0, 1000.0, 1000.0), rel=0.01)
 
 
-def test_no_events_are_a_rate_of_zero() -> None:
-    assert rate_in_bins(np.empty(0, np.int64), [(0, 1_000_000_000)]) == Interval(0.0, 0.0, 0.0, 0)
+def test_few_events_leave_their_rate_open_and_say_why() -> None:
+    found = rate(np.empty(0, np.int64), [(0, 1_000_000_000)])
+    assert (found.value, found.low, found.high) == (0.0, 0.0, math.inf)
+    assert found.why == "0 requests, of 50 that an interval needs"
 
 
 def test_a_rate_is_not_negative() -> None:
-    assert rate_in_bins(np.array([5]), [(0, 1_000_000_000)]).low == 0.0
+    assert rate(np.array([5]), [(0, 1_000_000_000)]).low == 0.0
 
 
 # proportion
@@ -365,6 +399,68 @@ def test_a_proportion_of_nothing_is_unknown() -> None:
     interval = proportion(0, 0)
     assert math.isnan(interval.value)
     assert (interval.low, interval.high, interval.n) == (0.0, 1.0, 0)
+
+
+# event_rate
+
+
+def test_the_rate_of_errors_that_come_in_clusters_is_covered() -> None:
+    def clusters(rng: np.random.Generator) -> Interval:
+        return event_rate(np.repeat(rng.random(2000) < 0.02, 10))
+
+    assert coverage(0.02, clusters) >= ENOUGH
+
+
+def test_errors_that_come_alone_have_the_exact_interval_or_a_little_more() -> None:
+    seen = np.random.default_rng(0).random(5000) < 0.02
+    found, exact = event_rate(seen), proportion(int(seen.sum()), 5000)
+    assert found.low <= exact.low
+    assert exact.high <= found.high <= 1.3 * exact.high
+
+
+@pytest.mark.parametrize("events_seen", [np.zeros(300, np.bool_), np.ones(300, np.bool_), np.empty(0, np.bool_)])
+def test_events_without_variety_are_those_of_independent_trials(events_seen: NDArray[np.bool_]) -> None:
+    np.testing.assert_equal(event_rate(events_seen), proportion(int(events_seen.sum()), len(events_seen)))
+
+
+# autocorrelation
+
+
+def test_the_autocorrelation_time_of_a_known_series_is_right() -> None:
+    """Of an AR(1) it is (1 + phi) / (1 - phi)."""
+    for phi in (0.0, 0.5, 0.9):
+        found = autocorrelation_time(ar1(np.random.default_rng(1), 200_000, phi))
+        assert found == pytest.approx((1 + phi) / (1 - phi), rel=0.08)
+
+
+@pytest.mark.parametrize("values", [np.empty(0), np.ones(1), np.full(500, 3.0)])
+def test_a_series_without_variance_has_an_autocorrelation_time_of_one(values: Series) -> None:
+    assert autocorrelation_time(values) == 1.0
+
+
+def test_repeating_every_value_makes_a_series_worth_no_more() -> None:
+    values = np.random.default_rng(0).random(2000)
+    assert effective_size(np.repeat(values, 20)) == pytest.approx(2000, rel=0.25)
+
+
+# ratio
+
+
+def test_a_ratio_of_two_measurements_is_covered() -> None:
+    def two(rng: np.random.Generator) -> Interval:
+        return ratio(mean(rng.exponential(3.0, 500)), mean(rng.exponential(2.0, 500)))
+
+    assert coverage(1.5, two) >= ENOUGH
+
+
+def test_a_ratio_of_exact_numbers_is_exact() -> None:
+    found = ratio(Interval(3.0, 3.0, 3.0, 9), Interval(2.0, 2.0, 2.0, 4))
+    assert (found.value, found.low, found.high, found.n) == (1.5, 1.5, 1.5, 4)
+
+
+def test_a_ratio_of_what_has_no_bounds_has_none_and_passes_on_why() -> None:
+    found = ratio(Interval(3.0, -math.inf, math.inf, 9, "too few"), Interval(2.0, 1.0, 3.0, 4))
+    assert (found.value, found.low, found.high, found.why) == (1.5, 0.0, math.inf, "too few")
 
 
 # paired_drop
