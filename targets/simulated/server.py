@@ -17,8 +17,9 @@ the deployment draws. `Class` is repeated in the answer, which tells what the qu
 that all processes of a host share: {"class": 0, "batch": 1, "arrived_ns": ..., "started_ns": ..., "done_ns": ...}.
 Errors are {"error": TEXT}.
 
-One thread, and nothing spins. It waits in select, which keeps time to the microsecond; epoll alone would to the
-millisecond.
+One thread. It waits in select, which keeps time to the microsecond; epoll alone would to the millisecond. The last
+0.1 ms before an answer is due it looks at clock and connections without pause: a CPU that sleeps wakes up late, and the
+answer is to be sent when the queue's arithmetic says.
 """
 
 import argparse
@@ -41,6 +42,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from targets.scheduling import ask_for_short_slices
 from targets.simulated.connection import Connection, Head, MalformedRequest, answer
 from targets.simulated.hosting import DeploymentSpec, Hosted, Job
 from targets.simulated.live import Execution
@@ -50,7 +52,7 @@ SERVICE_TIME, CLASS = "service-time-ns", "class"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_TIMERSLACK = 29
 _BACKLOG = 4096
-_LAST_BIT_NS = 100_000
+_LAST_STRETCH_NS = 100_000
 _MAX_EVENTS = 64
 _READ_BYTES = 1 << 12
 
@@ -91,36 +93,40 @@ class Server:
     def run(self) -> None:
         """Serve."""
         while not self._stopped:
-            readable, _, _ = select.select([self._epoll], [], [], self._patience_s())
+            patience_s = self._patience_s()
+            if patience_s != 0:
+                select.select([self._epoll], [], [], patience_s)
             self._advance(time.monotonic_ns())
-            if readable:
-                for fd, mask in self._epoll.poll(0, _MAX_EVENTS):
-                    self._on_event(fd, mask)
+            for fd, mask in self._epoll.poll(0, _MAX_EVENTS):
+                self._on_event(fd, mask)
 
     # -- time --
 
     def _patience_s(self) -> float | None:
         """Return how long to wait for requests, None: until there is one.
 
-        The last bit before something is due is waited for by itself: a CPU that slept for a moment wakes up sooner.
+        The last stretch before an answer is due is not waited for, so that it is sent on time. A batch that is to begin
+        needs none: it begins at its time even if that is found out later.
         """
         times = [begin + 1 for hosted in self._deployments.values() if (begin := hosted.queue.next_ns()) is not None]
-        times += [due.done_ns for due in self._due[:1]]
-        if not times:
-            return None
-        left_ns = min(times) - time.monotonic_ns()
-        return (left_ns - _LAST_BIT_NS if left_ns > _LAST_BIT_NS else max(0, left_ns)) / 1e9
+        times += [due.done_ns - _LAST_STRETCH_NS for due in self._due[:1]]
+        return max(0, min(times) - time.monotonic_ns()) / 1e9 if times else None
 
     def _advance(self, now: int) -> None:
-        """Let begin and end what is to begin and end by now."""
+        """Let end and begin what is to end and begin by now; answers go first, those to come can wait."""
+        self._end(now)
         for hosted in self._deployments.values():
             self._begin(hosted, now)
+        self._end(now)
+
+    def _end(self, now: int) -> None:
         while self._due and self._due[0].done_ns <= now:
             due = heapq.heappop(self._due)
-            due.hosted.statistics.count(due.execution)
             for job, text in zip(due.execution.jobs, due.answers, strict=True):
                 self._reply(job.connection, text)
-                self._serve(job.connection)
+            due.hosted.statistics.count(due.execution)
+            for job in due.execution.jobs:
+                self._serve(job.connection, time.monotonic_ns())
 
     def _begin(self, hosted: Hosted, now: int) -> None:
         for execution in hosted.queue.begun(now):
@@ -145,7 +151,7 @@ class Server:
                 connection.receive()
         except OSError:
             self._discard(connection)
-        self._serve(connection)
+        self._serve(connection, time.monotonic_ns())
 
     def _accept(self) -> None:
         try:
@@ -181,20 +187,24 @@ class Server:
 
     # -- requests --
 
-    def _serve(self, connection: Connection) -> None:
-        """Take the requests of a connection, as far as they are answered at once."""
+    def _serve(self, connection: Connection, now: int) -> None:
+        """Take the requests of a connection, as far as they are answered at once.
+
+        The first of them was there at `now`; understanding it takes time that is not the client's.
+        """
         try:
             while not (connection.busy or connection.closed) and (request := connection.take()) is not None:
-                self._handle(connection, *request)
+                self._handle(connection, *request, now)
+                now = time.monotonic_ns()
         except MalformedRequest as error:
             connection.busy = connection.closing = True
             self._reply(connection, answer(400, {"error": str(error)}))
 
-    def _handle(self, connection: Connection, head: Head, body: bytes) -> None:
+    def _handle(self, connection: Connection, head: Head, body: bytes, now: int) -> None:
         try:
             match head.method, head.path.split("/")[1:]:
                 case "POST", ["deployments", alias, "infer"]:
-                    self._infer(self._hosted(alias), connection, head)
+                    self._infer(self._hosted(alias), connection, head, now)
                     return
                 case "PUT", ["deployments", alias] if alias:
                     found = self._deploy(alias, body)
@@ -215,14 +225,14 @@ class Server:
         else:
             self._reply(connection, answer(200, found))
 
-    def _infer(self, hosted: Hosted, connection: Connection, head: Head) -> None:
+    def _infer(self, hosted: Hosted, connection: Connection, head: Head, now: int) -> None:
         try:
             label = int(head.headers.get(CLASS, "0"))
             job = hosted.job(connection, label, _service_ns(head))
         except ValueError as error:
             hosted.statistics.failures += 1
             raise Refused(400, str(error)) from None
-        hosted.queue.join(time.monotonic_ns(), job)
+        hosted.queue.join(now, job)
         hosted.statistics.joined += 1
 
     def _hosted(self, alias: str) -> Hosted:
@@ -247,7 +257,7 @@ class Server:
         del self._deployments[alias]
         for job in hosted.queue.dismiss():
             self._reply(job.connection, answer(503, {"error": f"deployment {alias!r} was removed"}))
-            self._serve(job.connection)
+            self._serve(job.connection, time.monotonic_ns())
         _log(f"removed {alias}: {asdict(hosted.statistics)}")
         return {"removed": alias}
 
@@ -289,6 +299,7 @@ def _prepare_process() -> None:
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.prctl(_PR_SET_TIMERSLACK, 1)  # the default lets select wake up 50 us late
+    ask_for_short_slices()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

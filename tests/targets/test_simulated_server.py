@@ -255,6 +255,16 @@ def test_the_server_ends_with_the_process_that_started_it(tmp_path: Path) -> Non
         parent.communicate()
 
 
+def test_the_server_sleeps_until_shortly_before_an_answer_is_due() -> None:
+    others = psutil.Process().children()
+    with simulated_server() as port:
+        (server,) = set(psutil.Process().children()) - set(others)
+        deploy(port, "slow", service=DETERMINISTIC)
+        before_s = sum(server.cpu_times()[:2])
+        assert ask(port, "POST", "/deployments/slow/infer", {}, Service_Time_Ns=1_000 * MS)[0] == 200
+        assert sum(server.cpu_times()[:2]) - before_s < 0.3
+
+
 # -- the instrument and the arithmetic --
 
 

@@ -9,9 +9,9 @@ import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
+from targets.scheduling import ask_for_short_slices
 from tuner.load import engine
 from tuner.load.plan import Plan
-from tuner.load.scheduling import ask_for_short_slices
 
 _PR_SET_PDEATHSIG = 1
 

@@ -1,4 +1,4 @@
-"""Ask the kernel to let the generator run as soon as it wakes up."""
+"""Ask the kernel to let a process run as soon as it wakes up: the load generator, and the server of known answer."""
 
 import ctypes
 import platform
@@ -24,8 +24,8 @@ def ask_for_short_slices() -> bool:
     """Give this process a time slice of 0.1 ms; return whether the kernel took it.
 
     Linux 6.12 and later let a waking task with a shorter slice push aside the one that runs; with the default of some
-    3 ms, any background task on the generator's core delays a burst by that much. It needs no privilege and takes no
-    CPU from anybody. Older kernels and other platforms pass over it.
+    3 ms, any background task on the same core delays what is to be sent by that much. It needs no privilege and takes
+    no CPU from anybody. Older kernels and other platforms pass over it.
     """
     number = _SYSCALL.get(platform.machine())
     if platform.system() != "Linux" or number is None:
