@@ -222,8 +222,7 @@ class Meter:
 def steadiness(records: Records, load: Load) -> results.Steadiness:
     """Say whether a window shows a steady state; see `steady.judge`."""
     rows = records.in_window()
-    found = steady.judge(rows["intended_ns"], rows["done_ns"], latencies_s(rows), open_loop=load.mode == "open")
-    return results.Steadiness(state=found.state, reason=found.reason)
+    return steady.judge(rows["intended_ns"], rows["done_ns"], latencies_s(rows), open_loop=load.mode == "open")
 
 
 def _lead_ns(load: Load) -> int:

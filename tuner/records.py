@@ -10,10 +10,8 @@ it is about.
 import mmap
 import os
 import struct
-import tempfile
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -59,7 +57,6 @@ _EVENT_STRUCT = struct.Struct("<" + "".join(_CODES[kind] for _, kind, _ in EVENT
 _pack_row, _ROW_BYTES = _ROW_STRUCT.pack_into, _ROW_STRUCT.size
 _pack_event, _EVENT_BYTES = _EVENT_STRUCT.pack_into, _EVENT_STRUCT.size
 _INITIAL_ROWS = 1 << 14
-_DONE, _DONE_AT = struct.Struct("<q"), int(ROW.fields["done_ns"][1])  # type: ignore[index]
 _COMPRESSION = 1
 """zlib's fastest level: on these columns it takes a quarter of the default's time for the same size."""
 
@@ -154,31 +151,6 @@ class RecordsWriter(_Capture):
             for name, _, _ in FIELDS:
                 for part in chunks(self.count):
                     file.write(np.ascontiguousarray(rows[name][part]).data)
-
-
-class LiveRows:
-    """Looks on while a `RecordsWriter` of another process appends rows to shared memory; costs that process nothing."""
-
-    def __init__(self) -> None:
-        self.fd = shared_memory()
-
-    def read(self) -> NDArray[np.void]:
-        """Return a copy of the rows of requests that have ended so far, structured array [n] of dtype ROW.
-
-        The last one may still be on its way into memory and is left out.
-        """
-        size = os.fstat(self.fd).st_size // _ROW_BYTES * _ROW_BYTES
-        if not size:
-            return np.zeros(0, ROW)
-        with closing(mmap.mmap(self.fd, size, access=mmap.ACCESS_READ)) as shared:
-            count = _ended(shared, size // _ROW_BYTES)
-            return np.frombuffer(shared[: max(0, count - 1) * _ROW_BYTES], ROW)
-
-    def close(self) -> None:
-        """Give the memory back; safe to call twice."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
 
 class EventsWriter(_Capture):
@@ -387,23 +359,6 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def shared_memory() -> int:
-    """Return a file descriptor of memory that can be shared with another process and never waits for a disk.
-
-    Where the platform has none it is a file without a name.
-    """
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("paretune-rows")
-    handle, name = tempfile.mkstemp(prefix="paretune-rows-")
-    Path(name).unlink()
-    return handle
-
-
-def _ended(rows: mmap.mmap, most: int) -> int:
-    """Return how many rows are filled: they are so from the first on, and one that is not has no end time."""
-    return bisect_left(range(most), 1, key=lambda row: _DONE.unpack_from(rows, row * _ROW_BYTES + _DONE_AT)[0] == 0)
 
 
 def _mapped(path: Path, item_bytes: int) -> tuple[mmap.mmap | bytes, int]:

@@ -333,11 +333,9 @@ def _batch_bounds(values: NDArray[np.float64], effective: float, confidence: flo
     neighbours = min(float(centred[1:] @ centred[:-1]) / squares, 0.95)
     spread = math.sqrt(max(1.0, (1 + neighbours) / (1 - neighbours)) * squares / (batches - 1) / batches)
     skewness = float(np.mean(centred**3)) / (squares / batches) ** 1.5
-    skewness *= math.sqrt(batches * (batches - 1)) / (batches - 2)
+    b = skewness * math.sqrt(batches - 1) / (batches - 2) / 6
     t = float(special.stdtrit(batches - 1, (1 + confidence) / 2))
-    return spread * _unskewed(t, skewness / (6 * math.sqrt(batches))), -spread * _unskewed(
-        -t, skewness / (6 * math.sqrt(batches))
-    )
+    return spread * _unskewed(t, b), -spread * _unskewed(-t, b)
 
 
 def _unskewed(t: float, b: float) -> float:

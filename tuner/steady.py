@@ -1,16 +1,14 @@
 """Steady state: where the transient of a load ends, and whether what follows has settled. Pure functions."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from tuner.autocorrelation import autocorrelation_time, degrees_of_freedom, finite
+from tuner.results import Steadiness
 
-State = Literal["steady", "unstable", "overloaded"]
 MSER_BATCH = 5
 LEAST_BATCHES = 20
 DRIFT = 0.10
@@ -19,14 +17,6 @@ CERTAINTY = 0.99
 UNSERVED = 0.02
 """Share of the arrivals by which the backlog has to grow for an overload."""
 LEAST_BACKLOG = 10
-
-
-@dataclass(frozen=True)
-class Steadiness:
-    """Whether a load has settled, and if not, what shows it."""
-
-    state: State
-    reason: str | None = None
 
 
 def transient(values: NDArray[np.float64]) -> int | None:
@@ -93,19 +83,25 @@ def judge(
     """
     moved = drift(np.where(np.isfinite(latencies_s), latencies_s, (done_ns - intended_ns) / 1e9))
     if abs(moved) <= DRIFT:
-        return Steadiness("steady")
+        return Steadiness(state="steady")
     if open_loop and moved > 0:
         start, end = _backlog(intended_ns, done_ns)
         if end - start > max(LEAST_BACKLOG, UNSERVED * len(intended_ns)):
             waiting = f"{start} requests were unanswered at the start of the window, {end} at its end"
-            return Steadiness("overloaded", f"the queue grows: {waiting}, and the latency rose by {moved:.0%}")
+            return Steadiness(
+                state="overloaded", reason=f"the queue grows: {waiting}, and the latency rose by {moved:.0%}"
+            )
     word = "rose" if moved > 0 else "fell"
     return Steadiness(
-        "unstable", f"the mean latency {word} by {abs(moved):.0%} from the start of the window to its end"
+        state="unstable", reason=f"the mean latency {word} by {abs(moved):.0%} from the start of the window to its end"
     )
 
 
 def _backlog(intended_ns: NDArray[np.int64], done_ns: NDArray[np.int64]) -> tuple[int, int]:
     """Return how many of the requests were unanswered after the first tenth of the window and at its end."""
-    early, late = (int(np.quantile(intended_ns, share)) for share in (0.1, 1.0))
-    return tuple(int(np.count_nonzero((intended_ns <= at) & (done_ns > at))) for at in (early, late))  # type: ignore[return-value]
+    at_start, at_end = int(np.quantile(intended_ns, 0.1)), int(intended_ns.max())
+    return _unanswered(intended_ns, done_ns, at_start), _unanswered(intended_ns, done_ns, at_end)
+
+
+def _unanswered(intended_ns: NDArray[np.int64], done_ns: NDArray[np.int64], at_ns: int) -> int:
+    return int(np.count_nonzero((intended_ns <= at_ns) & (done_ns > at_ns)))

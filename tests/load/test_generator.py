@@ -120,7 +120,9 @@ def test_a_running_plan_can_be_looked_at_and_given_another_window(
     with Generator(processes=processes) as generator:
         made = plan(server.endpoint, closed(4), tmp_path, window_ms=60_000)
         generator.begin(made)
+        deadline = time.monotonic() + 20
         while len(seen := generator.look()) < 50:
+            assert time.monotonic() < deadline, "no requests to be seen"
             time.sleep(0.01)
         window = Rewindow(time.monotonic_ns() + 50 * MS, time.monotonic_ns() + 150 * MS)
         generator.rewindow(window)

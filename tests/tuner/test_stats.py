@@ -96,7 +96,7 @@ def test_the_simulated_queue_is_the_known_one() -> None:
 # mean
 
 
-@pytest.mark.parametrize("n", [40, 200, 2000])
+@pytest.mark.parametrize("n", [200, 2000])
 def test_the_mean_of_independent_samples_is_covered(n: int) -> None:
     assert coverage(3.0, lambda rng: mean(rng.exponential(3.0, n))) >= ENOUGH
 
@@ -108,6 +108,20 @@ def test_the_mean_of_an_autocorrelated_series_is_covered(n: int) -> None:
 
 def test_the_mean_response_of_a_queue_is_covered() -> None:
     assert coverage(1 / (1 - LOAD), lambda rng: mean(responses(rng, 10_000))) >= ENOUGH
+
+
+@pytest.mark.parametrize(
+    "estimate",
+    [mean, lambda values: percentile(values, 0.5), lambda values: percentile(values, 0.99)],
+    ids=["mean", "p50", "p99"],
+)
+def test_the_intervals_of_a_queue_are_finite_and_at_most_half_wider_than_an_oracles(
+    estimate: Callable[[Series], Interval],
+) -> None:
+    """20,000 requests at 50% load; the oracle knows how the estimate scatters. Infinite intervals would cover."""
+    found = [estimate(responses(rng, 20_000)) for rng in generators(200)]
+    oracle = 2 * 1.96 * float(np.std([one.value for one in found]))
+    assert np.mean([one.high - one.low for one in found]) <= 1.5 * oracle
 
 
 def test_an_interval_that_ignores_autocorrelation_would_not_cover() -> None:
@@ -160,7 +174,7 @@ def test_a_constant_series_has_an_exact_mean() -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.9, 0.95, 0.99])
-@pytest.mark.parametrize("n", [30, 100, P99_MIN_SAMPLES, 3000])
+@pytest.mark.parametrize("n", [100, P99_MIN_SAMPLES, 3000])
 def test_percentiles_of_independent_samples_are_covered(fraction: float, n: int) -> None:
     truth = -math.log(1 - fraction)
     assert coverage(truth, lambda rng: percentile(rng.exponential(1.0, n), fraction)) >= ENOUGH
@@ -261,7 +275,7 @@ def test_a_percentile_is_a_fraction(fraction: float) -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.01])
-@pytest.mark.parametrize("n", [30, 300, 3000])
+@pytest.mark.parametrize("n", [100, 300, 3000])
 def test_a_share_of_independent_samples_is_covered(share: float, n: int) -> None:
     assert coverage(share, lambda rng: share_over(rng.random(n), 1 - share)) >= ENOUGH
 
@@ -350,7 +364,7 @@ def test_a_rate_over_windows_of_different_lengths_is_the_rate_of_all_together() 
     assert interval.n == 4000
 
 
-def test_an_even_stream_has_an_exact_rate() -> None:
+def test_an_even_stream_has_nearly_an_exact_rate() -> None:
     interval = rate(np.arange(0, 1_000_000_000, 1_000_000), [(0, 1_000_000_000)])
     assert (interval.value, interval.low, interval.high) == pytest.approx((1000.0, 1000.0, 1000.0), rel=0.01)
 
@@ -362,7 +376,8 @@ def test_few_events_leave_their_rate_open_and_say_why() -> None:
 
 
 def test_a_rate_is_not_negative() -> None:
-    assert rate(np.array([5]), [(0, 1_000_000_000)]).low == 0.0
+    found = rate(np.sort(np.random.default_rng(0).choice(10, 500)) * 100_000_000, [(0, 1_000_000_000)])
+    assert 0.0 <= found.low < found.value < found.high < math.inf
 
 
 # proportion

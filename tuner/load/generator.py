@@ -13,8 +13,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.live_rows import LiveRows
 from tuner.load.plan import ClosedLoop, Plan, Rewindow, RunReport, merged_reports
-from tuner.records import LiveRows, Records, merged, read_records
+from tuner.records import Records, merged, read_records
 
 _START_TIMEOUT_S = 30.0
 _MARGIN_S = 30.0
