@@ -8,21 +8,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from targets.base import Config
+from tuner import verdicts
+from tuner.compare import ratios_of_pairs
 from tuner.measure import Run, pooled_runs, stored_server
-from tuner.metrics import METRICS, PERCENTILES, estimate, summarise
-from tuner.results import Confirmation, Estimate, Load, Side, Trial, Verdict
+from tuner.metrics import METRICS, summarise
+from tuner.results import Confirmation, Load, Side, SloVerdict, Trial
 from tuner.space import server_part
-from tuner.stats import P99_MIN_SAMPLES, ratio_of_clusters
+from tuner.stats import P99_MIN_SAMPLES
 from tuner.study.spec import ConfirmSpec
 from tuner.trials import Trier, variant_of
 from tuner.workload import Workload
 
 DROPPED_SHARE = 0.2
 """Share of a round that is its transient and not counted."""
-COMPARED = ("throughput", "goodput", "mean", *PERCENTILES)
 MAX_ROUNDS_FACTOR = 4
 
 
@@ -134,13 +133,13 @@ def _offered(trial: Trial, workload: str, load: Load) -> float:
 
 def side(trier: Trier, one: Contender, gathered: Rounds) -> Side:
     """Summarise everything gathered of a contender, with a verdict on every SLO and workload."""
-    metrics, verdicts, server, reasons = {}, {}, {}, []
+    metrics, judged, server, reasons = {}, {}, {}, []
     for workload in trier.workloads:
         run = gathered.pooled(workload.name)
         found = summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s)
         found |= trier.accuracies.metrics(variant_of(one.config), workload.name)
         metrics[workload.name] = found
-        verdicts[workload.name] = slo_verdicts(found, trier.meter.bounds)
+        judged[workload.name] = verdicts.slo_verdicts(found, trier.meter.bounds)
         server[workload.name] = stored_server(run.server) if run.server else None
         reasons += [f"{workload.name}: {reason}" for reason in trier.meter.validity(run, found).reasons]
     return Side(
@@ -148,41 +147,17 @@ def side(trier: Trier, one: Contender, gathered: Rounds) -> Side:
         config=dict(one.config),
         load=one.loads[trier.workloads[0].name],
         metrics=metrics,
-        verdicts=verdicts,
+        verdicts=judged,
         server={name: numbers for name, numbers in server.items() if numbers is not None},
         valid=not reasons,
         reasons=reasons,
     )
 
 
-def slo_verdicts(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> dict[str, Verdict]:
-    """Return SLO -> met (the whole interval within the bound), missed (all of it beyond), or undecided.
-
-    A percentile is judged by the share of requests over its bound: "p99 <= 10 ms" is "at most 1% over 10 ms".
-    """
-    verdicts: dict[str, Verdict] = {}
-    for name, bound in bounds.items():
-        if name in PERCENTILES:
-            measured, allowed = metrics.get(METRICS[f"over_{name}"].key), 1 - PERCENTILES[name]
-        else:
-            measured, allowed = metrics.get(METRICS[name].key), bound
-        if measured is not None:
-            verdicts[name] = _verdict(measured, allowed)
-    return verdicts
-
-
-def _verdict(measured: Estimate, allowed: float) -> Verdict:
-    if measured.high <= allowed:
-        return "met"
-    return "missed" if measured.low > allowed else "undecided"
-
-
-def overall(one: Side) -> Verdict:
-    """Return missed if any SLO is missed on any workload, undecided if any is undecided, else met."""
-    verdicts = {verdict for by_slo in one.verdicts.values() for verdict in by_slo.values()}
-    if "missed" in verdicts:
-        return "missed"
-    return "undecided" if "undecided" in verdicts or not one.valid else "met"
+def overall(one: Side) -> SloVerdict:
+    """Return missed if any SLO is missed on any workload, undecided if any is undecided or not valid, else met."""
+    together = verdicts.overall(verdict for by_slo in one.verdicts.values() for verdict in by_slo.values())
+    return "undecided" if together == "met" and not one.valid else together
 
 
 def confirmation(
@@ -198,28 +173,18 @@ def confirmation(
         workload: whose ratios are wanted: that of the first objective.
     """
     candidate, baseline = (side(trier, one, runs) for one, runs in zip(pair, gathered, strict=True))
-    per_side = [
+    ours, theirs = (
         [
             summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s)
             for run in runs.per_redeployment(workload)
         ]
         for runs in gathered
-    ]
-    gains = {}
-    for name in COMPARED:
-        key = METRICS[name].key
-        ratios = [_log_ratio(ours[key].value, theirs[key].value) for ours, theirs in zip(*per_side, strict=True)]
-        if np.all(np.isfinite(ratios)):
-            gains[key] = estimate(ratio_of_clusters(ratios))
+    )
     return Confirmation(
         candidate=candidate,
         baseline=baseline,
-        redeployments=len(per_side[0]),
+        redeployments=len(ours),
         rounds=rounds,
-        gains=gains,
+        gains=ratios_of_pairs(list(zip(ours, theirs, strict=True))),
         verdict=overall(candidate),
     )
-
-
-def _log_ratio(ours: float, theirs: float) -> float:
-    return float(np.log(ours / theirs)) if ours > 0 and theirs > 0 else math.nan

@@ -12,9 +12,9 @@ from tuner.results import (
     Best,
     Closest,
     Confirmation,
-    Estimate,
     FrontPoint,
     KnobInfo,
+    Ratio,
     Result,
     RunState,
     Side,
@@ -25,6 +25,7 @@ from tuner.results import (
 )
 from tuner.space import Space
 from tuner.study.load import Study
+from tuner.verdicts import slo_verdicts
 from tuner.workload import Workload
 
 
@@ -119,7 +120,7 @@ class Findings:
             load=trial.points[candidate.point].load,
             confirmed=False,
             metrics=metrics,
-            verdicts={name: confirm.slo_verdicts(found, bounds) for name, found in metrics.items()},
+            verdicts={name: slo_verdicts(found, bounds) for name, found in metrics.items()},
             objective=self.goals[0].key,
             gain_vs_baseline=None,
         )
@@ -145,14 +146,14 @@ class Findings:
             gain_vs_baseline=self.gain(made) if self.baseline() else None,
         )
 
-    def gain(self, made: Confirmation) -> Estimate | None:
+    def gain(self, made: Confirmation) -> Ratio | None:
         """Return the ratio to the baseline on the first objective, None where that is not among those compared."""
         return made.gains.get(self.goals[0].key)
 
     def improves(self, made: Confirmation) -> bool:
         """Whether the confirmed ratio is an improvement with its whole interval."""
         gain = self.gain(made)
-        return gain is not None and (gain.low > 1 if self.goals[0].maximize else gain.high < 1)
+        return gain is not None and gain.verdict == "better"
 
     def result(
         self,

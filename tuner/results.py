@@ -41,7 +41,8 @@ LowerBound = Annotated[
     _Nullable,
 ]
 Value = int | float | str | bool
-Verdict = Literal["met", "missed", "undecided"]
+SloVerdict = Literal["met", "missed", "undecided"]
+Verdict = Literal["better", "worse", "no difference", "inconclusive"]
 TrialState = Literal["complete", "refused", "crashed", "hung", "invalid"]
 RunState = Literal["running", "interrupted", "failed", "done"]
 
@@ -60,6 +61,12 @@ class Estimate(Data):
     high: Number
     n: int = Field(description="samples behind it; for a gain, redeployments")
     note: str | None = Field(None, description="why a bound is infinite")
+
+
+class Ratio(Estimate):
+    """One configuration's number divided by another's."""
+
+    verdict: Verdict = Field(description="whether that is better, by an interval that leaves no doubt")
 
 
 class Load(Data):
@@ -191,7 +198,7 @@ class Side(Data):
     config: dict[str, Value]
     load: Load
     metrics: dict[str, dict[str, Estimate]] = Field(description="workload -> metric -> estimate")
-    verdicts: dict[str, dict[str, Verdict]] = Field(description="workload -> SLO -> verdict")
+    verdicts: dict[str, dict[str, SloVerdict]] = Field(description="workload -> SLO -> verdict")
     server: dict[str, Server] = Field(description="workload -> the server's own numbers, all rounds together")
     valid: bool
     reasons: list[str] = []
@@ -204,8 +211,8 @@ class Confirmation(Data):
     baseline: Side
     redeployments: int
     rounds: int = Field(description="of each side and workload")
-    gains: dict[str, Estimate] = Field(description="metric of the first objective's workload -> candidate / baseline")
-    verdict: Verdict = Field(description="of the candidate, over all SLOs and workloads")
+    gains: dict[str, Ratio] = Field(description="metric of the first objective's workload -> candidate / baseline")
+    verdict: SloVerdict = Field(description="of the candidate, over all SLOs and workloads")
 
 
 class Best(Data):
@@ -219,9 +226,9 @@ class Best(Data):
     metrics: dict[str, dict[str, Estimate]] = Field(
         description="workload -> metric -> estimate; confirmed ones if confirmed"
     )
-    verdicts: dict[str, dict[str, Verdict]]
+    verdicts: dict[str, dict[str, SloVerdict]]
     objective: str = Field(description="the metric that the gain is of")
-    gain_vs_baseline: Estimate | None = Field(
+    gain_vs_baseline: Ratio | None = Field(
         description="ratio; null when the baseline meets no SLO or nothing was confirmed"
     )
     export: str | None = Field(None, description="folder of the exported config, relative to the run directory")

@@ -1,0 +1,39 @@
+"""Verdicts on SLOs."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tuner.results import Estimate, SloVerdict
+from tuner.verdicts import overall, slo_verdicts
+
+
+def estimate(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value=value, low=low, high=high, n=1000)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.001, 0.01, "met"), (0.001, 0.011, "undecided"), (0.0101, 0.02, "missed")]
+)
+def test_a_percentile_is_judged_by_the_share_over_its_bound(low: float, high: float, expected: str) -> None:
+    metrics = {"latency_p99_s": estimate(0.009, 0.001, 0.1), "over_p99_bound": estimate(0.008, low, high)}
+    assert slo_verdicts(metrics, {"p99": 0.010}) == {"p99": expected}
+
+
+def test_other_bounds_are_judged_by_their_own_interval() -> None:
+    metrics = {"latency_mean_s": estimate(0.010, 0.009, 0.011), "error_rate": estimate(0.0, 0.0, 0.0005)}
+    bounds = {"mean": 0.010, "error_rate": 0.001, "accuracy_drop": 0.01}
+    assert slo_verdicts(metrics, bounds) == {"mean": "undecided", "error_rate": "met"}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([], "met"),
+        (["met", "met"], "met"),
+        (["met", "undecided"], "undecided"),
+        (["undecided", "missed", "met"], "missed"),
+    ],
+)
+def test_the_worst_verdict_stands_for_all(verdicts: Sequence[SloVerdict], expected: str) -> None:
+    assert overall(verdicts) == expected

@@ -1,0 +1,94 @@
+"""Compare two configurations or two runs: ratios with intervals, and a verdict on each. Pure.
+
+Rounds of both sides in turn, both deployed anew several times, tell most (`ratios_of_pairs`): what drifts on the
+machine meets both sides alike. Two runs made at different times are compared by their own intervals
+(`ratios_of_runs`), which know nothing of what the machine did between them.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tuner import stats
+from tuner.metrics import METRICS, PERCENTILES, estimate
+from tuner.results import Estimate, Ratio, Verdict
+
+COMPARED = ("throughput", "goodput", "mean", *PERCENTILES)
+MORE_IS_BETTER = ("throughput", "goodput")
+SAME = 0.05
+"""Two numbers that certainly differ by less than this share are called no different."""
+
+Metrics = Mapping[str, Estimate]
+
+
+def ratios_of_pairs(pairs: Sequence[tuple[Metrics, Metrics]], same: float = SAME) -> dict[str, Ratio]:
+    """Compare two sides from rounds in turn.
+
+    Args:
+        pairs: for each redeployment the metrics of ours and of theirs.
+        same: see `verdict`.
+
+    Returns:
+        Metric key -> ours / theirs, by `stats.ratio_of_clusters` over the pairs. A metric that is infinite, 0
+        or missing somewhere has none.
+    """
+    found = {}
+    for name in COMPARED:
+        key = METRICS[name].key
+        ratios = [_log_ratio(ours.get(key), theirs.get(key)) for ours, theirs in pairs]
+        if np.all(np.isfinite(ratios)):
+            found[key] = _ratio(name, stats.ratio_of_clusters(ratios), same)
+    return found
+
+
+def ratios_of_runs(ours: Metrics, theirs: Metrics, same: float = SAME) -> dict[str, Ratio]:
+    """Compare two runs that were made at different times, by `stats.ratio` of their intervals.
+
+    Args:
+        ours: metric key -> estimate of the one run.
+        theirs: of the other.
+        same: see `verdict`.
+
+    Returns:
+        Metric key -> ours / theirs. A metric that is infinite, 0 or missing on a side has none.
+    """
+    found = {}
+    for name in COMPARED:
+        key = METRICS[name].key
+        if key in ours and key in theirs:
+            interval = stats.ratio(_interval(ours[key]), _interval(theirs[key]))
+            if math.isfinite(interval.value):
+                found[key] = _ratio(name, interval, same)
+    return found
+
+
+def verdict(low: float, high: float, *, more_is_better: bool, same: float = SAME) -> Verdict:
+    """Return what the interval of a ratio says: an effect counts when the interval leaves no doubt about its direction.
+
+    Args:
+        low: its lower bound.
+        high: its upper bound.
+        more_is_better: as with throughput; False: as with a latency.
+        same: an interval within [1 / (1 + same), 1 + same] that holds 1 is no difference; a wider one is inconclusive.
+    """
+    if low > 1:
+        return "better" if more_is_better else "worse"
+    if high < 1:
+        return "worse" if more_is_better else "better"
+    return "no difference" if 1 / (1 + same) <= low and high <= 1 + same else "inconclusive"
+
+
+def _ratio(name: str, interval: stats.Interval, same: float) -> Ratio:
+    made = estimate(interval)
+    judged = verdict(made.low, made.high, more_is_better=name in MORE_IS_BETTER, same=same)
+    return Ratio(**made.model_dump(), verdict=judged)
+
+
+def _interval(one: Estimate) -> stats.Interval:
+    return stats.Interval(one.value, one.low, one.high, one.n, one.note)
+
+
+def _log_ratio(ours: Estimate | None, theirs: Estimate | None) -> float:
+    values = [one.value if one else math.nan for one in (ours, theirs)]
+    return math.log(values[0] / values[1]) if all(0 < value < math.inf for value in values) else math.nan

@@ -1,0 +1,42 @@
+"""Verdicts on SLOs: met, missed, or undecided. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from tuner.metrics import METRICS, PERCENTILES
+from tuner.results import Estimate, SloVerdict
+
+
+def slo_verdicts(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> dict[str, SloVerdict]:
+    """Return SLO -> met (the whole interval within the bound), missed (all of it beyond), or undecided.
+
+    A percentile is judged by the share of requests over its bound: "p99 <= 10 ms" is "at most 1% over 10 ms".
+    A metric that was not measured (accuracy without labels) has no verdict.
+
+    Args:
+        metrics: metric key -> estimate.
+        bounds: SLO -> bound.
+    """
+    verdicts: dict[str, SloVerdict] = {}
+    for name, bound in bounds.items():
+        if name in PERCENTILES:
+            measured, allowed = metrics.get(METRICS[f"over_{name}"].key), 1 - PERCENTILES[name]
+        else:
+            measured, allowed = metrics.get(METRICS[name].key), bound
+        if measured is not None:
+            verdicts[name] = verdict(measured.low, measured.high, allowed)
+    return verdicts
+
+
+def verdict(low: float, high: float, allowed: float) -> SloVerdict:
+    """Return what an interval [low, high] says of an upper bound."""
+    if high <= allowed:
+        return "met"
+    return "missed" if low > allowed else "undecided"
+
+
+def overall(verdicts: Iterable[SloVerdict]) -> SloVerdict:
+    """Return what verdicts say together: one missed is missed, else one undecided is undecided; met without any."""
+    together = set(verdicts)
+    if "missed" in together:
+        return "missed"
+    return "undecided" if "undecided" in together else "met"
