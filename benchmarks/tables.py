@@ -1,4 +1,4 @@
-"""The benchmarks' page of the documentation: each script writes its own section."""
+"""The benchmarks' sections of the documentation: each script writes its own."""
 
 import os
 import platform
@@ -24,16 +24,16 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def write_section(name: str, body: str) -> None:
-    """Replace what stands between the page's marks for this benchmark.
+def write_section(name: str, body: str, page: Path = PAGE) -> None:
+    """Replace what stands between a page's marks for this benchmark.
 
     Raises:
         ValueError: the page has no such marks.
     """
     begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-    text = PAGE.read_text()
+    text = page.read_text()
     if begin not in text or end not in text:
-        raise ValueError(f"{PAGE}: no {begin} ... {end}")
+        raise ValueError(f"{page}: no {begin} ... {end}")
     today = datetime.now(UTC).strftime("%Y-%m-%d")
     section = f"{begin}\n{today}, {machine()}\n\n{body}\n{end}"
-    PAGE.write_text(re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: section, text, flags=re.DOTALL))
+    page.write_text(re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: section, text, flags=re.DOTALL))

@@ -7,7 +7,10 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from reports import words
-from tuner.results import Point, Result, Trial
+from tuner.results import Estimate, FrontPoint, Point, Result, Trial
+
+FAINTEST = 0.25
+"""Opacity of a point that is not on the front; one that certainly is has 1."""
 
 # Okabe and Ito's palette, told apart by colour-blind readers as well.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
@@ -20,10 +23,13 @@ def library() -> str:
 
 
 def front_chart(result: Result) -> str:
-    """Return throughput against p99 of the primary workload as a piece of HTML, every point's config on hover."""
+    """Return throughput against p99 of the primary workload as a piece of HTML, every point's config on hover.
+
+    A point is the fainter the less probably it is on the front; those that may be have their intervals as bars.
+    """
     primary = result.study.workloads[0]
     figure = go.Figure()
-    front = {(member.trial, member.point) for member in result.front}
+    front = {(member.trial, member.point) for member in result.front if member.on_front}
     placed = [
         (trial, index, point)
         for trial in result.trials
@@ -108,23 +114,45 @@ def _draw_points(
 ) -> None:
     if not group:
         return
+    listed = {(member.trial, member.point): member for member in result.front}
+    members = [listed.get((trial.number, index)) for trial, index, _ in group]
     throughput = [point.metrics["throughput_rps"] for _, _, point in group]
+    p99 = [point.metrics["latency_p99_s"] for _, _, point in group]
     figure.add_scatter(
         x=[one.value for one in throughput],
-        y=[point.metrics["latency_p99_s"].value * 1e3 for _, _, point in group],
-        error_x={
-            "type": "data",
-            "array": [max(0.0, min(one.high, 10 * one.value) - one.value) for one in throughput],
-            "arrayminus": [max(0.0, one.value - max(one.low, 0.0)) for one in throughput],
-            "thickness": 0.8,
-            "width": 0,
-        },
+        y=[one.value * 1e3 for one in p99],
+        error_x=_bars(throughput, members),
+        error_y=_bars(p99, members, scale=1e3),
         mode="markers",
-        marker={"color": colour, "symbol": symbol, "size": 9},
+        marker={
+            "color": colour,
+            "symbol": symbol,
+            "size": 9,
+            "opacity": [FAINTEST + (1 - FAINTEST) * (member.membership if member else 0.0) for member in members],
+        },
         name=name,
-        text=[_hover(result, trial, point) for trial, _, point in group],
+        text=[_hover(result, trial, point, member) for (trial, _, point), member in zip(group, members, strict=True)],
         hoverinfo="text",
     )
+
+
+def _bars(estimates: Sequence[Estimate], members: Sequence[FrontPoint | None], scale: float = 1.0) -> dict[str, object]:
+    """Return error bars from the intervals of the points that are listed; a bound that is missing has none."""
+
+    def lengths(bounds: Sequence[float]) -> list[float]:
+        return [
+            abs(bound - one.value) * scale if member and 0 < bound < float("inf") else 0.0
+            for one, bound, member in zip(estimates, bounds, members, strict=True)
+        ]
+
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": lengths([one.high for one in estimates]),
+        "arrayminus": lengths([one.low for one in estimates]),
+        "thickness": 0.8,
+        "width": 0,
+    }
 
 
 def _draw_slo(figure: go.Figure, result: Result, throughputs: Sequence[float]) -> None:
@@ -156,13 +184,14 @@ def _draw_best(figure: go.Figure, result: Result) -> None:
     )
 
 
-def _hover(result: Result, trial: Trial, point: Point) -> str:
+def _hover(result: Result, trial: Trial, point: Point, member: FrontPoint | None) -> str:
     metrics = point.metrics
     lines = [
         f"<b>trial {trial.number}</b>, {words.load(point.load)}",
         *[_escaped(item) for item in words.config(trial.config, result.knobs).split(", ")],
         f"throughput {words.per_second(metrics['throughput_rps'].value)}",
         *(f"{name} {words.milliseconds(metrics[f'latency_{name}_s'].value)}" for name in ("p50", "p99")),
+        *([f"on the front with probability {words.percent(member.membership, 0)}"] if member else []),
     ]
     return "<br>".join(lines)
 

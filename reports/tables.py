@@ -17,11 +17,12 @@ def trials_csv(result: Result) -> str:
 
 
 def front_csv(result: Result) -> str:
-    """Return the points on the front, in the order of the first objective."""
+    """Return the points that are on the front or may be, in the order of the first objective."""
     rows = []
     for member in result.front:
         trial = result.trial(member.trial)
-        rows.append({**_row(result, trial, trial.points[member.point]), "meets_slo": member.meets_slo})
+        of_front = {"meets_slo": member.meets_slo, "membership": member.membership, "on_front": member.on_front}
+        rows.append({**_row(result, trial, trial.points[member.point]), **of_front})
     return _csv(rows)
 
 

@@ -81,8 +81,8 @@ def small_study(tmp_path: Path, repository: Path) -> Callable[..., Path]:
             "space": {"max_batch_size": [8, 32], "precision": ["fp32", "int8"], "concurrency": [4, 16]},
             "slo": {"p99": "300 ms", "error_rate": "5%", "accuracy_drop": "2%"},
             "search": {"budget": {"trials": 2, "time": "5 min"}, "seed": 1},
-            "measure": {"warmup": "0.1 s", "window": "0.3 s"},
-            "confirm": {"candidates": 2, "redeployments": 2, "max_redeployments": 2, "rounds": 2, "round": "0.2 s"},
+            "measure": {"warmup": "0.1 s", "max_warmup": "0.2 s", "window": "0.2 s", "max_window": "0.4 s"},
+            "confirm": {"candidates": 2, "redeployments": 2, "max_redeployments": 8, "rounds": 2, "round": "0.2 s"},
         }
         study |= sections
         path = tmp_path / "study.yaml"

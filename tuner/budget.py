@@ -13,6 +13,8 @@ FINISH_S = 4.0
 """Kept back for verifying the export and writing the report."""
 BASELINE_LEVELS = 2
 """Load levels of the user's configuration that are measured again with the best trials."""
+SHORTLIST_PASSES = 2
+"""Times that the best trials are measured side by side, if the time is not needed by a longer search."""
 FIRST_TRIAL_S = 5.0
 """A guess at the cost of the first trial."""
 
@@ -66,10 +68,18 @@ def redeployment_cost_s(
 def reserve_s(settings: ConfirmSpec, apply_s: float, rounds: Mapping[str, int], workloads: Sequence[Workload]) -> float:
     """Return what shortlist, confirmation and export will take, in seconds."""
     quick = shortlist_rounds(settings, workloads)
-    sides = settings.candidates + BASELINE_LEVELS
-    shortlist = redeployment_cost_s(sides, apply_s, quick, workloads, settings.round)
-    confirmation = settings.redeployments * redeployment_cost_s(2, apply_s, rounds, workloads, settings.round)
-    return shortlist + confirmation + FINISH_S
+    everyone = redeployment_cost_s(settings.candidates + BASELINE_LEVELS, apply_s, quick, workloads, settings.round)
+    further = (SHORTLIST_PASSES - 1) * redeployment_cost_s(
+        settings.candidates, apply_s, quick, workloads, settings.round
+    )
+    return everyone + further + confirmation_s(settings, apply_s, rounds, workloads)
+
+
+def confirmation_s(
+    settings: ConfirmSpec, apply_s: float, rounds: Mapping[str, int], workloads: Sequence[Workload]
+) -> float:
+    """Return what confirmation and export will take, in seconds."""
+    return FINISH_S + settings.redeployments * redeployment_cost_s(2, apply_s, rounds, workloads, settings.round)
 
 
 def shortlist_rounds(settings: ConfirmSpec, workloads: Sequence[Workload]) -> dict[str, int]:

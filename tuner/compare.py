@@ -7,6 +7,7 @@ machine meets both sides alike. Two runs made at different times are compared by
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -61,6 +62,39 @@ def ratios_of_runs(ours: Metrics, theirs: Metrics, same: float = SAME) -> dict[s
             if math.isfinite(interval.value):
                 found[key] = _ratio(name, interval, same)
     return found
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who may be the best of several.
+
+    Attributes:
+        order: their indices, best first, without those that are certainly worse than the first.
+        certain: nothing is left to find out: one is left, or the others are no different from the first.
+    """
+
+    order: tuple[int, ...]
+    certain: bool
+
+
+def standing(measured: Sequence[Sequence[Metrics]], metric: str, same: float = SAME) -> Standing:
+    """Rank several sides that were measured in turn.
+
+    Args:
+        measured: for each side, for each redeployment, its metrics; all have as many redeployments.
+        metric: by name, one of COMPARED.
+        same: see `verdict`.
+    """
+    key, sign = METRICS[metric].key, -1 if metric in MORE_IS_BETTER else 1
+    values = [sign * float(np.mean([one[key].value for one in side])) for side in measured]
+    order = sorted(range(len(measured)), key=lambda index: values[index])
+    first, rest = order[0], order[1:]
+    against = {}
+    for index in rest:
+        ratio = ratios_of_pairs(list(zip(measured[first], measured[index], strict=True)), same).get(key)
+        against[index] = ratio.verdict if ratio else "inconclusive"
+    kept = [index for index in rest if against[index] != "better"]
+    return Standing((first, *kept), all(against[index] == "no difference" for index in kept))
 
 
 def verdict(low: float, high: float, *, more_is_better: bool, same: float = SAME) -> Verdict:

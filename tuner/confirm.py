@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from targets.base import Config
 from tuner import verdicts
 from tuner.compare import ratios_of_pairs
-from tuner.measure import Run, pooled_runs, stored_server
-from tuner.metrics import METRICS, summarise
-from tuner.results import Confirmation, Load, Side, SloVerdict, Trial
+from tuner.metrics import METRICS, PERCENTILES, summarise
+from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
+from tuner.runs import Run, pooled_runs, stored_server
 from tuner.space import server_part
 from tuner.stats import P99_MIN_SAMPLES
+from tuner.stopping import Pace, slo_verdicts
 from tuner.study.spec import ConfirmSpec
 from tuner.trials import Trier, variant_of
 from tuner.workload import Workload
@@ -23,6 +24,7 @@ from tuner.workload import Workload
 DROPPED_SHARE = 0.2
 """Share of a round that is its transient and not counted."""
 MAX_ROUNDS_FACTOR = 4
+MARGIN = 1.5
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Rounds:
     """Runs of one contender: workload -> one list of runs per redeployment."""
 
     runs: dict[str, list[list[Run]]] = field(default_factory=dict)
+
+    def count(self, workload: str) -> int:
+        """Return how many rounds there are of a workload."""
+        return sum(map(len, self.runs[workload]))
 
     def pooled(self, workload: str) -> Run:
         """Return all runs of a workload together."""
@@ -85,21 +91,13 @@ def redeploy_and_measure(
     }
     for workload in trier.workloads:
         length = max(round_s, workload.shortest_round_s)
+        pace = Pace.fixed(DROPPED_SHARE * length, (1 - DROPPED_SHARE) * length)
         for one in gathered:
             one.runs.setdefault(workload.name, []).append([])
         for number in range(rounds[workload.name]):
             for index in order if (number + calls) % 2 == 0 else reversed(order):
                 load = contenders[index].loads[workload.name]
-                run = trier.timed(
-                    lambda index=index, load=load, workload=workload, length=length: trier.meter.run(  # type: ignore[misc]
-                        deployments[index],
-                        workload,
-                        load,
-                        DROPPED_SHARE * length,
-                        (1 - DROPPED_SHARE) * length,
-                    ),
-                    length,
-                )
+                run = trier.measure(deployments[index], workload, load, pace)
                 gathered[index].runs[workload.name][-1].append(run)
     for deployment in deployments.values():
         deployment.retire()
@@ -108,38 +106,85 @@ def redeploy_and_measure(
 def rounds_needed(
     trier: Trier, contenders: Sequence[Contender], trials: Mapping[int, Trial], settings: ConfirmSpec
 ) -> dict[str, int]:
-    """Return workload -> rounds per redeployment that the certificates of the SLO need, within reason.
+    """Return workload -> rounds per redeployment that the first look at the SLO's verdicts needs, within reason.
 
-    A p99 needs P99_MIN_SAMPLES requests; an error rate of at most e without a single error is certain at 97.5% from
-    ln(0.025) / ln(1 - e) requests on.
+    "At most a share q of the requests" is certain with an error e, without a single one seen, from ln(e) / ln(1 - q)
+    independent requests on; MARGIN times as many leave room for some that are seen. A p99 needs P99_MIN_SAMPLES.
     """
-    bounds = trier.meter.bounds
-    samples = P99_MIN_SAMPLES if "p99" in bounds else 0
-    if (rate := bounds.get("error_rate", 0.0)) > 0:
-        samples = max(samples, math.ceil(math.log(0.025) / math.log1p(-rate)))
+    error = allowed_error(trier.confidence, settings, settings.redeployments)
+    shares = {name: 1 - fraction for name, fraction in PERCENTILES.items()}
+    independent = max(
+        (_certain_from(shares[name], error) for name in trier.meter.bounds if name in shares), default=0.0
+    )
+    requests = _certain_from(trier.meter.bounds.get("error_rate", 0.0), error)
+    if "p99" in trier.meter.bounds:
+        requests = max(requests, P99_MIN_SAMPLES)
     needed = {}
     for workload in trier.workloads:
         length = (1 - DROPPED_SHARE) * max(settings.round, workload.shortest_round_s)
-        slowest = min(_offered(trials[one.trial], workload.name, one.loads[workload.name]) for one in contenders)
-        rounds = math.ceil(1.05 * samples / max(1.0, slowest * length * settings.redeployments))
+        points = [_measured(trials[one.trial], workload.name, one.loads[workload.name]) for one in contenders]
+        seconds = max(
+            max(requests / _offered(point), MARGIN * independent * point.window_s / max(1.0, point.independent))
+            for point in points
+        )
+        rounds = math.ceil(seconds / (length * settings.redeployments))
         needed[workload.name] = min(max(settings.rounds, rounds), MAX_ROUNDS_FACTOR * settings.rounds)
     return needed
 
 
-def _offered(trial: Trial, workload: str, load: Load) -> float:
-    key = METRICS["offered"].key
-    return next(one.metrics[key].value for one in trial.points if one.workload == workload and one.load == load)
+def more_rounds(rounds: Mapping[str, int], one: Side, settings: ConfirmSpec) -> dict[str, int]:
+    """Return workload -> rounds of the next redeployment: more where an SLO is undecided, the fewest elsewhere."""
+    return {
+        name: min(2 * count, MAX_ROUNDS_FACTOR * settings.rounds)
+        if verdicts.overall(one.verdicts[name].values()) == "undecided"
+        else settings.rounds
+        for name, count in rounds.items()
+    }
 
 
-def side(trier: Trier, one: Contender, gathered: Rounds) -> Side:
-    """Summarise everything gathered of a contender, with a verdict on every SLO and workload."""
+def allowed_error(confidence: float, settings: ConfirmSpec, redeployments: int) -> float:
+    """Return the error that the verdicts after so many redeployments may make.
+
+    The confirmation looks at them after the planned redeployments, and after each further one while an SLO is
+    undecided. Half of the error is the first look's, the others share the rest.
+    """
+    further = settings.max_redeployments - settings.redeployments
+    if further <= 0:
+        return 1 - confidence
+    return (1 - confidence) / 2 if redeployments <= settings.redeployments else (1 - confidence) / 2 / further
+
+
+def _certain_from(share: float, error: float) -> float:
+    return math.log(error) / math.log1p(-share) if 0 < share < 1 else 0.0
+
+
+def _measured(trial: Trial, workload: str, load: Load) -> Point:
+    return next(one for one in trial.points if one.workload == workload and one.load == load)
+
+
+def _offered(point: Point) -> float:
+    return max(1.0, point.metrics[METRICS["offered"].key].value)
+
+
+def side(trier: Trier, one: Contender, gathered: Rounds, error: float) -> Side:
+    """Summarise everything gathered of a contender, with a verdict on every SLO and workload.
+
+    Args:
+        trier: target and instruments.
+        one: the contender.
+        gathered: what was measured of it.
+        error: that a verdict may make.
+    """
     metrics, judged, server, reasons = {}, {}, {}, []
     for workload in trier.workloads:
         run = gathered.pooled(workload.name)
         found = summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s)
         found |= trier.accuracies.metrics(variant_of(one.config), workload.name)
         metrics[workload.name] = found
-        judged[workload.name] = verdicts.slo_verdicts(found, trier.meter.bounds)
+        judged[workload.name] = {
+            **verdicts.slo_verdicts(found, trier.meter.bounds),
+            **slo_verdicts(run.records, trier.meter.bounds, error),
+        }
         server[workload.name] = stored_server(run.server) if run.server else None
         reasons += [f"{workload.name}: {reason}" for reason in trier.meter.validity(run, found).reasons]
     return Side(
@@ -161,7 +206,12 @@ def overall(one: Side) -> SloVerdict:
 
 
 def confirmation(
-    trier: Trier, pair: tuple[Contender, Contender], gathered: tuple[Rounds, Rounds], rounds: int, workload: str
+    trier: Trier,
+    pair: tuple[Contender, Contender],
+    gathered: tuple[Rounds, Rounds],
+    rounds: int,
+    workload: str,
+    error: float,
 ) -> Confirmation:
     """Compare a candidate with the baseline: ratios on one workload, with intervals over redeployments.
 
@@ -171,15 +221,10 @@ def confirmation(
         gathered: what was measured of each.
         rounds: of each side, on the workload measured least.
         workload: whose ratios are wanted: that of the first objective.
+        error: that an SLO's verdict may make.
     """
-    candidate, baseline = (side(trier, one, runs) for one, runs in zip(pair, gathered, strict=True))
-    ours, theirs = (
-        [
-            summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s)
-            for run in runs.per_redeployment(workload)
-        ]
-        for runs in gathered
-    )
+    candidate, baseline = (side(trier, one, runs, error) for one, runs in zip(pair, gathered, strict=True))
+    ours, theirs = (per_redeployment(trier, runs, workload) for runs in gathered)
     return Confirmation(
         candidate=candidate,
         baseline=baseline,
@@ -188,3 +233,9 @@ def confirmation(
         gains=ratios_of_pairs(list(zip(ours, theirs, strict=True))),
         verdict=overall(candidate),
     )
+
+
+def per_redeployment(trier: Trier, gathered: Rounds, workload: str) -> list[dict[str, Estimate]]:
+    """Return the metrics of each redeployment on a workload."""
+    runs = gathered.per_redeployment(workload)
+    return [summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s) for run in runs]

@@ -14,6 +14,7 @@ from tuner.results import (
     Confirmation,
     FrontPoint,
     KnobInfo,
+    Point,
     Ratio,
     Result,
     RunState,
@@ -77,6 +78,10 @@ class Findings:
     def ranked(self) -> list[Candidate]:
         """Return the points that meet every SLO, the baseline's included, best first."""
         return rank.by_value(self.candidates(), self.goals[0])
+
+    def front(self) -> list[Point]:
+        """Return the primary workload's points of the front among those that meet every SLO."""
+        return [one.trial.points[one.point] for one in rank.feasible_front(self.candidates(), self.goals)]
 
     def challengers(self, count: int) -> list[Candidate]:
         """Return the best trials that meet every SLO, without the baseline."""
@@ -166,6 +171,7 @@ class Findings:
         """Return the result document of what is known."""
         found, baseline, made = self.candidates(), self.baseline(), self.confirmation
         reasons = [*made.candidate.reasons, *made.baseline.reasons] if made else []
+        front = rank.pareto(found, self.goals)
         return Result(
             state=state,
             exit_code=exit_code,
@@ -174,8 +180,8 @@ class Findings:
             environment=dict(environment),
             knobs=knob_infos(self.space),
             trials=self.trials,
-            front=rank.pareto(found, self.goals),
-            baseline=FrontPoint(trial=0, point=baseline.point, meets_slo=True) if baseline else None,
+            front=front,
+            baseline=front_point(baseline, front) if baseline else None,
             shortlist=self.shortlist,
             confirmation=made,
             best=self.best,
@@ -183,6 +189,15 @@ class Findings:
             validity=Validity(valid=not reasons, reasons=reasons),
             timing=Timing(measured_s=measured_s, overhead_s=max(0.0, wall_s - measured_s), wall_s=wall_s),
         )
+
+
+def front_point(candidate: Candidate, front: Sequence[FrontPoint]) -> FrontPoint:
+    """Return a candidate as the front lists it, or with a membership of 0 where it does not."""
+    trial, point = candidate.trial.number, candidate.point
+    return next(
+        (one for one in front if (one.trial, one.point) == (trial, point)),
+        FrontPoint(trial=trial, point=point, meets_slo=candidate.feasible, membership=0.0, on_front=False),
+    )
 
 
 def study_info(study: Study) -> StudyInfo:

@@ -3,24 +3,29 @@
 import gc
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import BatchSize, Deployment, ServerHung, ServerStats, TargetError, difference
+from targets.base import Deployment, ServerHung, TargetError, difference
 from tuner import results, steady
+from tuner.autocorrelation import effective_size, finite
+from tuner.course import Course
 from tuner.load.generator import Generator
-from tuner.load.plan import ClosedLoop, Plan, RunReport, merged_reports
+from tuner.load.plan import ClosedLoop, Plan
 from tuner.metrics import METRICS, failures, generator_report, outcome_counts, summarise, violations
-from tuner.records import Records, latencies_s, pooled
-from tuner.results import Estimate, Gpu, Load, Point, Validity
+from tuner.records import Records, latencies_s
+from tuner.results import Estimate, Load, Point, Validity
+from tuner.runs import Run, stored_server
 from tuner.stats import P99_MIN_SAMPLES
+from tuner.stopping import Aims, Decision, Pace
 from tuner.telemetry.host import cores_used, read_tree
 from tuner.telemetry.nvml import GpuSampler
+from tuner.verdicts import in_state, slo_verdicts
 from tuner.workload import Workload
 
 LEAD_NS = 30_000_000
@@ -31,31 +36,6 @@ MAX_GENERATOR_CPU = 0.9
 BUSY_GENERATOR_CPU = 0.6
 ACCURACY_CONCURRENCY = 8
 ACCURACY_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a load, or several of the same load pooled.
-
-    Attributes:
-        records: of the requests.
-        server: the server's own numbers of the window; None where it could not be asked.
-        cores: CPU of the server's processes, in cores.
-        warmup_s: load before each window.
-        rss_bytes: their resident memory at the end.
-        gpus: GPU telemetry.
-        report: what the load generator says of itself.
-        notes: what telemetry could not tell.
-    """
-
-    records: Records
-    server: ServerStats
-    cores: float
-    warmup_s: float
-    rss_bytes: int
-    gpus: tuple[Gpu, ...]
-    report: RunReport
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,18 +61,26 @@ class Meter:
         deployment: Deployment,
         workload: Workload,
         load: Load,
-        warmup_s: float,
-        window_s: float,
+        pace: Pace,
+        aims: Aims | None = None,
     ) -> Run:
         """Offer the load for warm-up and window, without a pause between them, and drain.
 
-        Both are fitted to the traffic's shape (`Workload.fitted`).
+        The warm-up ends when the load has settled, the window when the aims are met, both within the pace and fitted to
+        the traffic's shape (`Workload.fitted`).
+
+        Args:
+            deployment: where to.
+            workload: the traffic.
+            load: its level.
+            pace: how long warm-up and window may be.
+            aims: what is to be found out; None: the window has its longest length.
 
         Raises:
             ServerDied: the server stopped answering its control plane.
             GeneratorError: the load generator could not run.
         """
-        warmup_s, window_s = workload.fitted(load, warmup_s, window_s)
+        warmup_s, window_s = workload.fitted(load, pace.longest_warmup_s, pace.longest_window_s)
         plan = Plan(
             endpoint=deployment.endpoint(workload.dataset),
             load=workload.loop(load, warmup_s + window_s),
@@ -103,15 +91,19 @@ class Meter:
             records_path=self.scratch / "round.bin",
             keep_alive=workload.keep_alive,
         )
+        course = Course(self.generator, plan, pace, aims, lambda after_s: workload.edge_s(load, after_s))
         processes = deployment.processes()
         with _quiet():
             self.generator.begin(plan)
             try:
-                _sleep_until(plan.window[0])
+                start_ns = course.settle()
                 before, tree_before = deployment.statistics(), read_tree(processes)
                 self.gpus.start()
-                _sleep_until(plan.window[1])
+                decision = course.finish()
                 after, tree_after = deployment.statistics(), read_tree(processes)
+            except BaseException:
+                course.cut_short()
+                raise
             finally:
                 gpus = self.gpus.stop()
                 loaded = self.generator.finish()
@@ -119,11 +111,12 @@ class Meter:
             records=loaded.records,
             server=difference(before(), after()),
             cores=cores_used(tree_before, tree_after),
-            warmup_s=warmup_s,
+            warmup_s=(start_ns - plan.start_ns) / 1e9,
             rss_bytes=tree_after.rss_bytes,
             gpus=tuple(gpus),
             report=loaded.report,
             notes=tuple(self.gpus.notes),
+            decision=decision,
         )
 
     def point(
@@ -132,6 +125,7 @@ class Meter:
         workload: Workload,
         load: Load,
         extra: Mapping[str, Estimate],
+        decision: Decision,
         records: str | None,
     ) -> Point:
         """Summarise a run as a point of a trial.
@@ -141,6 +135,7 @@ class Meter:
             workload: the traffic.
             load: its level.
             extra: metrics that do not come from the records (accuracy).
+            decision: why the window ended, and the verdicts then.
             records: where the records are kept, relative to the run directory.
         """
         metrics = {**summarise(run.records, self.bounds, self.latency_bound_s), **extra}
@@ -154,7 +149,10 @@ class Meter:
             outcomes=outcome_counts(run.records),
             failures=failures(run.records, run.report),
             violations=violations(metrics, self.bounds, overloaded=settled.state == "overloaded"),
+            verdicts=in_state(settled.state, {**slo_verdicts(metrics, self.bounds), **decision.verdicts}),
             steadiness=settled,
+            ended=decision.ending,
+            independent=effective_size(finite(latencies_s(run.records.in_window()))),
             server=stored_server(run.server),
             telemetry=results.Telemetry(
                 cpu_cores=run.cores, rss_bytes=run.rss_bytes, gpu=list(run.gpus), notes=list(run.notes)
@@ -251,65 +249,6 @@ def predicted_class(outputs: Mapping[str, NDArray[np.generic]], name: str | None
         raise TargetError(f"requests.output: the model has no output {name!r}; it has {', '.join(outputs)}")
     scores = np.asarray(outputs[name] if name is not None else next(iter(outputs.values()))).ravel()
     return int(np.argmax(scores)) if len(scores) > 1 else int(scores[0])
-
-
-def pooled_runs(runs: Sequence[Run]) -> Run:
-    """Put runs of the same load together; telemetry is taken from the last of them."""
-    last = runs[-1]
-    return Run(
-        records=pooled([run.records for run in runs]),
-        server=_summed([run.server for run in runs]),
-        cores=float(np.mean([run.cores for run in runs])),
-        warmup_s=last.warmup_s,
-        rss_bytes=max(run.rss_bytes for run in runs),
-        gpus=last.gpus,
-        report=replace(
-            merged_reports([run.report for run in runs]),
-            cpu_share=float(np.mean([run.report.cpu_share for run in runs])),
-        ),
-        notes=last.notes,
-    )
-
-
-def stored_server(stats: ServerStats) -> results.Server:
-    """Return the server's numbers as they are stored."""
-    return results.Server(
-        window_s=stats.window_s,
-        requests=stats.requests,
-        failures=stats.failures,
-        executions=stats.executions,
-        mean_s=dict(stats.mean_s),
-        batch_sizes=[
-            results.BatchSize(size=batch.size, count=batch.count, compute_mean_s=batch.compute_mean_s)
-            for batch in stats.batch_sizes
-        ],
-    )
-
-
-def _summed(parts: Sequence[ServerStats]) -> ServerStats:
-    requests = sum(part.requests for part in parts)
-    totals: dict[int, list[float]] = {}
-    for part in parts:
-        for batch in part.batch_sizes:
-            entry = totals.setdefault(batch.size, [0, 0.0])
-            entry[0] += batch.count
-            entry[1] += batch.count * batch.compute_mean_s
-    return ServerStats(
-        window_s=sum(part.window_s for part in parts),
-        requests=requests,
-        failures=sum(part.failures for part in parts),
-        executions=sum(part.executions for part in parts),
-        mean_s={
-            stage: sum(part.mean_s[stage] * part.requests for part in parts) / max(1, requests)
-            for stage in parts[0].mean_s
-        },
-        batch_sizes=[BatchSize(size, int(count), total / count) for size, (count, total) in sorted(totals.items())],
-    )
-
-
-def _sleep_until(at_ns: int) -> None:
-    while (left := at_ns - time.monotonic_ns()) > 0:
-        time.sleep(left / 1e9)
 
 
 @contextmanager

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.front import non_dominated
+from tuner.front import membership, non_dominated
 from tuner.objective import Goal, Objective, evaluate
-from tuner.results import Closest, FrontPoint, Point, Trial
+from tuner.results import Closest, Estimate, FrontPoint, Point, Trial
+
+LEAST_MEMBERSHIP = 0.05
+"""Points that are less probably on the front are not listed, unless their measured values are on it."""
+DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,13 @@ class Candidate:
         trial: the trial.
         point: index of the primary workload's point in it.
         objective: values and violations over all workloads.
+        points: what that was evaluated from: the primary workload's point, then one of each other workload.
     """
 
     trial: Trial
     point: int
     objective: Objective
+    points: tuple[Point, ...]
 
     @property
     def feasible(self) -> bool:
@@ -45,9 +51,9 @@ def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequenc
         for index, point in enumerate(trial.points):
             if point.workload != workloads[0] or not point.validity.valid:
                 continue
-            together = [point, *_companions(trial, point, workloads[1:])]
+            together = (point, *_companions(trial, point, workloads[1:]))
             if len(together) == len(workloads):
-                found.append(Candidate(trial, index, evaluate(together, goals)))
+                found.append(Candidate(trial, index, evaluate(together, goals), together))
     return found
 
 
@@ -57,11 +63,26 @@ def by_value(found: Sequence[Candidate], goal: Goal) -> list[Candidate]:
     return sorted(feasible, key=lambda one: one.objective.values[0], reverse=goal.maximize)
 
 
+def feasible_front(found: Sequence[Candidate], goals: Sequence[Goal]) -> list[Candidate]:
+    """Return the feasible ones that no other feasible one beats on every goal, by their measured values."""
+    feasible = [one for one in found if one.feasible]
+    if not feasible:
+        return []
+    values = np.array([one.objective.values for one in feasible])
+    best = non_dominated(values, [goal.maximize for goal in goals])
+    return [one for one, keep in zip(feasible, best, strict=True) if keep]
+
+
 def pareto(found: Sequence[Candidate], goals: Sequence[Goal]) -> list[FrontPoint]:
-    """Return the front over all points, in the order of the first goal.
+    """Return the points that are on the front or may be, in the order of the first goal.
+
+    Those are the non-dominated ones by their measured values, and the others whose probability of being on the front
+    under the measurement noise (`front.membership`) is at least LEAST_MEMBERSHIP.
 
     The front trades the objectives against one another, so a bound on an objective itself keeps no point off it;
     every other missed SLO does.
+
+    The noise is drawn from a generator with a fixed seed: the same points always give the same probabilities.
     """
     traded = {f"{goal.workload}.{goal.metric}" for goal in goals}
     admitted = [
@@ -71,10 +92,24 @@ def pareto(found: Sequence[Candidate], goals: Sequence[Goal]) -> list[FrontPoint
     ]
     if not admitted:
         return []
-    on_front = non_dominated(np.array([one.objective.values for one in admitted]), [goal.maximize for goal in goals])
-    kept = [one for one, keep in zip(admitted, on_front, strict=True) if keep]
-    kept.sort(key=lambda one: one.objective.values)
-    return [FrontPoint(trial=one.trial.number, point=one.point, meets_slo=one.feasible) for one in kept]
+    maximize = [goal.maximize for goal in goals]
+    measured = [_estimates(one, goals) for one in admitted]
+    values = np.array([one.objective.values for one in admitted])
+    low = np.array([[estimate.low for estimate in row] for row in measured])
+    high = np.array([[estimate.high for estimate in row] for row in measured])
+    on_front = non_dominated(values, maximize)
+    probable = membership(values, low, high, maximize, np.random.default_rng(0), DRAWS)
+    kept = np.flatnonzero(on_front | (probable >= LEAST_MEMBERSHIP))
+    return [
+        FrontPoint(
+            trial=admitted[index].trial.number,
+            point=admitted[index].point,
+            meets_slo=admitted[index].feasible,
+            membership=float(probable[index]),
+            on_front=bool(on_front[index]),
+        )
+        for index in sorted(kept, key=lambda index: admitted[index].objective.values)
+    ]
 
 
 def closest(found: Sequence[Candidate]) -> Closest | None:
@@ -92,3 +127,9 @@ def _companions(trial: Trial, point: Point, others: Sequence[str]) -> Iterator[P
         same = [one for one in trial.points if one.workload == workload and one.validity.valid]
         at_level = [one for one in same if one.load == point.load]
         yield from (at_level or same)[:1]
+
+
+def _estimates(candidate: Candidate, goals: Sequence[Goal]) -> list[Estimate]:
+    """Return the estimates of a candidate's objective values, in the order of the goals."""
+    by_workload = {point.workload: point for point in candidate.points}
+    return [by_workload[goal.workload].metrics[goal.key] for goal in goals]

@@ -43,6 +43,8 @@ LowerBound = Annotated[
 Value = int | float | str | bool
 SloVerdict = Literal["met", "missed", "undecided"]
 Verdict = Literal["better", "worse", "no difference", "inconclusive"]
+Ending = Literal["certain", "missed", "dominated", "cap"]
+SteadyState = Literal["steady", "unstable", "overloaded"]
 TrialState = Literal["complete", "refused", "crashed", "hung", "invalid"]
 RunState = Literal["running", "interrupted", "failed", "done"]
 
@@ -148,7 +150,7 @@ class Validity(Data):
 class Steadiness(Data):
     """Whether the load had settled in the window."""
 
-    state: Literal["steady", "unstable", "overloaded"]
+    state: SteadyState
     reason: str | None = None
 
 
@@ -163,7 +165,10 @@ class Point(Data):
     outcomes: dict[str, int] = Field(description="requests intended in the window, by how they ended")
     failures: list[Failure] = Field([], description="the ones that are not ok, by outcome and code")
     violations: dict[str, Number] = Field(description="SLO -> (value - bound) / bound; above 0 it is missed")
+    verdicts: dict[str, SloVerdict] = Field({}, description="SLO -> verdict, at the study's confidence")
     steadiness: Steadiness = Steadiness(state="steady")
+    ended: Ending = Field("cap", description="why the window ended")
+    independent: float = Field(0.0, description="independent requests that those of the window are worth")
     server: Server | None
     telemetry: Telemetry
     generator: Generator
@@ -184,11 +189,13 @@ class Trial(Data):
 
 
 class FrontPoint(Data):
-    """A non-dominated point of the primary workload."""
+    """A point of the primary workload that is on the front, or may be under the measurement noise."""
 
     trial: int
     point: int
     meets_slo: bool
+    membership: float = Field(description="probability of being on the front under the measurement noise")
+    on_front: bool = Field(description="non-dominated by the measured values")
 
 
 class Side(Data):

@@ -17,7 +17,7 @@ from tuner.autocorrelation import autocorrelation_time, degrees_of_freedom, effe
 
 CONFIDENCE = 0.95
 BATCHES, MANY_BATCHES = 16, 32
-LEAST_FOR_A_MEAN = 100
+LEAST_FOR_A_MEAN = 150
 LEAST_FOR_A_SHARE = 50
 FEW_EVENTS = 50
 """With fewer events than this their own correlation is hardly known, and that of the series takes its place."""
@@ -161,10 +161,9 @@ def share(series: Ordered, bound: float, confidence: float = CONFIDENCE) -> Inte
 
     Bounds: the exact binomial interval (Clopper and Pearson, 1934) with the independent samples that the indicator
     [value > bound] is worth in the place of n, corrected by (z / t)^2 for an autocorrelation that is itself an
-    estimate (Korn and Graubard, Survey Methodology 24(2), 1998). With fewer than FEW_EVENTS independent events
-    they are taken as correlated at least as the series is. Without a single one above it is the interval of n
-    independent samples: nothing can be known of clusters that were never seen.
-    Fewer than LEAST_FOR_A_SHARE independent samples: [0, 1].
+    estimate (Korn and Graubard, Survey Methodology 24(2), 1998). With fewer than FEW_EVENTS independent events, or
+    none, they are taken as correlated at least as the series is. Fewer than LEAST_FOR_A_SHARE independent samples:
+    [0, 1].
 
     Args:
         series: the values; infinite ones are above every bound.
@@ -175,7 +174,7 @@ def share(series: Ordered, bound: float, confidence: float = CONFIDENCE) -> Inte
     if n == 0:
         return Interval(math.nan, 0.0, 1.0, 0, "no requests")
     value = float(np.mean(above))
-    few = 0 < min(value, 1 - value) * series.effective < FEW_EVENTS
+    few = min(value, 1 - value) * series.effective < FEW_EVENTS
     worth = _worth(above, confidence, series.effective if few else math.inf)
     if worth.independent < LEAST_FOR_A_SHARE:
         return Interval(value, 0.0, 1.0, n, _too_short(n, worth.independent, LEAST_FOR_A_SHARE))

@@ -1,7 +1,7 @@
 """Try one configuration: deploy it, measure every workload, and turn whatever happens into a trial."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Config, ConfigRefused, Deployment, Outcome, ServerDied, ServerHung, Target, TargetError
+from tuner import stopping
 from tuner.load.generator import GeneratorError
-from tuner.measure import Meter, Run
+from tuner.measure import Meter
 from tuner.metrics import METRICS, estimate
+from tuner.objective import Goal
 from tuner.records import save_records
 from tuner.results import Estimate, Load, Point, Trial, TrialState
+from tuner.runs import Run
 from tuner.space import server_part
 from tuner.stats import paired_drop, proportion
+from tuner.stopping import Aims, Pace
+from tuner.verdicts import overall
 from tuner.workload import Workload, load_level
 
 ALIAS = "candidate"
@@ -78,7 +83,10 @@ class Trier:
         meter: the instruments.
         workloads: every configuration meets all of them.
         accuracies: filled as variants are met.
-        warmup_s, window_s: of a point.
+        pace: how long a point takes.
+        goals: the study's objectives.
+        tolerance: half of the width of the objective's interval over its value that is tight enough.
+        confidence: of an SLO's verdict.
         run_path: the run directory; records go to its `records` folder.
         measured_s: time spent under load so far.
     """
@@ -87,8 +95,10 @@ class Trier:
     meter: Meter
     workloads: Sequence[Workload]
     accuracies: Accuracies
-    warmup_s: float
-    window_s: float
+    pace: Pace
+    goals: Sequence[Goal]
+    tolerance: float
+    confidence: float
     run_path: Path
     measured_s: float = 0.0
     _deployed: Deployment | None = None
@@ -109,17 +119,36 @@ class Trier:
                 self._deployed.retire()
             self._deployed = None
 
-    def attempt(self, number: int, config: Config) -> Trial:
+    def attempt(self, number: int, config: Config, rivals: Sequence[Point]) -> Trial:
         """Try a proposal at its load level: one point per workload.
+
+        Args:
+            number: of the trial.
+            config: the proposal.
+            rivals: the front so far; a point that they certainly dominate is not measured to the end.
 
         Raises:
             TargetError: the server was lost and could not be started again.
         """
         loads = [(workload, workload.at(load_level(workload, config))) for workload in self.workloads]
-        return self.trial(number, config, loads)
+        return self.trial(number, config, loads, rivals)
 
-    def trial(self, number: int, config: Config, loads: Sequence[tuple[Workload, Load]]) -> Trial:
-        """Deploy a configuration and measure it under the given loads."""
+    def trial(
+        self,
+        number: int,
+        config: Config,
+        loads: Sequence[tuple[Workload, Load]],
+        rivals: Sequence[Point] | None = None,
+    ) -> Trial:
+        """Deploy a configuration and measure it under the given loads.
+
+        Args:
+            number: of the trial.
+            config: what is tried.
+            loads: on which workloads, at which levels.
+            rivals: the front so far if this is a proposal: once it missed an SLO or is dominated, what is left of it is
+                measured for the shortest time. None: every load is a question of its own.
+        """
         started = time.monotonic()
         points: list[Point] = []
         apply_s = 0.0
@@ -139,7 +168,10 @@ class Trier:
             deployment = self._deployed = self.target.deploy(server_part(config), ALIAS)
             apply_s = time.monotonic() - started
             for workload, load in loads:
-                points.append(self._point(deployment, workload, load, number, variant_of(config)))
+                lost = rivals is not None and any(map(_settles_it, points))
+                pace = self.pace.shortest() if lost else self.pace
+                aims = self._aims(workload, rivals or ())
+                points.append(self._point(deployment, workload, load, pace, aims, number, variant_of(config)))
         except ConfigRefused as error:
             return ended("refused", str(error))
         except ServerDied as error:
@@ -151,12 +183,38 @@ class Trier:
         reasons = [f"{point.workload}: {reason}" for point in points for reason in point.validity.reasons]
         return ended("invalid", "; ".join(reasons)) if reasons else ended("complete")
 
-    def timed(self, call: Callable[[], Run], seconds: float) -> Run:
-        """Make a measurement of the given length and account for its time."""
-        self.measured_s += seconds
-        return call()
+    def measure(
+        self, deployment: Deployment, workload: Workload, load: Load, pace: Pace, aims: Aims | None = None
+    ) -> Run:
+        """Make a measurement, see `Meter.run`, and account for its time."""
+        run = self.meter.run(deployment, workload, load, pace, aims)
+        self.measured_s += run.warmup_s + run.records.window_s
+        return run
 
-    def _point(self, deployment: Deployment, workload: Workload, load: Load, number: int, variant: str) -> Point:
+    def _aims(self, workload: Workload, rivals: Sequence[Point]) -> Aims:
+        """Return what a point of a workload is measured for."""
+        objective = self.goals[0]
+        all_here = all(goal.workload == workload.name for goal in self.goals)
+        return Aims(
+            bounds=self.meter.bounds,
+            latency_bound_s=self.meter.latency_bound_s,
+            objective=objective.metric if objective.workload == workload.name else None,
+            goals=[(goal.metric, goal.maximize) for goal in self.goals],
+            rivals=[rival.metrics for rival in rivals] if all_here else (),
+            tolerance=self.tolerance,
+            confidence=self.confidence,
+        )
+
+    def _point(
+        self,
+        deployment: Deployment,
+        workload: Workload,
+        load: Load,
+        pace: Pace,
+        aims: Aims,
+        number: int,
+        variant: str,
+    ) -> Point:
         """Measure a point; one that the generator spoiled is measured once more.
 
         Raises:
@@ -164,14 +222,12 @@ class Trier:
         """
         name = f"trial{number:04d}-{workload.name}-{load.level:g}.npz"
         for _ in range(ATTEMPTS):
-            run = self.timed(
-                lambda: self.meter.run(deployment, workload, load, self.warmup_s, self.window_s),
-                self.warmup_s + self.window_s,
-            )
+            run = self.measure(deployment, workload, load, pace, aims)
             _require_answers(run, workload)
             self._learn_accuracy(deployment, variant)
             extra = self.accuracies.metrics(variant, workload.name)
-            point = self.meter.point(run, workload, load, extra, f"records/{name}")
+            decision = run.decision or stopping.at_the_cap(run.records, aims, pace)
+            point = self.meter.point(run, workload, load, extra, decision, f"records/{name}")
             if point.validity.valid:
                 break
         save_records(run.records, self.run_path / "records" / name)
@@ -184,6 +240,11 @@ class Trier:
         self.accuracies.right[variant] = {
             workload.name: self.meter.correct(deployment, workload) for workload in labelled
         }
+
+
+def _settles_it(point: Point) -> bool:
+    """Whether a point leaves nothing to find out of its trial."""
+    return point.ended == "dominated" or overall(point.verdicts.values()) == "missed"
 
 
 def _require_answers(run: Run, workload: Workload) -> None:

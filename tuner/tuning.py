@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from targets.base import Config, ConfigRefused, ServerDied, Target, TargetError
 from tuner import budget, confirm, rank
 from tuner.budget import Budget
+from tuner.compare import Standing, standing
 from tuner.confirm import Contender, Rounds
 from tuner.findings import Findings
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
 from tuner.metrics import violations
-from tuner.objective import Objective, evaluate, parse_goals, pessimistic
+from tuner.objective import Objective, evaluate, pessimistic
 from tuner.probes import next_probe
 from tuner.rank import Candidate
 from tuner.results import Best, Confirmation, Result, RunState, Side, Trial, to_json, write_atomically
@@ -48,7 +49,7 @@ class Tuning:
         listener: Listener,
     ) -> None:
         spec = study.spec
-        goals = parse_goals(spec.objectives, workloads[0].name)
+        goals = trier.goals
         self._spec, self._run, self._space, self._workloads = spec, run, space, workloads
         self._trier, self._environment, self._listener = trier, environment, listener
         self._target: Target = trier.target
@@ -135,7 +136,9 @@ class Tuning:
 
     def _attempt(self, proposal: Proposal) -> tuple[Trial, Objective]:
         known = set(self._trier.accuracies.right)
-        trial = self._trier.attempt(proposal.number, {**self._target.user_config(), **proposal.config})
+        trial = self._trier.attempt(
+            proposal.number, {**self._target.user_config(), **proposal.config}, self._found.front()
+        )
         if set(self._trier.accuracies.right) != known:
             self._remember_accuracies()
         if trial.state == "complete":
@@ -202,12 +205,53 @@ class Tuning:
         gathered = [Rounds() for _ in everyone]
         if not self._measure(everyone, gathered, budget.shortlist_rounds(self._spec.confirm, self._workloads)):
             return contenders
-        sides = [confirm.side(self._trier, one, runs) for one, runs in zip(everyone, gathered, strict=True)]
+        sides = self._sides(everyone, gathered)
         self._found.shortlist = sides
         count = len(contenders)
         within = [pair for pair in zip(own, sides[count:], strict=True) if self._within_bounds(pair[1])]
         self._baseline = max(within, key=self._rank, default=(own[-1], sides[-1]))[0]
-        return self._kept(contenders, sides[:count]) or contenders
+        return self._raced(contenders, gathered[:count]) or contenders
+
+    def _raced(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Contender]:
+        """Return those that did not miss an SLO and may be the best, best first.
+
+        They are measured on until their order is certain, or until only the confirmation's time is left.
+        """
+        entries = self._kept(contenders, gathered)
+        rounds = budget.shortlist_rounds(self._spec.confirm, self._workloads)
+        for _ in range(1, self._spec.confirm.max_redeployments):
+            still = self._standing(entries)
+            entries = [entries[index] for index in still.order]
+            if still.certain or not self._time_for_another(len(entries), rounds):
+                break
+            if not self._measure([one for one, _ in entries], [runs for _, runs in entries], rounds):
+                break
+            entries = self._kept(*zip(*entries, strict=True))
+        return [entries[index][0] for index in self._standing(entries).order]
+
+    def _sides(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Side]:
+        error = 1 - self._trier.confidence
+        return [confirm.side(self._trier, one, runs, error) for one, runs in zip(contenders, gathered, strict=True)]
+
+    def _kept(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[tuple[Contender, Rounds]]:
+        """Return the contenders that did not miss an SLO, with what was measured of them."""
+        sides = self._sides(contenders, gathered)
+        entries = zip(contenders, gathered, sides, strict=True)
+        return [(one, runs) for one, runs, side in entries if confirm.overall(side) != "missed"]
+
+    def _standing(self, entries: Sequence[tuple[Contender, Rounds]]) -> Standing:
+        if not entries:
+            return Standing((), certain=True)
+        measured = [confirm.per_redeployment(self._trier, runs, self._goal.workload) for _, runs in entries]
+        return standing(measured, self._goal.metric)
+
+    def _time_for_another(self, sides: int, rounds: Mapping[str, int]) -> bool:
+        """Whether another pass of the shortlist leaves time for the confirmation."""
+        settings, apply_s = self._spec.confirm, self._found.apply_s()
+        cost_s = budget.redeployment_cost_s(sides, apply_s, rounds, self._workloads, settings.round)
+        needed = self._rounds([self._baseline])
+        kept_s = budget.confirmation_s(settings, apply_s, needed, self._workloads)
+        return self._budget.left_s() > cost_s + kept_s
 
     def _within_bounds(self, side: Side) -> bool:
         bounds = self._spec.slo.bounds()
@@ -217,11 +261,6 @@ class Tuning:
         """Return a number that is larger for the better of two on the first objective."""
         value = self._first_objective(pair[1])
         return value if self._goal.maximize else -value
-
-    def _kept(self, contenders: Sequence[Contender], sides: Sequence[Side]) -> list[Contender]:
-        """Return the contenders that did not miss an SLO, best first."""
-        kept = [pair for pair in zip(contenders, sides, strict=True) if confirm.overall(pair[1]) != "missed"]
-        return [contender for contender, _ in sorted(kept, key=self._rank, reverse=True)]
 
     def _first_objective(self, side: Side) -> float:
         return side.metrics[self._goal.workload][self._goal.key].value
@@ -238,7 +277,10 @@ class Tuning:
                 break
             if number < settings.redeployments:
                 continue
-            made = confirm.confirmation(self._trier, pair, gathered, number * min(rounds.values()), self._goal.workload)
+            error = confirm.allowed_error(self._trier.confidence, settings, number)
+            least = min(gathered[0].count(workload.name) for workload in self._workloads)
+            made = confirm.confirmation(self._trier, pair, gathered, least, self._goal.workload, error)
+            rounds = confirm.more_rounds(rounds, made.candidate, settings)
             if made.verdict != "undecided" or self._budget.left_s() < self._redeployment_s(pair) + budget.FINISH_S:
                 break
         return made

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from tuner.metrics import METRICS, PERCENTILES
-from tuner.results import Estimate, SloVerdict
+from tuner.metrics import LATENCY_BOUNDS, METRICS, PERCENTILES
+from tuner.results import Estimate, SloVerdict, SteadyState
 
 
 def slo_verdicts(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> dict[str, SloVerdict]:
@@ -32,6 +32,20 @@ def verdict(low: float, high: float, allowed: float) -> SloVerdict:
     if high <= allowed:
         return "met"
     return "missed" if low > allowed else "undecided"
+
+
+def in_state(state: SteadyState, verdicts: Mapping[str, SloVerdict]) -> dict[str, SloVerdict]:
+    """Return verdicts as the state of the load leaves them.
+
+    An overload misses every bound on latency; what was met while the load had not settled is undecided.
+    """
+    changed: dict[str, SloVerdict] = dict(verdicts)
+    for name in set(verdicts) & set(LATENCY_BOUNDS):
+        if state == "overloaded":
+            changed[name] = "missed"
+        elif state == "unstable" and changed[name] == "met":
+            changed[name] = "undecided"
+    return changed
 
 
 def overall(verdicts: Iterable[SloVerdict]) -> SloVerdict:

@@ -18,7 +18,9 @@ from tuner import __version__
 from tuner.isolation import Cores, CpusUnavailable, divide_host
 from tuner.load.generator import Generator
 from tuner.measure import Meter
+from tuner.objective import parse_goals
 from tuner.space import Space, make_space, server_part
+from tuner.stopping import Pace
 from tuner.study.load import Study
 from tuner.telemetry.host import cpu_model
 from tuner.telemetry.nvml import GpuSampler
@@ -136,8 +138,10 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             meter,
             prepared.workloads,
             Accuracies(),
-            spec.measure.warmup,
-            spec.measure.window,
+            Pace(spec.measure.warmup, spec.measure.max_warmup, spec.measure.window, spec.measure.max_window),
+            parse_goals(spec.objectives, prepared.workloads[0].name),
+            spec.measure.tolerance,
+            spec.measure.confidence,
             run_path,
         )
         yield Bench(trier, environment(prepared, gpus))

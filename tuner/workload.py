@@ -64,9 +64,15 @@ class Workload:
         """
         if not isinstance(self.arrivals, Bursty):
             return warmup_s, window_s
+        period_s = self.arrivals.at_rate(load.level).period_s
+        return self.edge_s(load, warmup_s), max(1, round(window_s / period_s)) * period_s
+
+    def edge_s(self, load: Load, after_s: float) -> float:
+        """Return the first moment from a given one on at which a window may begin or end, in seconds of the load."""
+        if not isinstance(self.arrivals, Bursty):
+            return after_s
         shape = self.arrivals.at_rate(load.level)
-        before = math.ceil(warmup_s / shape.period_s + 0.5) * shape.period_s - shape.pause_s / 2
-        return before, max(1, round(window_s / shape.period_s)) * shape.period_s
+        return math.ceil(after_s / shape.period_s + 0.5) * shape.period_s - shape.pause_s / 2
 
     def at(self, level: float | None) -> Load:
         """Return the load at a level; None: the open loop's own rate."""

@@ -117,8 +117,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
         .replace("p99: 10 ms, error_rate: 0.1%", "p99: 300 ms, error_rate: 5%")
         .replace("trials: 40", "trials: 3")
         .replace("instances: {low: 1, high: 4}", "instances: 1")
-        + "measure: {warmup: 0.1 s, window: 0.3 s}\n"
-        + "confirm: {candidates: 2, redeployments: 2, max_redeployments: 2, rounds: 2, round: 0.2 s}\n"
+        + "measure: {warmup: 0.1 s, max_warmup: 0.2 s, window: 0.2 s, max_window: 0.4 s}\n"
+        + "confirm: {candidates: 2, redeployments: 2, max_redeployments: 8, rounds: 2, round: 0.2 s}\n"
     )
     return folder, tune("digits.yaml", cwd=folder)
 

@@ -33,14 +33,20 @@ def point(
     p99: float = 0.01,
     violations: Mapping[str, float] | None = None,
     mode: str = "closed",
+    throughputs: tuple[float, float] | None = None,
+    p99s: tuple[float, float] | None = None,
 ) -> Point:
+    """Return a point; `throughputs` and `p99s` are the bounds of its intervals, which otherwise have no width."""
     return Point.model_validate(
         {
             "workload": workload,
             "load": Load.model_validate({"mode": mode, "level": level}),
             "warmup_s": 0.3,
             "window_s": 1.4,
-            "metrics": {"throughput_rps": estimate(throughput), "latency_p99_s": estimate(p99, low=min(p99, 1.0))},
+            "metrics": {
+                "throughput_rps": estimate(throughput, *(throughputs or ())),
+                "latency_p99_s": estimate(p99, *(p99s or (min(p99, 1.0), p99))),
+            },
             "outcomes": {"ok": 140},
             "violations": dict(violations or {}),
             "server": None,

@@ -8,7 +8,9 @@ from tuner.budget import (
     FINISH_S,
     FIRST_TRIAL_S,
     ROUND_OVERHEAD_S,
+    SHORTLIST_PASSES,
     Budget,
+    confirmation_s,
     redeployment_cost_s,
     reserve_s,
     shortlist_rounds,
@@ -76,4 +78,7 @@ def test_shortlist_confirmation_and_export_are_kept_back() -> None:
     workloads = [workload("a")]
     shortlist = redeployment_cost_s(3 + BASELINE_LEVELS, 1.0, {"a": 3}, workloads, 0.3)
     confirmation = 4 * redeployment_cost_s(2, 1.0, {"a": 6}, workloads, 0.3)
-    assert reserve_s(SETTINGS, 1.0, {"a": 6}, workloads) == pytest.approx(shortlist + confirmation + FINISH_S)
+    again = redeployment_cost_s(3, 1.0, {"a": 3}, workloads, 0.3)
+    assert SHORTLIST_PASSES == 2
+    assert reserve_s(SETTINGS, 1.0, {"a": 6}, workloads) == pytest.approx(shortlist + again + confirmation + FINISH_S)
+    assert confirmation_s(SETTINGS, 1.0, {"a": 6}, workloads) == pytest.approx(confirmation + FINISH_S)

@@ -13,10 +13,12 @@ from targets.base import Endpoint, Outcome, ServerCounters, ServerStats
 from tests.support.load_runs import get, judge, scripted_server
 from tuner.load.generator import Generator
 from tuner.load.plan import RunReport
-from tuner.measure import Meter, Run
+from tuner.measure import Meter
 from tuner.metrics import summarise
 from tuner.records import Records
 from tuner.results import Validity
+from tuner.runs import Run
+from tuner.stopping import Decision, Pace
 from tuner.telemetry.nvml import GpuSampler
 from tuner.workload import Workload
 from workloads.arrivals import Constant
@@ -119,9 +121,10 @@ def test_an_overloaded_server_is_a_missed_slo_and_a_valid_measurement(tmp_path: 
     with scripted_server() as server, Generator() as generator:
         made = Meter(generator, GpuSampler(), {"p99": 0.5}, 0.5, tmp_path)
         load = workload.at(None)
-        run = made.run(Deployed(server.port, "/slow?20", {}), workload, load, 0.2, 2.0)  # type: ignore[arg-type]
-        point = made.point(run, workload, load, {}, None)
+        run = made.run(Deployed(server.port, "/slow?20", {}), workload, load, Pace.fixed(0.2, 2.0))  # type: ignore[arg-type]
+        point = made.point(run, workload, load, {}, Decision("cap", {"p99": "undecided"}), None)
     assert point.violations["p99"] > 0
+    assert point.verdicts == {"p99": "missed"}
     assert point.steadiness.state == "overloaded"
     assert "the queue grows" in (point.steadiness.reason or "")
     assert point.outcomes == {"ok": 600}

@@ -116,8 +116,8 @@ def test_the_front_is_in_the_order_of_the_first_goal() -> None:
 def test_a_missed_bound_of_an_objective_keeps_no_point_off_the_front() -> None:
     found = [candidate(throughput=300, p99=0.02, violations={"p99": 1.0}, number=1), candidate(number=2)]
     assert pareto(found, GOALS) == [
-        FrontPoint(trial=2, point=0, meets_slo=True),
-        FrontPoint(trial=1, point=0, meets_slo=False),
+        FrontPoint(trial=2, point=0, meets_slo=True, membership=1.0, on_front=True),
+        FrontPoint(trial=1, point=0, meets_slo=False, membership=1.0, on_front=True),
     ]
 
 
@@ -134,11 +134,59 @@ def test_the_bound_of_an_objective_on_another_workload_is_not_traded() -> None:
 
 def test_an_infinite_percentile_may_be_on_the_front() -> None:
     found = [candidate(throughput=900, p99=math.inf, violations={"p99": math.inf})]
-    assert pareto(found, GOALS) == [FrontPoint(trial=1, point=0, meets_slo=False)]
+    assert pareto(found, GOALS) == [FrontPoint(trial=1, point=0, meets_slo=False, membership=1.0, on_front=True)]
 
 
 def test_nothing_measured_has_no_front() -> None:
     assert pareto([], GOALS) == []
+
+
+NOISY, LEADING = (150.0, 300.0), (190.0, 210.0)
+"""Bounds of a throughput of 180 per second that may be more than 200, and of one of 200."""
+
+
+def test_a_point_that_may_be_on_the_front_is_listed() -> None:
+    behind = trial(1, point(throughput=180, throughputs=NOISY))
+    ahead = trial(2, point(throughput=200, throughputs=LEADING))
+    one, other = pareto(candidates([ahead, behind], STEADY, GOALS), GOALS)
+    assert (one.trial, one.on_front) == (1, False)
+    assert (other.trial, other.on_front) == (2, True)
+    assert 0.25 < one.membership < 0.45
+    assert one.membership + other.membership == pytest.approx(1.0)
+
+
+def test_a_point_that_is_hardly_ever_on_the_front_is_not_listed() -> None:
+    behind = trial(1, point(throughput=180, throughputs=(170.0, 185.0)))
+    ahead = trial(2, point(throughput=200, throughputs=LEADING))
+    assert [one.trial for one in pareto(candidates([behind, ahead], STEADY, GOALS), GOALS)] == [2]
+
+
+def test_a_point_of_the_measured_front_is_listed_however_improbable() -> None:
+    rivals = [trial(n, point(throughput=200, throughputs=LEADING)) for n in range(2, 42)]
+    lucky = trial(1, point(throughput=200.1, throughputs=(190.0, 200.2)))
+    found = {one.trial: one for one in pareto(candidates([*rivals, lucky], STEADY, GOALS), GOALS)}
+    assert found[1].on_front
+    assert found[1].membership < 0.05
+
+
+def test_the_noise_is_that_of_the_workload_that_the_goal_is_about() -> None:
+    goals = (Goal(True, "bursty", "throughput"), Goal(False, "steady", "p99"))
+    behind = trial(1, point(), point("bursty", throughput=180, throughputs=NOISY))
+    ahead = trial(2, point(throughput=500), point("bursty", throughput=200, throughputs=LEADING))
+    found = pareto(candidates([behind, ahead], BOTH, goals), goals)
+    assert [(one.trial, one.on_front) for one in found] == [(1, False), (2, True)]
+
+
+def test_a_point_that_is_not_admitted_takes_no_share_of_the_front() -> None:
+    missed = trial(1, point(throughput=900, throughputs=(100.0, 2000.0), violations={"error_rate": 0.1}))
+    (one,) = pareto(candidates([missed, trial(2, point())], STEADY, GOALS), GOALS)
+    assert (one.trial, one.membership) == (2, 1.0)
+
+
+def test_the_same_points_have_the_same_front() -> None:
+    trials = [trial(n, point(throughput=200 + n, throughputs=(150.0, 300.0))) for n in range(1, 9)]
+    found = candidates(trials, STEADY, GOALS)
+    assert pareto(found, GOALS) == pareto(found, GOALS)
 
 
 # closest

@@ -210,10 +210,14 @@ class SearchSpec(Section):
 
 
 class MeasureSpec(Section):
-    """How long one point is measured."""
+    """How long one point is measured: until it is known well enough, between these bounds."""
 
-    warmup: Duration = Field(0.3, description="load before the window; not counted")
-    window: Duration = Field(1.4, gt=0)
+    warmup: Duration = Field(0.3, description="shortest load before the window; not counted")
+    max_warmup: Duration = Field(1.5, description="longest, for a load that does not settle; at least `warmup`")
+    window: Duration = Field(0.3, gt=0, description="shortest window")
+    max_window: Duration = Field(3.0, gt=0, description="longest window; at least `window`")
+    tolerance: Fraction = Field(0.05, gt=0, description="the first objective is known well enough within this share")
+    confidence: Fraction = Field(0.99, ge=0.5, lt=1, description="of an SLO's verdict, over all looks at a window")
 
 
 class ConfirmSpec(Section):

@@ -1,0 +1,319 @@
+"""Does a 95% interval hold the true value as often as it says, and is it no wider than it must be?
+
+Latencies of three simulated queues whose answers are known (Poisson arrivals, one server, first come, first served) are
+estimated run by run: mean, p50 and p99. Each run starts empty, and the requests of its first TRANSIENT autocorrelation
+times are dropped. A run whose interval has an infinite bound holds the value on that side, so such runs are counted.
+The width is the median of the finite intervals over that of an oracle, which knows how the estimate scatters: the
+distance between its 2.5% and 97.5% quantiles over the runs.
+
+The answers: the latency of M/M/1 is exponential with rate mu - lambda. That of the batch queue is computed from its
+Markov chain (see `answers_of_batches`). M/D/1 is the batch queue with batches of one: the mean so computed is that of
+Pollaczek and Khinchine, D + lambda D^2 / (2 (1 - load)), and the percentiles are those of Franx, A simple solution for
+the M/D/c waiting time distribution, Operations Research Letters 29(5), 2001.
+
+    python benchmarks/coverage.py [--rounds N] [--json PATH] [--docs]
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import poisson
+from tables import PAGE, markdown, write_section
+
+from targets.simulated.model import Batching, Service, serve, serve_batches
+from tuner import stats
+from tuner.stats import Interval, Ordered
+
+MIN_COVERAGE = 0.93
+MAX_WIDTH = 1.5
+MAX_INFINITE = 0.05
+
+QUEUES: dict[str, Service | Batching] = {
+    "M/M/1": Service("exponential", 0.005),
+    "M/D/1": Service("deterministic", 0.005),
+    "batches": Batching(max_size=8, max_delay_s=0.0, fixed_s=0.004, each_s=0.0005),
+}
+AUTOCORRELATION = {
+    "M/M/1": {0.5: 9, 0.7: 32, 0.9: 350},
+    "M/D/1": {0.5: 6, 0.7: 18, 0.9: 190},
+    "batches": {0.5: 4, 0.7: 11, 0.9: 160},
+}
+"""Integrated autocorrelation time of the latency by load, in requests, from 600 to 1,000 runs of 2,000 of them."""
+LONG = {0.5: 3000, 0.7: 3000, 0.9: 1500}
+"""Length of a run that is long enough for all three numbers, by load, in autocorrelation times."""
+SHORT, MORE_SHORT = 30, 10
+"""Length of a short run, and how many of them are made for a long one: they are cheap, and close to the bar."""
+TRANSIENT = 20
+NUMBERS = ("mean", "p50", "p99")
+
+MOST_WAITING = 256
+MOST_NEW = 64
+"""More wait, or come during one service, with a probability below 1e-20 at 90% load."""
+MOMENTS = 8000
+
+Series = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is simulated.
+
+    Attributes:
+        queue: name of a queue.
+        load: arrivals per second over the most that the queue can serve.
+        length: of a run, in autocorrelation times.
+    """
+
+    queue: str
+    load: float
+    length: int
+
+    @property
+    def tau(self) -> int:
+        """Autocorrelation time, in requests."""
+        return AUTOCORRELATION[self.queue][self.load]
+
+    @property
+    def requests(self) -> int:
+        """Length of a run."""
+        return self.length * self.tau
+
+    @property
+    def rate(self) -> float:
+        """Arrivals per second."""
+        server = QUEUES[self.queue]
+        if isinstance(server, Batching):
+            return self.load * server.max_size / server.service_s(server.max_size)
+        return self.load / server.mean_s
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the intervals of a number were like in the runs of a cell.
+
+    Attributes:
+        queue, load, requests, number: what was estimated from how much.
+        runs: how often.
+        known_s: the true value, seconds.
+        coverage: share of the runs whose interval holds it.
+        infinite: share of the runs whose interval has an infinite bound.
+        unexplained: share of the runs whose interval has an infinite bound and no reason.
+        finite_coverage: share of the finite intervals that hold the true value; None without one.
+        width: median width of the finite intervals over that of the oracle; None without one.
+    """
+
+    queue: str
+    load: float
+    requests: int
+    number: str
+    runs: int
+    known_s: float
+    coverage: float
+    infinite: float
+    unexplained: float
+    finite_coverage: float | None
+    width: float | None
+
+    def long_enough(self) -> bool:
+        """Whether it meets the bars of a long run."""
+        if self.finite_coverage is None or self.width is None or self.infinite > MAX_INFINITE:
+            return False
+        return self.honest() and self.finite_coverage >= MIN_COVERAGE and self.width <= MAX_WIDTH
+
+    def honest(self) -> bool:
+        """Whether it meets the bars of any run: an interval that holds the value, or a reason for having none."""
+        return self.coverage >= MIN_COVERAGE and self.unexplained == 0.0
+
+
+def main() -> int:
+    """Return 1 when a bar is missed."""
+    options = _arguments()
+    cells = [(queue, load) for queue, loads in AUTOCORRELATION.items() for load in loads]
+    with get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
+        run_all = partial(pool.starmap, estimates, chunksize=10)
+        runs, more = options.rounds, options.rounds * MORE_SHORT
+        long = [row for queue, load in cells for row in measure(Cell(queue, load, LONG[load]), runs, run_all)]
+        short = [row for queue, load in cells for row in measure(Cell(queue, load, SHORT), more, run_all)]
+    met = all(row.long_enough() for row in long) and all(row.honest() for row in short)
+    if options.json:
+        found = {
+            "long": [asdict(row) for row in long],
+            "short": [asdict(row) for row in short],
+            "bars": {"coverage": MIN_COVERAGE, "width": MAX_WIDTH, "infinite": MAX_INFINITE},
+            "met": met,
+        }
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    if options.docs:
+        write_section("coverage", tables_of(long, short), PAGE.with_name("measurement.md"))
+    print("met" if met else "missed")
+    return 0 if met else 1
+
+
+def measure(cell: Cell, runs: int, run_all: Callable[[Iterable[tuple[Cell, int]]], list[list[Interval]]]) -> list[Row]:
+    """Simulate the runs of a cell; return a row for each number."""
+    known = answers(cell)
+    found = zip(*run_all([(cell, run) for run in range(runs)]), strict=True)
+    rows = [
+        row_of(cell, number, truth, of_number) for number, truth, of_number in zip(NUMBERS, known, found, strict=True)
+    ]
+    for row in rows:
+        line = f"{row.queue:8}{row.load:5.0%}{row.requests:9,} {row.number:5}{row.known_s * 1e3:8.3f} ms: "
+        finite = "" if row.width is None else f", of the finite {row.finite_coverage:.1%}, width {row.width:.2f}"
+        print(f"{line}coverage {row.coverage:.1%}, infinite {row.infinite:.1%}{finite}", flush=True)
+    return rows
+
+
+def row_of(cell: Cell, number: str, known_s: float, found: Sequence[Interval]) -> Row:
+    """Compare the intervals of a number with its true value and with the oracle."""
+    holds = np.array([one.low <= known_s <= one.high for one in found])
+    widths = np.array([one.high - one.low for one in found])
+    finite = np.isfinite(widths)
+    low, high = np.quantile([one.value for one in found], [0.025, 0.975])
+    unexplained = [math.isinf(one.high - one.low) and not one.why for one in found]
+    return Row(
+        cell.queue,
+        cell.load,
+        cell.requests,
+        number,
+        len(found),
+        known_s,
+        coverage=float(np.mean(holds)),
+        infinite=float(np.mean(~finite)),
+        unexplained=float(np.mean(unexplained)),
+        finite_coverage=float(np.mean(holds[finite])) if finite.any() else None,
+        width=float(np.median(widths[finite]) / (high - low)) if finite.any() else None,
+    )
+
+
+def estimates(cell: Cell, run: int) -> list[Interval]:
+    """Simulate one run and estimate its numbers, in the order of NUMBERS."""
+    place = list(QUEUES).index(cell.queue)
+    values = latencies(cell, np.random.default_rng([place, round(cell.load * 100), cell.length, run]))
+    series = Ordered.of(values)
+    return [stats.mean(values), stats.percentile(series, 0.5), stats.percentile(series, 0.99)]
+
+
+def latencies(cell: Cell, rng: np.random.Generator) -> Series:
+    """Return the latencies of one run in seconds, in whole nanoseconds as they are measured, shape [requests]."""
+    server, dropped = QUEUES[cell.queue], TRANSIENT * cell.tau
+    n = dropped + cell.requests
+    arrivals = np.cumsum(rng.exponential(1 / cell.rate, n))
+    served = serve_batches(arrivals, server) if isinstance(server, Batching) else serve(arrivals, server.draw(n, rng))
+    return np.asarray(np.rint((served.done_s - arrivals)[dropped:] * 1e9) / 1e9)
+
+
+def answers(cell: Cell) -> tuple[float, float, float]:
+    """Return the true mean, p50 and p99 of a queue's latency, seconds."""
+    server = QUEUES[cell.queue]
+    if isinstance(server, Batching):
+        return answers_of_batches(server, cell.rate)
+    if server.kind == "deterministic":
+        return answers_of_batches(Batching(1, 0.0, server.mean_s, 0.0), cell.rate)
+    mean = 1 / (1 / server.mean_s - cell.rate)
+    return mean, mean * math.log(2), mean * math.log(100)
+
+
+def answers_of_batches(batching: Batching, rate: float) -> tuple[float, float, float]:
+    """Return the true mean, p50 and p99 of the latency of a batch queue without a delay, seconds.
+
+    The requests that wait when a batch is done are a Markov chain (Bailey, On queueing processes with bulk service,
+    J. Royal Statistical Society B 16(1), 1954; Neuts, A general class of bulk queues with Poisson input, Annals of
+    Mathematical Statistics 38(3), 1967). A request that finds the server free is a batch of one. Any other comes at a
+    uniform moment of some service. It waits for the rest of that and for the full batches ahead of it, and shares its
+    own batch with those left ahead and with those that come until it begins. The moments are cut into MOMENTS, so a
+    percentile is right within service_s(max_size) / MOMENTS.
+
+    Args:
+        batching: with max_delay_s of 0.
+        rate: arrivals per second.
+    """
+    waiting = np.arange(MOST_WAITING)
+    sizes, left = np.clip(waiting, 1, batching.max_size), np.maximum(waiting - batching.max_size, 0)
+    seconds = np.array([batching.service_s(size) for size in range(batching.max_size + 1)])
+    steps = poisson.pmf(waiting - left[:, None], rate * seconds[sizes][:, None])
+    balance = np.vstack([(steps.T - np.eye(MOST_WAITING))[1:], np.ones(MOST_WAITING)])
+    shares = np.linalg.solve(balance, np.append(np.zeros(MOST_WAITING - 1), 1.0))
+    parts = [(np.array([seconds[1]]), shares[:1])]
+    for size in range(1, batching.max_size + 1):
+        chosen = sizes == size
+        parts += _coming_during(size, np.bincount(left[chosen], shares[chosen]).astype(float), seconds, rate)
+    values, weights = (np.concatenate([np.ravel(part[side]) for part in parts]) for side in (0, 1))
+    order = np.argsort(values)
+    cumulated = np.cumsum(weights[order]) / weights.sum()
+    p50, p99 = (float(values[order][np.searchsorted(cumulated, fraction - 1e-9)]) for fraction in (0.5, 0.99))
+    return float(values @ weights / weights.sum()), p50, p99
+
+
+def _coming_during(size: int, left: Series, seconds: Series, rate: float) -> list[tuple[Series, Series]]:
+    """Return latencies and their weights of the requests that come during the service of a batch.
+
+    Args:
+        size: of that batch.
+        left: weight of each number of requests that still waited when it began, shape [most + 1].
+        seconds: service time by size, shape [largest size + 1].
+        rate: arrivals per second.
+    """
+    largest = len(seconds) - 1
+    rest = (np.arange(MOMENTS) + 0.5) / MOMENTS * seconds[size]
+    full = math.ceil((len(left) + MOST_NEW) / largest)
+    ahead = np.zeros((MOMENTS, full * largest))
+    for new in range(MOST_NEW):
+        ahead[:, new : new + len(left)] += poisson.pmf(new, rate * (seconds[size] - rest))[:, None] * left
+    ahead = ahead.reshape(MOMENTS, full, largest)
+    begins = rest[:, None] + np.arange(full) * seconds[largest]
+    parts = []
+    for own in range(1, largest + 1):
+        behind = poisson.pmf if own < largest else lambda count, mean: poisson.sf(count - 1, mean)
+        weights = sum(ahead[:, :, before] * behind(own - 1 - before, rate * begins) for before in range(own))
+        parts.append((begins + seconds[own], np.asarray(weights) * rate * seconds[size] / MOMENTS))
+    return parts
+
+
+def tables_of(long: Sequence[Row], short: Sequence[Row]) -> str:
+    """Return the documentation's tables: runs that are long enough, and short ones."""
+    head = ["queue", "load", "requests", "number", "coverage", "infinite"]
+    bars = ["bar", "", "", "", f">= {MIN_COVERAGE:.0%}"]
+    enough = [[*_start(row), "-" if row.width is None else f"{row.width:.2f}", _yes(row.long_enough())] for row in long]
+    few = [
+        [*_start(row), "-" if row.finite_coverage is None else f"{row.finite_coverage:.1%}", _yes(row.honest())]
+        for row in short
+    ]
+    return "\n\n".join(
+        (
+            f"Long enough, {long[0].runs:,} runs of each queue and load:",
+            markdown([*head, "width", "met"], [*enough, [*bars, f"<= {MAX_INFINITE:.0%}", f"<= {MAX_WIDTH:g}", ""]]),
+            f"Too short, {short[0].runs:,} runs of each queue and load:",
+            markdown([*head, "coverage of the finite", "met"], [*few, [*bars, "with a reason", "", ""]]),
+        )
+    )
+
+
+def _start(row: Row) -> list[str]:
+    shares = [f"{row.coverage:.1%}", f"{row.infinite:.1%}"]
+    return [row.queue, f"{row.load:.0%}", f"{row.requests:,}", row.number, *shares]
+
+
+def _yes(met: bool) -> str:
+    return "yes" if met else "**no**"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=1000, help="long runs of each queue and load (default: 1000)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the numbers there too")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/measurement.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The front as the report's chart and front.csv show it."""
+
+import csv
+import json
+import math
+from typing import Any
+
+import pytest
+
+from reports import charts, html, tables
+from tuner.results import (
+    Estimate,
+    FrontPoint,
+    Generator,
+    Load,
+    Point,
+    Result,
+    StudyInfo,
+    Telemetry,
+    Timing,
+    Trial,
+    Validity,
+)
+
+
+def point(throughput: Estimate, p99: Estimate) -> Point:
+    return Point(
+        workload="steady",
+        load=Load(mode="closed", level=4),
+        warmup_s=0.3,
+        window_s=1.4,
+        metrics={
+            "throughput_rps": throughput,
+            "latency_p50_s": p99,
+            "latency_p99_s": p99,
+            "error_rate": Estimate(value=0.0, low=0.0, high=0.01, n=100),
+        },
+        outcomes={"ok": 140},
+        violations={"p99": -0.5},
+        server=None,
+        telemetry=Telemetry(),
+        generator=Generator(issue_delay_p50_s=1e-5, issue_delay_p99_s=1e-4, cpu_share=0.2),
+        validity=Validity(valid=True),
+        records=None,
+    )
+
+
+def result(*measured: tuple[Estimate, Estimate], front: list[FrontPoint]) -> Result:
+    """Return a result whose trials have one point each, of the given throughput and p99."""
+    return Result(
+        state="done",
+        study=StudyInfo(
+            name="digits",
+            path="digits.yaml",
+            text="",
+            overrides=[],
+            fingerprint="",
+            seed=7,
+            slo={"p99": 0.01},
+            objectives=["maximize throughput", "minimize p99"],
+            workloads=["steady"],
+        ),
+        environment={},
+        knobs=[],
+        trials=[
+            Trial(number=number, config={}, state="complete", points=[point(*pair)], apply_s=0.5, wall_s=2.5)
+            for number, pair in enumerate(measured, 1)
+        ],
+        front=front,
+        baseline=None,
+        validity=Validity(valid=True),
+        timing=Timing(measured_s=1.0, overhead_s=0.5, wall_s=1.5),
+    )
+
+
+def estimate(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value=value, low=low, high=high, n=100)
+
+
+def member(trial: int, membership: float, on_front: bool) -> FrontPoint:
+    return FrontPoint(trial=trial, point=0, meets_slo=True, membership=membership, on_front=on_front)
+
+
+def traces(page: str) -> dict[str, dict[str, Any]]:
+    """Return what the front's chart draws, by its name in the legend."""
+    start = page.index("[", page.index('"front"', page.index("Plotly.newPlot(")))
+    drawn, _ = json.JSONDecoder().raw_decode(page[start:])
+    return {trace["name"]: trace for trace in drawn}
+
+
+@pytest.fixture
+def found() -> Result:
+    """Trial 1 leads, 2 may be on the front, 3 is listed with bounds missing, 4 is not listed."""
+    return result(
+        (estimate(200, 190, 220), estimate(0.005, 0.004, 0.007)),
+        (estimate(195, 180, 210), estimate(0.006, 0.005, 0.008)),
+        (estimate(300, 0.0, math.inf), estimate(0.009, -math.inf, math.inf)),
+        (estimate(100, 90, 110), estimate(0.020, 0.018, 0.022)),
+        front=[member(2, 0.2, False), member(1, 0.83, True), member(3, 1.0, True)],
+    )
+
+
+def test_the_line_joins_the_points_that_are_on_the_front_by_their_values(found: Result) -> None:
+    line = traces(charts.front_chart(found))["Pareto front"]
+    assert list(zip(line["x"], line["y"], strict=True)) == [(200, 5), (300, 9)]
+
+
+def test_a_point_is_the_fainter_the_less_probably_it_is_on_the_front(found: Result) -> None:
+    opacity = traces(charts.front_chart(found))["meets every SLO"]["marker"]["opacity"]
+    assert opacity[2] == 1.0
+    assert opacity[2] > opacity[0] > opacity[1] > opacity[3] == charts.FAINTEST > 0.1
+
+
+def test_listed_points_have_their_intervals_as_bars_where_there_are_bounds(found: Result) -> None:
+    points = traces(charts.front_chart(found))["meets every SLO"]
+    assert points["error_x"]["array"] == [20, 15, 0, 0]
+    assert points["error_x"]["arrayminus"] == [10, 15, 0, 0]
+    assert points["error_y"]["array"] == pytest.approx([2, 2, 0, 0])
+    assert points["error_y"]["arrayminus"] == pytest.approx([1, 1, 0, 0])
+
+
+def test_a_listed_point_says_how_probable_its_place_is(found: Result) -> None:
+    texts = traces(charts.front_chart(found))["meets every SLO"]["text"]
+    said = [text.split("<br>")[-1] for text in texts]
+    assert said[:3] == [f"on the front with probability {share}" for share in ("83%", "20%", "100%")]
+    assert "on the front" not in texts[3]
+
+
+def test_the_report_explains_why_points_are_faint(found: Result) -> None:
+    assert "The fainter a point, the less probably it is on the front" in html.render(found)
+
+
+def test_the_csv_file_has_every_listed_point_with_its_probability(found: Result) -> None:
+    rows = list(csv.DictReader(tables.front_csv(found).splitlines()))
+    assert [(row["trial"], row["membership"], row["on_front"]) for row in rows] == [
+        ("2", "0.2", "False"),
+        ("1", "0.83", "True"),
+        ("3", "1", "True"),
+    ]

@@ -1,0 +1,94 @@
+"""What a run of a load gave, and runs of the same load put together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from targets.base import BatchSize, ServerStats
+from tuner import results
+from tuner.load.plan import RunReport, merged_reports
+from tuner.records import Records, pooled
+from tuner.results import Gpu
+from tuner.stopping import Decision
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a load, or several of the same load pooled.
+
+    Attributes:
+        records: of the requests.
+        server: the server's own numbers of the window; None where it could not be asked.
+        cores: CPU of the server's processes, in cores.
+        warmup_s: load before each window.
+        rss_bytes: their resident memory at the end.
+        gpus: GPU telemetry.
+        report: what the load generator says of itself.
+        notes: what telemetry could not tell.
+        decision: what the window was ended for, None where it took its longest length.
+    """
+
+    records: Records
+    server: ServerStats
+    cores: float
+    warmup_s: float
+    rss_bytes: int
+    gpus: tuple[Gpu, ...]
+    report: RunReport
+    notes: tuple[str, ...]
+    decision: Decision | None = None
+
+
+def pooled_runs(runs: Sequence[Run]) -> Run:
+    """Put runs of the same load together; telemetry is taken from the last of them."""
+    last = runs[-1]
+    return Run(
+        records=pooled([run.records for run in runs]),
+        server=_summed([run.server for run in runs]),
+        cores=float(np.mean([run.cores for run in runs])),
+        warmup_s=last.warmup_s,
+        rss_bytes=max(run.rss_bytes for run in runs),
+        gpus=last.gpus,
+        report=replace(
+            merged_reports([run.report for run in runs]),
+            cpu_share=float(np.mean([run.report.cpu_share for run in runs])),
+        ),
+        notes=last.notes,
+    )
+
+
+def stored_server(stats: ServerStats) -> results.Server:
+    """Return the server's numbers as they are stored."""
+    return results.Server(
+        window_s=stats.window_s,
+        requests=stats.requests,
+        failures=stats.failures,
+        executions=stats.executions,
+        mean_s=dict(stats.mean_s),
+        batch_sizes=[
+            results.BatchSize(size=batch.size, count=batch.count, compute_mean_s=batch.compute_mean_s)
+            for batch in stats.batch_sizes
+        ],
+    )
+
+
+def _summed(parts: Sequence[ServerStats]) -> ServerStats:
+    requests = sum(part.requests for part in parts)
+    totals: dict[int, list[float]] = {}
+    for part in parts:
+        for batch in part.batch_sizes:
+            entry = totals.setdefault(batch.size, [0, 0.0])
+            entry[0] += batch.count
+            entry[1] += batch.count * batch.compute_mean_s
+    return ServerStats(
+        window_s=sum(part.window_s for part in parts),
+        requests=requests,
+        failures=sum(part.failures for part in parts),
+        executions=sum(part.executions for part in parts),
+        mean_s={
+            stage: sum(part.mean_s[stage] * part.requests for part in parts) / max(1, requests)
+            for stage in parts[0].mean_s
+        },
+        batch_sizes=[BatchSize(size, int(count), total / count) for size, (count, total) in sorted(totals.items())],
+    )

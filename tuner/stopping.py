@@ -1,0 +1,254 @@
+"""When a measurement may end: as soon as nothing that it could still show would change a decision. Pure.
+
+A measurement is looked at while it runs, at moments fixed beforehand. Looking often and stopping at the first look that
+seems certain makes errors more frequent than one look would; so the error that is allowed is divided among all looks
+and all bounds (the union bound, Bonferroni's inequality). That holds however the looks depend on one another.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.base import Outcome
+from tuner import stats
+from tuner.load.plan import OpenLoop, Plan
+from tuner.metrics import LATENCY_BOUNDS, METRICS, PERCENTILES
+from tuner.records import FIELDS, ROW, WARMUP, WINDOW, Records, latencies_s
+from tuner.results import Ending, Estimate, SloVerdict
+from tuner.verdicts import overall, verdict
+
+GROWTH = 1.5
+"""Each look comes at this many times the window that the one before it saw."""
+LAG_NS = 2_000_000
+"""Requests may have ended this long before a look without being seen by it yet."""
+JUDGED = (*LATENCY_BOUNDS, "error_rate")
+"""The SLOs that the records of a window can tell of."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a measurement takes, in seconds.
+
+    Attributes:
+        warmup_s: shortest load before the window.
+        max_warmup_s: longest, for a load that does not settle.
+        window_s: shortest window.
+        max_window_s: longest.
+    """
+
+    warmup_s: float
+    max_warmup_s: float
+    window_s: float
+    max_window_s: float
+
+    @classmethod
+    def fixed(cls, warmup_s: float, window_s: float) -> "Pace":
+        """Return a pace that leaves nothing to decide."""
+        return cls(warmup_s, warmup_s, window_s, window_s)
+
+    @property
+    def longest_warmup_s(self) -> float:
+        """The longest warm-up; never below the shortest."""
+        return max(self.warmup_s, self.max_warmup_s)
+
+    @property
+    def longest_window_s(self) -> float:
+        """The longest window; never below the shortest."""
+        return max(self.window_s, self.max_window_s)
+
+    def shortest(self) -> "Pace":
+        """Return the same with the shortest window."""
+        return replace(self, max_window_s=self.window_s)
+
+    def looks_s(self) -> tuple[float, ...]:
+        """Return the windows that may be judged, from the shortest to the longest."""
+        return _steps(self.window_s, self.longest_window_s)
+
+    def warmups_s(self) -> tuple[float, ...]:
+        """Return the warm-ups after which a load may be found settled; the last one is for a load that is not."""
+        return _steps(self.warmup_s, self.longest_warmup_s)
+
+
+def _steps(shortest: float, longest: float) -> tuple[float, ...]:
+    """Return lengths that grow by GROWTH from the shortest, and the longest at the end."""
+    if shortest <= 0 or longest <= shortest:
+        return (longest,)
+    steps = math.ceil(math.log(longest / shortest) / math.log(GROWTH) - 1e-9)
+    return (*(shortest * GROWTH**step for step in range(steps)), longest)
+
+
+@dataclass(frozen=True)
+class Aims:
+    """What a measurement is to find out.
+
+    Attributes:
+        bounds: SLO -> bound; those that records cannot tell of are left alone.
+        latency_bound_s: goodput's bound, None without one.
+        objective: metric whose interval is to be tight, None where only the SLO matters.
+        goals: (metric, whether more is better) of every objective; () where they are not all of this workload.
+        rivals: the front so far: metric key -> estimate of each member.
+        tolerance: half of the interval's width over the value that counts as tight.
+        confidence: of a verdict, over all looks together.
+    """
+
+    bounds: Mapping[str, float]
+    latency_bound_s: float | None
+    objective: str | None
+    goals: Sequence[tuple[str, bool]]
+    rivals: Sequence[Mapping[str, Estimate]]
+    tolerance: float
+    confidence: float
+
+    @property
+    def slowest_bound_s(self) -> float:
+        """The longest latency that a bound is about, in seconds; 0 without one."""
+        bounds = [bound for name, bound in self.bounds.items() if name in LATENCY_BOUNDS]
+        return max([*bounds, self.latency_bound_s or 0.0])
+
+    def error(self, looks: int) -> float:
+        """Return the error that one of so many looks may make."""
+        return (1 - self.confidence) / looks
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Why a measurement ended, and what was certain then: SLO -> verdict, of the SLOs that records can tell of."""
+
+    ending: Ending
+    verdicts: Mapping[str, SloVerdict]
+
+
+def decide(records: Records, aims: Aims, looks: int) -> Decision | None:
+    """Say why a measurement may end now, None where it should go on.
+
+    - `missed`: an SLO is certainly missed.
+    - `dominated`: a member of the front is certainly better by more than the tolerance on every objective.
+    - `certain`: every SLO is certainly met and the objective's interval is within the tolerance (at 95%).
+
+    Args:
+        records: those seen so far, see `seen`.
+        aims: what is to be found out.
+        looks: how often this question is asked at most; the error is divided among them.
+    """
+    verdicts = slo_verdicts(records, aims.bounds, aims.error(looks))
+    judged = overall(verdicts.values())
+    if judged == "missed":
+        return Decision("missed", verdicts)
+    if aims.rivals and _dominated(records, aims, looks):
+        return Decision("dominated", verdicts)
+    if judged == "met" and (aims.objective is None or _tight(_metric(aims.objective, records, aims), aims.tolerance)):
+        return Decision("certain", verdicts)
+    return None
+
+
+def at_the_cap(records: Records, aims: Aims, pace: Pace) -> Decision:
+    """Return what the whole window says: the last of the looks."""
+    return Decision("cap", slo_verdicts(records, aims.bounds, aims.error(len(pace.looks_s()))))
+
+
+def slo_verdicts(records: Records, bounds: Mapping[str, float], error: float) -> dict[str, SloVerdict]:
+    """Return SLO -> verdict, of those that records can tell of.
+
+    A configuration meets its SLO when it meets every bound, so `met` may be wrong with the whole error for each of
+    them. One bound is enough to miss it, so the error of `missed` is divided among the bounds.
+
+    Args:
+        records: of one load.
+        bounds: SLO -> bound.
+        error: probability that a verdict may be wrong with; one-sided.
+    """
+    judged = {name: bound for name, bound in bounds.items() if name in JUDGED}
+    latencies = latencies_s(records.in_window())
+    series = stats.Ordered.of(latencies)
+
+    def interval(name: str, one_sided: float) -> stats.Interval:
+        confidence = 1 - 2 * one_sided
+        if name in PERCENTILES:
+            return stats.share(series, judged[name], confidence)
+        if name == "mean":
+            return stats.mean(latencies, confidence, series.effective)
+        return stats.event_rate(np.isinf(latencies), confidence)
+
+    found: dict[str, SloVerdict] = {}
+    for name, bound in judged.items():
+        allowed = 1 - PERCENTILES[name] if name in PERCENTILES else bound
+        found[name] = verdict(interval(name, error / len(judged)).low, interval(name, error).high, allowed)
+    return found
+
+
+def seen(rows: NDArray[np.void], plan: Plan, start_ns: int, now_ns: int, settle_ns: int) -> Records:
+    """Return what a look at a running load tells: all requests up to the oldest one that has not ended.
+
+    Of the requests that were due after that one only the fast ones have ended; they would make the server look better
+    than it is. A request that was due longer than `settle_ns` ago is not waited for: it is there as timed out.
+
+    Args:
+        rows: those that ended, array [n] of records.ROW, in any order.
+        plan: what is running.
+        start_ns: of the window.
+        now_ns: when the rows were looked at.
+        settle_ns: the latency bound, or what nearly all requests take, whichever is longer.
+    """
+    horizon_ns = now_ns - LAG_NS
+    open_ns = _unanswered(rows, plan, horizon_ns)
+    until_ns = max(int(open_ns.min(initial=horizon_ns)), horizon_ns - settle_ns, start_ns + 1)
+    ended, late_ns = rows[rows["intended_ns"] < until_ns], open_ns[open_ns < until_ns]
+    late = np.zeros(len(late_ns), ROW)
+    late["intended_ns"], late["done_ns"], late["outcome"] = late_ns, now_ns, Outcome.TIMEOUT
+    known = np.sort(np.concatenate([ended, late]), order="intended_ns")
+    known["phase"] = np.where(known["intended_ns"] >= start_ns, WINDOW, WARMUP)
+    return Records({name: np.ascontiguousarray(known[name]) for name, _, _ in FIELDS}, [(start_ns, until_ns)])
+
+
+def _unanswered(ended: NDArray[np.void], plan: Plan, horizon_ns: int) -> NDArray[np.int64]:
+    """Return the intended times of the requests due before the horizon that are not among those that ended, shape [k].
+
+    An open loop's requests are those of its schedule. A closed loop's are the first of each slot, and one more for
+    each that ended, when its think time is over.
+    """
+    load = plan.load
+    if isinstance(load, OpenLoop):
+        due = load.schedule.offsets_ns + plan.start_ns
+    else:
+        first = np.full(load.concurrency, plan.start_ns)
+        due = np.concatenate([first, ended["done_ns"] + load.think_time_ns])
+    times, counts = np.unique(due[due < horizon_ns], return_counts=True)
+    answered = np.sort(ended["intended_ns"])
+    found = np.searchsorted(answered, times, "right") - np.searchsorted(answered, times, "left")
+    missing: NDArray[np.int64] = np.repeat(times, np.maximum(0, counts - found))
+    return missing
+
+
+def _metric(name: str, records: Records, aims: Aims, confidence: float = stats.CONFIDENCE) -> stats.Interval:
+    """Estimate one of the metrics that may be an objective."""
+    if name == "throughput" or (name == "goodput" and aims.latency_bound_s is None):
+        return stats.rate(records.completed_ns(), records.windows_ns, confidence)
+    if name == "goodput":
+        return stats.rate(records.completed_ns(aims.latency_bound_s), records.windows_ns, confidence)
+    latencies = latencies_s(records.in_window())
+    if name == "mean":
+        return stats.mean(latencies, confidence)
+    return stats.percentile(stats.Ordered.of(latencies), PERCENTILES[name], confidence)
+
+
+def _tight(interval: stats.Interval, tolerance: float) -> bool:
+    return interval.high - interval.low <= 2 * tolerance * interval.value
+
+
+def _dominated(records: Records, aims: Aims, looks: int) -> bool:
+    confidence = 1 - 2 * aims.error(looks)
+    own = {name: _metric(name, records, aims, confidence) for name, _ in aims.goals}
+    return any(
+        all(_worse(own[name], rival[METRICS[name].key], more, aims.tolerance) for name, more in aims.goals)
+        for rival in aims.rivals
+    )
+
+
+def _worse(own: stats.Interval, rival: Estimate, more_is_better: bool, margin: float) -> bool:
+    """Whether even the better end of our interval is worse than the worse end of the rival's, by a margin."""
+    if more_is_better:
+        return own.high * (1 + margin) < rival.low
+    return own.low > rival.high * (1 + margin)
