@@ -6,10 +6,7 @@ times are dropped. A run whose interval has an infinite bound holds the value on
 The width is the median of the finite intervals over that of an oracle, which knows how the estimate scatters: the
 distance between its 2.5% and 97.5% quantiles over the runs.
 
-The answers: the latency of M/M/1 is exponential with rate mu - lambda. That of the batch queue is computed from its
-Markov chain (see `answers_of_batches`). M/D/1 is the batch queue with batches of one: the mean so computed is that of
-Pollaczek and Khinchine, D + lambda D^2 / (2 (1 - load)), and the percentiles are those of Franx, A simple solution for
-the M/D/c waiting time distribution, Operations Research Letters 29(5), 2001.
+The answers are those of `queues.answers`.
 
     python benchmarks/coverage.py [--rounds N] [--json PATH] [--docs]
 """
@@ -26,11 +23,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import poisson
+from queues import AUTOCORRELATION, QUEUES, Series, answers, rate_of, simulated
 from tables import PAGE, markdown, write_section
 
-from targets.simulated.model import Batching, Service, serve, serve_batches
 from tuner import stats
 from tuner.stats import Interval, Ordered
 
@@ -38,30 +33,12 @@ MIN_COVERAGE = 0.93
 MAX_WIDTH = 1.5
 MAX_INFINITE = 0.05
 
-QUEUES: dict[str, Service | Batching] = {
-    "M/M/1": Service("exponential", 0.005),
-    "M/D/1": Service("deterministic", 0.005),
-    "batches": Batching(max_size=8, max_delay_s=0.0, fixed_s=0.004, each_s=0.0005),
-}
-AUTOCORRELATION = {
-    "M/M/1": {0.5: 9, 0.7: 32, 0.9: 350},
-    "M/D/1": {0.5: 6, 0.7: 18, 0.9: 190},
-    "batches": {0.5: 4, 0.7: 11, 0.9: 160},
-}
-"""Integrated autocorrelation time of the latency by load, in requests, from 600 to 1,000 runs of 2,000 of them."""
 LONG = {0.5: 3000, 0.7: 3000, 0.9: 1500}
 """Length of a run that is long enough for all three numbers, by load, in autocorrelation times."""
 SHORT, MORE_SHORT = 30, 10
 """Length of a short run, and how many of them are made for a long one: they are cheap, and close to the bar."""
 TRANSIENT = 20
 NUMBERS = ("mean", "p50", "p99")
-
-MOST_WAITING = 256
-MOST_NEW = 64
-"""More wait, or come during one service, with a probability below 1e-20 at 90% load."""
-MOMENTS = 8000
-
-Series = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -91,10 +68,7 @@ class Cell:
     @property
     def rate(self) -> float:
         """Arrivals per second."""
-        server = QUEUES[self.queue]
-        if isinstance(server, Batching):
-            return self.load * server.max_size / server.service_s(server.max_size)
-        return self.load / server.mean_s
+        return rate_of(self.queue, self.load)
 
 
 @dataclass(frozen=True)
@@ -161,7 +135,7 @@ def main() -> int:
 
 def measure(cell: Cell, runs: int, run_all: Callable[[Iterable[tuple[Cell, int]]], list[list[Interval]]]) -> list[Row]:
     """Simulate the runs of a cell; return a row for each number."""
-    known = answers(cell)
+    known = answers(cell.queue, cell.load)
     found = zip(*run_all([(cell, run) for run in range(runs)]), strict=True)
     rows = [
         row_of(cell, number, truth, of_number) for number, truth, of_number in zip(NUMBERS, known, found, strict=True)
@@ -205,78 +179,10 @@ def estimates(cell: Cell, run: int) -> list[Interval]:
 
 def latencies(cell: Cell, rng: np.random.Generator) -> Series:
     """Return the latencies of one run in seconds, in whole nanoseconds as they are measured, shape [requests]."""
-    server, dropped = QUEUES[cell.queue], TRANSIENT * cell.tau
-    n = dropped + cell.requests
-    arrivals = np.cumsum(rng.exponential(1 / cell.rate, n))
-    served = serve_batches(arrivals, server) if isinstance(server, Batching) else serve(arrivals, server.draw(n, rng))
-    return np.asarray(np.rint((served.done_s - arrivals)[dropped:] * 1e9) / 1e9)
-
-
-def answers(cell: Cell) -> tuple[float, float, float]:
-    """Return the true mean, p50 and p99 of a queue's latency, seconds."""
-    server = QUEUES[cell.queue]
-    if isinstance(server, Batching):
-        return answers_of_batches(server, cell.rate)
-    if server.kind == "deterministic":
-        return answers_of_batches(Batching(1, 0.0, server.mean_s, 0.0), cell.rate)
-    mean = 1 / (1 / server.mean_s - cell.rate)
-    return mean, mean * math.log(2), mean * math.log(100)
-
-
-def answers_of_batches(batching: Batching, rate: float) -> tuple[float, float, float]:
-    """Return the true mean, p50 and p99 of the latency of a batch queue without a delay, seconds.
-
-    The requests that wait when a batch is done are a Markov chain (Bailey, On queueing processes with bulk service,
-    J. Royal Statistical Society B 16(1), 1954; Neuts, A general class of bulk queues with Poisson input, Annals of
-    Mathematical Statistics 38(3), 1967). A request that finds the server free is a batch of one. Any other comes at a
-    uniform moment of some service. It waits for the rest of that and for the full batches ahead of it, and shares its
-    own batch with those left ahead and with those that come until it begins. The moments are cut into MOMENTS, so a
-    percentile is right within service_s(max_size) / MOMENTS.
-
-    Args:
-        batching: with max_delay_s of 0.
-        rate: arrivals per second.
-    """
-    waiting = np.arange(MOST_WAITING)
-    sizes, left = np.clip(waiting, 1, batching.max_size), np.maximum(waiting - batching.max_size, 0)
-    seconds = np.array([batching.service_s(size) for size in range(batching.max_size + 1)])
-    steps = poisson.pmf(waiting - left[:, None], rate * seconds[sizes][:, None])
-    balance = np.vstack([(steps.T - np.eye(MOST_WAITING))[1:], np.ones(MOST_WAITING)])
-    shares = np.linalg.solve(balance, np.append(np.zeros(MOST_WAITING - 1), 1.0))
-    parts = [(np.array([seconds[1]]), shares[:1])]
-    for size in range(1, batching.max_size + 1):
-        chosen = sizes == size
-        parts += _coming_during(size, np.bincount(left[chosen], shares[chosen]).astype(float), seconds, rate)
-    values, weights = (np.concatenate([np.ravel(part[side]) for part in parts]) for side in (0, 1))
-    order = np.argsort(values)
-    cumulated = np.cumsum(weights[order]) / weights.sum()
-    p50, p99 = (float(values[order][np.searchsorted(cumulated, fraction - 1e-9)]) for fraction in (0.5, 0.99))
-    return float(values @ weights / weights.sum()), p50, p99
-
-
-def _coming_during(size: int, left: Series, seconds: Series, rate: float) -> list[tuple[Series, Series]]:
-    """Return latencies and their weights of the requests that come during the service of a batch.
-
-    Args:
-        size: of that batch.
-        left: weight of each number of requests that still waited when it began, shape [most + 1].
-        seconds: service time by size, shape [largest size + 1].
-        rate: arrivals per second.
-    """
-    largest = len(seconds) - 1
-    rest = (np.arange(MOMENTS) + 0.5) / MOMENTS * seconds[size]
-    full = math.ceil((len(left) + MOST_NEW) / largest)
-    ahead = np.zeros((MOMENTS, full * largest))
-    for new in range(MOST_NEW):
-        ahead[:, new : new + len(left)] += poisson.pmf(new, rate * (seconds[size] - rest))[:, None] * left
-    ahead = ahead.reshape(MOMENTS, full, largest)
-    begins = rest[:, None] + np.arange(full) * seconds[largest]
-    parts = []
-    for own in range(1, largest + 1):
-        behind = poisson.pmf if own < largest else lambda count, mean: poisson.sf(count - 1, mean)
-        weights = sum(ahead[:, :, before] * behind(own - 1 - before, rate * begins) for before in range(own))
-        parts.append((begins + seconds[own], np.asarray(weights) * rate * seconds[size] / MOMENTS))
-    return parts
+    dropped = TRANSIENT * cell.tau
+    arrivals = np.cumsum(rng.exponential(1 / cell.rate, dropped + cell.requests))
+    done = simulated(cell.queue, arrivals, rng)
+    return np.asarray(np.rint((done - arrivals)[dropped:] * 1e9) / 1e9)
 
 
 def tables_of(long: Sequence[Row], short: Sequence[Row]) -> str:

@@ -72,6 +72,7 @@ def _overview(trial: Trial) -> Table:
 def _section(point: Point, ceiling_rps: float | None) -> Iterator[RenderableType]:
     yield Text(f"{point.workload}, {words.load(point.load)}: {_verdict(point)}", style="bold")
     yield _metrics(point)
+    yield Text(f"window {point.window_s:.2f} s after {point.warmup_s:.2f} s of warm-up, {words.ENDINGS[point.ended]}")
     yield from _notes(point)
     if point.failures:
         yield _failures(point.failures)
@@ -86,11 +87,8 @@ def _section(point: Point, ceiling_rps: float | None) -> Iterator[RenderableType
 
 
 def _verdict(point: Point) -> str:
-    """Return a point's SLOs in a word: those missed, else met."""
-    if not point.validity.valid:
-        return "not valid"
-    missed = [name for name, over in point.violations.items() if over > 0]
-    return f"SLO missed: {', '.join(missed)}" if missed else "SLO met"
+    """Return a point's SLOs in a few words: met, or those that are missed or undecided."""
+    return f"SLO {words.verdicts(point.verdicts)}" if point.validity.valid else "not valid"
 
 
 def _table(*columns: str) -> Table:

@@ -45,6 +45,7 @@ def render(result: Result, diff: str = "") -> str:
         slo_value=words.slo_value,
         slo_key=words.SLO_KEYS,
         bounds=words.slo_interval,
+        verdicts=words.verdicts,
         batches=_batches,
         mean_batch=_mean_batch,
     )

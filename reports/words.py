@@ -4,11 +4,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from tuner.results import Estimate, KnobInfo, Load, Value
+from tuner.results import Ending, Estimate, KnobInfo, Load, SloVerdict, Value
 from tuner.units import format_value
 
 Shown: TypeAlias = Callable[[float], str]
 """How a kind of number is written."""
+
+ENDINGS: Mapping[Ending, str] = {
+    "certain": "ended when everything asked was certain",
+    "missed": "ended when a missed SLO was certain",
+    "dominated": "ended when it was certain that the front is better",
+    "cap": "the longest that the study allows",
+}
+"""Why a window ended."""
 
 SLO_KEYS = {
     "mean": "latency_mean_s",
@@ -50,10 +58,21 @@ def gain_of(objective: str) -> str:
     return objective.removesuffix("_rps").removesuffix("_s").replace("_", " ")
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate, digits: int = 2) -> str:
     """Return the bounds of a ratio: [1.71, 1.83]."""
-    high = f"{estimate.high:.2f}" if math.isfinite(estimate.high) else "∞"
-    return f"[{estimate.low:.2f}, {high}]"
+    high = f"{estimate.high:.{digits}f}" if math.isfinite(estimate.high) else "∞"
+    return f"[{estimate.low:.{digits}f}, {high}]"
+
+
+def overall(found: Mapping[str, SloVerdict]) -> SloVerdict:
+    """Return the worst of the verdicts on a point's SLOs."""
+    return next((kind for kind in ("missed", "undecided") if kind in found.values()), "met")
+
+
+def verdicts(found: Mapping[str, SloVerdict]) -> str:
+    """Return `met`, or what is not: `missed: p99; undecided: error_rate`."""
+    kinds = {kind: [name for name, verdict in found.items() if verdict == kind] for kind in ("missed", "undecided")}
+    return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names) or "met"
 
 
 def gain(estimate: Estimate | None) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import sys
 import traceback
 import webbrowser
@@ -16,24 +15,28 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-import studies
 from reports import bench as bench_report
-from reports import html, tables, text
-from targets.base import Export, TargetError
-from tuner import __version__, doctor
+from reports import comparison, html, tables, text
+from targets.base import TargetError
+from tuner import __version__, doctor, head_to_head
 from tuner.ceiling import cached_ceiling
+from tuner.exporting import ExportError, exported, prepared_again
+from tuner.head_to_head import NotOneConfig
 from tuner.live import Live
 from tuner.load.generator import GeneratorError
-from tuner.results import Result, ResultError, Trial, read_result, result_schema, write_atomically
+from tuner.results import Comparison, Result, ResultError, Trial, read_result, result_schema, write_atomically
 from tuner.rundir import RunDirectory, RunDirectoryError, back_up, locked, open_run
 from tuner.space import server_part
+from tuner.starters import StarterError, write_starter
 from tuner.study.load import Study, StudyError, load_study
 from tuner.study.spec import StudySpec
+from tuner.terminal import interruptible, note, shown
 from tuner.tuning import Tuning
-from tuner.wiring import Prepared, prepare, started
+from tuner.wiring import Bench, Prepared, prepare, started
 from tuner.workload import every_load
 
 BAD_USAGE, TARGET_UNUSABLE, NOT_VALID, OUR_BUG, INTERRUPTED = 2, 3, 5, 70, 130
+_USAGE = (StudyError, RunDirectoryError, ResultError, ExportError, StarterError, NotOneConfig)
 ISSUES = "the project's issue tracker"
 
 
@@ -117,7 +120,7 @@ def _finished(directory: RunDirectory) -> Result | None:
     result = read_result(directory.path)
     if result.state != "done":
         return None
-    _note(f"this run is done: {_shown(directory.path)}; start over with --fresh")
+    note(f"this run is done: {shown(directory.path)}; start over with --fresh")
     return result
 
 
@@ -125,7 +128,7 @@ def _tune(loaded: Study, directory: RunDirectory, *, quiet: bool) -> Result:
     prepared = prepare(loaded, directory.log)
     with Live(prepared.space, quiet=quiet) as live:
         try:
-            with _interruptible(), started(prepared, directory.path) as bench:
+            with interruptible(), started(prepared, directory.path) as bench:
                 tuning = Tuning(
                     loaded,
                     directory,
@@ -139,7 +142,7 @@ def _tune(loaded: Study, directory: RunDirectory, *, quiet: bool) -> Result:
         except (KeyboardInterrupt, TargetError):
             if directory.result.exists():
                 _write_reports(read_result(directory.path), directory, prepared)
-                _note(f"what there is: {_shown(directory.path)}; the same command resumes")
+                note(f"what there is: {shown(directory.path)}; the same command resumes")
             raise
         _write_reports(result, directory, prepared)
     return result
@@ -166,7 +169,7 @@ def _show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
     console = Console()
     console.print(text.summary(result))
     console.print(text.headline(result), highlight=False)
-    where = _shown(directory.path)
+    where = shown(directory.path)
     console.print(f"report   {where}/report.html", highlight=False, soft_wrap=True)
     if result.best and result.best.export:
         verified = "loaded by the server" if result.best.export_verified else "not verified"
@@ -185,12 +188,7 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
         directory = open_run(Path("runs"), f"{loaded.spec.study}-bench", "", None, fresh=True)
         prepared = prepare(loaded, directory.log)
         ceiling = cached_ceiling()
-        with (
-            locked(directory),
-            Live(prepared.space, quiet=quiet) as live,
-            _interruptible(),
-            started(prepared, directory.path) as made,
-        ):
+        with _started(prepared, directory, quiet=quiet) as (live, made):
             fixed = {one.name: one.values[0] for one in prepared.space if len(one.values) == 1}
             user = prepared.target.user_config()
             made.trier.learn_reference(user)
@@ -208,11 +206,75 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
         _end_bench(trial)
 
 
+@contextmanager
+def _started(prepared: Prepared, directory: RunDirectory, *, quiet: bool) -> Iterator[tuple[Live, Bench]]:
+    with (
+        locked(directory),
+        Live(prepared.space, quiet=quiet) as live,
+        interruptible(),
+        started(prepared, directory.path) as made,
+    ):
+        yield live, made
+
+
 def _end_bench(trial: Trial) -> None:
     if trial.state in ("refused", "crashed", "hung"):
         _fail(TARGET_UNUSABLE, f"the configuration could not be measured ({trial.state}): {trial.reason}")
     if trial.state == "invalid":
         _fail(NOT_VALID, f"not valid: {trial.reason}")
+
+
+@app.command()
+def compare(
+    ours: Annotated[Path, typer.Argument(metavar="STUDY.yaml|RUN", help="a study, or a run to compare with another")],
+    theirs: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="the other run", show_default=False)] = None,
+    first: Annotated[
+        list[str] | None, typer.Option("--ours", metavar="KNOB=VALUE", help="of our configuration")
+    ] = None,
+    second: Annotated[list[str] | None, typer.Option("--theirs", metavar="KNOB=VALUE", help="of theirs")] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two configurations of a study, measured in turn; or two stored runs.
+
+    A side keeps your own configuration but for the knobs that are given. Exit code 5: not valid.
+    """
+    with _errors():
+        if theirs is not None:
+            ratios = head_to_head.of_stored(ours, theirs)
+            if as_json:
+                sys.stdout.write(
+                    json.dumps(ratios, indent=1, default=lambda ratio: ratio.model_dump(mode="json")) + "\n"
+                )
+            else:
+                Console().print(comparison.ratios(ratios))
+            return
+        if ours.is_dir():
+            raise typer.BadParameter(f"{ours} is a run: give another one to compare it with")
+        made = _compare(ours, (first or [], second or []), overrides or [], quiet=quiet)
+        if as_json:
+            sys.stdout.write(made.model_dump_json(indent=1) + "\n")
+        else:
+            Console().print(comparison.sides(made), comparison.ratios(made.ratios))
+        if reasons := [*made.ours.reasons, *made.theirs.reasons]:
+            _fail(NOT_VALID, f"not valid: {'; '.join(reasons)}")
+
+
+def _compare(study: Path, settings: tuple[list[str], list[str]], overrides: list[str], *, quiet: bool) -> Comparison:
+    loaded = [load_study(study, [*overrides, *(f"space.{one}" for one in knobs)]) for knobs in settings]
+    directory = open_run(Path("runs"), f"{loaded[0].spec.study}-compare", "", None, fresh=True)
+    prepared, other = (prepare(one, directory.log) for one in loaded)
+    user = prepared.target.user_config()
+    pair = tuple(
+        head_to_head.contender(number, user, one.space, one.workloads) for number, one in enumerate((prepared, other))
+    )
+    with _started(prepared, directory, quiet=quiet) as (live, made):
+        made.trier.learn_reference(user)
+        live.phase("compare", f"two configurations in turn, deployed {prepared.study.spec.confirm.redeployments} times")
+        found = head_to_head.measure(made.trier, (pair[0], pair[1]), prepared.study.spec.confirm)
+    write_atomically(directory.path / "compare.json", found.model_dump_json(indent=1))
+    return found
 
 
 @app.command()
@@ -223,9 +285,9 @@ def report(
     with _errors():
         result = read_result(run_path)
         directory = RunDirectory(run_path.resolve())
-        _write_reports(result, directory, _prepared_again(result, directory))
+        _write_reports(result, directory, prepared_again(result, directory))
         path = directory.path / "report.html"
-        Console().print(_shown(path), highlight=False, soft_wrap=True)
+        Console().print(shown(path), highlight=False, soft_wrap=True)
         if open_it:
             webbrowser.open(path.as_uri())
 
@@ -242,48 +304,22 @@ def export(
         if to is None and not diff:
             raise typer.BadParameter("give --to DIR, or --diff to see the change")
         result = read_result(run_path)
-        exported = _exported(result, RunDirectory(run_path.resolve()), trial)
+        made = exported(result, RunDirectory(run_path.resolve()), trial)
         if diff:
-            sys.stdout.write(html.config_diff(exported.originals, exported.files))
+            sys.stdout.write(html.config_diff(made.originals, made.files))
         if to is not None:
-            for path, content in exported.files.items():
+            for path, content in made.files.items():
                 _write_export(to / path, content)
-
-
-def _exported(result: Result, directory: RunDirectory, number: int | None) -> Export:
-    if number is None and result.best is None:
-        _fail(BAD_USAGE, "this run has no best configuration; name a trial with --trial N")
-    try:
-        config = result.trial(number).config if number is not None else (result.best and result.best.config) or {}
-    except KeyError:
-        numbers = ", ".join(str(one.number) for one in result.trials)
-        _fail(BAD_USAGE, f"--trial {number}: no such trial; there are {numbers}")
-    prepared = _prepared_again(result, directory)
-    if prepared is None:
-        _fail(
-            BAD_USAGE,
-            f"the study {result.study.path} and its model repository are needed, and are not there any more",
-        )
-    return prepared.target.export(server_part(config))
 
 
 def _write_export(path: Path, content: str) -> None:
     if path.exists() and path.read_text() == content:
-        _note(f"{path} says so already")
+        note(f"{path} says so already")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     backup = back_up(path)
     write_atomically(path, content)
     Console().print(f"{path}{f'  (the old one: {backup})' if backup else ''}", highlight=False, soft_wrap=True)
-
-
-def _prepared_again(result: Result, directory: RunDirectory) -> Prepared | None:
-    """Read a run's study and model again, None when they are not there any more."""
-    overrides = [*result.study.overrides, "isolation=none"]  # nothing is started: the CPUs it names need not be here
-    try:
-        return prepare(load_study(Path(result.study.path), overrides, result.study.text), directory.log)
-    except (StudyError, TargetError):
-        return None
 
 
 @app.command()
@@ -293,19 +329,7 @@ def init(
 ) -> None:
     """Write a starter study: `triton` with every key explained, or `digits`, the example with its model."""
     with _errors():
-        source = Path(studies.__path__[0])
-        starters = {"triton": source / "templates" / "triton.yaml", "digits": source / "digits.yaml"}
-        if kind not in starters:
-            _fail(BAD_USAGE, f"no starter study {kind!r}; there are: {', '.join(starters)}")
-        target = directory / f"{'study' if kind == 'triton' else kind}.yaml"
-        folder = directory / "digits"
-        for path in [target, *([folder] if kind == "digits" else [])]:
-            if path.exists():
-                _fail(BAD_USAGE, f"{path} is there already; move it away, or give another folder with --to")
-        directory.mkdir(parents=True, exist_ok=True)
-        shutil.copy(starters[kind], target)
-        if kind == "digits":
-            shutil.copytree(source / "digits", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        target = write_starter(kind, directory)
         Console().print(f"{target}  (next: tune {target})", highlight=False, soft_wrap=True)
 
 
@@ -347,7 +371,7 @@ def _errors() -> Iterator[None]:
     """Turn what can go wrong into one message and an exit code."""
     try:
         yield
-    except (StudyError, RunDirectoryError, ResultError) as error:
+    except _USAGE as error:
         _fail(BAD_USAGE, str(error))
     except TargetError as error:
         _fail(TARGET_UNUSABLE, str(error))
@@ -370,29 +394,3 @@ def _errors() -> Iterator[None]:
 def _fail(code: int, message: str) -> NoReturn:
     Console(stderr=True).print(f"tune: {message}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
-
-
-def _note(message: str) -> None:
-    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
-
-
-def _shown(path: Path) -> str:
-    """Return a path as the user would type it from here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end a run the way Ctrl-C does."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -21,7 +21,7 @@ from tuner.metrics import METRICS, failures, generator_report, outcome_counts, s
 from tuner.records import Records, latencies_s
 from tuner.results import Estimate, Load, Point, Validity
 from tuner.runs import Run, stored_server
-from tuner.stats import P99_MIN_SAMPLES
+from tuner.stats import P99_MIN_SAMPLES, near
 from tuner.stopping import Aims, Decision, Pace
 from tuner.telemetry.host import cores_used, read_tree
 from tuner.telemetry.nvml import GpuSampler
@@ -152,7 +152,7 @@ class Meter:
             verdicts=in_state(settled.state, {**slo_verdicts(metrics, self.bounds), **decision.verdicts}),
             steadiness=settled,
             ended=decision.ending,
-            independent=effective_size(finite(latencies_s(run.records.in_window()))),
+            independent=self._independent(run.records),
             server=stored_server(run.server),
             telemetry=results.Telemetry(
                 cpu_cores=run.cores, rss_bytes=run.rss_bytes, gpu=list(run.gpus), notes=list(run.notes)
@@ -161,6 +161,11 @@ class Meter:
             validity=self.validity(run, metrics),
             records=records,
         )
+
+    def _independent(self, records: Records) -> float:
+        """Return how many independent requests a window is worth, as far as the latency bound is concerned."""
+        latencies = latencies_s(records.in_window())
+        return near(latencies, self.latency_bound_s) if self.latency_bound_s else effective_size(finite(latencies))
 
     def validity(self, run: Run, metrics: Mapping[str, Estimate]) -> Validity:
         """Judge whether the generator kept out of the measurement's way."""

@@ -168,7 +168,9 @@ class Point(Data):
     verdicts: dict[str, SloVerdict] = Field({}, description="SLO -> verdict, at the study's confidence")
     steadiness: Steadiness = Steadiness(state="steady")
     ended: Ending = Field("cap", description="why the window ended")
-    independent: float = Field(0.0, description="independent requests that those of the window are worth")
+    independent: float = Field(
+        0.0, description="independent requests that those of the window are worth to the latency bound"
+    )
     server: Server | None
     telemetry: Telemetry
     generator: Generator
@@ -220,6 +222,16 @@ class Confirmation(Data):
     rounds: int = Field(description="of each side and workload")
     gains: dict[str, Ratio] = Field(description="metric of the first objective's workload -> candidate / baseline")
     verdict: SloVerdict = Field(description="of the candidate, over all SLOs and workloads")
+
+
+class Comparison(Data):
+    """Two configurations measured in turn, both redeployed several times."""
+
+    ours: Side
+    theirs: Side
+    redeployments: int
+    rounds: int = Field(description="of each side and workload")
+    ratios: dict[str, dict[str, Ratio]] = Field(description="workload -> metric -> ours / theirs")
 
 
 class Best(Data):

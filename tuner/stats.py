@@ -20,8 +20,9 @@ BATCHES, MANY_BATCHES = 16, 32
 LEAST_FOR_A_MEAN = 150
 LEAST_FOR_A_SHARE = 50
 FEW_EVENTS = 50
-"""With fewer events than this their own correlation is hardly known, and that of the series takes its place."""
+"""With fewer events than this their own correlation is hardly known, and another one takes its place."""
 BINS = 256
+LEAST_BINS, MANY_BINS = 16, 50
 P99_MIN_SAMPLES = 662
 """Fewest samples from which a p99 is claimed without a warning: MLPerf Inference's early-stopping rule for the 99th
 percentile at 99% confidence (binomial)."""
@@ -73,7 +74,9 @@ def rate(
     """Estimate a rate per second from event times in one or several windows.
 
     Each window is cut into equal bins so that about BINS bins come together; the interval is that of `mean` over the
-    bins' rates, with at least LEAST_FOR_A_SHARE independent bins. Assumes a steady rate in the windows.
+    bins' rates. Bins worth fewer than MANY_BINS independent ones have mean +- t * s / sqrt(worth) with t of Student's
+    distribution for the few degrees of freedom of an autocorrelation that is hardly known: wide, but a bound. Below
+    LEAST_BINS there is none. Assumes a steady rate in the windows.
 
     Args:
         times_ns: sorted event times, shape [n].
@@ -89,9 +92,9 @@ def rate(
         return Interval(value, 0.0, math.inf, n, _too_short(n, n, LEAST_FOR_A_SHARE))
     rates = counts / lengths
     worth = effective_size(rates)
-    if worth < LEAST_FOR_A_SHARE:
+    if worth < LEAST_BINS:
         return Interval(value, 0.0, math.inf, n, "the rate changes too slowly to be known from so short a window")
-    below, above = _batch_bounds(rates, worth, confidence)
+    below, above = _batch_bounds(rates, worth, confidence) if worth >= MANY_BINS else _wide(rates, worth, confidence)
     return Interval(value, max(0.0, value - below), value + above, n)
 
 
@@ -161,9 +164,9 @@ def share(series: Ordered, bound: float, confidence: float = CONFIDENCE) -> Inte
 
     Bounds: the exact binomial interval (Clopper and Pearson, 1934) with the independent samples that the indicator
     [value > bound] is worth in the place of n, corrected by (z / t)^2 for an autocorrelation that is itself an
-    estimate (Korn and Graubard, Survey Methodology 24(2), 1998). With fewer than FEW_EVENTS independent events, or
-    none, they are taken as correlated at least as the series is. Fewer than LEAST_FOR_A_SHARE independent samples:
-    [0, 1].
+    estimate (Korn and Graubard, Survey Methodology 24(2), 1998). Fewer than FEW_EVENTS independent events, or none,
+    tell little about how they hang together; they are then taken as correlated at least as `near` says.
+    Fewer than LEAST_FOR_A_SHARE independent samples: [0, 1].
 
     Args:
         series: the values; infinite ones are above every bound.
@@ -174,12 +177,27 @@ def share(series: Ordered, bound: float, confidence: float = CONFIDENCE) -> Inte
     if n == 0:
         return Interval(math.nan, 0.0, 1.0, 0, "no requests")
     value = float(np.mean(above))
-    few = min(value, 1 - value) * series.effective < FEW_EVENTS
-    worth = _worth(above, confidence, series.effective if few else math.inf)
+    most = near(series.values, bound)
+    few = min(value, 1 - value) * most < FEW_EVENTS
+    worth = _worth(above, confidence, most if few else math.inf)
     if worth.independent < LEAST_FOR_A_SHARE:
         return Interval(value, 0.0, 1.0, n, _too_short(n, worth.independent, LEAST_FOR_A_SHARE))
     low, high = _exact_bounds(value * worth.corrected, worth.corrected, confidence)
     return Interval(value, low, high, n)
+
+
+def near(values: NDArray[np.float64], bound: float) -> float:
+    """Return how many independent samples a series is worth to whoever asks about a bound.
+
+    It is the effective size of max(value, bound / 2): the slow requests and those on the way to be slow show how they
+    hang together, while a drift far below the bound, which may last long, is none of its business. A series that stays
+    below half of the bound is worth its length. Measured in simulation, see `benchmarks/stopping.py`.
+
+    Args:
+        values: the series in order, shape [n]; infinite ones count as the largest finite one.
+        bound: what is asked about, above 0.
+    """
+    return effective_size(np.maximum(finite(values), bound / 2))
 
 
 def event_rate(events: NDArray[np.bool_], confidence: float = CONFIDENCE) -> Interval:
@@ -335,6 +353,13 @@ def _batch_bounds(values: NDArray[np.float64], effective: float, confidence: flo
     b = skewness * math.sqrt(batches - 1) / (batches - 2) / 6
     t = float(special.stdtrit(batches - 1, (1 + confidence) / 2))
     return spread * _unskewed(t, b), -spread * _unskewed(-t, b)
+
+
+def _wide(values: NDArray[np.float64], effective: float, confidence: float) -> tuple[float, float]:
+    """Return how far the bounds of a mean lie below and above it when hardly anything is known of the correlation."""
+    t = float(special.stdtrit(degrees_of_freedom(effective), (1 + confidence) / 2))
+    half = t * float(np.std(values)) / math.sqrt(effective)
+    return half, half
 
 
 def _unskewed(t: float, b: float) -> float:

@@ -131,6 +131,29 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
         fails(tmp_path, BAD_USAGE, r"runs/x/result\.json: No such file", command, "runs/x", *arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["study.yaml", "--ours", "instances=2"], r"space\.concurrency has 2 values; .*--set space\.concurrency=16"),
+        (["study.yaml", "--ours", "instances=two"], r"space\.instances"),
+        (["study.yaml", "--theirs", "speed=2"], r"space\.speed"),
+        (["runs/x", "runs/y"], r"runs/x/result\.json: No such file"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_says_why(
+    arguments: list[str], message: str, small_study: WriteStudy, tmp_path: Path
+) -> None:
+    small_study()
+    fails(tmp_path, BAD_USAGE, message, "compare", *arguments)
+
+
+def test_one_run_alone_cannot_be_compared(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    ended = tune("compare", "run", cwd=tmp_path)
+    assert ended.returncode == BAD_USAGE
+    assert "give another one to compare it with" in ended.stderr.replace("\n", " ").replace("│", "").replace("  ", " ")
+
+
 def test_a_run_on_cpus_that_are_not_here_is_exported_all_the_same(small_study: WriteStudy, tmp_path: Path) -> None:
     study = small_study(isolation={"cores": {"server": "9998-9999", "generator": 0}})
     stored = result(trial(1, config={"max_batch_size": 4}))

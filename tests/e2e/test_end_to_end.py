@@ -19,7 +19,7 @@ import tritonclient.http
 from targets.triton import config as model_config
 from targets.triton.installation import find_installation
 from targets.triton.server import choose_ports
-from tuner.results import Result, Trial, read_result, result_schema
+from tuner.results import Comparison, Result, Trial, read_result, result_schema
 
 WriteStudy = Callable[..., Path]
 
@@ -402,6 +402,38 @@ def test_bench_prints_one_configuration_at_every_load_level(small_study: WriteSt
     assert trial["config"]["max_batch_size"] == 32
     levels = [(point["workload"], point["load"]["level"]) for point in trial["points"]]
     assert levels == [("steady", 4.0), ("steady", 16.0), ("bursty", 500.0)]
+
+
+def test_compare_tells_two_configurations_apart(small_study: WriteStudy, tmp_path: Path) -> None:
+    """Batches of one against batches of 16, 16 requests in flight: no noise makes up for that."""
+    sides = ["--ours", "max_batch_size=16", "--theirs", "max_batch_size=1"]
+    sets = ["--set", "space.concurrency=16", "--set", "confirm.redeployments=3", "--set", "confirm.rounds=4"]
+    ended = tune("compare", small_study(), *sides, *sets, "--json", cwd=tmp_path)
+    assert ended.returncode in (0, 5), ended.stderr
+    made = Comparison.model_validate_json(ended.stdout)
+    assert (made.ours.config["max_batch_size"], made.theirs.config["max_batch_size"]) == (16, 1)
+    assert made.ratios["steady"]["throughput_rps"].verdict == "better"
+    assert made.ratios["steady"]["latency_p50_s"].verdict == "better"
+    assert (made.redeployments, made.rounds) == (3, 12)
+    assert set(made.ratios) == {"steady", "bursty"}
+    stored = (tmp_path / "runs/digits-compare/latest/compare.json").read_text()
+    assert json.loads(stored) == json.loads(ended.stdout)
+    assert gone(tmp_path, seconds=1)
+
+
+def test_compare_of_a_run_with_itself_finds_no_difference_and_needs_no_server(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = finished
+    ended = tune("compare", "runs/digits/latest", "runs/digits/latest", "--json", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    ratios = json.loads(ended.stdout)
+    assert set(ratios) == {"steady", "bursty"}
+    assert ratios["steady"]["throughput_rps"]["value"] == 1.0
+    verdicts = {ratio["verdict"] for found in ratios.values() for ratio in found.values()}
+    assert verdicts <= {"no difference", "inconclusive"}
+    shown = tune("compare", "runs/digits/latest", "runs/digits/latest", cwd=folder)
+    assert "ours / theirs" in shown.stdout
 
 
 def test_bench_over_grpc_by_two_processes_shows_the_whole_picture(small_study: WriteStudy, tmp_path: Path) -> None:

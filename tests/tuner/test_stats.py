@@ -419,6 +419,29 @@ def test_the_rate_of_events_that_come_in_clusters_is_covered() -> None:
     assert coverage(800.0, batches) >= ENOUGH
 
 
+def test_a_rate_that_drifts_slowly_has_wide_bounds_that_hold_it() -> None:
+    """Events whose rate wanders by 8%, with some 20 independent stretches in a window: few, but enough for a bound."""
+
+    def wandering(rng: np.random.Generator) -> Interval:
+        rates = 1000 * (1 + 0.08 * ar1(rng, 256, (12.8 - 1) / (12.8 + 1)))
+        counts = np.rint(rates).astype(int)
+        times = [index * 1_000_000 + np.arange(count) * 1_000_000 // count for index, count in enumerate(counts)]
+        return rate(np.concatenate(times), [(0, 256_000_000)])
+
+    found = [wandering(np.random.default_rng(seed)) for seed in range(400)]
+    finite = [one for one in found if one.high < math.inf]
+    assert len(finite) >= 0.9 * len(found)
+    assert np.mean([one.low <= 1e6 <= one.high for one in finite]) >= ENOUGH
+    assert np.median([one.high - one.low for one in finite]) <= 0.2e6
+
+
+def test_a_rate_that_changes_once_in_a_window_has_no_bounds() -> None:
+    times = np.concatenate([np.arange(1000) * 500_000, 500_000_000 + np.arange(2000) * 250_000])
+    found = rate(times, [(0, 1_000_000_000)])
+    assert (found.low, found.high) == (0.0, math.inf)
+    assert "changes too slowly" in (found.why or "")
+
+
 def test_a_rate_counts_events_in_the_window_only() -> None:
     times = np.array([-5, 0, 1, 999_999_999, 1_000_000_000, 2_000_000_000])
     assert rate(times, [(0, 1_000_000_000)]).value == pytest.approx(3.0)

@@ -1,0 +1,44 @@
+"""What a stored run exports: its study and its model are read again, nothing is started."""
+
+from pathlib import Path
+
+from targets.base import Export, TargetError
+from tuner.results import Result
+from tuner.rundir import RunDirectory
+from tuner.space import server_part
+from tuner.study.load import StudyError, load_study
+from tuner.wiring import Prepared, prepare
+
+
+class ExportError(Exception):
+    """A run that has nothing to export; the message says why and the remedy."""
+
+
+def exported(result: Result, directory: RunDirectory, number: int | None) -> Export:
+    """Return the export of a run's best configuration, or of a trial.
+
+    Raises:
+        ExportError: there is no such configuration, or the study or its model is not there any more.
+    """
+    if number is None and result.best is None:
+        raise ExportError("this run has no best configuration; name a trial with --trial N")
+    try:
+        config = result.trial(number).config if number is not None else (result.best and result.best.config) or {}
+    except KeyError:
+        numbers = ", ".join(str(one.number) for one in result.trials)
+        raise ExportError(f"--trial {number}: no such trial; there are {numbers}") from None
+    prepared = prepared_again(result, directory)
+    if prepared is None:
+        raise ExportError(
+            f"the study {result.study.path} and its model repository are needed, and are not there any more"
+        )
+    return prepared.target.export(server_part(config))
+
+
+def prepared_again(result: Result, directory: RunDirectory) -> Prepared | None:
+    """Read a run's study and model again, None when they are not there any more."""
+    overrides = [*result.study.overrides, "isolation=none"]  # nothing is started: the CPUs it names need not be here
+    try:
+        return prepare(load_study(Path(result.study.path), overrides, result.study.text), directory.log)
+    except (StudyError, TargetError):
+        return None

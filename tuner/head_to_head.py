@@ -1,0 +1,117 @@
+"""Head to head: two configurations measured against one another, or two stored runs compared."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from targets.base import Config
+from tuner import confirm
+from tuner.compare import Metrics, ratios_of_pairs, ratios_of_runs
+from tuner.confirm import Contender, Rounds
+from tuner.results import Comparison, Ratio, ResultError, Trial, read_result
+from tuner.space import Space, server_part
+from tuner.study.spec import ConfirmSpec
+from tuner.trials import Trier
+from tuner.workload import Workload, load_level
+
+
+class NotOneConfig(Exception):
+    """A parameter has several values where one configuration is asked for."""
+
+
+def contender(number: int, user: Config, space: Space, workloads: Sequence[Workload]) -> Contender:
+    """Return the configuration that a space of single values says, over the user's own.
+
+    A server knob with several values keeps the user's own value.
+
+    Args:
+        number: of the side.
+        user: the user's configuration.
+        space: with one load level.
+        workloads: those of the study.
+
+    Raises:
+        NotOneConfig: it has several load levels.
+    """
+    fixed = {one.name: one.values[0] for one in space if len(one.values) == 1}
+    for workload in workloads:
+        if len(levels := space.levels(workload.level_name)) > 1:
+            raise NotOneConfig(
+                f"space.{workload.level_name} has {len(levels)} values; a comparison is made at one: "
+                f"add `--set space.{workload.level_name}={levels[-1]:g}`"
+            )
+    loads = {workload.name: workload.at(load_level(workload, fixed)) for workload in workloads}
+    return Contender(number, {**user, **server_part(fixed)}, loads)
+
+
+def measure(trier: Trier, pair: tuple[Contender, Contender], settings: ConfirmSpec) -> Comparison:
+    """Measure two configurations in turn (A B B A), both deployed anew several times.
+
+    Args:
+        trier: target and instruments.
+        pair: ours and theirs.
+        settings: redeployments, rounds and their length.
+
+    Raises:
+        TargetError, GeneratorError: as `confirm.redeploy_and_measure`.
+    """
+    gathered = (Rounds(), Rounds())
+    rounds = {workload.name: settings.rounds for workload in trier.workloads}
+    for _ in range(settings.redeployments):
+        confirm.redeploy_and_measure(trier, pair, gathered, rounds, settings.round)
+    error = 1 - trier.confidence
+    ours, theirs = (confirm.side(trier, one, runs, error) for one, runs in zip(pair, gathered, strict=True))
+    ratios = {}
+    for workload in trier.workloads:
+        sides = (confirm.per_redeployment(trier, runs, workload.name) for runs in gathered)
+        ratios[workload.name] = ratios_of_pairs(list(zip(*sides, strict=True)))
+    return Comparison(
+        ours=ours,
+        theirs=theirs,
+        redeployments=settings.redeployments,
+        rounds=settings.redeployments * settings.rounds,
+        ratios=ratios,
+    )
+
+
+def of_stored(ours: Path, theirs: Path) -> dict[str, dict[str, Ratio]]:
+    """Compare what two runs found: workload -> metric -> ours / theirs, for the workloads that both have.
+
+    Raises:
+        ResultError: a run cannot be read, has found nothing, or no workload is in both.
+    """
+    first, second = stored_metrics(ours), stored_metrics(theirs)
+    common = [name for name in first if name in second]
+    if not common:
+        raise ResultError(f"{ours} ({', '.join(first)}) and {theirs} ({', '.join(second)}) share no workload")
+    return {name: ratios_of_runs(first[name], second[name]) for name in common}
+
+
+def stored_metrics(run: Path) -> Mapping[str, Metrics]:
+    """Return workload -> metrics of a run's best configuration, or of what `tune bench` measured.
+
+    Raises:
+        ResultError: it cannot be read, has no best configuration, or was measured at several load levels.
+    """
+    if (run / "bench.json").exists():
+        return _of_bench(run / "bench.json")
+    result = read_result(run)
+    if result.best is None:
+        raise ResultError(f"{run}: this run found no configuration to compare: {result.message or result.state}")
+    return result.best.metrics
+
+
+def _of_bench(path: Path) -> dict[str, Metrics]:
+    try:
+        trial = Trial.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ResultError(f"{path}: not a measurement of `tune bench`: {error.errors()[0]['msg']}") from None
+    found: dict[str, Metrics] = {}
+    for point in trial.points:
+        if point.workload in found:
+            raise ResultError(f"{path}: {point.workload} was measured at several load levels; measure one with --set")
+        found[point.workload] = point.metrics
+    if not found:
+        raise ResultError(f"{path}: nothing was measured ({trial.state}): {trial.reason}")
+    return found
