@@ -68,8 +68,9 @@ class Course:
         self._rewindow(min(self.plan.window[0], now_ns), min(self.plan.window[1], now_ns + AHEAD_NS))
 
     def _settled(self) -> bool:
-        rows = np.sort(self.generator.look(), order="intended_ns")
-        return steady.transient(latencies_s(Rows({name: rows[name] for name in rows.dtype.names or ()}))) is not None
+        rows = self.generator.look()
+        ordered = Rows({name: rows[name] for name in rows.dtype.names or ()}).in_order_of("intended_ns")
+        return steady.transient(latencies_s(ordered)) is not None
 
     def _decided(self, looks: int) -> Decision | None:
         assert self.aims is not None, "without aims nobody looks"

@@ -198,7 +198,8 @@ def seen(rows: NDArray[np.void], plan: Plan, start_ns: int, now_ns: int, settle_
     ended, late_ns = rows[rows["intended_ns"] < until_ns], open_ns[open_ns < until_ns]
     late = np.zeros(len(late_ns), ROW)
     late["intended_ns"], late["done_ns"], late["outcome"] = late_ns, now_ns, Outcome.TIMEOUT
-    known = np.sort(np.concatenate([ended, late]), order="intended_ns")
+    known = np.concatenate([ended, late])
+    known = known[np.argsort(known["intended_ns"], kind="stable")]
     known["phase"] = np.where(known["intended_ns"] >= start_ns, WINDOW, WARMUP)
     return Records({name: np.ascontiguousarray(known[name]) for name, _, _ in FIELDS}, [(start_ns, until_ns)])
 

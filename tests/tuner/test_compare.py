@@ -1,12 +1,12 @@
 """Comparisons: ratios of rounds in turn and of stored runs, and what their intervals say."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
-from tuner.compare import ratios_of_pairs, ratios_of_runs, verdict
+from tuner.compare import Standing, ratios_of_pairs, ratios_of_runs, standing, verdict
 from tuner.results import Estimate
 
 
@@ -83,3 +83,58 @@ def test_a_config_against_itself_seldom_differs() -> None:
         pairs = [(metrics(100 * math.exp(ours), 0.01), metrics(100 * math.exp(theirs), 0.01)) for ours, theirs in noise]
         different += ratios_of_pairs(pairs)["throughput_rps"].verdict in ("better", "worse")
     assert different <= 18, "the 99th percentile of a binomial of 200 at 5%"
+
+
+# standing
+
+LUCK, OTHER, THIRD = (0.995, 1.0, 1.005), (1.005, 0.995, 1.0), (1.0, 1.005, 0.995)
+"""What redeployments make of two sides, so that they are known within 3% of one another."""
+
+
+def side(throughput: float, luck: Sequence[float] = LUCK, p99: float = 0.01) -> list[dict[str, Estimate]]:
+    """Return what was measured of a side in each of its redeployments."""
+    return [metrics(throughput * one, p99 * one) for one in luck]
+
+
+def test_the_best_comes_first() -> None:
+    sides = [side(100, LUCK, 0.0100), side(101, OTHER, 0.0102), side(100.5, THIRD, 0.0101)]
+    assert standing(sides, "throughput").order == (1, 2, 0)
+    assert standing(sides, "p99").order == (0, 2, 1)
+
+
+def test_who_is_certainly_worse_than_the_first_drops_out() -> None:
+    assert standing([side(100), side(130, OTHER), side(131, THIRD)], "throughput") == Standing((2, 1), certain=True)
+    assert standing([side(1, p99=0.03), side(1, OTHER, p99=0.02)], "p99") == Standing((1,), certain=True)
+
+
+def test_who_may_be_as_good_stays_and_leaves_the_order_open() -> None:
+    shaky = side(104, (0.8, 1.0, 1.2))
+    assert standing([shaky, side(106)], "throughput") == Standing((1, 0), certain=False)
+    others = [side(50), side(105.5), side(106, OTHER)]
+    assert standing([shaky, *others], "throughput") == Standing((3, 2, 0), certain=False)
+    assert standing(others, "throughput") == Standing((2, 1), certain=True)
+
+
+def test_who_is_no_different_from_the_first_is_as_good() -> None:
+    sides = [side(100.1), side(100, OTHER)]
+    assert standing(sides, "throughput") == Standing((0, 1), certain=True)
+    assert standing(sides, "throughput", same=0.001) == Standing((0, 1), certain=False)
+
+
+def test_what_both_sides_share_of_a_redeployment_is_no_doubt() -> None:
+    luck = (0.5, 1.0, 2.0)
+    assert standing([side(100, luck), side(103, luck)], "throughput") == Standing((1,), certain=True)
+    assert not standing([side(100, luck), side(103, luck[::-1])], "throughput").certain
+
+
+def test_one_redeployment_drops_nobody() -> None:
+    assert standing([side(100, [1.0]), side(1000, [1.0])], "throughput") == Standing((1, 0), certain=False)
+
+
+def test_the_only_one_is_the_best() -> None:
+    assert standing([side(100, [1.0])], "throughput") == Standing((0,), certain=True)
+
+
+def test_a_side_that_failed_in_a_redeployment_comes_last_and_nothing_is_certain_of_it() -> None:
+    failed = [*side(100)[:2], metrics(100, math.inf)]
+    assert standing([failed, side(100)], "p99") == Standing((1, 0), certain=False)

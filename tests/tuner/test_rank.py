@@ -6,7 +6,7 @@ import pytest
 from result_builders import GOALS, candidate, point, trial
 
 from tuner.objective import Goal
-from tuner.rank import by_value, candidates, closest, pareto
+from tuner.rank import by_value, candidates, closest, feasible_front, pareto
 from tuner.results import Closest, FrontPoint, TrialState, Validity
 
 STEADY = ["steady"]
@@ -98,6 +98,35 @@ def test_of_equals_the_earlier_comes_first() -> None:
     for goal in GOALS:
         found = candidates([trial(n, point()) for n in (1, 2, 3)], STEADY, [goal])
         assert [one.trial.number for one in by_value(found, goal)] == [1, 2, 3]
+
+
+# feasible_front
+
+
+def test_the_feasible_front_has_whom_no_other_beats_on_every_goal() -> None:
+    found = [
+        candidate(throughput=300, p99=0.009, number=1),
+        candidate(throughput=200, p99=0.010, number=2),
+        candidate(throughput=200, p99=0.005, number=3),
+        candidate(throughput=300, p99=0.009, number=4),
+    ]
+    assert [one.trial.number for one in feasible_front(found, GOALS)] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("violated", ["p99", "error_rate"])
+def test_who_misses_an_slo_is_not_on_the_feasible_front_and_keeps_nobody_off_it(violated: str) -> None:
+    """Not even where the SLO is about an objective, which `pareto` lets pass."""
+    found = [candidate(throughput=900, p99=0.001, violations={violated: 0.1}, number=1), candidate(number=2)]
+    assert [one.trial.number for one in feasible_front(found, GOALS)] == [2]
+
+
+def test_who_meets_a_bound_exactly_is_feasible() -> None:
+    assert len(feasible_front([candidate(violations={"p99": 0.0})], GOALS)) == 1
+
+
+def test_without_a_feasible_candidate_there_is_no_front() -> None:
+    assert feasible_front([], GOALS) == []
+    assert feasible_front([candidate(violations={"p99": 0.1})], GOALS) == []
 
 
 # pareto

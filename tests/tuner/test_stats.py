@@ -25,6 +25,7 @@ from tuner.stats import (
     Ordered,
     event_rate,
     mean,
+    near,
     paired_drop,
     proportion,
     rate,
@@ -396,6 +397,45 @@ def test_a_share_of_nothing_is_unknown() -> None:
 def test_a_share_is_a_share_and_its_interval_holds_the_exact_one(values: list[float], bound: float) -> None:
     interval, exact = share_over(np.array(values), bound), proportion(sum(v > bound for v in values), len(values))
     assert 0.0 <= interval.low <= exact.low <= interval.value <= exact.high <= interval.high <= 1.0
+
+
+# near
+
+
+def clusters(low: float, high: float) -> Series:
+    """Return 200 levels that last for 20 requests each."""
+    return np.repeat(np.random.default_rng(0).uniform(low, high, 200), 20)
+
+
+def test_a_drift_far_below_the_bound_is_worth_all_its_requests() -> None:
+    drift = np.linspace(0.1, 0.4, 4000)
+    assert effective_size(drift) < 50
+    assert near(drift, 1.0) == 4000
+    assert near(drift, 0.5) < 50, "it comes near to this one"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.55, 0.95), (0.8, 1.2), (1.0, 3.0)])
+def test_clusters_near_a_bound_and_beyond_it_are_worth_one_request_each(low: float, high: float) -> None:
+    assert near(clusters(low, high), 1.0) == pytest.approx(200, rel=0.25)
+
+
+def test_what_is_near_the_bound_counts_whatever_the_rest_does() -> None:
+    """Slow for 20 requests, now and then, on top of a drift that is no business of the bound."""
+    slow = np.repeat(np.random.default_rng(0).random(200) < 0.1, 20)
+    values = np.where(slow, 0.9, np.linspace(0.1, 0.4, 4000))
+    assert near(values, 1.0) == near(np.where(slow, 0.9, 0.2), 1.0) < 400
+
+
+def test_failures_are_as_near_a_bound_as_the_slowest_answer() -> None:
+    values = clusters(0.55, 0.95)
+    failed = np.where(values > 0.9, math.inf, values)
+    assert near(failed, 1.0) == near(np.where(values > 0.9, values[values <= 0.9].max(), values), 1.0)
+
+
+def test_a_share_of_nothing_seen_rests_on_what_came_near() -> None:
+    exact = proportion(0, 4000).high
+    assert share_over(np.linspace(0.1, 0.4, 4000), 1.0).high == pytest.approx(exact, rel=0.1)
+    assert share_over(clusters(0.55, 0.95), 1.0).high > 10 * exact
 
 
 # rate

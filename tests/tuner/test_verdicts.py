@@ -1,11 +1,11 @@
 """Verdicts on SLOs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from tuner.results import Estimate, SloVerdict
-from tuner.verdicts import overall, slo_verdicts
+from tuner.results import Estimate, SloVerdict, SteadyState
+from tuner.verdicts import in_state, overall, slo_verdicts
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
@@ -37,3 +37,34 @@ def test_other_bounds_are_judged_by_their_own_interval() -> None:
 )
 def test_the_worst_verdict_stands_for_all(verdicts: Sequence[SloVerdict], expected: str) -> None:
     assert overall(verdicts) == expected
+
+
+EVERY_VERDICT: Mapping[str, SloVerdict] = {
+    "mean": "met",
+    "p50": "undecided",
+    "p99": "missed",
+    "p95": "met",
+    "error_rate": "met",
+    "accuracy_drop": "met",
+}
+
+
+def test_an_overload_misses_every_bound_on_latency_and_no_other() -> None:
+    assert in_state("overloaded", EVERY_VERDICT) == {
+        **dict.fromkeys(("mean", "p50", "p95", "p99"), "missed"),
+        "error_rate": "met",
+        "accuracy_drop": "met",
+    }
+
+
+def test_what_was_met_by_a_load_that_had_not_settled_is_undecided() -> None:
+    assert in_state("unstable", EVERY_VERDICT) == {**EVERY_VERDICT, "mean": "undecided", "p95": "undecided"}
+
+
+def test_a_steady_load_leaves_verdicts_as_they_are() -> None:
+    assert in_state("steady", EVERY_VERDICT) == EVERY_VERDICT
+
+
+@pytest.mark.parametrize("state", ["steady", "unstable", "overloaded"])
+def test_a_bound_that_nobody_gave_has_no_verdict_in_any_state(state: SteadyState) -> None:
+    assert in_state(state, {"error_rate": "undecided"}) == {"error_rate": "undecided"}

@@ -1,0 +1,109 @@
+"""What a proposal that is lost costs on its other workloads, on a real server with a real load."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from result_builders import point
+
+from targets.base import TargetSettings
+from targets.simulated.target import SimulatedTarget
+from tuner.load.generator import Generator
+from tuner.measure import Meter
+from tuner.objective import Goal
+from tuner.results import Point, Trial
+from tuner.stopping import Pace
+from tuner.telemetry.nvml import GpuSampler
+from tuner.trials import Accuracies, Trier
+from tuner.workload import Workload
+from workloads.arrivals import Poisson
+from workloads.requests import Dataset
+
+QUEUE = '{"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 1.0, "each_ms": 0.0}'
+PACE = Pace(0.05, 0.05, 0.2, 20.0)
+GOALS = (Goal(True, "first", "throughput"),)
+MISSED, MET = {"p50": 0.0005}, {"p50": 1.0}
+"""A request is served in 1 ms."""
+UNBEATABLE = [point("first", mode="open", throughput=1e6)]
+
+MakeTrier = Callable[[Mapping[str, float]], Trier]
+
+
+def workload(name: str) -> Workload:
+    return Workload(name, Dataset({"X": np.zeros((3, 1))}), Poisson(400.0), 0.0, 2.0, 64, True, None, 0)
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedTarget]:
+    folder = tmp_path_factory.mktemp("simulated")
+    (folder / "models" / "queue").mkdir(parents=True)
+    (folder / "models" / "queue" / "queue.json").write_text(QUEUE)
+    made = SimulatedTarget(TargetSettings("queue", folder / "models", folder / "log.txt"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def make_trier(target: SimulatedTarget, tmp_path: Path) -> Iterator[MakeTrier]:
+    (tmp_path / "records").mkdir()
+    with Generator() as generator:
+        yield lambda bounds: Trier(
+            target=target,
+            meter=Meter(generator, GpuSampler(), bounds, None, tmp_path),
+            workloads=[workload("first"), workload("second")],
+            accuracies=Accuracies(),
+            pace=PACE,
+            goals=GOALS,
+            tolerance=0.5,
+            confidence=0.99,
+            run_path=tmp_path,
+        )
+
+
+def propose(trier: Trier, rivals: Sequence[Point]) -> Trial:
+    return trier.attempt(1, trier.target.user_config(), rivals)
+
+
+def endings(trial: Trial) -> list[tuple[str, str]]:
+    return [(one.workload, one.ended) for one in trial.points]
+
+
+def test_once_a_proposal_missed_its_slo_the_rest_gets_the_shortest_window(make_trier: MakeTrier) -> None:
+    trial = propose(make_trier(MISSED), [])
+    assert endings(trial) == [("first", "missed"), ("second", "cap")]
+    assert trial.points[1].window_s == PACE.window_s
+
+
+def test_once_a_proposal_is_dominated_the_rest_gets_the_shortest_window(make_trier: MakeTrier) -> None:
+    trial = propose(make_trier(MET), UNBEATABLE)
+    assert endings(trial) == [("first", "dominated"), ("second", "cap")]
+    assert trial.points[1].window_s == PACE.window_s
+
+
+def test_a_proposal_that_may_win_is_measured_on_every_workload_until_it_is_certain(make_trier: MakeTrier) -> None:
+    trial = propose(make_trier(MET), [])
+    assert endings(trial) == [("first", "certain"), ("second", "certain")]
+    assert all(one.verdicts == {"p50": "met"} for one in trial.points)
+
+
+def test_without_rivals_each_load_is_a_question_of_its_own(make_trier: MakeTrier) -> None:
+    trier = make_trier(MISSED)
+    trial = trier.trial(0, trier.target.user_config(), [(one, one.at(None)) for one in trier.workloads])
+    assert endings(trial) == [("first", "missed"), ("second", "missed")]
+
+
+def test_only_a_workload_that_the_objectives_are_about_can_be_dominated_on(make_trier: MakeTrier) -> None:
+    trier = make_trier(MET)
+    second = trier.workloads[1]
+    trial = trier.trial(1, trier.target.user_config(), [(second, second.at(None))], UNBEATABLE)
+    assert endings(trial) == [("second", "certain")]
+
+
+def test_how_well_the_objective_is_known_matters_on_its_own_workload_only(make_trier: MakeTrier) -> None:
+    trier = make_trier(MET)
+    trier.tolerance, trier.pace = 1e-9, Pace(0.05, 0.05, 0.2, 0.5)
+    trial = propose(trier, [])
+    assert endings(trial) == [("first", "cap"), ("second", "certain")]
+    assert trial.points[0].window_s == 0.5
