@@ -74,14 +74,9 @@ def draw_intervals(run: Run, path: Path) -> None:
     low, high, value = (np.array([getattr(one, name) for one in found]) * 1e3 for name in ("low", "high", "value"))
     bounded = np.isfinite(low) & np.isfinite(high)
     figure, axes = plt.subplots(figsize=(8, 3.2))
-    axes.fill_between(
-        lengths[bounded], low[bounded], high[bounded], color=BLUE, alpha=0.25, label="95% interval of the p99"
-    )
+    label = "95% interval of the p99, where it has bounds"
+    axes.fill_between(lengths, low, high, where=bounded, color=BLUE, alpha=0.25, label=label)
     axes.plot(lengths, value, ".-", color=BLUE, label="p99 of the window so far")
-    if not bounded.all():
-        axes.axvspan(
-            lengths[0], lengths[np.argmax(bounded)], color=GREY, alpha=0.25, lw=0, label="too short for an upper bound"
-        )
     axes.set(xlabel="length of the window, s", ylabel="p99, ms", xscale="log")
     _save(figure, path)
 

@@ -26,7 +26,9 @@ def autocorrelation_time(values: Values) -> float:
         values: the series in order, shape [n]; finite.
     """
     n = len(values)
-    variance = float(np.var(values)) if n > 1 else 0.0
+    if n < 2 or np.all(values == values[0]):  # rounding may give even a constant series a variance
+        return 1.0
+    variance = float(np.var(values))
     if variance <= 0.0:
         return 1.0
     size = -(-n // _MOST_BLOCKS)

@@ -54,7 +54,10 @@ class Course:
         looks_s = self.pace.looks_s()
         decision: Decision | None = None
         for length_s in looks_s[:-1] if self.aims else ():
-            self._sleep_until(self._edge_ns((self.plan.window[0] - self.plan.start_ns) / 1e9 + length_s))
+            look_ns = self._edge_ns((self.plan.window[0] - self.plan.start_ns) / 1e9 + length_s)
+            if look_ns >= self.plan.window[1] - AHEAD_NS:
+                break
+            self._sleep_until(look_ns)
             decision = self._decided(len(looks_s))
             if decision is not None:
                 self._rewindow(self.plan.window[0], min(self._edge_ahead_ns(), self.plan.window[1]))
@@ -74,16 +77,18 @@ class Course:
 
     def _decided(self, looks: int) -> Decision | None:
         assert self.aims is not None, "without aims nobody looks"
-        rows, now_ns = self.generator.look(), time.monotonic_ns()
+        now_ns = time.monotonic_ns()  # before the look: what ends during it is not missed
+        rows = self.generator.look()
         records = stopping.seen(rows, self.plan, self.plan.window[0], now_ns, self._settle_ns(rows))
         return stopping.decide(records, self.aims, looks)
 
     def _settle_ns(self, rows: NDArray[np.void]) -> int:
-        """Return after how long a request is slow: beyond the bounds, or beyond nearly all others."""
+        """Return after how long a request is slow: beyond the bounds, or without one beyond nearly all others."""
         assert self.aims is not None, "without aims nobody looks"
+        if self.aims.slowest_bound_s:
+            return round(self.aims.slowest_bound_s * 1e9)
         latencies = rows["done_ns"] - rows["intended_ns"]
-        usual = int(np.quantile(latencies, NEARLY_ALL)) if len(latencies) else 0
-        return max(usual, round(self.aims.slowest_bound_s * 1e9))
+        return int(np.quantile(latencies, NEARLY_ALL)) if len(latencies) else 0
 
     def _rewindow(self, start_ns: int, end_ns: int) -> None:
         window = Rewindow(start_ns, end_ns)

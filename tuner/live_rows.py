@@ -4,6 +4,7 @@ import mmap
 import os
 import struct
 import tempfile
+import time
 from bisect import bisect_left
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,9 @@ _DONE = struct.Struct("<q")
 _BEFORE_DONE = [name for name, _, _ in FIELDS].index("done_ns")
 _DONE_AT = sum(np.dtype(kind).itemsize for _, kind, _ in FIELDS[:_BEFORE_DONE])
 
+WRITTEN_NS = 1_000_000
+"""A request that ended longer ago than this has been written to the end."""
+
 
 class LiveRows:
     """Shared memory that the `RecordsWriter` of another process captures rows in, and this one reads."""
@@ -27,13 +31,15 @@ class LiveRows:
     def read(self) -> NDArray[np.void]:
         """Return a copy of the rows of requests that have ended so far, structured array [n] of dtype ROW.
 
-        The last one may still be on its way into memory and is left out.
+        The last one may still be on its way into memory and is left out, unless it ended a while ago.
         """
         most = os.fstat(self.fd).st_size // ROW.itemsize
         if not most:
             return np.zeros(0, ROW)
         with closing(mmap.mmap(self.fd, most * ROW.itemsize, access=mmap.ACCESS_READ)) as shared:
-            whole = max(0, _ended(shared, most) - 1)
+            whole = _ended(shared, most)
+            if whole and time.monotonic_ns() - _done_ns(shared, whole - 1) < WRITTEN_NS:
+                whole -= 1
             return np.frombuffer(shared[: whole * ROW.itemsize], ROW)
 
     def close(self) -> None:
@@ -54,4 +60,9 @@ def _shared_memory() -> int:
 
 def _ended(rows: mmap.mmap, most: int) -> int:
     """Return how many rows are filled: they are so from the first on, and one that is not has no end time."""
-    return bisect_left(range(most), 1, key=lambda row: _DONE.unpack_from(rows, row * ROW.itemsize + _DONE_AT)[0] == 0)
+    return bisect_left(range(most), 1, key=lambda row: _done_ns(rows, row) == 0)
+
+
+def _done_ns(rows: mmap.mmap, row: int) -> int:
+    done: int = _DONE.unpack_from(rows, row * ROW.itemsize + _DONE_AT)[0]
+    return done

@@ -189,15 +189,16 @@ def share(series: Ordered, bound: float, confidence: float = CONFIDENCE) -> Inte
 def near(values: NDArray[np.float64], bound: float) -> float:
     """Return how many independent samples a series is worth to whoever asks about a bound.
 
-    It is the effective size of max(value, bound / 2): the slow requests and those on the way to be slow show how they
-    hang together, while a drift far below the bound, which may last long, is none of its business. A series that stays
-    below half of the bound is worth its length. Measured in simulation, see `benchmarks/stopping.py`.
+    It is the effective size of the values limited to [bound / 2, 2 * bound]: the slow requests and those on the way to
+    be slow show how they hang together, while a drift far from the bound, which may last long, is none of its business.
+    A series that stays below half of the bound is worth its length. Measured in simulation, see
+    `benchmarks/stopping.py`.
 
     Args:
-        values: the series in order, shape [n]; infinite ones count as the largest finite one.
+        values: the series in order, shape [n]; infinite ones are allowed.
         bound: what is asked about, above 0.
     """
-    return effective_size(np.maximum(finite(values), bound / 2))
+    return effective_size(np.clip(values, bound / 2, 2 * bound))
 
 
 def event_rate(events: NDArray[np.bool_], confidence: float = CONFIDENCE) -> Interval:

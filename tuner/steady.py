@@ -28,12 +28,12 @@ def transient(values: NDArray[np.float64]) -> int | None:
     its transient; so are fewer than LEAST_BATCHES batches.
 
     Args:
-        values: the series in order, shape [n]; infinite ones count as the largest finite one.
+        values: the series in order, shape [n]; those above the p99 count as the p99, so that a spike is no transient.
     """
     batches = len(values) // MSER_BATCH
     if batches < LEAST_BATCHES:
         return None
-    means = finite(values)[: batches * MSER_BATCH].reshape(batches, MSER_BATCH).mean(axis=1)
+    means = _limited(values)[: batches * MSER_BATCH].reshape(batches, MSER_BATCH).mean(axis=1)
     means -= means.mean()
     kept = np.arange(batches, 0, -1)
     sums, squares = np.cumsum(means[::-1])[::-1], np.cumsum((means**2)[::-1])[::-1]
@@ -57,13 +57,19 @@ def drift(values: NDArray[np.float64]) -> float:
     n = len(values)
     if n < 10 * LEAST_BATCHES:
         return 0.0
-    limited = np.minimum(finite(values), np.quantile(finite(values), 0.99))
+    limited = _limited(values)
     first, last = limited[: n // 5], limited[n // 2 :]
     worth = [len(part) / autocorrelation_time(part) for part in (first, last)]
     variance = sum(float(np.var(part)) / one for part, one in zip((first, last), worth, strict=True))
     difference = float(last.mean() - first.mean())
     t = float(special.stdtrit(max(2.0, degrees_of_freedom(min(worth))), (1 + CERTAINTY) / 2))
     return difference / float(first.mean()) if abs(difference) > t * math.sqrt(variance) else 0.0
+
+
+def _limited(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a series whose largest values, infinite ones among them, are limited to its p99."""
+    known = finite(values)
+    return np.minimum(known, np.quantile(known, 0.99))
 
 
 def judge(

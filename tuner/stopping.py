@@ -22,6 +22,10 @@ from tuner.verdicts import overall, verdict
 
 GROWTH = 1.5
 """Each look comes at this many times the window that the one before it saw."""
+FROM_NOTHING = 16
+"""A shortest length of 0 begins at this part of the longest."""
+OPEN = -1
+"""`worker` of a request that had not ended when it was looked at, though it was due long ago."""
 LAG_NS = 2_000_000
 """Requests may have ended this long before a look without being seen by it yet."""
 JUDGED = (*LATENCY_BOUNDS, "error_rate")
@@ -74,8 +78,9 @@ class Pace:
 
 def _steps(shortest: float, longest: float) -> tuple[float, ...]:
     """Return lengths that grow by GROWTH from the shortest, and the longest at the end."""
-    if shortest <= 0 or longest <= shortest:
+    if longest <= shortest:
         return (longest,)
+    shortest = shortest or longest / FROM_NOTHING
     steps = math.ceil(math.log(longest / shortest) / math.log(GROWTH) - 1e-9)
     return (*(shortest * GROWTH**step for step in range(steps)), longest)
 
@@ -92,6 +97,7 @@ class Aims:
         rivals: the front so far: metric key -> estimate of each member.
         tolerance: half of the interval's width over the value that counts as tight.
         confidence: of a verdict, over all looks together.
+        longest_s: of the window.
     """
 
     bounds: Mapping[str, float]
@@ -101,6 +107,7 @@ class Aims:
     rivals: Sequence[Mapping[str, Estimate]]
     tolerance: float
     confidence: float
+    longest_s: float = math.inf
 
     @property
     def slowest_bound_s(self) -> float:
@@ -126,7 +133,8 @@ def decide(records: Records, aims: Aims, looks: int) -> Decision | None:
 
     - `missed`: an SLO is certainly missed.
     - `dominated`: a member of the front is certainly better by more than the tolerance on every objective.
-    - `certain`: every SLO is certainly met and the objective's interval is within the tolerance (at 95%).
+    - `certain`: every SLO is certainly met and the objective's interval is within the tolerance (at 95%). An error rate
+      that the longest window could not show, without an error seen so far, is not waited for.
 
     Args:
         records: those seen so far, see `seen`.
@@ -134,10 +142,10 @@ def decide(records: Records, aims: Aims, looks: int) -> Decision | None:
         looks: how often this question is asked at most; the error is divided among them.
     """
     verdicts = slo_verdicts(records, aims.bounds, aims.error(looks))
-    judged = overall(verdicts.values())
+    judged = overall(verdicts[name] for name in verdicts if name not in _out_of_reach(records, aims, looks))
     if judged == "missed":
         return Decision("missed", verdicts)
-    if aims.rivals and _dominated(records, aims, looks):
+    if aims.goals and aims.rivals and _dominated(records, aims, looks):
         return Decision("dominated", verdicts)
     if judged == "met" and (aims.objective is None or _tight(_metric(aims.objective, records, aims), aims.tolerance)):
         return Decision("certain", verdicts)
@@ -155,27 +163,33 @@ def slo_verdicts(records: Records, bounds: Mapping[str, float], error: float) ->
     A configuration meets its SLO when it meets every bound, so `met` may be wrong with the whole error for each of
     them. One bound is enough to miss it, so the error of `missed` is divided among the bounds.
 
+    A request that is still open at a look may end well or badly, so it is an error for `met` and none for `missed`.
+
     Args:
         records: of one load.
         bounds: SLO -> bound.
         error: probability that a verdict may be wrong with; one-sided.
     """
     judged = {name: bound for name, bound in bounds.items() if name in JUDGED}
-    latencies = latencies_s(records.in_window())
+    rows = records.in_window()
+    latencies = latencies_s(rows)
     series = stats.Ordered.of(latencies)
+    failed = rows["outcome"] != Outcome.OK
+    still_open = rows["worker"] == OPEN
 
-    def interval(name: str, one_sided: float) -> stats.Interval:
+    def interval(name: str, one_sided: float, failures: NDArray[np.bool_]) -> stats.Interval:
         confidence = 1 - 2 * one_sided
         if name in PERCENTILES:
             return stats.share(series, judged[name], confidence)
         if name == "mean":
             return stats.mean(latencies, confidence, series.effective)
-        return stats.event_rate(np.isinf(latencies), confidence)
+        return stats.event_rate(failures, confidence)
 
     found: dict[str, SloVerdict] = {}
     for name, bound in judged.items():
         allowed = 1 - PERCENTILES[name] if name in PERCENTILES else bound
-        found[name] = verdict(interval(name, error / len(judged)).low, interval(name, error).high, allowed)
+        low = interval(name, error / len(judged), failed & ~still_open).low
+        found[name] = verdict(low, interval(name, error, failed).high, allowed)
     return found
 
 
@@ -183,7 +197,8 @@ def seen(rows: NDArray[np.void], plan: Plan, start_ns: int, now_ns: int, settle_
     """Return what a look at a running load tells: all requests up to the oldest one that has not ended.
 
     Of the requests that were due after that one only the fast ones have ended; they would make the server look better
-    than it is. A request that was due longer than `settle_ns` ago is not waited for: it is there as timed out.
+    than it is. A request that was due longer than `settle_ns` ago is not waited for: it is there as timed out, with
+    the `worker` OPEN.
 
     Args:
         rows: those that ended, array [n] of records.ROW, in any order.
@@ -192,12 +207,13 @@ def seen(rows: NDArray[np.void], plan: Plan, start_ns: int, now_ns: int, settle_
         now_ns: when the rows were looked at.
         settle_ns: the latency bound, or what nearly all requests take, whichever is longer.
     """
-    horizon_ns = now_ns - LAG_NS
+    horizon_ns = min(now_ns - LAG_NS, plan.window[1])
     open_ns = _unanswered(rows, plan, horizon_ns)
     until_ns = max(int(open_ns.min(initial=horizon_ns)), horizon_ns - settle_ns, start_ns + 1)
-    ended, late_ns = rows[rows["intended_ns"] < until_ns], open_ns[open_ns < until_ns]
+    ended, late_ns = rows[rows["intended_ns"] < until_ns], open_ns[open_ns < horizon_ns - settle_ns]
     late = np.zeros(len(late_ns), ROW)
     late["intended_ns"], late["done_ns"], late["outcome"] = late_ns, now_ns, Outcome.TIMEOUT
+    late["worker"] = OPEN
     known = np.concatenate([ended, late])
     known = known[np.argsort(known["intended_ns"], kind="stable")]
     known["phase"] = np.where(known["intended_ns"] >= start_ns, WINDOW, WARMUP)
@@ -223,6 +239,15 @@ def _unanswered(ended: NDArray[np.void], plan: Plan, horizon_ns: int) -> NDArray
     return missing
 
 
+def _out_of_reach(records: Records, aims: Aims, looks: int) -> set[str]:
+    """Return the bound on errors if even the longest window without an error has too few requests to show it."""
+    bound, rows = aims.bounds.get("error_rate", 0.0), records.in_window(ordered=False)
+    if not 0 < bound < 1 or np.any(rows["outcome"] != Outcome.OK):
+        return set()
+    most = len(rows) / records.window_s * aims.longest_s
+    return {"error_rate"} if most < math.log(aims.error(looks)) / math.log1p(-bound) else set()
+
+
 def _metric(name: str, records: Records, aims: Aims, confidence: float = stats.CONFIDENCE) -> stats.Interval:
     """Estimate one of the metrics that may be an objective."""
     if name == "throughput" or (name == "goodput" and aims.latency_bound_s is None):
@@ -236,7 +261,7 @@ def _metric(name: str, records: Records, aims: Aims, confidence: float = stats.C
 
 
 def _tight(interval: stats.Interval, tolerance: float) -> bool:
-    return interval.high - interval.low <= 2 * tolerance * interval.value
+    return max(interval.high - interval.value, interval.value - interval.low) <= tolerance * interval.value < math.inf
 
 
 def _dominated(records: Records, aims: Aims, looks: int) -> bool:

@@ -200,9 +200,10 @@ class Trier:
             latency_bound_s=self.meter.latency_bound_s,
             objective=objective.metric if objective.workload == workload.name else None,
             goals=[(goal.metric, goal.maximize) for goal in self.goals],
-            rivals=[rival.metrics for rival in rivals] if all_here else (),
+            rivals=[rival.metrics for rival in rivals if rival.workload == workload.name] if all_here else (),
             tolerance=self.tolerance,
             confidence=self.confidence,
+            longest_s=self.pace.longest_window_s,
         )
 
     def _point(

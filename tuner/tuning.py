@@ -230,7 +230,7 @@ class Tuning:
         return [entries[index][0] for index in self._standing(entries).order]
 
     def _sides(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Side]:
-        error = 1 - self._trier.confidence
+        error = (1 - self._trier.confidence) / self._spec.confirm.max_redeployments
         return [confirm.side(self._trier, one, runs, error) for one, runs in zip(contenders, gathered, strict=True)]
 
     def _kept(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[tuple[Contender, Rounds]]:

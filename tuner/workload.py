@@ -17,6 +17,8 @@ from workloads.requests import Dataset, RequestSourceError, load_dataset
 from workloads.schedule import make_schedule, request_order
 
 _ORDER_PASSES = 16
+_ROUNDING = 1e-6
+"""Share of a period by which a moment may miss an edge that it is meant to be."""
 _OWN_RATE: list[float | None] = [None]
 
 
@@ -72,7 +74,8 @@ class Workload:
         if not isinstance(self.arrivals, Bursty):
             return after_s
         shape = self.arrivals.at_rate(load.level)
-        return math.ceil(after_s / shape.period_s + 0.5) * shape.period_s - shape.pause_s / 2
+        half_s = shape.pause_s / 2
+        return math.ceil((after_s + half_s) / shape.period_s - _ROUNDING) * shape.period_s - half_s
 
     def at(self, level: float | None) -> Load:
         """Return the load at a level; None: the open loop's own rate."""

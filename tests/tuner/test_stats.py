@@ -426,10 +426,22 @@ def test_what_is_near_the_bound_counts_whatever_the_rest_does() -> None:
     assert near(values, 1.0) == near(np.where(slow, 0.9, 0.2), 1.0) < 400
 
 
-def test_failures_are_as_near_a_bound_as_the_slowest_answer() -> None:
+def test_what_is_far_beyond_a_bound_is_as_far_as_a_failure() -> None:
     values = clusters(0.55, 0.95)
     failed = np.where(values > 0.9, math.inf, values)
-    assert near(failed, 1.0) == near(np.where(values > 0.9, values[values <= 0.9].max(), values), 1.0)
+    assert near(failed, 1.0) == near(np.where(values > 0.9, 3.0, values), 1.0)
+
+
+def test_a_drift_far_beyond_a_bound_costs_no_certainty() -> None:
+    values = 4.0 + np.repeat(np.linspace(0.0, 0.1, 30), 100)
+    assert near(values, 1.0) == 3000
+    assert share_over(values, 1.0).low > 0.99
+
+
+def test_a_window_that_stays_below_half_of_the_bound_is_worth_its_length() -> None:
+    """Whatever rounding makes of the variance of a constant."""
+    for n in range(400, 1000, 7):
+        assert near(np.linspace(0.001, 0.002, n), 0.010) == n
 
 
 def test_a_share_of_nothing_seen_rests_on_what_came_near() -> None:
