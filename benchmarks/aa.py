@@ -2,12 +2,11 @@
 
 `tune compare` on a real Triton, both sides the same configuration of the digits model: two deployments of it side by
 side, short rounds in turn, deployed anew several times. At the 95% level one comparison of twenty is different by
-chance; BAR of 20 are as many as a binomial distribution allows.
+chance, and a binomial distribution has more than MOST_DIFFERENT of twenty in 1.6% of the cases.
 
     python benchmarks/aa.py [--rounds N] [--json PATH] [--docs]
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import options
 from tables import markdown, write_section
 
 from studies import __file__ as studies_file
@@ -49,15 +49,15 @@ class Found:
 
 def main() -> int:
     """Return 1 when the bar is missed."""
-    options = _arguments()
-    found = compare(options.rounds)
-    most = MOST_DIFFERENT * options.rounds / COMPARISONS
+    given = options.parse(__doc__, COMPARISONS, "comparisons")
+    found = compare(given.rounds)
+    most = MOST_DIFFERENT * given.rounds / COMPARISONS
     met = all(sum(one.different for one in found if one.metric == name) <= most for name in METRICS.values())
-    if options.json:
-        options.json.write_text(json.dumps({"found": [asdict(one) for one in found], "met": met}, indent=1) + "\n")
-    table = table_of(found, options.rounds, most)
+    if given.json:
+        given.json.write_text(json.dumps({"found": [asdict(one) for one in found], "met": met}, indent=1) + "\n")
+    table = table_of(found, given.rounds, most)
     print(table)
-    if options.docs:
+    if given.docs:
         write_section("aa", table)
     print("met" if met else "missed")
     return 0 if met else 1
@@ -107,14 +107,6 @@ def table_of(found: list[Found], count: int, most: float) -> str:
         )
     columns = ["metric", "comparisons", "different", "bar", "sd of the log ratio", "median half interval", "met"]
     return markdown(columns, lines)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=COMPARISONS, help=f"comparisons (default: {COMPARISONS})")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the numbers there too")
-    parser.add_argument("--docs", action="store_true", help="write the table into docs/benchmarks.md")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

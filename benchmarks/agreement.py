@@ -7,7 +7,6 @@ their p50 have to agree: the interval of the ratio contains 1 or lies within TOL
     python benchmarks/agreement.py [--rounds N] [--json PATH] [--docs]
 """
 
-import argparse
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import options
 from ratios import Ratio, in_turn, ratio, tight
 from rounds import Round, ours, wrk
 from tables import markdown, write_section
@@ -30,18 +30,18 @@ SECONDS = 240.0
 
 def main() -> int:
     """Return 1 when they disagree."""
-    options = _arguments()
+    given = options.parse(__doc__, None, "pairs of rounds at most, for each load")
     generator_cpu, server_cpu = (sorted(os.sched_getaffinity(0)) * 2)[:2]
     os.sched_setaffinity(0, {generator_cpu})
     found: dict[str, Ratio] = {}
     with tempfile.TemporaryDirectory() as folder, Generator(frozenset({generator_cpu})) as generator:
         for count in IN_FLIGHT:
-            found |= compare(generator, count, (generator_cpu, server_cpu), Path(folder), options.rounds)
+            found |= compare(generator, count, (generator_cpu, server_cpu), Path(folder), given.rounds)
             print(*(f"{name}: {one}" for name, one in found.items()), sep="\n", flush=True)
     met = all(map(agrees, found.values()))
-    if options.json:
-        options.json.write_text(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1) + "\n")
-    if options.docs:
+    if given.json:
+        given.json.write_text(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1) + "\n")
+    if given.docs:
         lines = [[name, str(one), f"1, or within {TOLERANCE:.0%}", _yes(agrees(one))] for name, one in found.items()]
         write_section("agreement", markdown(["ours / wrk", "ratio", "bar", "met"], lines))
     print("met" if met else "missed")
@@ -82,14 +82,6 @@ def _p50(mine: list[Round], theirs: list[Round]) -> Ratio:
 
 def _yes(met: bool) -> str:
     return "yes" if met else "**no**"
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="pairs of rounds at most, for each load")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the numbers there too")
-    parser.add_argument("--docs", action="store_true", help="write the table into docs/benchmarks.md")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

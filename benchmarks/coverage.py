@@ -11,7 +11,6 @@ The answers are those of `queues.answers`.
     python benchmarks/coverage.py [--rounds N] [--json PATH] [--docs]
 """
 
-import argparse
 import json
 import math
 import os
@@ -20,9 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
+import options
 from queues import AUTOCORRELATION, QUEUES, Series, answers, rate_of, simulated
 from tables import PAGE, markdown, write_section
 
@@ -111,23 +110,23 @@ class Row:
 
 def main() -> int:
     """Return 1 when a bar is missed."""
-    options = _arguments()
+    given = options.parse(__doc__, 1000, "long runs of each queue and load", "docs/measurement.md")
     cells = [(queue, load) for queue, loads in AUTOCORRELATION.items() for load in loads]
     with get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
         run_all = partial(pool.starmap, estimates, chunksize=10)
-        runs, more = options.rounds, options.rounds * MORE_SHORT
+        runs, more = given.rounds, given.rounds * MORE_SHORT
         long = [row for queue, load in cells for row in measure(Cell(queue, load, LONG[load]), runs, run_all)]
         short = [row for queue, load in cells for row in measure(Cell(queue, load, SHORT), more, run_all)]
     met = all(row.long_enough() for row in long) and all(row.honest() for row in short)
-    if options.json:
+    if given.json:
         found = {
             "long": [asdict(row) for row in long],
             "short": [asdict(row) for row in short],
             "bars": {"coverage": MIN_COVERAGE, "width": MAX_WIDTH, "infinite": MAX_INFINITE},
             "met": met,
         }
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
-    if options.docs:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+    if given.docs:
         write_section("coverage", tables_of(long, short), PAGE.with_name("measurement.md"))
     print("met" if met else "missed")
     return 0 if met else 1
@@ -211,14 +210,6 @@ def _start(row: Row) -> list[str]:
 
 def _yes(met: bool) -> str:
     return "yes" if met else "**no**"
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1000, help="long runs of each queue and load (default: 1000)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the numbers there too")
-    parser.add_argument("--docs", action="store_true", help="write the tables into docs/measurement.md")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -83,10 +83,7 @@ def draw_intervals(run: Run, path: Path) -> None:
 
 def draw_rounds(gathered: tuple[Rounds, Rounds], workload: str, path: Path) -> None:
     """Draw the throughput of two deployments of one configuration, round by round, and the ratio of each pair."""
-    sides = [
-        np.array([len(run.records.completed_ns()) and _throughput(run) for run in runs.runs[workload][0]])
-        for runs in gathered
-    ]
+    sides = [np.array([_throughput(run) for run in runs.runs[workload][0]]) for runs in gathered]
     figure, (above, below) = plt.subplots(2, sharex=True, figsize=(8, 4.2), height_ratios=(2, 1))
     for name, side, colour in zip("AB", sides, (BLUE, ORANGE), strict=True):
         above.plot(side, ".-", color=colour, lw=0.8, label=f"deployment {name}")

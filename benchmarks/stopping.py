@@ -8,7 +8,6 @@ away from it, where it should come soon.
     python benchmarks/stopping.py [--rounds N] [--json PATH] [--docs]
 """
 
-import argparse
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import options
 from numpy.typing import NDArray
 from queues import AUTOCORRELATION, answers, rate_of, simulated
 from tables import PAGE, markdown, write_section
@@ -91,18 +91,18 @@ class Row:
 
 def main() -> int:
     """Return 1 when a bar is missed."""
-    options = _arguments()
+    given = options.parse(__doc__, 2000, "runs of each queue near the limit", "docs/measurement.md")
     with get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
         run_all = partial(pool.starmap, run, chunksize=10)
         rows = [
-            row_of(Cell(queue, load, ratio), options.rounds if ratio in NEAR else options.rounds // FEWER, run_all)
+            row_of(Cell(queue, load, ratio), given.rounds if ratio in NEAR else given.rounds // FEWER, run_all)
             for queue, load in CASES
             for ratio in (*NEAR, *AWAY)
         ]
     met = all(row.fine() for row in rows)
-    if options.json:
-        options.json.write_text(json.dumps({"rows": [asdict(row) for row in rows], "met": met}, indent=1) + "\n")
-    if options.docs:
+    if given.json:
+        given.json.write_text(json.dumps({"rows": [asdict(row) for row in rows], "met": met}, indent=1) + "\n")
+    if given.docs:
         write_section("stopping", table_of(rows), PAGE.with_name("measurement.md"))
     print("met" if met else "missed")
     return 0 if met else 1
@@ -187,14 +187,6 @@ def table_of(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return markdown(columns, lines)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2000, help="runs of each queue near the limit (default: 2000)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the numbers there too")
-    parser.add_argument("--docs", action="store_true", help="write the table into docs/measurement.md")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

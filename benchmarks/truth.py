@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+import options
 from tables import markdown, write_section
 
 from targets.base import Endpoint
@@ -63,7 +64,7 @@ class Comparison:
 
 def main() -> NoReturn:
     """Compare, round by round; the bars are about the median round."""
-    arguments = _arguments()
+    arguments = options.parse(__doc__, 3, "of each load")
     generator_cpu, server_cpu = (sorted(os.sched_getaffinity(0)) * 2)[:2]
     rounds: dict[tuple[str, float], list[Comparison]] = {}
     with (
@@ -129,14 +130,6 @@ def _server(cpu: int) -> Iterator[int]:
         assert process.stdout is not None
         yield int(process.stdout.readline())
         process.communicate()
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="of each load (default: 3)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the numbers there too")
-    parser.add_argument("--docs", action="store_true", help="write the table into docs/benchmarks.md")
-    return parser.parse_args()
 
 
 def _finish(rounds: dict[tuple[str, float], list[Comparison]], arguments: argparse.Namespace) -> NoReturn:

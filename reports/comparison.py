@@ -27,7 +27,7 @@ def ratios(found: Mapping[str, Mapping[str, Ratio]]) -> Table:
 def sides(made: Comparison) -> Table:
     """Return what was measured of both configurations, with the verdicts on their SLOs."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("workload", "", "throughput", "p50", "p99", "errors", "SLO"):
+    for name in ("workload", "", "throughput", "p50", "p99", "errors", "accuracy", "SLO"):
         table.add_column(name, justify="left" if name in ("workload", "", "SLO") else "right")
     for workload in made.ratios:
         for name, side in (("ours", made.ours), ("theirs", made.theirs)):
@@ -38,6 +38,7 @@ def sides(made: Comparison) -> Table:
                 words.per_second(metrics["throughput_rps"].value),
                 *(words.milliseconds(metrics[f"latency_{which}_s"].value) for which in ("p50", "p99")),
                 words.percent(metrics["error_rate"].value),
+                words.percent(metrics["accuracy"].value) if "accuracy" in metrics else "",
                 words.verdicts(side.verdicts[workload]),
             )
     return table

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from reports import words
-from tuner.results import Point, Result, Trial, flat_config
+from tuner.results import Point, Result, Trial, flat_config, overall
 
 BOUNDED = ("throughput_rps", "goodput_rps", "latency_p50_s", "latency_p99_s")
 """Metrics whose interval gets columns of its own."""
@@ -66,7 +65,7 @@ def _row(result: Result, trial: Trial, point: Point) -> dict[str, object]:
     row["server_cpu_cores"] = point.telemetry.cpu_cores
     row["issue_delay_p99_s"] = point.generator.issue_delay_p99_s
     row["valid"] = point.validity.valid
-    row["slo_verdict"] = words.overall(point.verdicts)
+    row["slo_verdict"] = overall(point.verdicts.values())
     row["ended"] = point.ended
     row["meets_slo"] = all(violation <= 0 for violation in point.violations.values())
     return row

@@ -64,11 +64,6 @@ def interval(estimate: Estimate, digits: int = 2) -> str:
     return f"[{estimate.low:.{digits}f}, {high}]"
 
 
-def overall(found: Mapping[str, SloVerdict]) -> SloVerdict:
-    """Return the worst of the verdicts on a point's SLOs."""
-    return next((kind for kind in ("missed", "undecided") if kind in found.values()), "met")
-
-
 def verdicts(found: Mapping[str, SloVerdict]) -> str:
     """Return `met`, or what is not: `missed: p99; undecided: error_rate`."""
     kinds = {kind: [name for name, verdict in found.items() if verdict == kind] for kind in ("missed", "undecided")}

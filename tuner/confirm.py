@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from targets.base import Config
-from tuner import verdicts
+from tuner import results, verdicts
 from tuner.compare import ratios_of_pairs
 from tuner.metrics import METRICS, PERCENTILES, summarise
 from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
@@ -89,6 +89,8 @@ def redeploy_and_measure(
         index: trier.target.deploy(server_part(contenders[index].config), f"contender{index}")
         for index in (order if calls % 2 == 0 else reversed(order))
     }
+    for index, deployment in deployments.items():
+        trier.learn_accuracy(deployment, variant_of(contenders[index].config))
     for workload in trier.workloads:
         length = max(round_s, workload.shortest_round_s)
         pace = Pace.fixed(DROPPED_SHARE * length, (1 - DROPPED_SHARE) * length)
@@ -136,7 +138,7 @@ def more_rounds(rounds: Mapping[str, int], one: Side, settings: ConfirmSpec) -> 
     """Return workload -> rounds of the next redeployment: more where an SLO is undecided, the fewest elsewhere."""
     return {
         name: min(2 * count, MAX_ROUNDS_FACTOR * settings.rounds)
-        if verdicts.overall(one.verdicts[name].values()) == "undecided"
+        if results.overall(one.verdicts[name].values()) == "undecided"
         else settings.rounds
         for name, count in rounds.items()
     }
@@ -201,7 +203,7 @@ def side(trier: Trier, one: Contender, gathered: Rounds, error: float) -> Side:
 
 def overall(one: Side) -> SloVerdict:
     """Return missed if any SLO is missed on any workload, undecided if any is undecided or not valid, else met."""
-    together = verdicts.overall(verdict for by_slo in one.verdicts.values() for verdict in by_slo.values())
+    together = results.overall(verdict for by_slo in one.verdicts.values() for verdict in by_slo.values())
     return "undecided" if together == "met" and not one.valid else together
 
 

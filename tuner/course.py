@@ -83,10 +83,10 @@ class Course:
         return stopping.decide(records, self.aims, looks)
 
     def _settle_ns(self, rows: NDArray[np.void]) -> int:
-        """Return after how long a request is slow: beyond the bounds, or without one beyond nearly all others."""
+        """Return how long a request is waited for: until it is slow for sure, or as long as nearly all others take."""
         assert self.aims is not None, "without aims nobody looks"
-        if self.aims.slowest_bound_s:
-            return round(self.aims.slowest_bound_s * 1e9)
+        if self.aims.slow_s is not None:
+            return round(self.aims.slow_s * 1e9)
         latencies = rows["done_ns"] - rows["intended_ns"]
         return int(np.quantile(latencies, NEARLY_ALL)) if len(latencies) else 0
 

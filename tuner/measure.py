@@ -80,17 +80,7 @@ class Meter:
             ServerDied: the server stopped answering its control plane.
             GeneratorError: the load generator could not run.
         """
-        warmup_s, window_s = workload.fitted(load, pace.longest_warmup_s, pace.longest_window_s)
-        plan = Plan(
-            endpoint=deployment.endpoint(workload.dataset),
-            load=workload.loop(load, warmup_s + window_s),
-            start_ns=time.monotonic_ns() + _lead_ns(load),
-            warmup_ns=round(warmup_s * 1e9),
-            window_ns=round(window_s * 1e9),
-            timeout_ns=round(workload.timeout_s * 1e9),
-            records_path=self.scratch / "round.bin",
-            keep_alive=workload.keep_alive,
-        )
+        plan = self._plan(deployment, workload, load, pace)
         course = Course(self.generator, plan, pace, aims, lambda after_s: workload.edge_s(load, after_s))
         processes = deployment.processes()
         with _quiet():
@@ -117,6 +107,20 @@ class Meter:
             report=loaded.report,
             notes=tuple(self.gpus.notes),
             decision=decision,
+        )
+
+    def _plan(self, deployment: Deployment, workload: Workload, load: Load, pace: Pace) -> Plan:
+        """Return the load with the longest warm-up and window, to start in a moment."""
+        warmup_s, window_s = workload.fitted(load, pace.longest_warmup_s, pace.longest_window_s)
+        return Plan(
+            endpoint=deployment.endpoint(workload.dataset),
+            load=workload.loop(load, warmup_s + window_s),
+            start_ns=time.monotonic_ns() + _lead_ns(load),
+            warmup_ns=round(warmup_s * 1e9),
+            window_ns=round(window_s * 1e9),
+            timeout_ns=round(workload.timeout_s * 1e9),
+            records_path=self.scratch / "round.bin",
+            keep_alive=workload.keep_alive,
         )
 
     def point(

@@ -6,7 +6,7 @@ Reports read this and nothing else. Numbers are in seconds, per second, fraction
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,6 +47,14 @@ Ending = Literal["certain", "missed", "dominated", "cap"]
 SteadyState = Literal["steady", "unstable", "overloaded"]
 TrialState = Literal["complete", "refused", "crashed", "hung", "invalid"]
 RunState = Literal["running", "interrupted", "failed", "done"]
+
+
+def overall(verdicts: Iterable[SloVerdict]) -> SloVerdict:
+    """Return what verdicts say together: one missed is missed, else one undecided is undecided; met without any."""
+    together = set(verdicts)
+    if "missed" in together:
+        return "missed"
+    return "undecided" if "undecided" in together else "met"
 
 
 class Data(BaseModel):

@@ -17,8 +17,8 @@ from tuner import stats
 from tuner.load.plan import OpenLoop, Plan
 from tuner.metrics import LATENCY_BOUNDS, METRICS, PERCENTILES
 from tuner.records import FIELDS, ROW, WARMUP, WINDOW, Records, latencies_s
-from tuner.results import Ending, Estimate, SloVerdict
-from tuner.verdicts import overall, verdict
+from tuner.results import Ending, Estimate, SloVerdict, overall
+from tuner.verdicts import verdict
 
 GROWTH = 1.5
 """Each look comes at this many times the window that the one before it saw."""
@@ -110,10 +110,13 @@ class Aims:
     longest_s: float = math.inf
 
     @property
-    def slowest_bound_s(self) -> float:
-        """The longest latency that a bound is about, in seconds; 0 without one."""
-        bounds = [bound for name, bound in self.bounds.items() if name in LATENCY_BOUNDS]
-        return max([*bounds, self.latency_bound_s or 0.0])
+    def slow_s(self) -> float | None:
+        """After how many seconds a request is slow whatever becomes of it; None where no percentile says so.
+
+        A mean needs to know how slow: it has to wait for the answer.
+        """
+        bounds = [bound for name, bound in self.bounds.items() if name in PERCENTILES]
+        return None if "mean" in (*self.bounds, self.objective) else max(bounds, default=None)
 
     def error(self, looks: int) -> float:
         """Return the error that one of so many looks may make."""
@@ -205,7 +208,7 @@ def seen(rows: NDArray[np.void], plan: Plan, start_ns: int, now_ns: int, settle_
         plan: what is running.
         start_ns: of the window.
         now_ns: when the rows were looked at.
-        settle_ns: the latency bound, or what nearly all requests take, whichever is longer.
+        settle_ns: how long a request is waited for: the latency bound, or what nearly all requests take.
     """
     horizon_ns = min(now_ns - LAG_NS, plan.window[1])
     open_ns = _unanswered(rows, plan, horizon_ns)

@@ -16,12 +16,11 @@ from tuner.measure import Meter
 from tuner.metrics import METRICS, estimate
 from tuner.objective import Goal
 from tuner.records import save_records
-from tuner.results import Estimate, Load, Point, Trial, TrialState
+from tuner.results import Estimate, Load, Point, Trial, TrialState, overall
 from tuner.runs import Run
 from tuner.space import server_part
 from tuner.stats import paired_drop, proportion
 from tuner.stopping import Aims, Pace
-from tuner.verdicts import overall
 from tuner.workload import Workload, load_level
 
 ALIAS = "candidate"
@@ -110,7 +109,7 @@ class Trier:
             ConfigRefused, ServerDied: the configuration cannot be measured.
         """
         self.accuracies.reference = variant_of(config)
-        self._learn_accuracy(self.target.deploy(server_part(config), ALIAS), variant_of(config))
+        self.learn_accuracy(self.target.deploy(server_part(config), ALIAS), variant_of(config))
 
     def release(self) -> None:
         """Unload the configuration tried last."""
@@ -199,8 +198,8 @@ class Trier:
             bounds=self.meter.bounds,
             latency_bound_s=self.meter.latency_bound_s,
             objective=objective.metric if objective.workload == workload.name else None,
-            goals=[(goal.metric, goal.maximize) for goal in self.goals],
-            rivals=[rival.metrics for rival in rivals if rival.workload == workload.name] if all_here else (),
+            goals=[(goal.metric, goal.maximize) for goal in self.goals] if all_here else (),
+            rivals=[rival.metrics for rival in rivals if rival.workload == workload.name],
             tolerance=self.tolerance,
             confidence=self.confidence,
             longest_s=self.pace.longest_window_s,
@@ -225,7 +224,7 @@ class Trier:
         for _ in range(ATTEMPTS):
             run = self.measure(deployment, workload, load, pace, aims)
             _require_answers(run, workload)
-            self._learn_accuracy(deployment, variant)
+            self.learn_accuracy(deployment, variant)
             extra = self.accuracies.metrics(variant, workload.name)
             decision = run.decision or stopping.at_the_cap(run.records, aims, pace)
             point = self.meter.point(run, workload, load, extra, decision, f"records/{name}")
@@ -234,7 +233,12 @@ class Trier:
         save_records(run.records, self.run_path / "records" / name)
         return point
 
-    def _learn_accuracy(self, deployment: Deployment, variant: str) -> None:
+    def learn_accuracy(self, deployment: Deployment, variant: str) -> None:
+        """Measure a variant's accuracy, once.
+
+        Raises:
+            ServerDied, GeneratorError: it cannot be measured.
+        """
         if variant in self.accuracies.right:
             return
         labelled = [workload for workload in self.workloads if workload.dataset.labels is not None]

@@ -1,6 +1,6 @@
 """Verdicts on SLOs: met, missed, or undecided. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from tuner.metrics import LATENCY_BOUNDS, METRICS, PERCENTILES
 from tuner.results import Estimate, SloVerdict, SteadyState
@@ -46,11 +46,3 @@ def in_state(state: SteadyState, verdicts: Mapping[str, SloVerdict]) -> dict[str
         elif state == "unstable" and changed[name] == "met":
             changed[name] = "undecided"
     return changed
-
-
-def overall(verdicts: Iterable[SloVerdict]) -> SloVerdict:
-    """Return what verdicts say together: one missed is missed, else one undecided is undecided; met without any."""
-    together = set(verdicts)
-    if "missed" in together:
-        return "missed"
-    return "undecided" if "undecided" in together else "met"

@@ -8,69 +8,21 @@ from typing import Any
 import pytest
 
 from reports import charts, html, tables
-from tuner.results import (
-    Estimate,
-    FrontPoint,
-    Generator,
-    Load,
-    Point,
-    Result,
-    StudyInfo,
-    Telemetry,
-    Timing,
-    Trial,
-    Validity,
-)
+from tests.tuner import result_builders as builders
+from tuner.results import Estimate, FrontPoint, Point, Result
 
 
-def point(throughput: Estimate, p99: Estimate) -> Point:
-    return Point(
-        workload="steady",
-        load=Load(mode="closed", level=4),
-        warmup_s=0.3,
-        window_s=1.4,
-        metrics={
-            "throughput_rps": throughput,
-            "latency_p50_s": p99,
-            "latency_p99_s": p99,
-            "error_rate": Estimate(value=0.0, low=0.0, high=0.01, n=100),
-        },
-        outcomes={"ok": 140},
-        violations={"p99": -0.5},
-        server=None,
-        telemetry=Telemetry(),
-        generator=Generator(issue_delay_p50_s=1e-5, issue_delay_p99_s=1e-4, cpu_share=0.2),
-        validity=Validity(valid=True),
-        records=None,
-    )
+def measured(throughput: Estimate, p99: Estimate) -> Point:
+    others = {"latency_p50_s": p99, "error_rate": estimate(0.0, 0.0, 0.01)}
+    one = builders.point(level=4, violations={"p99": -0.5})
+    metrics = {**one.metrics, **others, "throughput_rps": throughput, "latency_p99_s": p99}
+    return one.model_copy(update={"metrics": metrics})
 
 
-def result(*measured: tuple[Estimate, Estimate], front: list[FrontPoint]) -> Result:
+def result(*pairs: tuple[Estimate, Estimate], front: list[FrontPoint]) -> Result:
     """Return a result whose trials have one point each, of the given throughput and p99."""
-    return Result(
-        state="done",
-        study=StudyInfo(
-            name="digits",
-            path="digits.yaml",
-            text="",
-            overrides=[],
-            fingerprint="",
-            seed=7,
-            slo={"p99": 0.01},
-            objectives=["maximize throughput", "minimize p99"],
-            workloads=["steady"],
-        ),
-        environment={},
-        knobs=[],
-        trials=[
-            Trial(number=number, config={}, state="complete", points=[point(*pair)], apply_s=0.5, wall_s=2.5)
-            for number, pair in enumerate(measured, 1)
-        ],
-        front=front,
-        baseline=None,
-        validity=Validity(valid=True),
-        timing=Timing(measured_s=1.0, overhead_s=0.5, wall_s=1.5),
-    )
+    trials = [builders.trial(number, measured(*pair)) for number, pair in enumerate(pairs, 1)]
+    return builders.result(*trials).model_copy(update={"front": front})
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:

@@ -1,5 +1,6 @@
 """The course of a real load on a real server: when it settles, when it ends, and what the records say of it."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -130,6 +131,20 @@ def test_without_aims_nobody_looks(begin: Callable[..., Course]) -> None:
     assert run.records.window_s == 0.4
 
 
+def test_a_look_that_would_come_after_the_window_is_left_out(
+    begin: Callable[..., Course], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Edges are 0.8 s apart: the look at 0.3 s would come at 0.8 s, and the window ends at 0.5 s."""
+    pace = Pace(0.1, 0.1, 0.3, 0.4)
+    course = begin(closed(1), EITHER, pace, MISSED, lambda after_s: math.ceil(after_s / 0.8) * 0.8)
+    looks: list[int] = []
+    monkeypatch.setattr(course.generator, "look", lambda: looks.append(1))
+    _, decision, run = run_through(course)
+    assert decision is None
+    assert looks == []
+    assert run.records.window_s == pytest.approx(0.4)
+
+
 def test_a_fixed_pace_is_not_looked_at(begin: Callable[..., Course]) -> None:
     course = begin(VARIED, EITHER, Pace.fixed(0.1, 0.5), MISSED)
     planned, decision, _ = run_through(course)
@@ -219,6 +234,9 @@ def test_the_next_edge_is_the_first_one() -> None:
     load = some.at(None)
     found = [some.edge_s(load, after_s) for after_s in (0.0, 0.25, 0.26, 0.74, 0.75, 0.76)]
     assert found == [0.25, 0.25, 0.75, 0.75, 0.75, 1.25]
+    spaced = workload(Bursty(9, 0.2, 0.1))
+    edges = [spaced.edge_s(spaced.at(None), after_s) for after_s in (0.0, 0.6, 0.9, 0.91)]
+    assert edges == pytest.approx([0.9, 0.9, 0.9, 1.9])
 
 
 @pytest.mark.parametrize(

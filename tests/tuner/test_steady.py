@@ -93,6 +93,15 @@ def test_a_series_without_a_transient_keeps_nearly_all() -> None:
     assert np.median([cut for cut in cuts if cut is not None]) <= 150
 
 
+def test_spikes_are_no_transient() -> None:
+    """One request of 300 takes a hundred times as long, wherever it falls."""
+    cuts = []
+    for seed in range(RUNS):
+        rng = np.random.default_rng(seed)
+        cuts.append(transient(rng.normal(1.0, 0.1, 1500) + 100 * (rng.random(1500) < 1 / 300)))
+    assert cuts.count(None) <= 0.1 * RUNS
+
+
 def test_a_transient_that_lasts_is_no_steady_state() -> None:
     assert transient(np.linspace(1.0, 2.0, 1000)) is None
 

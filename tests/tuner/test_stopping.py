@@ -19,7 +19,8 @@ from tests.support.load_runs import arrivals, closed, plan
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan
 from tuner.records import ROW, WARMUP, WINDOW, Records, latencies_s
 from tuner.results import Estimate
-from tuner.stopping import LAG_NS, Aims, Decision, Pace, at_the_cap, decide, seen, slo_verdicts
+from tuner.stats import Interval
+from tuner.stopping import LAG_NS, Aims, Decision, Pace, _tight, at_the_cap, decide, seen, slo_verdicts
 
 # Pace
 
@@ -70,7 +71,9 @@ def test_a_longest_length_below_the_shortest_is_the_shortest() -> None:
 
 def test_a_load_may_have_no_warm_up() -> None:
     assert Pace.fixed(0.0, 0.8).warmups_s() == (0.0,)
-    assert Pace(0.0, 1.5, 0.3, 3.0).warmups_s()[-1] == 1.5
+    looks = Pace(0.0, 1.5, 0.3, 3.0).warmups_s()
+    assert looks[-1] == 1.5
+    assert 0 < looks[0] < 0.1, "it may be found settled long before the longest"
 
 
 # seen
@@ -202,6 +205,30 @@ def test_a_server_that_is_stuck_has_missed_its_slo(settle_ms: float) -> None:
     found = look(EVERY_MS, [(at, at + 0.5) for at in range(20)], now_ms=180, settle_ms=settle_ms, start_ms=30.5)
     assert due_ms(found) == due_ms(found, Outcome.TIMEOUT) == list(range(31, round(180 - LAG_MS - settle_ms)))
     assert slo_verdicts(found, {"p50": 0.001}, 0.01) == {"p50": "missed"}
+
+
+def test_a_request_due_just_at_the_start_is_waited_for_like_any_other() -> None:
+    ended = [(at, at + 0.5) for at in range(100) if at != 30]
+    found = look(EVERY_MS, ended, now_ms=100, settle_ms=90, start_ms=30)
+    assert due_ms(found) == []
+    assert due_ms(look(EVERY_MS, ended, now_ms=150, settle_ms=90, start_ms=30), Outcome.TIMEOUT) == [30]
+
+
+def test_a_look_that_comes_late_sees_nothing_after_the_window() -> None:
+    made = plan(0, EVERY_MS, Path(), ["/"], start_ns=_ns(0), window_ns=100 * MS)
+    found = seen(rows_of([(at, at + 0.5) for at in range(100)]), made, _ns(0), _ns(400), 20 * MS)
+    assert window_ms(found) == (0, 100)
+    assert due_ms(found, Outcome.OK) == list(range(100))
+
+
+def test_an_open_request_is_no_error_yet_and_no_success() -> None:
+    """5 of 180 requests are open: too many for 'at most 1%' to be met, and none of them has failed."""
+    ended = [(at, at + 0.5) for at in range(182) if at % 36 or at == 180]
+    found = look(EVERY_MS, ended, now_ms=185, settle_ms=1)
+    assert len(due_ms(found, Outcome.TIMEOUT)) == 5
+    assert slo_verdicts(found, {"error_rate": 0.001}, 0.2) == {"error_rate": "undecided"}
+    failed = measured(quick(180), list(range(0, 180, 36)))
+    assert slo_verdicts(failed, {"error_rate": 0.001}, 0.2) == {"error_rate": "missed"}
 
 
 def every_request(load: OpenLoop | ClosedLoop, latencies_ms: Sequence[int]) -> list[Ended]:
@@ -408,6 +435,43 @@ def test_the_tolerance_is_the_aims() -> None:
 def test_an_objective_without_bounds_is_not_known(objective: str) -> None:
     """Of 40 requests neither has an interval; they are enough for a bound on errors that is loose."""
     assert decide(measured(quick(40)), aims({"error_rate": 0.5}, objective), 5) is None
+
+
+@pytest.mark.parametrize("objective", ["mean", "p99"])
+def test_an_objective_that_is_infinite_is_not_known(objective: str) -> None:
+    failing = measured(quick(3000), spread(60, 3000))
+    assert decide(failing, aims({"error_rate": 0.05}, objective), 5) is None
+
+
+def test_an_interval_has_to_be_tight_on_both_sides() -> None:
+    assert _tight(Interval(100.0, 95.1, 104.9, 9), 0.05)
+    assert not _tight(Interval(100.0, 99.0, 108.0, 9), 0.05)
+    assert not _tight(Interval(100.0, 92.0, 101.0, 9), 0.05)
+
+
+@pytest.mark.parametrize(("longest_s", "failed", "ending"), [(4.0, [], "certain"), (10.0, [], None), (4.0, [7], None)])
+def test_an_error_rate_that_no_window_can_show_is_not_waited_for(
+    longest_s: float, failed: list[int], ending: str | None
+) -> None:
+    """At 1,000/s, at most 0.1% of errors needs 6,212 requests without one for an error of 1% / 5."""
+    asked = replace(aims({"p99": 0.05, "error_rate": 0.001}), longest_s=longest_s)
+    found = decide(measured(quick(3000), failed), asked, 5)
+    assert (found.ending if found else None) == ending
+
+
+@pytest.mark.parametrize(
+    ("bounds", "objective", "slow_s"),
+    [
+        ({"p50": 0.01, "p99": 0.05, "error_rate": 0.1}, "throughput", 0.05),
+        ({"error_rate": 0.1}, "throughput", None),
+        ({"mean": 0.01, "p99": 0.05}, None, None),
+        ({"p99": 0.05}, "mean", None),
+    ],
+)
+def test_a_request_is_slow_for_sure_beyond_every_percentiles_bound_but_a_mean_has_to_wait(
+    bounds: dict[str, float], objective: str | None, slow_s: float | None
+) -> None:
+    assert aims(bounds, objective).slow_s == slow_s
 
 
 def test_goodput_counts_what_is_within_the_latency_bound() -> None:

@@ -101,6 +101,14 @@ def test_only_a_workload_that_the_objectives_are_about_can_be_dominated_on(make_
     assert endings(trial) == [("second", "certain")]
 
 
+def test_a_rival_on_another_workload_is_no_rival(make_trier: MakeTrier) -> None:
+    trier = make_trier(MET)
+    (first, second) = trier.workloads
+    trier.goals = (Goal(True, "second", "throughput"),)
+    assert trier._aims(second, UNBEATABLE).rivals == []
+    assert trier._aims(first, UNBEATABLE).goals == ()
+
+
 def test_how_well_the_objective_is_known_matters_on_its_own_workload_only(make_trier: MakeTrier) -> None:
     trier = make_trier(MET)
     trier.tolerance, trier.pace = 1e-9, Pace(0.05, 0.05, 0.2, 0.5)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from tuner.results import Estimate, SloVerdict, SteadyState
-from tuner.verdicts import in_state, overall, slo_verdicts
+from tuner.results import Estimate, SloVerdict, SteadyState, overall
+from tuner.verdicts import in_state, slo_verdicts
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
