@@ -28,7 +28,8 @@ def sides(made: Comparison) -> Table:
     """Return what was measured of both configurations, with the verdicts on their SLOs."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("workload", "", "throughput", "p50", "p99", "errors", "accuracy", "SLO"):
-        table.add_column(name, justify="left" if name in ("workload", "", "SLO") else "right")
+        words_in_it = name in ("workload", "", "SLO")
+        table.add_column(name, justify="left" if words_in_it else "right", overflow="fold")
     for workload in made.ratios:
         for name, side in (("ours", made.ours), ("theirs", made.theirs)):
             metrics = side.metrics[workload]
