@@ -26,7 +26,7 @@ from tuner.results import (
 )
 from tuner.space import Space
 from tuner.study.load import Study
-from tuner.verdicts import slo_verdicts
+from tuner.verdicts import has_room, slo_verdicts
 from tuner.workload import Workload
 
 
@@ -84,8 +84,11 @@ class Findings:
         return [one.trial.points[one.point] for one in rank.feasible_front(self.candidates(), self.goals)]
 
     def challengers(self, count: int) -> list[Candidate]:
-        """Return the best trials that meet every SLO, without the baseline."""
-        return [one for one in self.ranked() if one.trial.number > 0][:count]
+        """Return the best trials that meet every SLO, without the baseline; those with room to their bounds first."""
+        bounds = self.study.spec.slo.bounds()
+        found = [one for one in self.ranked() if one.trial.number > 0]
+        found.sort(key=lambda one: not all(has_room(point.metrics, bounds) for point in one.points))
+        return found[:count]
 
     def baseline(self) -> Candidate | None:
         """Return the user's configuration at its best load level, None when it meets the SLO at none."""

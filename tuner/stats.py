@@ -19,6 +19,7 @@ CONFIDENCE = 0.95
 BATCHES, MANY_BATCHES = 16, 32
 LEAST_FOR_A_MEAN = 150
 LEAST_FOR_A_SHARE = 50
+NEAR = 2 / 3
 FEW_EVENTS = 50
 """With fewer events than this their own correlation is hardly known, and another one takes its place."""
 BINS = 256
@@ -189,16 +190,16 @@ def share(series: Ordered, bound: float, confidence: float = CONFIDENCE) -> Inte
 def near(values: NDArray[np.float64], bound: float) -> float:
     """Return how many independent samples a series is worth to whoever asks about a bound.
 
-    It is the effective size of the values limited to [bound / 2, 2 * bound]: the slow requests and those on the way to
-    be slow show how they hang together, while a drift far from the bound, which may last long, is none of its business.
-    A series that stays below half of the bound is worth its length. Measured in simulation, see
-    `benchmarks/stopping.py`.
+    It is the effective size of the values limited to [NEAR * bound, 2 * bound]: the slow requests and those on the way
+    to be slow show how they hang together, while a drift far from the bound, which may last long, is none of its
+    business. A series that stays below NEAR * bound is worth its length. NEAR is as high as the errors of verdicts near
+    the limit allow, see `benchmarks/stopping.py`.
 
     Args:
         values: the series in order, shape [n]; infinite ones are allowed.
         bound: what is asked about, above 0.
     """
-    return effective_size(np.clip(values, bound / 2, 2 * bound))
+    return effective_size(np.clip(values, NEAR * bound, 2 * bound))
 
 
 def event_rate(events: NDArray[np.bool_], confidence: float = CONFIDENCE) -> Interval:

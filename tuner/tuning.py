@@ -20,6 +20,7 @@ from tuner.search import Proposal, Search
 from tuner.space import Space, server_part
 from tuner.study.load import Study
 from tuner.trials import Accuracies, Trier, variant_of
+from tuner.verdicts import has_room
 from tuner.workload import Workload, every_load
 
 DONE, SLO_MISSED, UNDECIDED = 0, 4, 5
@@ -215,19 +216,28 @@ class Tuning:
     def _raced(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Contender]:
         """Return those that did not miss an SLO and may be the best, best first.
 
-        They are measured on until their order is certain, or until only the confirmation's time is left.
+        They are measured on until their order is certain, or until only the confirmation's time is left. Those without
+        room to a bound come last, as they are: of them the confirmation will hardly be certain.
         """
-        entries = self._kept(contenders, gathered)
+        kept = self._kept(contenders, gathered)
+        entries = [entry for entry in kept if self._has_room(entry)]
+        others = [one for one, _ in kept if one not in [other for other, _ in entries]]
+        if not entries:
+            entries, others = kept, []
         rounds = budget.shortlist_rounds(self._spec.confirm, self._workloads)
         for _ in range(1, self._spec.confirm.max_redeployments):
             still = self._standing(entries)
             entries = [entries[index] for index in still.order]
-            if still.certain or not self._time_for_another(len(entries), rounds):
+            if still.certain or not self._time_for_another([one for one, _ in entries], rounds):
                 break
             if not self._measure([one for one, _ in entries], [runs for _, runs in entries], rounds):
                 break
             entries = self._kept(*zip(*entries, strict=True))
-        return [entries[index][0] for index in self._standing(entries).order]
+        return [*(entries[index][0] for index in self._standing(entries).order), *others]
+
+    def _has_room(self, entry: tuple[Contender, Rounds]) -> bool:
+        (side,) = self._sides([entry[0]], [entry[1]])
+        return all(has_room(metrics, self._spec.slo.bounds()) for metrics in side.metrics.values())
 
     def _sides(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Side]:
         error = (1 - self._trier.confidence) / self._spec.confirm.max_redeployments
@@ -245,13 +255,11 @@ class Tuning:
         measured = [confirm.per_redeployment(self._trier, runs, self._goal.workload) for _, runs in entries]
         return standing(measured, self._goal.metric)
 
-    def _time_for_another(self, sides: int, rounds: Mapping[str, int]) -> bool:
+    def _time_for_another(self, contenders: Sequence[Contender], rounds: Mapping[str, int]) -> bool:
         """Whether another pass of the shortlist leaves time for the confirmation."""
-        settings, apply_s = self._spec.confirm, self._found.apply_s()
-        cost_s = budget.redeployment_cost_s(sides, apply_s, rounds, self._workloads, settings.round)
         needed = self._rounds([self._baseline])
-        kept_s = budget.confirmation_s(settings, apply_s, needed, self._workloads)
-        return self._budget.left_s() > cost_s + kept_s
+        kept_s = budget.confirmation_s(self._spec.confirm, self._found.apply_s(), needed, self._workloads)
+        return self._budget.left_s() > self._cost_s(contenders, rounds) + kept_s
 
     def _within_bounds(self, side: Side) -> bool:
         bounds = self._spec.slo.bounds()
@@ -281,7 +289,7 @@ class Tuning:
             least = min(gathered[0].count(workload.name) for workload in self._workloads)
             made = confirm.confirmation(self._trier, pair, gathered, least, self._goal.workload, error)
             rounds = confirm.more_rounds(rounds, made.candidate, settings)
-            if made.verdict != "undecided" or self._budget.left_s() < self._redeployment_s(pair) + budget.FINISH_S:
+            if made.verdict != "undecided" or self._budget.left_s() < self._cost_s(pair, rounds) + budget.FINISH_S:
                 break
         return made
 
@@ -329,8 +337,11 @@ class Tuning:
         return confirm.rounds_needed(self._trier, contenders, self._found.by_number(), self._spec.confirm)
 
     def _redeployment_s(self, contenders: Sequence[Contender]) -> float:
+        return self._cost_s(contenders, self._rounds(contenders))
+
+    def _cost_s(self, contenders: Sequence[Contender], rounds: Mapping[str, int]) -> float:
         apply_s, length = self._found.apply_s(), self._spec.confirm.round
-        return budget.redeployment_cost_s(len(contenders), apply_s, self._rounds(contenders), self._workloads, length)
+        return budget.redeployment_cost_s(len(contenders), apply_s, rounds, self._workloads, length)
 
     # -- telling --
 

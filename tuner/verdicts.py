@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from tuner.metrics import LATENCY_BOUNDS, METRICS, PERCENTILES
 from tuner.results import Estimate, SloVerdict, SteadyState
 
+ROOM = 0.5
+
 
 def slo_verdicts(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> dict[str, SloVerdict]:
     """Return SLO -> met (the whole interval within the bound), missed (all of it beyond), or undecided.
@@ -25,6 +27,19 @@ def slo_verdicts(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -
         if measured is not None:
             verdicts[name] = verdict(measured.low, measured.high, allowed)
     return verdicts
+
+
+def has_room(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> bool:
+    """Whether no percentile's bound is so near that a confirmation will hardly be certain of it.
+
+    At most ROOM of the requests that may be over a bound are.
+
+    Args:
+        metrics: metric key -> estimate of one workload.
+        bounds: SLO -> bound.
+    """
+    shares = {name: metrics.get(METRICS[f"over_{name}"].key) for name in bounds if name in PERCENTILES}
+    return all(one is None or one.value <= ROOM * (1 - PERCENTILES[name]) for name, one in shares.items())
 
 
 def verdict(low: float, high: float, allowed: float) -> SloVerdict:

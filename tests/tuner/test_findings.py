@@ -1,10 +1,15 @@
-"""What a result says of the baseline's place."""
+"""What a run knows: the baseline's place, and who is measured again."""
 
-from result_builders import GOALS, candidate, point, trial
+from types import SimpleNamespace
 
-from tuner.findings import front_point
+import numpy as np
+from result_builders import GOALS, candidate, estimate, point, trial
+
+from tuner.findings import Findings, front_point
 from tuner.rank import candidates, pareto
-from tuner.results import FrontPoint
+from tuner.results import FrontPoint, Trial
+from tuner.workload import Workload
+from workloads.requests import Dataset
 
 
 def test_the_baseline_is_as_the_front_lists_it() -> None:
@@ -19,3 +24,20 @@ def test_a_baseline_that_is_not_listed_has_no_membership() -> None:
     assert front_point(own, pareto([own, better], GOALS)) == FrontPoint(
         trial=0, point=0, meets_slo=True, membership=0.0, on_front=False
     )
+
+
+def over(share: float, number: int, throughput: float) -> Trial:
+    """Return a trial of which a share of the requests took longer than the bound of the p99."""
+    one = point(throughput=throughput)
+    slow = estimate(share, 0.0, 1.0)
+    return trial(number, one.model_copy(update={"metrics": {**one.metrics, "over_p99_bound": slow}}))
+
+
+def test_trials_with_room_to_the_bound_are_measured_again_before_faster_ones_without() -> None:
+    workload = Workload("steady", Dataset({"X": np.zeros((1, 1))}), None, 0.0, 1.0, 1, True, None, 0)
+    study = SimpleNamespace(spec=SimpleNamespace(slo=SimpleNamespace(bounds=lambda: {"p99": 0.01})))
+    found = Findings(study, None, [workload], GOALS)  # type: ignore[arg-type]
+    found.trials = [over(0.0, 0, 50), over(0.009, 1, 300), over(0.0, 2, 200), over(0.004, 3, 250), over(0.0, 4, 100)]
+    assert [one.trial.number for one in found.challengers(3)] == [3, 2, 4]
+    assert [one.trial.number for one in found.challengers(9)] == [3, 2, 4, 1]
+    assert [one.trial.number for one in found.ranked()] == [1, 3, 2, 4, 0]

@@ -438,7 +438,7 @@ def test_a_drift_far_beyond_a_bound_costs_no_certainty() -> None:
     assert share_over(values, 1.0).low > 0.99
 
 
-def test_a_window_that_stays_below_half_of_the_bound_is_worth_its_length() -> None:
+def test_a_window_that_stays_far_below_the_bound_is_worth_its_length() -> None:
     """Whatever rounding makes of the variance of a constant."""
     for n in range(400, 1000, 7):
         assert near(np.linspace(0.001, 0.002, n), 0.010) == n

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from tuner.results import Estimate, SloVerdict, SteadyState, overall
-from tuner.verdicts import in_state, slo_verdicts
+from tuner.verdicts import has_room, in_state, slo_verdicts
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
@@ -68,3 +68,10 @@ def test_a_steady_load_leaves_verdicts_as_they_are() -> None:
 @pytest.mark.parametrize("state", ["steady", "unstable", "overloaded"])
 def test_a_bound_that_nobody_gave_has_no_verdict_in_any_state(state: SteadyState) -> None:
     assert in_state(state, {"error_rate": "undecided"}) == {"error_rate": "undecided"}
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, True), (0.005, True), (0.0051, False)])
+def test_there_is_room_while_at_most_half_of_what_is_allowed_is_over_the_bound(share: float, expected: bool) -> None:
+    metrics = {"over_p99_bound": estimate(share, 0.0, 1.0), "error_rate": estimate(0.009, 0.0, 1.0)}
+    assert has_room(metrics, {"p99": 0.010, "error_rate": 0.010}) is expected
+    assert has_room(metrics, {"error_rate": 0.010}), "errors are another matter"
