@@ -84,11 +84,15 @@ class Findings:
         return [one.trial.points[one.point] for one in rank.feasible_front(self.candidates(), self.goals)]
 
     def challengers(self, count: int) -> list[Candidate]:
-        """Return the best trials that meet every SLO, without the baseline; those with room to their bounds first."""
-        bounds = self.study.spec.slo.bounds()
-        found = [one for one in self.ranked() if one.trial.number > 0]
-        found.sort(key=lambda one: not all(has_room(point.metrics, bounds) for point in one.points))
-        return found[:count]
+        """Return the best trials that meet every SLO, without the baseline.
+
+        Those that are better than it with room to their bounds come first.
+        """
+        bounds, ranked = self.study.spec.slo.bounds(), self.ranked()
+        place = next((index for index, one in enumerate(ranked) if one.trial.number == 0), len(ranked))
+        better = [one for one in ranked[:place] if all(has_room(point.metrics, bounds) for point in one.points)]
+        others = [one for one in ranked if one.trial.number > 0 and one not in better]
+        return [*better, *others][:count]
 
     def baseline(self) -> Candidate | None:
         """Return the user's configuration at its best load level, None when it meets the SLO at none."""

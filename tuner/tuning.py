@@ -210,17 +210,19 @@ class Tuning:
         self._found.shortlist = sides
         count = len(contenders)
         within = [pair for pair in zip(own, sides[count:], strict=True) if self._within_bounds(pair[1])]
-        self._baseline = max(within, key=self._rank, default=(own[-1], sides[-1]))[0]
-        return self._raced(contenders, gathered[:count]) or contenders
+        best = max(within, key=self._rank, default=(own[-1], sides[-1]))
+        self._baseline = best[0]
+        return self._raced(contenders, gathered[:count], self._rank(best)) or contenders
 
-    def _raced(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Contender]:
+    def _raced(self, contenders: Sequence[Contender], gathered: Sequence[Rounds], baseline: float) -> list[Contender]:
         """Return those that did not miss an SLO and may be the best, best first.
 
         They are measured on until their order is certain, or until only the confirmation's time is left. Those without
-        room to a bound come last, as they are: of them the confirmation will hardly be certain.
+        room to a bound come last, as they are: of them the confirmation will hardly be certain. So do those that are no
+        better than the baseline, whose rank is given.
         """
         kept = self._kept(contenders, gathered)
-        entries = [entry for entry in kept if self._has_room(entry)]
+        entries = [entry for entry in kept if self._promises(entry, baseline)]
         others = [one for one, _ in kept if one not in [other for other, _ in entries]]
         if not entries:
             entries, others = kept, []
@@ -235,9 +237,11 @@ class Tuning:
             entries = self._kept(*zip(*entries, strict=True))
         return [*(entries[index][0] for index in self._standing(entries).order), *others]
 
-    def _has_room(self, entry: tuple[Contender, Rounds]) -> bool:
+    def _promises(self, entry: tuple[Contender, Rounds], baseline: float) -> bool:
+        """Whether a contender is better than the baseline with room to every bound."""
         (side,) = self._sides([entry[0]], [entry[1]])
-        return all(has_room(metrics, self._spec.slo.bounds()) for metrics in side.metrics.values())
+        roomy = all(has_room(metrics, self._spec.slo.bounds()) for metrics in side.metrics.values())
+        return roomy and self._rank((entry[0], side)) > baseline
 
     def _sides(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Side]:
         error = (1 - self._trier.confidence) / self._spec.confirm.max_redeployments
