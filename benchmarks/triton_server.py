@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from studies import __file__ as studies_file
-from targets.base import Deployment, Endpoint, TargetSettings
+from targets.base import Context, Deployment, Endpoint
+from targets.triton.options import TritonOptions
 from targets.triton.target import TritonTarget
 from workloads.requests import load_dataset
 
@@ -16,15 +17,13 @@ STUDIES = Path(studies_file).parent
 @contextmanager
 def digits(protocol: str, batch: int, scratch: Path, cpu: int) -> Iterator[tuple[Endpoint, str, Callable[[], int]]]:
     """Start Triton with the digits model, its batches as large as the load; yield endpoint, model name, counter."""
-    settings = TargetSettings(
+    options = TritonOptions(
         model="digits",
         repository=STUDIES / "digits" / "models",
-        log_path=scratch / "triton.log",
         variants={"int8": {"parameters": {"model_file": "model.int8.onnx"}}},
         protocol="grpc" if protocol == "grpc" else "http",
-        cpus=frozenset({cpu}),
     )
-    target = TritonTarget(settings)
+    target = TritonTarget(options, Context(scratch, scratch / "triton.log", frozenset({cpu})))
     with ExitStack() as stack:
         stack.callback(target.stop)
         target.start()

@@ -1,6 +1,5 @@
 """The whole picture of one configuration in the terminal: a section for each workload and load level."""
 
-import math
 from collections.abc import Iterator
 
 from rich import box
@@ -9,14 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import words
-from tuner.results import Estimate, Failure, Point, Server, Trial
+from tuner.catalog import METRICS
+from tuner.results import Failure, Point, Server, Trial
 from tuner.units import format_duration
 
 _RARE = 0.05
 """Batch sizes with a smaller share of the executions are shown together."""
-
-_LATENCIES = ("mean", "p50", "p90", "p95", "p99")
-_SERVICE_TIMES = ("p50", "p90", "p95", "p99")
 
 
 def picture(trial: Trial, isolation: str, ceiling_rps: float | None) -> RenderableType:
@@ -61,12 +58,16 @@ def _overview(trial: Trial) -> Table:
             words.per_second(metrics["throughput_rps"].value),
             *(words.milliseconds(metrics[f"latency_{name}_s"].value) for name in ("p50", "p90", "p99")),
             words.percent(metrics["error_rate"].value),
-            *(words.milliseconds(server.mean_s[stage]) if server else "" for stage in ("queue", "compute_infer")),
+            *(_stage(server, stage) for stage in ("queue", "compute_infer")),
             f"{server.requests / server.executions:.1f}" if server and server.executions else "",
             words.milliseconds(point.generator.issue_delay_p99_s),
             _verdict(point),
         )
     return table
+
+
+def _stage(server: Server | None, stage: str) -> str:
+    return words.milliseconds(server.mean_s[stage]) if server and stage in server.mean_s else ""
 
 
 def _section(point: Point, ceiling_rps: float | None) -> Iterator[RenderableType]:
@@ -100,15 +101,13 @@ def _table(*columns: str) -> Table:
 
 def _metrics(point: Point) -> Table:
     table = _table("", "value", "95% interval", "requests")
-    metrics = point.metrics
-    for name in ("offered", "throughput", "goodput"):
-        _add(table, name, metrics.get(f"{name}_rps"), words.per_second)
-    for name in _LATENCIES:
-        _add(table, f"latency {name}", metrics.get(f"latency_{name}_s"), words.milliseconds)
-    for name in _SERVICE_TIMES:
-        _add(table, f"service time {name}", metrics.get(f"service_time_{name}_s"), words.milliseconds)
-    for name in ("error_rate", "accuracy", "accuracy_drop"):
-        _add(table, name.replace("_", " "), metrics.get(name), words.percent)
+    named = {metric.key: name for name, metric in METRICS.items() if not name.startswith("over_")}
+    own = [key for key in point.metrics if key not in {metric.key for metric in METRICS.values()}]
+    for key in (*named, *own):
+        if (estimate := point.metrics.get(key)) is not None:
+            name = named.get(key, key)
+            interval = words.metric_interval(name, estimate)
+            table.add_row(words.gain_of(key), words.metric_value(name, estimate.value), interval, f"{estimate.n:,}")
     return table
 
 
@@ -122,18 +121,6 @@ def _notes(point: Point) -> Iterator[RenderableType]:
             names.setdefault(estimate.note, []).append(words.gain_of(key))
     for note, about in names.items():
         yield Text(f"no bound for {', '.join(about)}: {note}")
-
-
-def _add(table: Table, name: str, estimate: Estimate | None, shown: words.Shown) -> None:
-    if estimate is None:
-        return
-    exact = estimate.low == estimate.value == estimate.high
-    bounds = "" if exact else f"[{_bound(estimate.low, shown)}, {_bound(estimate.high, shown)}]"
-    table.add_row(name, shown(estimate.value), bounds, f"{estimate.n:,}")
-
-
-def _bound(value: float, shown: words.Shown) -> str:
-    return shown(value) if math.isfinite(value) else ("∞" if value > 0 else "-∞")
 
 
 def _failures(failures: list[Failure]) -> Table:

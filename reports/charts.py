@@ -14,6 +14,7 @@ FAINTEST = 0.25
 
 # Okabe and Ito's palette, told apart by colour-blind readers as well.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
+STAGE_COLOURS = (ORANGE, GREY, BLUE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442")
 
 
 def library() -> str:
@@ -70,14 +71,14 @@ def batch_chart(result: Result) -> str:
     made = result.confirmation
     if made is None:
         return ""
+    if not any(server.mean_s for side in (made.baseline, made.candidate) for server in side.server.values()):
+        return ""
     figure = go.Figure()
     sides = [("yours", made.baseline), ("best", made.candidate)]
     labels = [f"{name}, {workload}" for workload in result.study.workloads for name, _ in sides]
-    for stage, colour in zip(
-        ("queue", "compute_input", "compute_infer", "compute_output"),
-        (ORANGE, GREY, BLUE, GREEN),
-        strict=True,
-    ):
+    servers = [server for _, side in sides for server in side.server.values()]
+    stages = dict.fromkeys(name for one in servers for name in one.mean_s)
+    for stage, colour in zip(stages, STAGE_COLOURS, strict=False):
         values = [
             side.server[workload].mean_s.get(stage, 0) * 1e3 if workload in side.server else 0
             for workload in result.study.workloads

@@ -1,13 +1,14 @@
 """report.html: one self-contained page made of a stored result."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import charts, words
+from tuner.catalog import key_of
 from tuner.results import Point, Result
 
 MAX_BATCHES_LISTED = 6
@@ -20,6 +21,7 @@ def render(result: Result, diff: str = "") -> str:
         result: what to show.
         diff: unified diff of the exported configuration against the user's.
     """
+    stages = [stage for stage in ("queue", "compute_infer") if any(_has(point, stage) for point in _points(result))]
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -38,17 +40,27 @@ def render(result: Result, diff: str = "") -> str:
         result=result,
         plotly=Markup(charts.library()),  # noqa: S704 - plotly's own script
         front=Markup(charts.front_chart(result)),  # noqa: S704 - made by plotly, texts escaped there
-        stages=Markup(charts.batch_chart(result)),  # noqa: S704 - as above
+        stage_chart=Markup(charts.batch_chart(result)),  # noqa: S704 - as above
         diff=diff,
         config=lambda values: words.config(values, result.knobs),
         interval=words.interval,
-        slo_value=words.slo_value,
-        slo_key=words.SLO_KEYS,
-        bounds=words.slo_interval,
+        shown=lambda name, value: words.metric_value(name, value, result.own_metrics),
+        key_of=key_of,
+        gain_of=words.gain_of,
+        bounds=lambda name, estimate: words.metric_interval(name, estimate, result.own_metrics),
+        stages=stages,
         verdicts=words.verdicts,
         batches=_batches,
         mean_batch=_mean_batch,
     )
+
+
+def _points(result: Result) -> Iterator[Point]:
+    return (point for trial in result.trials for point in trial.points)
+
+
+def _has(point: Point, stage: str) -> bool:
+    return point.server is not None and stage in point.server.mean_s
 
 
 def config_diff(originals: Mapping[Path, str], files: Mapping[Path, str]) -> str:

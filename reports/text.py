@@ -1,12 +1,13 @@
 """The summary that a run ends with in the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
 
 from reports import words
-from tuner.results import Estimate, Load, Result, Side, Value
+from tuner.catalog import key_of
+from tuner.results import Estimate, Load, MetricInfo, Result, Side, Value
 
 
 def summary(result: Result) -> Table:
@@ -20,11 +21,11 @@ def summary(result: Result) -> Table:
     for workload in result.study.workloads:
         table.add_row(
             f"{workload}: throughput",
-            *(_shown(found, workload, "throughput_rps") for _, (_, found) in columns),
+            *(_measured(found, workload, "throughput", ()) for _, (_, found) in columns),
         )
         for name in result.study.slo:
-            key = words.SLO_KEYS[name]
-            table.add_row(f"{workload}: {name}", *(_shown(found, workload, key, name) for _, (_, found) in columns))
+            shown = (_measured(found, workload, name, result.own_metrics) for _, (_, found) in columns)
+            table.add_row(f"{workload}: {name}", *shown)
     return table
 
 
@@ -33,7 +34,8 @@ def headline(result: Result) -> str:
     best = result.best
     if best is None:
         return f"{result.message}\n{_closest(result)}".strip()
-    slo = ", ".join(f"{name} <= {words.slo_value(name, bound)}" for name, bound in result.study.slo.items())
+    bounds = result.study.slo.items()
+    slo = ", ".join(f"{name} <= {words.metric_value(name, bound, result.own_metrics)}" for name, bound in bounds)
     if best.trial == 0:
         return f"Keep your configuration: {result.message} (SLO: {slo})"
     confirmed = (
@@ -85,11 +87,9 @@ def _with_load(config: Mapping[str, Value], load: Load) -> dict[str, Value]:
     return {**config, "concurrency" if load.mode == "closed" else "rate": level}
 
 
-def _shown(found: _Found, workload: str, key: str, slo: str | None = None) -> str:
-    estimate = found.get(workload, {}).get(key)
-    if estimate is None:
-        return "not measured"
-    return words.slo_value(slo, estimate.value) if slo else words.per_second(estimate.value)
+def _measured(found: _Found, workload: str, name: str, own: Sequence[MetricInfo]) -> str:
+    estimate = found.get(workload, {}).get(key_of(name))
+    return "not measured" if estimate is None else words.metric_value(name, estimate.value, own)
 
 
 def _closest(result: Result) -> str:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from tuner.results import Ending, Estimate, KnobInfo, Load, SloVerdict, Value
+from tuner.catalog import METRICS
+from tuner.results import Ending, Estimate, KnobInfo, Load, MetricInfo, SloVerdict, Value
 from tuner.units import format_value
 
 Shown: TypeAlias = Callable[[float], str]
@@ -17,13 +18,6 @@ ENDINGS: Mapping[Ending, str] = {
     "cap": "the longest that the study allows",
 }
 """Why a window ended."""
-
-SLO_KEYS = {
-    "mean": "latency_mean_s",
-    **{name: f"latency_{name}_s" for name in ("p50", "p90", "p95", "p99")},
-    "error_rate": "error_rate",
-    "accuracy_drop": "accuracy_drop",
-}
 
 
 def milliseconds(seconds: float) -> str:
@@ -41,21 +35,40 @@ def percent(fraction: float, digits: int = 2) -> str:
     return f"{fraction * 100:.{digits}f}%" if math.isfinite(fraction) else "?"
 
 
-def slo_value(name: str, value: float) -> str:
-    """Return an SLO's bound or its measured value in its unit."""
-    return percent(value) if name in ("error_rate", "accuracy_drop") else milliseconds(value)
+_UNITS: Mapping[str, Shown] = {
+    "s": milliseconds,
+    "/s": per_second,
+    "share": percent,
+    "tokens": lambda value: f"{value:,.1f} tokens",
+    "bytes": lambda value: f"{value / 2**20:,.1f} MiB",
+}
 
 
-def slo_interval(name: str, estimate: Estimate) -> str:
-    """Return an SLO's measured interval in its unit: [4.93 ms, ∞]."""
-    low = slo_value(name, estimate.low) if math.isfinite(estimate.low) else "-∞"
-    high = slo_value(name, estimate.high) if math.isfinite(estimate.high) else "∞"
+def metric_value(name: str, value: float, own: Sequence[MetricInfo] = ()) -> str:
+    """Return a metric's value, or a bound on it, in its unit.
+
+    Args:
+        name: of the metric.
+        value: in the unit's base: seconds, per second, bytes, a share of 1.
+        own: the metrics that only this kind of server has.
+    """
+    units = {**{one.name: one.unit for one in own}, **{one.name: one.unit for one in METRICS.values()}}
+    shown = _UNITS.get(units.get(name, ""))
+    return shown(value) if shown else f"{value:,.4g}"
+
+
+def metric_interval(name: str, estimate: Estimate, own: Sequence[MetricInfo] = ()) -> str:
+    """Return a metric's interval in its unit: [4.93 ms, ∞]; "" for a number that has none."""
+    if estimate.low == estimate.value == estimate.high:
+        return ""
+    low = metric_value(name, estimate.low, own) if math.isfinite(estimate.low) else "-∞"
+    high = metric_value(name, estimate.high, own) if math.isfinite(estimate.high) else "∞"
     return f"[{low}, {high}]"
 
 
 def gain_of(objective: str) -> str:
     """Return a metric's key as people say it: throughput_rps -> throughput, latency_p99_s -> latency p99."""
-    return objective.removesuffix("_rps").removesuffix("_s").replace("_", " ")
+    return objective.removesuffix("_rps").removesuffix("_tps").removesuffix("_s").replace("_", " ")
 
 
 def interval(estimate: Estimate, digits: int = 2) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.requests import Dataset
+from targets.options import ServerMetric, TargetOptions
+from workloads.requests import Requests
 
 Value = int | float | str | bool
 Config = Mapping[str, Value]
@@ -44,29 +45,38 @@ class ServerHung(ServerDied):
     """The server's process is there, but it does not answer."""
 
 
+KnobType = Literal["int", "float", "duration", "bool", "choice"]
+
+
 @dataclass(frozen=True)
 class Knob:
     """A parameter that a target can apply.
 
     Attributes:
         name: as the study file spells it.
-        type: `int`, `duration` (seconds) or `variant` (a name of `target.variants`).
-        low: smallest legal value, or None.
-        high: largest legal value, or None.
+        type: of its values; a `duration` is in seconds, a `choice` one of `choices`.
+        low: smallest legal value of a number, or None.
+        high: largest legal value of a number, or None.
         default: what the server takes where the user's config is silent.
         unit: of the value, "" for a count or a name.
         applied: what it takes to change it.
         doc: one line.
+        choices: the names that a `choice` has.
+        choices_from: where in the study these names are given, "" where the target knows them.
+        changes_answers: whether the answers depend on it; accuracy is then measured for each of its values.
     """
 
     name: str
-    type: Literal["int", "duration", "variant"]
+    type: KnobType
     low: float | None
     high: float | None
     default: Value
     unit: str
     applied: Literal["live", "reload", "restart"]
     doc: str
+    choices: tuple[str, ...] = ()
+    choices_from: str = ""
+    changes_answers: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,21 @@ class Tls:
     server_name: str | None = None
 
 
+class Piece(NamedTuple):
+    """What one event or message of a streamed answer says.
+
+    Attributes:
+        tokens: that it carries, 0 for none. With `total` only whether it carries any counts.
+        total: tokens of the answer up to here as the server counts them, None where the event does not say. An event
+            that carries tokens carries as many as are new in it.
+        failed: the server says that the answer failed; its outcome is HTTP_ERROR or GRPC_ERROR.
+    """
+
+    tokens: int
+    total: int | None = None
+    failed: bool = False
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """Where requests go, their encoded bytes and how answers are judged.
@@ -116,7 +141,7 @@ class Endpoint:
         grpc: the call, if the requests are gRPC; None: they are HTTP/1.1.
         tls: None: in the clear.
         tokens: for answers that are streamed as server-sent events or gRPC messages: the data of one of them -> the
-            tokens it carries, 0 for none. None: answers are read as a whole.
+            tokens it carries, 0 for none, or a `Piece` where it says more. None: answers are read as a whole.
     """
 
     host: str
@@ -125,7 +150,7 @@ class Endpoint:
     judge: Callable[[int, bytes], Outcome]
     grpc: Grpc | None = None
     tls: Tls | None = None
-    tokens: Callable[[bytes], int] | None = None
+    tokens: Callable[[bytes], int | Piece] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,14 +173,18 @@ class ServerCounters:
         executions: batches executed so far.
         total_ns: stage (`queue`, `compute_input`, `compute_infer`, `compute_output`) -> summed ns over the requests.
         batches: executed batch size -> (executions, summed ns).
+        counters: other counters by name, for `ServerMetric`.
+        gauges: other gauges by name, for `ServerMetric`.
     """
 
     taken_ns: int
-    requests: int
-    failures: int
-    executions: int
-    total_ns: Mapping[str, int]
-    batches: Mapping[int, tuple[int, int]]
+    requests: int = 0
+    failures: int = 0
+    executions: int = 0
+    total_ns: Mapping[str, int] = field(default_factory=dict)
+    batches: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    counters: Mapping[str, float] = field(default_factory=dict)
+    gauges: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -169,6 +198,8 @@ class ServerStats:
         executions: batches it executed.
         mean_s: stage -> mean seconds per request.
         batch_sizes: executed batch sizes, ascending.
+        grown: counter -> how much it grew.
+        gauges: gauge -> (sum of its readings, readings).
     """
 
     window_s: float
@@ -177,10 +208,18 @@ class ServerStats:
     executions: int
     mean_s: Mapping[str, float]
     batch_sizes: Sequence[BatchSize]
+    grown: Mapping[str, float] = field(default_factory=dict)
+    gauges: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
 
-def difference(earlier: ServerCounters, later: ServerCounters) -> ServerStats:
-    """Return the server's own numbers between two readings of one deployment."""
+def difference(earlier: ServerCounters, later: ServerCounters, between: Sequence[ServerCounters] = ()) -> ServerStats:
+    """Return the server's own numbers between two readings of one deployment.
+
+    Args:
+        earlier: reading at the start of the window.
+        later: reading at its end.
+        between: further readings, for the gauges.
+    """
     requests = later.requests - earlier.requests
     batches = []
     for size, (count, total_ns) in sorted(later.batches.items()):
@@ -197,7 +236,32 @@ def difference(earlier: ServerCounters, later: ServerCounters) -> ServerStats:
             for stage, total in later.total_ns.items()
         },
         batch_sizes=batches,
+        grown={name: value - earlier.counters.get(name, 0.0) for name, value in later.counters.items()},
+        gauges=_gauges((earlier, *between, later)),
     )
+
+
+def _gauges(readings: Sequence[ServerCounters]) -> dict[str, tuple[float, int]]:
+    found: dict[str, tuple[float, int]] = {}
+    for reading in readings:
+        for name, value in reading.gauges.items():
+            total, count = found.get(name, (0.0, 0))
+            found[name] = (total + value, count + 1)
+    return found
+
+
+def metric_values(stats: ServerStats, metrics: Sequence[ServerMetric]) -> dict[str, float]:
+    """Return what a window says of a server's own metrics; one that the server did not give is left out."""
+    found = {}
+    for metric in metrics:
+        if metric.kind == "gauge" and metric.reading in stats.gauges:
+            total, count = stats.gauges[metric.reading]
+            found[metric.name] = total / count
+        elif metric.kind == "rate" and metric.reading in stats.grown and stats.window_s > 0:
+            found[metric.name] = stats.grown[metric.reading] / stats.window_s
+        elif metric.kind == "ratio" and metric.reading in stats.grown and stats.grown.get(metric.per, 0) > 0:
+            found[metric.name] = stats.grown[metric.reading] / stats.grown[metric.per]
+    return found
 
 
 @dataclass(frozen=True)
@@ -214,32 +278,22 @@ class Export:
 
 
 @dataclass(frozen=True)
-class TargetSettings:
-    """The study's `target` section, as a target gets it.
+class Context:
+    """Where a study's target runs.
 
     Attributes:
-        model: name of the model to tune.
-        repository: the model repository.
+        folder: what relative paths of the options start from: where the study file stands.
         log_path: where the server's log goes; it is appended to.
-        variants: name -> overlay of the model's config.
-        server: path of the server's executable, or None to look for it.
-        protocol: what the requests are sent over.
-        http_port: port to serve HTTP on, or None for a free one.
-        grpc_port: port to serve gRPC on, or None for a free one; unused where the protocol is `http`.
-        apply_timeout_s: how long a start or a load may take.
         cpus: CPUs the server is pinned to, or None.
     """
 
-    model: str
-    repository: Path
+    folder: Path
     log_path: Path
-    variants: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    server: Path | None = None
-    protocol: Literal["http", "grpc"] = "http"
-    http_port: int | None = None
-    grpc_port: int | None = None
-    apply_timeout_s: float = 60.0
     cpus: frozenset[int] | None = None
+
+    def resolve(self, path: Path) -> Path:
+        """Return a path of the options as an absolute one."""
+        return (self.folder / path).resolve()
 
 
 class Deployment(Protocol):
@@ -250,12 +304,14 @@ class Deployment(Protocol):
         """The configuration."""
         ...
 
-    def endpoint(self, dataset: Dataset) -> Endpoint:
-        """Encode every item of the dataset for this deployment."""
+    def endpoint(self, requests: Requests) -> Endpoint:
+        """Encode every request for this deployment."""
         ...
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one answer that was ok: output name -> array with the batch axis first.
+
+        Only asked for requests with labels.
 
         Args:
             answer: HTTP: the complete answer, head and body; gRPC: the serialised message.
@@ -263,7 +319,7 @@ class Deployment(Protocol):
         ...
 
     def processes(self) -> Sequence[int]:
-        """Process ids that serve it, for pinning and telemetry."""
+        """Process ids that serve it, for pinning and telemetry; none where the server runs elsewhere."""
         ...
 
     def statistics(self) -> Callable[[], ServerCounters]:
@@ -282,35 +338,49 @@ class Deployment(Protocol):
 class Target(Protocol):
     """A model server under Paretune's control."""
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several deployments may be loaded at once; if not, `deploy` takes the place of the one before."""
+        ...
+
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""
+        ...
+
+    def metrics(self) -> Sequence[ServerMetric]:
+        """What the server's statistics give beyond what all servers have."""
         ...
 
     def user_config(self) -> Config:
         """The values that the user's own files give the knobs: the baseline."""
         ...
 
-    def check_requests(self, dataset: Dataset) -> None:
-        """Check that a dataset has what the model takes. Raises TargetError naming the input."""
+    def check_requests(self, requests: Requests) -> None:
+        """Check that requests are what the model takes. Raises TargetError naming the input."""
         ...
 
     def start(self) -> None:
-        """Start the server and wait until it is ready. Raises TargetError with the server's own reason."""
+        """Make the target ready for deployments. Raises TargetError with the server's own reason."""
         ...
 
     def deploy(self, config: Config, alias: str) -> Deployment:
-        """Load a configuration under an alias and read it back. Raises ConfigRefused or ServerDied."""
+        """Load a configuration under an alias and read it back, in place of what the alias had.
+
+        Raises:
+            ConfigRefused: the server does not take it; with its own reason.
+            ServerDied: the server was lost; `start` has to be called before the next deployment.
+        """
         ...
 
     def alive(self) -> bool:
-        """Whether the server runs and answers."""
+        """Whether the server, and all that is deployed, runs and answers."""
         ...
 
     def export(self, config: Config) -> Export:
         """Write a configuration in the server's own format, from the user's own files."""
         ...
 
-    def verify(self, export: Export, dataset: Dataset) -> None:
+    def verify(self, export: Export, requests: Requests) -> None:
         """Load an export as it is and ask it once. Raises TargetError when it does not serve."""
         ...
 
@@ -326,12 +396,23 @@ class Target(Protocol):
 class TargetKind(Protocol):
     """What an entry point of `paretune.targets` names: usually the target's class."""
 
-    def __call__(self, settings: TargetSettings) -> Target:
-        """Make a target for a study. Raises TargetError when the user's files cannot be used."""
+    Options: type[TargetOptions]
+    """The shape of the study's `target` section."""
+
+    def __call__(self, options: Any, context: Context) -> Target:
+        """Make a target for a study.
+
+        Args:
+            options: the `target` section, an instance of `Options`.
+            context: where it runs.
+
+        Raises:
+            TargetError: the user's files cannot be used.
+        """
         ...
 
     def all_knobs(self) -> Sequence[Knob]:
-        """Every knob of this kind of target."""
+        """Every knob of this kind of target, as far as it is known without a study."""
         ...
 
     def availability(self) -> str:

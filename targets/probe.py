@@ -1,21 +1,59 @@
 """Ask an endpoint once, as the load would, to see that it serves."""
 
 import socket
+import ssl
 from http.client import HTTPException, HTTPResponse
 
-from targets.base import Endpoint, Outcome
+import grpc
+
+from targets.base import Endpoint, Outcome, Tls
+
+CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
+_EVENT = b"data:"
 
 
-def http_failure(endpoint: Endpoint, timeout_s: float) -> str:
-    """Send the first request and say how it failed: the status and the body's beginning; "" when it was answered."""
+def failure_of(endpoint: Endpoint, timeout_s: float, index: int = 0) -> str:
+    """Send one request and say how it failed, with the status and what the server said; "" when it was answered."""
+    answer = _grpc if endpoint.grpc else _http
+    return answer(endpoint, timeout_s, index)
+
+
+def _http(endpoint: Endpoint, timeout_s: float, index: int) -> str:
     try:
-        with socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s) as connection:
-            connection.sendall(endpoint.requests[0])
+        with socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s) as plain:
+            connection = _secured(plain, endpoint.tls, endpoint.host) if endpoint.tls else plain
+            connection.sendall(endpoint.requests[index])
             answer = HTTPResponse(connection)
             answer.begin()
             body = answer.read()
     except (OSError, HTTPException) as error:
         return f"no answer over HTTP: {error!r}"
-    if endpoint.judge(answer.status, body) is Outcome.OK:
+    streamed = answer.headers.get_content_type() == "text/event-stream"
+    judged = _last_event(body) if streamed and endpoint.tokens else body
+    if endpoint.judge(answer.status, judged) is Outcome.OK:
         return ""
     return f"HTTP {answer.status}: {body[:200]!r}"
+
+
+def _last_event(body: bytes) -> bytes:
+    events = [line.removeprefix(_EVENT).strip() for line in body.splitlines() if line.startswith(_EVENT)]
+    return events[-1] if events else b""
+
+
+def _secured(connection: socket.socket, tls: Tls, host: str) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection, server_hostname=tls.server_name or host)
+
+
+def _grpc(endpoint: Endpoint, timeout_s: float, index: int) -> str:
+    assert endpoint.grpc is not None, "only asked for gRPC"
+    with grpc.insecure_channel(f"{endpoint.host}:{endpoint.port}", options=CHANNEL_OPTIONS) as channel:
+        call = channel.unary_unary(endpoint.grpc.path)
+        try:
+            message = call(endpoint.requests[index], timeout=timeout_s, metadata=endpoint.grpc.metadata)
+        except grpc.RpcError as error:
+            return f"gRPC {error.code().name}: {error.details()}"
+    return "" if endpoint.judge(0, message) is Outcome.OK else "gRPC OK with a message that is none"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 
-from targets.base import Knob, Target, TargetError, TargetKind, TargetSettings
+from targets.base import Context, Knob, Target, TargetError, TargetKind
+from targets.options import TargetOptions
 
 GROUP = "paretune.targets"
 
@@ -14,13 +15,22 @@ def names() -> list[str]:
     return sorted(point.name for point in entry_points(group=GROUP))
 
 
-def create(kind: str, settings: TargetSettings) -> Target:
-    """Make a target of the given kind.
+def create(options: TargetOptions, context: Context) -> Target:
+    """Make a target of the kind that its options name.
 
     Raises:
         TargetError: no such kind is installed, or it cannot read the user's files.
     """
-    return _load(kind)(settings)
+    return _load(options.kind)(options, context)
+
+
+def options_of(kind: str) -> type[TargetOptions]:
+    """Return the shape of the study's `target` section for a kind.
+
+    Raises:
+        TargetError: no such kind is installed, or a part of it is missing.
+    """
+    return _load(kind).Options
 
 
 def unknown(kind: str) -> str:
@@ -34,7 +44,10 @@ def _load(kind: str) -> TargetKind:
     points = {point.name: point for point in entry_points(group=GROUP)}
     if kind not in points:
         raise TargetError(unknown(kind))
-    found: TargetKind = points[kind].load()
+    try:
+        found: TargetKind = points[kind].load()
+    except ImportError as error:
+        raise TargetError(f"target {kind!r} ({points[kind].value}) cannot be imported: {error}") from None
     return found
 
 

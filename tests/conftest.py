@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from targets.base import TargetSettings
 from targets.triton.target import TritonTarget
+from tests.support.targets import triton_target
 from workloads.requests import Dataset, load_dataset
 
 STUDIES = Path(__file__).parent.parent / "studies"
@@ -39,7 +39,7 @@ def digits() -> Dataset:
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonTarget]:
     """One running Triton for all tests that leave it running."""
     log = tmp_path_factory.mktemp("triton") / "log.txt"
-    target = TritonTarget(TargetSettings("digits", DIGITS / "models", log, variants=VARIANTS))
+    target = triton_target(log, model="digits", repository=DIGITS / "models", variants=VARIANTS)
     target.start()
     yield target
     target.stop()
@@ -52,7 +52,7 @@ def make_triton(tmp_path: Path) -> Iterator[MakeTriton]:
 
     def make(**settings: object) -> TritonTarget:
         values = {"model": "digits", "repository": DIGITS / "models", "variants": VARIANTS} | settings
-        made.append(TritonTarget(TargetSettings(log_path=tmp_path / "log.txt", **values)))
+        made.append(triton_target(tmp_path / "log.txt", **values))
         return made[-1]
 
     yield make

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import metadata
 from pathlib import Path
@@ -24,18 +24,22 @@ from pydantic.fields import FieldInfo
 
 from reports import html, tables
 from targets import registry
-from targets.base import TargetError, TargetSettings
+from targets.base import Context, TargetError
+from targets.common import named_choices
+from targets.options import Section, TargetOptions
 from targets.simulated import config as queue_config
 from targets.simulated.target import SimulatedTarget
 from targets.triton import config as model_config
 from targets.triton.target import TritonTarget
 from tuner import cli, metrics, records, results, tuning
+from tuner.catalog import BOUNDED, METRICS, STREAMED
 from tuner.space import LOAD_NAMES, make_space
-from tuner.study.load import Study, StudyError, load_study
-from tuner.study.spec import Section, StudySpec
-from tuner.units import parse_duration, parse_fraction
+from tuner.study.load import Study, load_study
+from tuner.study.source import StudyError
+from tuner.study.spec import StudySpec
 from tuner.wiring import prepare
 from workloads.requests import load_dataset
+from workloads.units import parse_duration, parse_fraction
 
 ROOT = Path(__file__).parent.parent
 DIGITS = ROOT / "studies" / "digits.yaml"
@@ -109,6 +113,7 @@ class Key:
     path: str
     name: str
     model: type[Section]
+    page: str = "study-file.md"
 
     def __str__(self) -> str:
         return f"{self.path} of {self.model.__name__}"
@@ -119,7 +124,7 @@ class Key:
 
     def allowed(self) -> list[str]:
         """Return the words that the key takes, those of all its places together; [] where it takes any."""
-        same = [key.field.annotation for key in KEYS if key.path == self.path]
+        same = [key.field.annotation for key in (*KEYS, *OWN_KEYS) if (key.path, key.page) == (self.path, self.page)]
         return [word for one in same for word in words(one)]
 
     def type_name(self) -> str:
@@ -162,7 +167,15 @@ def sections(annotation: Any) -> Iterator[type[Section]]:
             yield from sections(inner)
 
 
+def own_keys(kind: str) -> Iterator[Key]:
+    """Yield the keys of a kind of target that not every kind has."""
+    for key in keys_of(registry.options_of(kind), "target."):
+        if key.name not in TargetOptions.model_fields:
+            yield replace(key, page=f"{kind}.md")
+
+
 KEYS = list(keys_of(StudySpec))
+OWN_KEYS = [key for kind in registry.names() for key in own_keys(kind)]
 
 
 def merged(fragment: str) -> dict[str, Any]:
@@ -192,12 +205,13 @@ def load_text(text: str, folder: Path) -> Study:
 def check_with_target(study: Study) -> None:
     """Check what only the target can tell, as far as it needs no files."""
     spec = study.spec
-    for name, overlay in spec.target.variants.items():
+    for name, overlay in getattr(spec.target, "variants", {}).items():
         if spec.target.kind == "simulated":
             queue_config.overlaid(QUEUE, overlay, name)
         else:
             model_config.check_variant(name, overlay)
-    make_space(spec.space, registry.knobs(spec.target.kind), list(spec.target.variants), study.source)
+    variants = getattr(spec.target, "variants", {})
+    make_space(spec.space, named_choices(registry.knobs(spec.target.kind), "precision", variants), study.source)
 
 
 @pytest.mark.parametrize("example", examples(GUIDE, "yaml"), ids=str)
@@ -212,7 +226,7 @@ def test_the_complete_example_has_every_key_of_a_study() -> None:
     (study,) = [block for block in blocks if "study" in block]
     present = set(key_names(study))
     missing = {key.name for key in KEYS} - present
-    assert missing <= {"mean", "p50", "p90", "p95"}, "only the bounds that work alike may be left out"
+    assert missing <= set(BOUNDED), "only the bounds that work alike may be left out"
 
 
 def key_names(data: object) -> Iterator[str]:
@@ -241,7 +255,8 @@ def test_the_starter_study_spells_out_the_defaults() -> None:
 
 def test_the_starter_study_names_every_key() -> None:
     text = TEMPLATE.read_text()
-    assert not [key.path for key in KEYS if not re.search(rf"\b{key.name}\b", text)]
+    keys = [*KEYS, *(key for key in OWN_KEYS if key.page == "triton.md")]
+    assert not [key.path for key in keys if key.name not in STREAMED and not re.search(rf"\b{key.name}\b", text)]
 
 
 def test_the_alternatives_in_the_starter_study_are_valid(tmp_path: Path) -> None:
@@ -282,18 +297,23 @@ def test_the_numpy_lines_of_the_starter_study_make_requests(tmp_path: Path, monk
 # -- the reference of the study file --
 
 
-def documented_keys() -> dict[str, list[str]]:
-    text = (ROOT / "docs" / "study-file.md").read_text()
+def documented_keys(page: str) -> dict[str, list[str]]:
+    text = (ROOT / "docs" / page).read_text()
     return {codes(row[0])[0]: row for row in table(text, "key", "type", "default", "meaning")}
 
 
 def test_the_reference_names_exactly_the_keys_of_a_study() -> None:
-    assert set(documented_keys()) == {key.path for key in KEYS}
+    assert set(documented_keys("study-file.md")) == {key.path for key in KEYS}
 
 
-@pytest.mark.parametrize("key", KEYS, ids=str)
+@pytest.mark.parametrize("kind", registry.names())
+def test_the_page_of_a_kind_of_target_names_exactly_its_keys(kind: str) -> None:
+    assert set(documented_keys(f"{kind}.md")) == {key.path for key in OWN_KEYS if key.page == f"{kind}.md"}
+
+
+@pytest.mark.parametrize("key", [*KEYS, *OWN_KEYS], ids=str)
 def test_the_reference_gives_a_keys_type_and_default(key: Key) -> None:
-    _, kind, default, meaning = documented_keys()[key.path]
+    _, kind, default, meaning = documented_keys(key.page)[key.path]
     allowed = key.allowed()
     assert codes(kind) == allowed if allowed else kind == key.type_name()
     assert default_matches(default, kind, key.field), f"the default is {key.field.default!r}"
@@ -318,7 +338,7 @@ def test_every_metric_is_documented_by_its_name_and_key() -> None:
     rows = {
         (row[0], *codes(row[1])) for row in table(section("docs/results.md", "Metrics"), "metric", "key", "meaning")
     }
-    assert rows == {(metric.name, metric.key) for metric in metrics.METRICS.values()}
+    assert rows == {(metric.name, metric.key) for metric in METRICS.values()}
 
 
 def result_models(model: type[BaseModel] = results.Result) -> dict[str, type[BaseModel]]:
@@ -365,7 +385,7 @@ def small_result() -> results.Result:
         load=results.Load(mode="closed", level=4),
         warmup_s=0.3,
         window_s=1.4,
-        metrics=dict.fromkeys((metric.key for metric in metrics.METRICS.values()), one),
+        metrics=dict.fromkeys((metric.key for metric in METRICS.values()), one),
         outcomes={"ok": 100},
         violations={"p99": -0.5},
         server=results.Server(
@@ -415,7 +435,7 @@ def test_every_column_of_the_csv_files_is_documented(make: Any, not_in_it: set[s
     columns = set(pd.read_csv(tmp_path / "made.csv").columns)
     text = section("docs/results.md", "trials.csv and front.csv")
     described = {name for row in table(text, "column", "meaning") for name in codes(row[0])}
-    of_others = {"max_queue_delay_s", *(metric.key for metric in metrics.METRICS.values())}
+    of_others = {"max_queue_delay_s", *(metric.key for metric in METRICS.values())}
     assert described - not_in_it == columns - of_others
 
 
@@ -439,7 +459,7 @@ def test_the_python_example_computes_the_p99_of_stored_records(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     computed: dict[str, Any] = {}
     exec(example.text, computed)
-    expected = metrics.summarise(stored, {}, None)[metrics.METRICS["p99"].key].value
+    expected = metrics.summarise(stored, {}, None)[METRICS["p99"].key].value
     assert computed["p99_s"] == expected
 
 
@@ -456,14 +476,7 @@ def test_every_knob_is_documented() -> None:
 def test_the_diff_in_the_documentation_is_what_an_export_changes(tmp_path: Path) -> None:
     (example,) = examples(GUIDE, "diff")
     study = load_study(DIGITS)
-    target = TritonTarget(
-        TargetSettings(
-            model=study.spec.target.model,
-            repository=study.resolve(study.spec.target.repository),
-            log_path=tmp_path / "log.txt",
-            variants=study.spec.target.variants,
-        )
-    )
+    target = registry.create(study.spec.target, Context(DIGITS.parent, tmp_path / "log.txt"))
     exported = target.export({**target.user_config(), "precision": "int8"})
     assert html.config_diff(exported.originals, exported.files) == example.text
 
@@ -544,7 +557,7 @@ def test_an_error_of_the_simulated_server_in_the_documentation_is_the_one_that_i
     text = (tmp_path / file).read_text()
     assert before in text
     (tmp_path / file).write_text(text.replace(before, after))
-    with pytest.raises(TargetError) as raised:
+    with pytest.raises((StudyError, TargetError)) as raised:
         prepare(load_study(simulated_study), tmp_path / "log.txt")
     (shown,) = examples([ROOT / "docs" / "simulated.md"], "text")
     assert str(raised.value).replace(f"{tmp_path}/", "") in shown.text.splitlines()

@@ -1,7 +1,7 @@
 """The time budget of a run: what is spent, what is left, and what has to be kept back for the confirmation."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner.study.spec import ConfirmSpec
@@ -15,6 +15,8 @@ BASELINE_LEVELS = 2
 """Load levels of the user's configuration that are measured again with the best trials."""
 SHORTLIST_PASSES = 2
 """Times that the best trials are measured side by side, if the time is not needed by a longer search."""
+FEWEST_ROUNDS = 2
+"""Rounds of a side: fewer show nothing of how they differ."""
 FIRST_TRIAL_S = 5.0
 """A guess at the cost of the first trial."""
 
@@ -85,3 +87,24 @@ def confirmation_s(
 def shortlist_rounds(settings: ConfirmSpec, workloads: Sequence[Workload]) -> dict[str, int]:
     """Return workload -> rounds that rank candidates; the confirmation takes as many as certainty needs."""
     return {workload.name: max(2, settings.rounds // 2) for workload in workloads}
+
+
+def fitting(
+    rounds: Mapping[str, int], left_s: float, cost_s: Callable[[Mapping[str, int]], float]
+) -> dict[str, int] | None:
+    """Return as many of the rounds as there is time for; None where there is none for the fewest.
+
+    Those of the workload with the most are given up first.
+
+    Args:
+        rounds: workload -> rounds that are wanted.
+        left_s: time for them, in seconds.
+        cost_s: rounds -> what they take, in seconds.
+    """
+    fewer = dict(rounds)
+    while cost_s(fewer) > left_s:
+        most = max(fewer, key=lambda name: fewer[name])
+        if fewer[most] <= FEWEST_ROUNDS:
+            return None
+        fewer[most] -= 1
+    return fewer

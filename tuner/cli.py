@@ -28,7 +28,8 @@ from tuner.results import Comparison, Result, ResultError, Trial, read_result, r
 from tuner.rundir import RunDirectory, RunDirectoryError, back_up, locked, open_run
 from tuner.space import server_part
 from tuner.starters import StarterError, write_starter
-from tuner.study.load import Study, StudyError, load_study
+from tuner.study.load import Study, load_study
+from tuner.study.source import StudyError
 from tuner.study.spec import StudySpec
 from tuner.terminal import interruptible, note, shown
 from tuner.tuning import Tuning

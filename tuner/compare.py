@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner import stats
-from tuner.metrics import METRICS, PERCENTILES, estimate
+from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, key_of
+from tuner.metrics import estimate
 from tuner.results import Estimate, Ratio, Verdict
 
-COMPARED = ("throughput", "goodput", "mean", *PERCENTILES)
-MORE_IS_BETTER = ("throughput", "goodput")
+COMPARED = (*MAXIMIZED, *MINIMIZED)
+MORE_IS_BETTER = MAXIMIZED
 SAME = 0.05
 """Two numbers that certainly differ by less than this share are called no different."""
 
@@ -85,7 +86,7 @@ def standing(measured: Sequence[Sequence[Metrics]], metric: str, same: float = S
         metric: by name, one of COMPARED.
         same: see `verdict`.
     """
-    key, sign = METRICS[metric].key, -1 if metric in MORE_IS_BETTER else 1
+    key, sign = key_of(metric), -1 if metric in MORE_IS_BETTER else 1
     values = [sign * float(np.mean([one[key].value for one in side])) for side in measured]
     order = sorted(range(len(measured)), key=lambda index: values[index])
     first, rest = order[0], order[1:]

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 
 from targets.base import Config
 from tuner import results, verdicts
+from tuner.catalog import BOUNDED, METRICS
 from tuner.compare import ratios_of_pairs
-from tuner.metrics import METRICS, PERCENTILES, summarise
 from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
 from tuner.runs import Run, pooled_runs, stored_server
 from tuner.space import server_part
 from tuner.stats import P99_MIN_SAMPLES
 from tuner.stopping import Pace, slo_verdicts
 from tuner.study.spec import ConfirmSpec
-from tuner.trials import Trier, variant_of
+from tuner.trials import Trier
 from tuner.workload import Workload
 
 DROPPED_SHARE = 0.2
@@ -90,7 +90,7 @@ def redeploy_and_measure(
         for index in (order if calls % 2 == 0 else reversed(order))
     }
     for index, deployment in deployments.items():
-        trier.learn_accuracy(deployment, variant_of(contenders[index].config))
+        trier.learn_accuracy(deployment, trier.variant(contenders[index].config))
     for workload in trier.workloads:
         length = max(round_s, workload.shortest_round_s)
         pace = Pace.fixed(DROPPED_SHARE * length, (1 - DROPPED_SHARE) * length)
@@ -114,7 +114,7 @@ def rounds_needed(
     independent requests on; MARGIN times as many leave room for some that are seen. A p99 needs P99_MIN_SAMPLES.
     """
     error = allowed_error(trier.confidence, settings, settings.redeployments)
-    shares = {name: 1 - fraction for name, fraction in PERCENTILES.items()}
+    shares = {name: one.allowed for name, one in BOUNDED.items() if one.allowed is not None}
     independent = max(
         (_certain_from(shares[name], error) for name in trier.meter.bounds if name in shares), default=0.0
     )
@@ -180,8 +180,8 @@ def side(trier: Trier, one: Contender, gathered: Rounds, error: float) -> Side:
     metrics, judged, server, reasons = {}, {}, {}, []
     for workload in trier.workloads:
         run = gathered.pooled(workload.name)
-        found = summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s)
-        found |= trier.accuracies.metrics(variant_of(one.config), workload.name)
+        found = trier.meter.summary(run)
+        found |= trier.accuracies.metrics(trier.variant(one.config), workload.name)
         metrics[workload.name] = found
         judged[workload.name] = {
             **verdicts.slo_verdicts(found, trier.meter.bounds),
@@ -240,4 +240,4 @@ def confirmation(
 def per_redeployment(trier: Trier, gathered: Rounds, workload: str) -> list[dict[str, Estimate]]:
     """Return the metrics of each redeployment on a workload."""
     runs = gathered.per_redeployment(workload)
-    return [summarise(run.records, trier.meter.bounds, trier.meter.latency_bound_s) for run in runs]
+    return [trier.meter.summary(run) for run in runs]

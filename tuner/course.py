@@ -17,6 +17,7 @@ from tuner.stopping import Aims, Decision, Pace
 AHEAD_NS = 10_000_000
 """A new window is told this long before it begins or ends."""
 NEARLY_ALL = 0.999
+TICK_NS = 1_000_000_000
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Course:
         pace: the lengths allowed.
         aims: what is to be found out; None: the pace alone decides.
         edge_s: the first moment from a given one on at which a window may begin or end, seconds from the start.
+        tick: called every TICK_NS of the window, None: nothing is.
     """
 
     generator: Generator
@@ -36,6 +38,7 @@ class Course:
     pace: Pace
     aims: Aims | None
     edge_s: Callable[[float], float]
+    tick: Callable[[], None] | None = None
 
     def settle(self) -> int:
         """Wait for the end of the transient, or of the longest warm-up; return when the window begins."""
@@ -57,12 +60,12 @@ class Course:
             look_ns = self._edge_ns((self.plan.window[0] - self.plan.start_ns) / 1e9 + length_s)
             if look_ns >= self.plan.window[1] - AHEAD_NS:
                 break
-            self._sleep_until(look_ns)
+            self._tick_until(look_ns)
             decision = self._decided(len(looks_s))
             if decision is not None:
                 self._rewindow(self.plan.window[0], min(self._edge_ahead_ns(), self.plan.window[1]))
                 break
-        self._sleep_until(self.plan.window[1])
+        self._tick_until(self.plan.window[1])
         return decision
 
     def cut_short(self) -> None:
@@ -100,6 +103,12 @@ class Course:
 
     def _edge_ahead_ns(self) -> int:
         return self._edge_ns((time.monotonic_ns() + AHEAD_NS - self.plan.start_ns) / 1e9)
+
+    def _tick_until(self, at_ns: int) -> None:
+        while self.tick is not None and time.monotonic_ns() + TICK_NS < at_ns:
+            self._sleep_until(time.monotonic_ns() + TICK_NS)
+            self.tick()
+        self._sleep_until(at_ns)
 
     @staticmethod
     def _sleep_until(at_ns: int) -> None:

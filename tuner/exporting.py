@@ -6,7 +6,8 @@ from targets.base import Export, TargetError
 from tuner.results import Result
 from tuner.rundir import RunDirectory
 from tuner.space import server_part
-from tuner.study.load import StudyError, load_study
+from tuner.study.load import load_study
+from tuner.study.source import StudyError
 from tuner.wiring import Prepared, prepare
 
 

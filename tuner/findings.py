@@ -14,6 +14,7 @@ from tuner.results import (
     Confirmation,
     FrontPoint,
     KnobInfo,
+    MetricInfo,
     Point,
     Ratio,
     Result,
@@ -186,6 +187,7 @@ class Findings:
             study=study_info(self.study),
             environment=dict(environment),
             knobs=knob_infos(self.space),
+            own_metrics=own_metrics(self.study),
             trials=self.trials,
             front=front,
             baseline=front_point(baseline, front) if baseline else None,
@@ -221,6 +223,11 @@ def study_info(study: Study) -> StudyInfo:
         objectives=spec.objectives,
         workloads=list(spec.workloads),
     )
+
+
+def own_metrics(study: Study) -> list[MetricInfo]:
+    """Return what a result says of the metrics that only this kind of server has."""
+    return [MetricInfo(name=one.name, unit=one.unit, doc=one.doc) for one in study.spec.target.metrics()]
 
 
 def knob_infos(space: Space) -> list[KnobInfo]:

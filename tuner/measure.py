@@ -3,7 +3,7 @@
 import gc
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Deployment, ServerHung, TargetError, difference
+from targets.base import Deployment, ServerCounters, ServerHung, TargetError, difference, metric_values
+from targets.options import ServerMetric
 from tuner import results, steady
 from tuner.autocorrelation import effective_size, finite
+from tuner.catalog import METRICS
 from tuner.course import Course
 from tuner.load.generator import Generator
 from tuner.load.plan import ClosedLoop, Plan
-from tuner.metrics import METRICS, failures, generator_report, outcome_counts, summarise, violations
+from tuner.metrics import failures, generator_report, outcome_counts, summarise, violations
 from tuner.records import Records, latencies_s
 from tuner.results import Estimate, Load, Point, Validity
 from tuner.runs import Run, stored_server
@@ -48,6 +50,7 @@ class Meter:
         bounds: SLO -> bound.
         latency_bound_s: goodput's bound, None without one.
         scratch: folder for records that are not kept.
+        own: metrics that only this server has.
     """
 
     generator: Generator
@@ -55,6 +58,7 @@ class Meter:
     bounds: Mapping[str, float]
     latency_bound_s: float | None
     scratch: Path
+    own: Sequence[ServerMetric] = ()
 
     def run(
         self,
@@ -81,7 +85,15 @@ class Meter:
             GeneratorError: the load generator could not run.
         """
         plan = self._plan(deployment, workload, load, pace)
-        course = Course(self.generator, plan, pace, aims, lambda after_s: workload.edge_s(load, after_s))
+        readings: list[Callable[[], ServerCounters]] = []
+        course = Course(
+            self.generator,
+            plan,
+            pace,
+            aims,
+            lambda after_s: workload.edge_s(load, after_s),
+            (lambda: readings.append(deployment.statistics())) if self._samples else None,
+        )
         processes = deployment.processes()
         with _quiet():
             self.generator.begin(plan)
@@ -99,7 +111,7 @@ class Meter:
                 loaded = self.generator.finish()
         return Run(
             records=loaded.records,
-            server=difference(before(), after()),
+            server=difference(before(), after(), [reading() for reading in readings]),
             cores=cores_used(tree_before, tree_after),
             warmup_s=(start_ns - plan.start_ns) / 1e9,
             rss_bytes=tree_after.rss_bytes,
@@ -142,7 +154,7 @@ class Meter:
             decision: why the window ended, and the verdicts then.
             records: where the records are kept, relative to the run directory.
         """
-        metrics = {**summarise(run.records, self.bounds, self.latency_bound_s), **extra}
+        metrics = {**self.summary(run), **extra}
         settled = steadiness(run.records, load)
         return Point(
             workload=workload.name,
@@ -165,6 +177,21 @@ class Meter:
             validity=self.validity(run, metrics),
             records=records,
         )
+
+    def summary(self, run: Run) -> dict[str, Estimate]:
+        """Return metric key -> estimate of a run, those included that the server gives of itself.
+
+        A number of the server's is what it is in that window: its interval is the value alone.
+        """
+        found = summarise(run.records, self.bounds, self.latency_bound_s)
+        for name, value in metric_values(run.server, self.own).items():
+            found[name] = Estimate(value=value, low=value, high=value, n=1)
+        return found
+
+    @property
+    def _samples(self) -> bool:
+        """Whether the server has gauges, which have to be read while the window lasts."""
+        return any(metric.kind == "gauge" for metric in self.own)
 
     def _independent(self, records: Records) -> float:
         """Return how many independent requests a window is worth, as far as the latency bound is concerned."""

@@ -2,57 +2,28 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from targets.base import Outcome
 from tuner import stats
+from tuner.catalog import (
+    BOUNDED,
+    LATENCY,
+    METRICS,
+    PERCENTILES,
+    SERVICE_PERCENTILES,
+    TIMINGS,
+    Timing,
+    key_of,
+)
+from tuner.catalog import STREAMED as STREAMED_METRICS
 from tuner.load.plan import RunReport
-from tuner.records import Records, issue_delays_s, latencies_s, service_times_s
+from tuner.records import Records, issue_delays_s, service_times_s
 from tuner.results import Estimate, Failure, Generator
+from tuner.timings import good, values_s
 
-PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
-LATENCY_BOUNDS = ("mean", *PERCENTILES)
 OVERLOADED = 0.01
-SERVICE_PERCENTILES = {f"service_{name}": fraction for name, fraction in PERCENTILES.items()}
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric's name in a study, its key in results, its unit and its meaning."""
-
-    name: str
-    key: str
-    unit: str
-    doc: str
-
-
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("throughput", "throughput_rps", "/s", "requests answered ok in the window, per second"),
-        Metric("goodput", "goodput_rps", "/s", "requests answered ok within the SLO's latency bound, per second"),
-        Metric("offered", "offered_rps", "/s", "requests intended in the window, per second"),
-        Metric("mean", "latency_mean_s", "s", "mean of done - intended"),
-        *(
-            Metric(name, f"latency_{name}_s", "s", f"{name} of done - intended; failures are infinite")
-            for name in PERCENTILES
-        ),
-        *(
-            Metric(f"service_{name}", f"service_time_{name}_s", "s", f"{name} of done - sent, requests answered ok")
-            for name in PERCENTILES
-        ),
-        Metric("error_rate", "error_rate", "", "share of the window's requests that did not end ok"),
-        *(
-            Metric(f"over_{name}", f"over_{name}_bound", "", f"share of requests slower than the SLO's {name} bound")
-            for name in PERCENTILES
-        ),
-        Metric("accuracy", "accuracy", "", "share of the labelled items answered right"),
-        Metric("accuracy_drop", "accuracy_drop", "", "accuracy lost against the user's config, item by item"),
-    )
-}
 
 
 def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: float | None) -> dict[str, Estimate]:
@@ -61,7 +32,7 @@ def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: fl
     Args:
         records: requests and windows; several runs of the same load may be pooled.
         bounds: SLO -> bound; for each percentile among them the share of slower requests is estimated too.
-        latency_bound_s: goodput counts answers within it; None: all that are ok.
+        latency_bound_s: goodput counts answers within it, and within the bounds of TTFT and TPOT (`timings.good`).
 
     Returns:
         Metric key -> estimate. Percentiles are over the requests intended in the windows, throughput over the
@@ -70,15 +41,33 @@ def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: fl
     throughput = stats.rate(records.completed_ns(), records.windows_ns)
     rows = records.in_window()
     offered = len(rows) / records.window_s
+    among = good(records, latency_bound_s, bounds)
     values = {
         "throughput": throughput,
-        "goodput": throughput if latency_bound_s is None else _goodput(records, latency_bound_s),
+        "goodput": stats.rate(records.completed_ns(among), records.windows_ns),
         "offered": stats.Interval(offered, offered, offered, len(rows)),
-        **_latency(latencies_s(rows), bounds),
+        **timing_statistics(LATENCY, records, bounds),
         **_percentiles(stats.Ordered.of(service_times_s(rows)), SERVICE_PERCENTILES),
         "error_rate": stats.event_rate(rows["outcome"] != Outcome.OK),
     }
+    if len(records.events) or set(bounds) & set(STREAMED_METRICS):
+        values |= _streamed(records, bounds)
     return {metric.key: estimate(values[name]) for name, metric in METRICS.items() if name in values}
+
+
+def _streamed(records: Records, bounds: Mapping[str, float]) -> dict[str, stats.Interval]:
+    """Summarise what only answers have that are streamed token by token."""
+    rows = records.in_window()
+    answered = rows["tokens"][rows["outcome"] == Outcome.OK].astype(np.float64)
+    came_ns = np.sort(np.repeat(records.events["at_ns"], records.events["tokens"]))
+    found = {
+        "token_throughput": stats.rate(came_ns, records.windows_ns),
+        "output_tokens": stats.mean(answered),
+    }
+    for timing in TIMINGS:
+        if timing.streamed:
+            found |= timing_statistics(timing, records, bounds)
+    return found
 
 
 def estimate(interval: stats.Interval) -> Estimate:
@@ -135,24 +124,23 @@ def violations(
     """
     found = {}
     for name, bound in bounds.items():
-        measured = metrics.get(METRICS[name].key)
+        measured = metrics.get(key_of(name))
         if measured is not None:
             found[name] = (measured.value - bound) / bound if bound > 0 else measured.value
-        if overloaded and name in LATENCY_BOUNDS and name in found:
+        if overloaded and name in BOUNDED and name in found:
             found[name] = max(found[name], OVERLOADED)
     return found
 
 
-def _goodput(records: Records, bound_s: float) -> stats.Interval:
-    return stats.rate(records.completed_ns(bound_s), records.windows_ns)
-
-
-def _latency(latency: NDArray[np.float64], bounds: Mapping[str, float]) -> dict[str, stats.Interval]:
-    series = stats.Ordered.of(latency)
+def timing_statistics(timing: Timing, records: Records, bounds: Mapping[str, float]) -> dict[str, stats.Interval]:
+    """Return mean and percentiles of a timing, and of each bound on a percentile the share of values over it."""
+    values = values_s(timing, records)
+    series = stats.Ordered.of(values)
+    over = {timing.name(name): name for name in PERCENTILES if timing.name(name) in bounds}
     return {
-        "mean": stats.mean(latency, effective=series.effective),
-        **_percentiles(series, PERCENTILES),
-        **{f"over_{name}": stats.share(series, bounds[name]) for name in PERCENTILES if name in bounds},
+        timing.name("mean"): stats.mean(values, effective=series.effective),
+        **{timing.name(name): stats.percentile(series, fraction) for name, fraction in PERCENTILES.items()},
+        **{f"over_{name}": stats.share(series, bounds[name]) for name in over},
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tuner.metrics import METRICS
+from tuner.catalog import key_of
 from tuner.results import Point
 from tuner.study.spec import OBJECTIVE
 
@@ -18,7 +18,7 @@ class Goal:
     Attributes:
         maximize: whether more is better.
         workload: whose metric.
-        metric: name in METRICS.
+        metric: its name.
     """
 
     maximize: bool
@@ -28,7 +28,7 @@ class Goal:
     @property
     def key(self) -> str:
         """The metric's key in results."""
-        return METRICS[self.metric].key
+        return key_of(self.metric)
 
 
 @dataclass(frozen=True)

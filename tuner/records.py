@@ -33,6 +33,7 @@ FIELDS = (
     ("sent_ns", "i8", "when its bytes were handed to the kernel"),
     ("first_ns", "i8", "when the first byte of the answer was read"),
     ("done_ns", "i8", "when the whole answer was read, or the failure was known"),
+    ("last_ns", "i8", "when the last token of a streamed answer was read, 0 otherwise"),
     ("bytes_out", "i4", "bytes sent"),
     ("bytes_in", "i4", "bytes read"),
     ("tokens", "i4", "tokens of a streamed answer, 0 otherwise"),
@@ -116,6 +117,7 @@ class RecordsWriter(_Capture):
         code: int,
         outcome: int,
         tokens: int = 0,
+        last_ns: int = 0,
     ) -> None:
         """Append one request.
 
@@ -126,11 +128,13 @@ class RecordsWriter(_Capture):
             code: status or errno.
             outcome: an Outcome.
             tokens: of a streamed answer.
+            last_ns: when its last token was read.
         """
         count = self.count
         if count == self._capacity:
             self._grow()
-        _pack_row(self._map, count * _ROW_BYTES, *times, *sizes, tokens, request, code, 0, self._worker, outcome, 0)
+        at = count * _ROW_BYTES
+        _pack_row(self._map, at, *times, last_ns, *sizes, tokens, request, code, 0, self._worker, outcome, 0)
         self.count = count + 1
 
     def close(self, window_ns: tuple[int, int]) -> None:
@@ -231,15 +235,15 @@ class Records:
         inside = rows[due_inside]
         return inside.in_order_of("intended_ns") if ordered else inside
 
-    def completed_ns(self, within_s: float | None = None) -> NDArray[np.int64]:
+    def completed_ns(self, among: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Return the sorted completion times of answers that were ok, all phases.
 
         Args:
-            within_s: only those with a latency of at most this.
+            among: only of these requests, mask [n]; None: of all.
         """
         good = self.columns["outcome"] == Outcome.OK
-        if within_s is not None:
-            good &= latencies_s(self.rows) <= within_s
+        if among is not None:
+            good &= among
         completed: NDArray[np.int64] = self.columns["done_ns"][good].astype(np.int64, copy=False)
         completed.sort(kind="stable")  # fast on what is sorted in long runs: each process appends as answers come
         return completed

@@ -280,6 +280,14 @@ class KnobInfo(Data):
     values: list[Value]
 
 
+class MetricInfo(Data):
+    """A metric that only this kind of server has."""
+
+    name: str = Field(description="in the study and in `metrics`")
+    unit: str = Field(description="`s`, `/s`, `bytes`, `tokens`, `share`, or empty for a count")
+    doc: str
+
+
 class StudyInfo(Data):
     """The study that was run."""
 
@@ -312,6 +320,7 @@ class Result(Data):
     study: StudyInfo
     environment: dict[str, str]
     knobs: list[KnobInfo]
+    own_metrics: list[MetricInfo] = Field([], description="the metrics that only this kind of server has")
     trials: list[Trial]
     front: list[FrontPoint]
     baseline: FrontPoint | None = Field(description="the user's config at its best load level; null if it meets no SLO")

@@ -91,4 +91,9 @@ def _summed(parts: Sequence[ServerStats]) -> ServerStats:
             for stage in parts[0].mean_s
         },
         batch_sizes=[BatchSize(size, int(count), total / count) for size, (count, total) in sorted(totals.items())],
+        grown={name: sum(part.grown.get(name, 0.0) for part in parts) for name in parts[0].grown},
+        gauges={
+            name: (sum(part.gauges[name][0] for part in parts), sum(part.gauges[name][1] for part in parts))
+            for name in parts[0].gauges
+        },
     )

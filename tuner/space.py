@@ -7,8 +7,9 @@ from math import prod
 from typing import Any
 
 from targets.base import Config, Knob, Value
-from tuner.study.load import Source
-from tuner.units import format_value, parse_duration, parse_rate
+from tuner.study.source import Source
+from tuner.units import format_value
+from workloads.units import parse_duration, parse_rate
 
 LOAD_KNOBS = (
     Knob("concurrency", "int", 1, 65536, 1, "", "live", "requests in flight of closed-loop workloads"),
@@ -16,6 +17,7 @@ LOAD_KNOBS = (
 )
 LOAD_NAMES = tuple(knob.name for knob in LOAD_KNOBS)
 MAX_VALUES = 10_000
+UNORDERED = ("choice", "bool")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Parameter:
     Attributes:
         knob: what it sets.
         values: the legal values, ascending where they have an order.
-        ordered: whether neighbours are alike; a variant's names are not.
+        ordered: whether neighbours are alike; names and yes/no are not.
     """
 
     knob: Knob
@@ -62,7 +64,7 @@ def server_part(config: Config) -> dict[str, Value]:
     return {name: value for name, value in config.items() if name not in LOAD_NAMES}
 
 
-def make_space(raw: Mapping[str, Any], knobs: Sequence[Knob], variants: Sequence[str], source: Source) -> Space:
+def make_space(raw: Mapping[str, Any], knobs: Sequence[Knob], source: Source) -> Space:
     """Check the study's `space` against what the target can apply.
 
     Raises:
@@ -75,8 +77,8 @@ def make_space(raw: Mapping[str, Any], knobs: Sequence[Knob], variants: Sequence
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
             raise source.error(("space", name), f"no such knob; {hint}")
-        values = _Reader(known[name], variants, source).values(given)
-        parameters.append(Parameter(known[name], values, ordered=known[name].type != "variant"))
+        values = _Reader(known[name], source).values(given)
+        parameters.append(Parameter(known[name], values, ordered=known[name].type not in UNORDERED))
     return Space(tuple(parameters))
 
 
@@ -85,7 +87,6 @@ class _Reader:
     """Reads the values of one knob from the study."""
 
     knob: Knob
-    variants: Sequence[str]
     source: Source
 
     def values(self, given: object) -> tuple[Value, ...]:
@@ -97,14 +98,16 @@ class _Reader:
             values = tuple(self._value(item, index) for index, item in enumerate(given))
             if len(set(values)) != len(values):
                 raise self._error("names a value twice")
-            return values if self.knob.type == "variant" else tuple(sorted(values))
+            return values if self.knob.type in UNORDERED else tuple(sorted(values))
         return (self._value(given),)
 
     def _range(self, given: dict[str, object]) -> tuple[Value, ...]:
         if unknown := set(given) - {"low", "high", "scale", "step"}:
             raise self._error("unknown key; a range has low, high, scale (linear or log2) and step", unknown.pop())
-        if self.knob.type == "variant":
-            raise self._error(f"is a list of names of target.variants ({', '.join(self.variants) or 'none given'})")
+        if self.knob.type == "choice":
+            raise self._error(f"is a list of {self._names()}")
+        if self.knob.type == "bool":
+            raise self._error("is a list of true and false")
         for bound in ("low", "high"):
             if bound not in given:
                 raise self._error(f"a range needs `{bound}`")
@@ -151,19 +154,33 @@ class _Reader:
 
     def _number(self, given: object, *place: str | int) -> Value:
         knob = self.knob
-        if knob.type == "variant":
-            if given not in self.variants:
-                names = ", ".join(self.variants) or "none given"
-                raise self._error(f"{given!r} is no name of target.variants ({names})", *place)
+        if knob.type == "choice":
+            if given not in knob.choices:
+                one = self._names().removeprefix("names of ")
+                what = f"no name of {one}" if knob.choices_from else f"none of {', '.join(knob.choices)}"
+                raise self._error(f"{given!r} is {what}", *place)
             return str(given)
+        if knob.type == "bool":
+            if not isinstance(given, bool):
+                raise self._error(f"expected true or false, but got {given!r}", *place)
+            return given
         if knob.type == "int":
             if not isinstance(given, int) or isinstance(given, bool):
                 raise self._error(f"expected a whole number, but got {given!r}", *place)
             return given
+        if knob.type == "float":
+            if not isinstance(given, int | float) or isinstance(given, bool):
+                raise self._error(f"expected a number, but got {given!r}", *place)
+            return float(given)
         try:
             return parse_rate(given) if knob.unit == "/s" else parse_duration(given)
         except ValueError as error:
             raise self._error(str(error), *place) from None
+
+    def _names(self) -> str:
+        """Say which names a choice has: `names of target.variants (fp32, int8)`."""
+        names = ", ".join(self.knob.choices) or "none given"
+        return f"names of {self.knob.choices_from} ({names})" if self.knob.choices_from else f"names: {names}"
 
     def _typed(self, value: float) -> Value:
         return int(value) if self.knob.type == "int" else value

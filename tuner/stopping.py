@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from targets.base import Outcome
 from tuner import stats
+from tuner.catalog import BOUNDED, ITL, LATENCY, key_of
 from tuner.load.plan import OpenLoop, Plan
-from tuner.metrics import LATENCY_BOUNDS, METRICS, PERCENTILES
-from tuner.records import FIELDS, ROW, WARMUP, WINDOW, Records, latencies_s
+from tuner.records import FIELDS, ROW, WARMUP, WINDOW, Records
 from tuner.results import Ending, Estimate, SloVerdict, overall
+from tuner.timings import good, judged_by, values_s
 from tuner.verdicts import verdict
 
 GROWTH = 1.5
@@ -28,7 +29,7 @@ OPEN = -1
 """`worker` of a request that had not ended when it was looked at, though it was due long ago."""
 LAG_NS = 2_000_000
 """Requests may have ended this long before a look without being seen by it yet."""
-JUDGED = (*LATENCY_BOUNDS, "error_rate")
+JUDGED = (*BOUNDED, "error_rate")
 """The SLOs that the records of a window can tell of."""
 
 
@@ -113,10 +114,12 @@ class Aims:
     def slow_s(self) -> float | None:
         """After how many seconds a request is slow whatever becomes of it; None where no percentile says so.
 
-        A mean needs to know how slow: it has to wait for the answer.
+        A mean needs to know how slow: it has to wait for the answer; and so do the times of tokens.
         """
-        bounds = [bound for name, bound in self.bounds.items() if name in PERCENTILES]
-        return None if "mean" in (*self.bounds, self.objective) else max(bounds, default=None)
+        asked = [BOUNDED[name] for name in (*self.bounds, self.objective or "") if name in BOUNDED]
+        if any(one.allowed is None or one.timing is not LATENCY for one in asked):
+            return None
+        return max((bound for name, bound in self.bounds.items() if name in BOUNDED), default=None)
 
     def error(self, looks: int) -> float:
         """Return the error that one of so many looks may make."""
@@ -145,6 +148,7 @@ def decide(records: Records, aims: Aims, looks: int) -> Decision | None:
         looks: how often this question is asked at most; the error is divided among them.
     """
     verdicts = slo_verdicts(records, aims.bounds, aims.error(looks))
+    verdicts |= {name: "undecided" for name in verdicts if name in BOUNDED and BOUNDED[name].timing is ITL}
     judged = overall(verdicts[name] for name in verdicts if name not in _out_of_reach(records, aims, looks))
     if judged == "missed":
         return Decision("missed", verdicts)
@@ -175,22 +179,24 @@ def slo_verdicts(records: Records, bounds: Mapping[str, float], error: float) ->
     """
     judged = {name: bound for name, bound in bounds.items() if name in JUDGED}
     rows = records.in_window()
-    latencies = latencies_s(rows)
-    series = stats.Ordered.of(latencies)
+    values = {timing: values_s(timing, records) for timing in judged_by(judged)}
+    series = {timing: stats.Ordered.of(of_timing) for timing, of_timing in values.items()}
     failed = rows["outcome"] != Outcome.OK
     still_open = rows["worker"] == OPEN
 
     def interval(name: str, one_sided: float, failures: NDArray[np.bool_]) -> stats.Interval:
         confidence = 1 - 2 * one_sided
-        if name in PERCENTILES:
-            return stats.share(series, judged[name], confidence)
-        if name == "mean":
-            return stats.mean(latencies, confidence, series.effective)
-        return stats.event_rate(failures, confidence)
+        if name not in BOUNDED:
+            return stats.event_rate(failures, confidence)
+        timing = BOUNDED[name].timing
+        if BOUNDED[name].allowed is None:
+            return stats.mean(values[timing], confidence, series[timing].effective)
+        return stats.share(series[timing], judged[name], confidence)
 
     found: dict[str, SloVerdict] = {}
     for name, bound in judged.items():
-        allowed = 1 - PERCENTILES[name] if name in PERCENTILES else bound
+        share = BOUNDED[name].allowed if name in BOUNDED else None
+        allowed = bound if share is None else share
         low = interval(name, error / len(judged), failed & ~still_open).low
         found[name] = verdict(low, interval(name, error, failed).high, allowed)
     return found
@@ -252,15 +258,18 @@ def _out_of_reach(records: Records, aims: Aims, looks: int) -> set[str]:
 
 
 def _metric(name: str, records: Records, aims: Aims, confidence: float = stats.CONFIDENCE) -> stats.Interval:
-    """Estimate one of the metrics that may be an objective."""
-    if name == "throughput" or (name == "goodput" and aims.latency_bound_s is None):
+    """Estimate one of the metrics that may be an objective; unknown is one that is not of the requests' rows."""
+    if name == "throughput":
         return stats.rate(records.completed_ns(), records.windows_ns, confidence)
     if name == "goodput":
-        return stats.rate(records.completed_ns(aims.latency_bound_s), records.windows_ns, confidence)
-    latencies = latencies_s(records.in_window())
-    if name == "mean":
-        return stats.mean(latencies, confidence)
-    return stats.percentile(stats.Ordered.of(latencies), PERCENTILES[name], confidence)
+        among = good(records, aims.latency_bound_s, aims.bounds)
+        return stats.rate(records.completed_ns(among), records.windows_ns, confidence)
+    if name not in BOUNDED or BOUNDED[name].timing is ITL:
+        return stats.Interval(math.nan, -math.inf, math.inf, 0)
+    values = values_s(BOUNDED[name].timing, records)
+    if (allowed := BOUNDED[name].allowed) is None:
+        return stats.mean(values, confidence)
+    return stats.percentile(stats.Ordered.of(values), 1 - allowed, confidence)
 
 
 def _tight(interval: stats.Interval, tolerance: float) -> bool:
@@ -271,7 +280,7 @@ def _dominated(records: Records, aims: Aims, looks: int) -> bool:
     confidence = 1 - 2 * aims.error(looks)
     own = {name: _metric(name, records, aims, confidence) for name, _ in aims.goals}
     return any(
-        all(_worse(own[name], rival[METRICS[name].key], more, aims.tolerance) for name, more in aims.goals)
+        all(_worse(own[name], rival[key_of(name)], more, aims.tolerance) for name, more in aims.goals)
         for rival in aims.rivals
     )
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Config, ConfigRefused, Deployment, Outcome, ServerDied, ServerHung, Target, TargetError
+from targets.base import Config, ConfigRefused, Deployment, Knob, Outcome, ServerDied, ServerHung, Target, TargetError
 from tuner import stopping
+from tuner.catalog import METRICS
 from tuner.load.generator import GeneratorError
 from tuner.measure import Meter
-from tuner.metrics import METRICS, estimate
+from tuner.metrics import estimate
 from tuner.objective import Goal
 from tuner.records import save_records
 from tuner.results import Estimate, Load, Point, Trial, TrialState, overall
@@ -30,7 +31,7 @@ ATTEMPTS = 2
 
 @dataclass
 class Accuracies:
-    """Which items each variant answers right, measured once per variant: batching and instances do not change answers.
+    """Which items each variant answers right, measured once per variant: most knobs do not change answers.
 
     Attributes:
         right: variant ("" without one) -> workload -> for each item whether it was answered right.
@@ -68,9 +69,10 @@ class Accuracies:
         return cls(right, reference)
 
 
-def variant_of(config: Config) -> str:
-    """Return the variant a configuration picks, "" without one."""
-    return str(config.get("precision", ""))
+def variant_of(config: Config, knobs: Sequence[Knob]) -> str:
+    """Return what a configuration says of the knobs that change answers, "" where it says nothing of them."""
+    said = [(knob.name, config[knob.name]) for knob in knobs if knob.changes_answers and knob.name in config]
+    return ", ".join(f"{name} {value}" for name, value in said)
 
 
 @dataclass
@@ -108,8 +110,12 @@ class Trier:
         Raises:
             ConfigRefused, ServerDied: the configuration cannot be measured.
         """
-        self.accuracies.reference = variant_of(config)
-        self.learn_accuracy(self.target.deploy(server_part(config), ALIAS), variant_of(config))
+        self.accuracies.reference = self.variant(config)
+        self.learn_accuracy(self.target.deploy(server_part(config), ALIAS), self.variant(config))
+
+    def variant(self, config: Config) -> str:
+        """Return what identifies the answers of a configuration."""
+        return variant_of(config, self.target.knobs())
 
     def release(self) -> None:
         """Unload the configuration tried last."""
@@ -170,7 +176,7 @@ class Trier:
                 lost = rivals is not None and any(map(_settles_it, points))
                 pace = self.pace.shortest() if lost else self.pace
                 aims = self._aims(workload, rivals or ())
-                points.append(self._point(deployment, workload, load, pace, aims, number, variant_of(config)))
+                points.append(self._point(deployment, workload, load, pace, aims, number, self.variant(config)))
         except ConfigRefused as error:
             return ended("refused", str(error))
         except ServerDied as error:

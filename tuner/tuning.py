@@ -19,7 +19,7 @@ from tuner.rundir import RunDirectory, back_up
 from tuner.search import Proposal, Search
 from tuner.space import Space, server_part
 from tuner.study.load import Study
-from tuner.trials import Accuracies, Trier, variant_of
+from tuner.trials import Accuracies, Trier
 from tuner.verdicts import has_room
 from tuner.workload import Workload, every_load
 
@@ -86,7 +86,7 @@ class Tuning:
     def _measure_baseline(self) -> None:
         """Measure the configuration that the user has, at every load level that candidates may get."""
         config = self._target.user_config()
-        self._trier.accuracies.reference = variant_of(config)
+        self._trier.accuracies.reference = self._trier.variant(config)
         stored = self._search.remembered("baseline")
         if stored is not None:
             self._restore(Trial.model_validate(stored))
@@ -292,9 +292,14 @@ class Tuning:
             error = confirm.allowed_error(self._trier.confidence, settings, number)
             least = min(gathered[0].count(workload.name) for workload in self._workloads)
             made = confirm.confirmation(self._trier, pair, gathered, least, self._goal.workload, error)
-            rounds = confirm.more_rounds(rounds, made.candidate, settings)
-            if made.verdict != "undecided" or self._budget.left_s() < self._cost_s(pair, rounds) + budget.FINISH_S:
+            if made.verdict != "undecided":
                 break
+            left_s = self._budget.left_s() - budget.FINISH_S
+            more = confirm.more_rounds(rounds, made.candidate, settings)
+            fitting = budget.fitting(more, left_s, lambda wanted: self._cost_s(pair, wanted))
+            if fitting is None:
+                break
+            rounds = fitting
         return made
 
     def _measure(self, contenders: Sequence[Contender], gathered: Sequence[Rounds], rounds: Mapping[str, int]) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tuner.metrics import LATENCY_BOUNDS, METRICS, PERCENTILES
+from tuner.catalog import BOUNDED, METRICS, key_of
 from tuner.results import Estimate, SloVerdict, SteadyState
 
 ROOM = 0.5
@@ -20,10 +20,11 @@ def slo_verdicts(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -
     """
     verdicts: dict[str, SloVerdict] = {}
     for name, bound in bounds.items():
-        if name in PERCENTILES:
-            measured, allowed = metrics.get(METRICS[f"over_{name}"].key), 1 - PERCENTILES[name]
+        share = BOUNDED[name].allowed if name in BOUNDED else None
+        if share is not None:
+            measured, allowed = metrics.get(METRICS[f"over_{name}"].key), share
         else:
-            measured, allowed = metrics.get(METRICS[name].key), bound
+            measured, allowed = metrics.get(key_of(name)), bound
         if measured is not None:
             verdicts[name] = verdict(measured.low, measured.high, allowed)
     return verdicts
@@ -38,8 +39,9 @@ def has_room(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> bo
         metrics: metric key -> estimate of one workload.
         bounds: SLO -> bound.
     """
-    shares = {name: metrics.get(METRICS[f"over_{name}"].key) for name in bounds if name in PERCENTILES}
-    return all(one is None or one.value <= ROOM * (1 - PERCENTILES[name]) for name, one in shares.items())
+    shares = {name: share for name in bounds if name in BOUNDED and (share := BOUNDED[name].allowed) is not None}
+    over = {name: metrics.get(METRICS[f"over_{name}"].key) for name in shares}
+    return all(one is None or one.value <= ROOM * shares[name] for name, one in over.items())
 
 
 def verdict(low: float, high: float, allowed: float) -> SloVerdict:
@@ -55,7 +57,7 @@ def in_state(state: SteadyState, verdicts: Mapping[str, SloVerdict]) -> dict[str
     An overload misses every bound on latency; what was met while the load had not settled is undecided.
     """
     changed: dict[str, SloVerdict] = dict(verdicts)
-    for name in set(verdicts) & set(LATENCY_BOUNDS):
+    for name in set(verdicts) & set(BOUNDED):
         if state == "overloaded":
             changed[name] = "missed"
         elif state == "unstable" and changed[name] == "met":

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from targets import registry
-from targets.base import Target, TargetError, TargetSettings
+from targets.base import Context, Target, TargetError
 from targets.process import pinned
 from tuner import __version__
 from tuner.isolation import Cores, CpusUnavailable, divide_host
@@ -56,24 +56,8 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     """
     spec = study.spec
     cores = _cores(study)
-    if spec.target.kind not in registry.names():
-        raise study.source.error(("target", "kind"), registry.unknown(spec.target.kind))
-    target = registry.create(
-        spec.target.kind,
-        TargetSettings(
-            model=spec.target.model,
-            repository=study.resolve(spec.target.repository),
-            log_path=log_path,
-            variants=spec.target.variants,
-            server=study.resolve(spec.target.server) if spec.target.server else None,
-            protocol=spec.target.protocol,
-            http_port=spec.target.http_port,
-            grpc_port=spec.target.grpc_port,
-            apply_timeout_s=spec.target.apply_timeout,
-            cpus=cores.server,
-        ),
-    )
-    space = make_space(spec.space, target.knobs(), list(spec.target.variants), study.source)
+    target = registry.create(spec.target, Context(study.source.path.parent.resolve(), log_path, cores.server))
+    space = make_space(spec.space, target.knobs(), study.source)
     workloads = make_workloads(study)
     _check_levels(study, space, workloads)
     _check_requests(study, target, workloads)
@@ -91,7 +75,7 @@ def _cores(study: Study) -> Cores:
 
 def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...]) -> None:
     for workload in workloads:
-        if study.spec.target.protocol == "grpc" and not workload.keep_alive:
+        if study.spec.target.keeps_connections and not workload.keep_alive:
             raise study.source.error(
                 ("workloads", workload.name, "keep_alive"),
                 "a new connection for every request is for `target.protocol: http`; gRPC keeps its connections",
@@ -132,7 +116,9 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         prepared.target.start()
         generator = stack.enter_context(Generator(prepared.cores.generator, prepared.cores.processes))
         gpus = GpuSampler()
-        meter = Meter(generator, gpus, spec.slo.bounds(), spec.slo.latency_bound_s(), scratch)
+        meter = Meter(
+            generator, gpus, spec.slo.bounds(), spec.slo.latency_bound_s(), scratch, prepared.target.metrics()
+        )
         trier = Trier(
             prepared.target,
             meter,

@@ -1,8 +1,9 @@
 """Request sources: the inputs that are sent, with labels where accuracy can be judged."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
@@ -27,6 +28,30 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Requests to a language model, one a row.
+
+    Attributes:
+        texts: what is sent: a text, or the ids of its tokens.
+        output_tokens: int64 [n], how many tokens are asked for at most.
+    """
+
+    texts: Sequence[str | Sequence[int]]
+    output_tokens: NDArray[np.int64]
+
+    @property
+    def labels(self) -> None:
+        """There is no right class of a text."""
+        return None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+Requests: TypeAlias = Dataset | Prompts
 
 
 def load_dataset(path: Path, labels_key: str = "labels") -> Dataset:

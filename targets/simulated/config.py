@@ -22,8 +22,9 @@ KNOBS: Sequence[Knob] = (
     Knob("max_queue_delay", "duration", 0, MAX_DELAY_US / US_PER_S, 0.0, "s", "reload",
          "how long a request may wait for others to fill its batch (max_queue_delay_us)"),
     Knob("instances", "int", 1, MAX_COUNT, 1, "", "reload", "batches that are served at the same time"),
-    Knob("precision", "variant", None, None, "", "", "reload",
-         "one of the study's target.variants: an overlay of queue.json"),
+    Knob("precision", "choice", None, None, "", "", "reload",
+         "one of the study's target.variants: an overlay of queue.json",
+         choices_from="target.variants", changes_answers=True),
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,48 +14,45 @@ from numpy.typing import NDArray
 from targets.base import (
     Config,
     ConfigRefused,
+    Context,
     Endpoint,
     Export,
     Knob,
     ServerCounters,
     TargetError,
-    TargetSettings,
     Value,
 )
-from targets.probe import http_failure
+from targets.common import a_dataset, named_choices
+from targets.options import ServerMetric
+from targets.probe import failure_of
 from targets.repository import read_config
 from targets.simulated import config as queue_config
 from targets.simulated import wire
 from targets.simulated.client import CONTROL_TIMEOUT_S, SimulatedServer
 from targets.simulated.hosting import DeploymentSpec
+from targets.simulated.options import SimulatedOptions
 from targets.simulated.server import HOST
-from workloads.requests import Dataset
+from workloads.requests import Requests
 
 
 class SimulatedTarget:
     """The simulated server, started here; its deployments are made through its control API.
 
     Raises:
-        TargetError: the repository, the model or a variant cannot be used, or the study asks for what there is not.
+        TargetError: the repository, the model or a variant cannot be used.
     """
 
-    def __init__(self, settings: TargetSettings) -> None:
-        if settings.protocol != "http":
-            raise TargetError(
-                f"target.protocol: the simulated server speaks http, not {settings.protocol}; "
-                "leave `protocol` out, or tune another kind of target"
-            )
-        if settings.server is not None:
-            raise TargetError(
-                f"target.server: the simulated server is part of Paretune, so {settings.server} is not started; "
-                "leave `server` out"
-            )
-        self._settings = settings
+    Options: ClassVar = SimulatedOptions
+    side_by_side: ClassVar = True
+
+    def __init__(self, options: SimulatedOptions, context: Context) -> None:
+        self._options, self._context = options, context
         self._server: SimulatedServer | None = None
-        self._path, self._text = read_config(settings.repository, settings.model, queue_config.CONFIG_NAME)
+        repository = context.resolve(options.repository)
+        self._path, self._text = read_config(repository, options.model, queue_config.CONFIG_NAME)
         self._user = queue_config.parse(self._text, self._path)
         self._variants = {
-            name: queue_config.overlaid(self._user, overlay, name) for name, overlay in settings.variants.items()
+            name: queue_config.overlaid(self._user, overlay, name) for name, overlay in options.variants.items()
         }
 
     @staticmethod
@@ -69,7 +67,11 @@ class SimulatedTarget:
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""
-        return queue_config.KNOBS
+        return named_choices(queue_config.KNOBS, "precision", self._variants)
+
+    def metrics(self) -> Sequence[ServerMetric]:
+        """The server has no numbers but those that all targets have a place for."""
+        return ()
 
     def user_config(self) -> Config:
         """Return what the user's queue.json gives the knobs; `precision` where a variant changes nothing in it."""
@@ -77,23 +79,23 @@ class SimulatedTarget:
         own = next((name for name, variant in self._variants.items() if variant == self._user), None)
         return values if own is None else {**values, "precision": own}
 
-    def check_requests(self, dataset: Dataset) -> None:
+    def check_requests(self, requests: Requests) -> None:
         """Any dataset will do: its inputs are sent as bytes that mean nothing to the server."""
+        a_dataset(requests)
 
     def start(self) -> None:
         """Start the server; an old one is stopped first."""
         self.stop()
-        settings = self._settings
         self._server = SimulatedServer(
-            port=settings.http_port,
-            timeout_s=settings.apply_timeout_s,
-            log_path=settings.log_path,
-            cpus=settings.cpus,
+            port=self._options.http_port,
+            timeout_s=self._options.apply_timeout,
+            log_path=self._context.log_path,
+            cpus=self._context.cpus,
         )
 
     def deploy(self, config: Config, alias: str) -> "SimulatedDeployment":
         """Make a deployment `MODEL__ALIAS` and read back that it is the one asked for."""
-        return self._deployed(config, self._wanted(config), f"{self._settings.model}__{alias}")
+        return self._deployed(config, self._wanted(config), f"{self._options.model}__{alias}")
 
     def alive(self) -> bool:
         """Whether the server runs and answers."""
@@ -101,15 +103,15 @@ class SimulatedTarget:
 
     def export(self, config: Config) -> Export:
         """Return the user's queue.json with the tuned fields changed."""
-        path = Path(self._settings.model) / queue_config.CONFIG_NAME
+        path = Path(self._options.model) / queue_config.CONFIG_NAME
         text = queue_config.rewrite(self._text, self._user, self._wanted(config), self._path)
         return Export({path: text}, {path: self._text})
 
-    def verify(self, export: Export, dataset: Dataset) -> None:
+    def verify(self, export: Export, requests: Requests) -> None:
         """Deploy the exported files as they are, and ask once."""
         for path, text in export.files.items():
             deployment = self._deployed({}, queue_config.parse(text, path), path.parent.name)
-            deployment.ask_once(dataset)
+            deployment.ask_once(requests)
             deployment.retire()
 
     def environment(self) -> Mapping[str, str]:
@@ -151,8 +153,9 @@ class SimulatedDeployment:
     _name: str
     _encoded: dict[int, Endpoint] = field(default_factory=dict)
 
-    def endpoint(self, dataset: Dataset) -> Endpoint:
+    def endpoint(self, requests: Requests) -> Endpoint:
         """Encode the dataset for this deployment, once."""
+        dataset = a_dataset(requests)
         if id(dataset) not in self._encoded:
             self._encoded[id(dataset)] = wire.endpoint(dataset, self._name, HOST, self._server.port)
         return self._encoded[id(dataset)]
@@ -170,9 +173,9 @@ class SimulatedDeployment:
         taken_ns, answer = time.monotonic_ns(), self._server.ask("GET", f"{wire.path_of(self._name)}/stats")
         return lambda: _counters(taken_ns, answer)
 
-    def ask_once(self, dataset: Dataset) -> None:
+    def ask_once(self, requests: Requests) -> None:
         """Send the first item and check that it is answered. Raises TargetError with what came instead."""
-        if failure := http_failure(self.endpoint(dataset), CONTROL_TIMEOUT_S):
+        if failure := failure_of(self.endpoint(requests), CONTROL_TIMEOUT_S):
             raise TargetError(f"{self._name}: a request to the deployment failed: {failure}")
 
     def retire(self) -> None:

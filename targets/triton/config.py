@@ -22,8 +22,9 @@ KNOBS: Sequence[Knob] = (
          "how long a request may wait for others to fill its batch (max_queue_delay_microseconds)"),
     Knob("instances", "int", 1, MAX_INT32, 1, "", "reload",
          "copies of the model that run at once (instance_group.count)"),
-    Knob("precision", "variant", None, None, "", "", "reload",
-         "one of the study's target.variants: an overlay of the model's config, or another model"),
+    Knob("precision", "choice", None, None, "", "", "reload",
+         "one of the study's target.variants: an overlay of the model's config, or another model",
+         choices_from="target.variants", changes_answers=True),
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +14,25 @@ from numpy.typing import NDArray
 from targets.base import (
     Config,
     ConfigRefused,
+    Context,
     Endpoint,
     Export,
     Knob,
     ServerCounters,
     TargetError,
-    TargetSettings,
     Value,
 )
+from targets.common import a_dataset, named_choices
+from targets.options import ServerMetric
+from targets.probe import failure_of
 from targets.triton import config as model_config
 from targets.triton import pbtxt, wire_grpc, wire_http
 from targets.triton.installation import find_installation
+from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, read_model, stage
 from targets.triton.server import CONTROL_TIMEOUT_S, HOST, ServerLog, TritonServer
 from targets.triton.wire import Wire, check_inputs
-from workloads.requests import Dataset
+from workloads.requests import Requests
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 WIRES: Mapping[str, Wire] = {"http": wire_http, "grpc": wire_grpc}
@@ -50,13 +55,17 @@ class TritonTarget:
         TargetError: the repository, the model or a variant cannot be used.
     """
 
-    def __init__(self, settings: TargetSettings) -> None:
-        self._settings = settings
-        self._log = ServerLog(settings.log_path)
+    Options: ClassVar = TritonOptions
+    side_by_side: ClassVar = True
+
+    def __init__(self, options: TritonOptions, context: Context) -> None:
+        self._options, self._context = options, context
+        self._repository = context.resolve(options.repository)
+        self._log = ServerLog(context.log_path)
         self._server: TritonServer | None = None
         self._models: dict[str, _Model] = {}
-        self._user = self._model(settings.model)
-        for name, overlay in settings.variants.items():
+        self._user = self._model(options.model)
+        for name, overlay in options.variants.items():
             model_config.check_variant(name, overlay)
             self._base(name)
 
@@ -74,34 +83,38 @@ class TritonTarget:
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""
-        return model_config.KNOBS
+        return named_choices(model_config.KNOBS, "precision", self._options.variants)
+
+    def metrics(self) -> Sequence[ServerMetric]:
+        """Triton's statistics are those that all targets have a place for."""
+        return ()
 
     def user_config(self) -> Config:
         """Return what the user's config.pbtxt gives the knobs; `precision` where a variant changes nothing in it."""
         values: dict[str, Value] = dict(model_config.knob_values(self._user.config))
-        for name in self._settings.variants:
+        for name in self._options.variants:
             model, base = self._base(name)
             if model is self._user and base == self._user.config:
                 values["precision"] = name
                 break
         return values
 
-    def check_requests(self, dataset: Dataset) -> None:
+    def check_requests(self, requests: Requests) -> None:
         """Check that a dataset has every input of the user's model, in its type and shape."""
-        check_inputs(dataset, self._user.config)
+        check_inputs(a_dataset(requests), self._user.config)
 
     def start(self) -> None:
         """Start tritonserver; an old one is stopped first."""
         self.stop()
-        settings = self._settings
+        options, context = self._options, self._context
         self._server = TritonServer(
-            executable=settings.server,
-            protocol=settings.protocol,
-            http_port=settings.http_port,
-            grpc_port=settings.grpc_port,
-            timeout_s=settings.apply_timeout_s,
+            executable=context.resolve(options.server) if options.server else None,
+            protocol=options.protocol,
+            http_port=options.http_port,
+            grpc_port=options.grpc_port,
+            timeout_s=options.apply_timeout,
             log=self._log,
-            cpus=settings.cpus,
+            cpus=context.cpus,
         )
 
     def deploy(self, config: Config, alias: str) -> "TritonDeployment":
@@ -124,7 +137,7 @@ class TritonTarget:
         path = Path(model.name) / CONFIG_NAME
         return Export({path: pbtxt.rewrite(model.text, model.config, wanted)}, {path: model.text})
 
-    def verify(self, export: Export, dataset: Dataset) -> None:
+    def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, compare what is loaded with what they say, and ask once."""
         server = self._running()
         for path, text in export.files.items():
@@ -134,7 +147,7 @@ class TritonTarget:
             wanted = model_config.parse(text, path)
             self._read_back(name, wanted, model_config.knob_values(wanted))
             deployment = self._deployment({}, name, wanted)
-            deployment.ask_once(dataset)
+            deployment.ask_once(requests)
             deployment.retire()
 
     def environment(self) -> Mapping[str, str]:
@@ -160,15 +173,15 @@ class TritonTarget:
 
     def _model(self, name: str) -> _Model:
         if name not in self._models:
-            text, parsed = read_model(self._settings.repository, name)
-            self._models[name] = _Model(name, self._settings.repository / name, text, parsed)
+            text, parsed = read_model(self._repository, name)
+            self._models[name] = _Model(name, self._repository / name, text, parsed)
         return self._models[name]
 
     def _base(self, variant: str | None) -> tuple[_Model, model_config.ModelConfig]:
         """Return the model that a variant is made from and its configuration with the overlay."""
         if variant is None:
             return self._user, self._user.config
-        overlay = self._settings.variants[variant]
+        overlay = self._options.variants[variant]
         model = self._model(str(overlay["model"])) if "model" in overlay else self._user
         return model, model_config.overlaid(model.config, overlay)
 
@@ -178,7 +191,7 @@ class TritonTarget:
         return model, model_config.applied(base, config)
 
     def _deployment(self, config: Config, name: str, wanted: model_config.ModelConfig) -> "TritonDeployment":
-        return TritonDeployment(config, self._running(), name, wanted, WIRES[self._settings.protocol])
+        return TritonDeployment(config, self._running(), name, wanted, WIRES[self._options.protocol])
 
     def _read_back(self, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
         """Check that what is loaded is what was asked for: a refused load leaves the old one in place."""
@@ -205,8 +218,9 @@ class TritonDeployment:
     _wire: Wire
     _encoded: dict[int, Endpoint] = field(default_factory=dict)
 
-    def endpoint(self, dataset: Dataset) -> Endpoint:
+    def endpoint(self, requests: Requests) -> Endpoint:
         """Encode the dataset for this deployment, once."""
+        dataset = a_dataset(requests)
         if id(dataset) not in self._encoded:
             check_inputs(dataset, self._wanted)
             port = self._server.request_port
@@ -226,9 +240,9 @@ class TritonDeployment:
         taken_ns, answer = time.monotonic_ns(), self._server.get(f"/v2/models/{self._name}/stats")
         return lambda: _counters(taken_ns, answer)
 
-    def ask_once(self, dataset: Dataset) -> None:
+    def ask_once(self, requests: Requests) -> None:
         """Send the first item and check that it is answered. Raises TargetError with what came instead."""
-        if failure := self._wire.failure(self.endpoint(dataset), CONTROL_TIMEOUT_S):
+        if failure := failure_of(self.endpoint(requests), CONTROL_TIMEOUT_S):
             raise TargetError(f"{self._name}: a request to the loaded model failed: {failure}")
 
     def retire(self) -> None:

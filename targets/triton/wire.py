@@ -26,10 +26,6 @@ class Wire(Protocol):
         """Return the output tensors of one answer that was ok, each with the batch axis first."""
         ...
 
-    def failure(self, endpoint: Endpoint, timeout_s: float) -> str:
-        """Send the first request and say how it failed; "" when it was answered."""
-        ...
-
 
 @dataclass(frozen=True)
 class Tensor:

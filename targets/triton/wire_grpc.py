@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import InferResult, model_config_pb2, service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
-from targets.base import Endpoint, Grpc, Outcome
+from targets.base import Endpoint, Grpc
 from targets.triton.judge import judge_grpc
 from targets.triton.wire import Tensor, items
 from workloads.requests import Dataset
 
 INFER = Grpc("/inference.GRPCInferenceService/ModelInfer")
-CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 
 
 def endpoint(dataset: Dataset, config: model_config_pb2.ModelConfig, model: str, host: str, port: int) -> Endpoint:
@@ -45,13 +43,3 @@ def decode(answer: bytes, config: model_config_pb2.ModelConfig) -> Mapping[str, 
     """Return the output tensors of one ModelInferResponse, each with the batch axis first."""
     result = InferResult(service_pb2.ModelInferResponse.FromString(answer))
     return {tensor.name: result.as_numpy(tensor.name) for tensor in config.output}
-
-
-def failure(endpoint: Endpoint, timeout_s: float) -> str:
-    """Send the first request and say how it failed: the gRPC status and its details; "" when it was answered."""
-    with grpc.insecure_channel(f"{endpoint.host}:{endpoint.port}", options=CHANNEL_OPTIONS) as channel:
-        try:
-            message = channel.unary_unary(INFER.path)(endpoint.requests[0], timeout=timeout_s)
-        except grpc.RpcError as error:
-            return f"gRPC {error.code().name}: {error.details()}"
-    return "" if endpoint.judge(0, message) is Outcome.OK else "gRPC OK with an empty message"

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
 from targets.base import Endpoint
-from targets.probe import http_failure
 from targets.triton.judge import HEADER_LENGTH, header_value, judge
 from targets.triton.wire import Tensor, items
 from workloads.requests import Dataset
@@ -49,8 +48,3 @@ def decode(answer: bytes, config: model_config_pb2.ModelConfig) -> Mapping[str, 
         body, header_length=int(length) if length else None
     )
     return {tensor.name: result.as_numpy(tensor.name) for tensor in config.output}
-
-
-def failure(endpoint: Endpoint, timeout_s: float) -> str:
-    """Send the first request and say how it failed; "" when it was answered."""
-    return http_failure(endpoint, timeout_s)

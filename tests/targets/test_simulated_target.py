@@ -18,18 +18,20 @@ import pytest
 from targets import registry
 from targets.base import (
     ConfigRefused,
+    Context,
     Deployment,
     Outcome,
     ServerDied,
     ServerHung,
     TargetError,
-    TargetSettings,
     difference,
 )
 from targets.simulated import client
+from targets.simulated.options import SimulatedOptions
 from targets.simulated.target import SimulatedTarget
 from tests.support.load_runs import closed, outcomes, plan, run
 from tests.support.simulated_servers import ask
+from tests.support.targets import simulated_target
 from workloads.requests import Dataset
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +60,7 @@ def make(repository: Path, tmp_path: Path) -> Iterator[MakeTarget]:
 
     def make(**settings: object) -> SimulatedTarget:
         values = {"model": "queue", "repository": repository, "log_path": tmp_path / "log.txt"} | settings
-        made.append(SimulatedTarget(TargetSettings(**values)))
+        made.append(simulated_target(**values))
         return made[-1]
 
     yield make
@@ -90,7 +92,9 @@ def read_back(deployment: Deployment, dataset: Dataset) -> Mapping[str, object]:
 
 
 def test_the_target_is_found_by_its_kind(repository: Path, tmp_path: Path) -> None:
-    target = registry.create("simulated", TargetSettings("queue", repository, tmp_path / "log.txt"))
+    target = registry.create(
+        SimulatedOptions(model="queue", repository=repository), Context(tmp_path, tmp_path / "log.txt")
+    )
     assert isinstance(target, SimulatedTarget)
     assert "part of Paretune" in registry.availability("simulated")
     assert [knob.name for knob in registry.knobs("simulated")] == [knob.name for knob in registry.knobs("triton")]
@@ -105,7 +109,7 @@ def test_the_users_configuration_is_that_of_its_file(make: MakeTarget) -> None:
 def test_what_the_file_does_not_say_has_the_knobs_default(make: MakeTarget, repository: Path) -> None:
     (repository / "queue" / "queue.json").write_text('{"fixed_ms": 1, "each_ms": 0}')
     target = make()
-    assert target.user_config() == {knob.name: knob.default for knob in target.knobs() if knob.type != "variant"}
+    assert target.user_config() == {knob.name: knob.default for knob in target.knobs() if knob.type != "choice"}
 
 
 @pytest.mark.parametrize(
@@ -143,8 +147,6 @@ def test_a_queue_that_cannot_be_used_is_named_with_its_file(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"protocol": "grpc"}, r"target\.protocol: the simulated server speaks http, not grpc; leave `protocol` out"),
-        ({"server": Path("bin/server")}, r"target\.server: .*bin/server is not started; leave `server` out"),
         ({"model": "queues"}, r"target\.model: no model 'queues' in .*; did you mean 'queue'\?"),
         ({"variants": {"x": {"fixed": 1}}}, r"target\.variants\.x: no such key `fixed`; did you mean `fixed_ms`\?"),
         ({"variants": {"x": {"each_ms": -1}}}, r"target\.variants\.x: `each_ms` has to be .*, but is -1"),
@@ -181,7 +183,7 @@ def test_a_knob_is_applied_read_back_and_exported(
     ((path, text),) = export.files.items()
     (tmp_path / "exported" / "queue").mkdir(parents=True)
     (tmp_path / "exported" / path).write_text(text)
-    again = SimulatedTarget(TargetSettings("queue", tmp_path / "exported", tmp_path / "other.txt"))
+    again = simulated_target(tmp_path / "other.txt", model="queue", repository=tmp_path / "exported")
     again.start()
     try:
         assert read_back(again.deploy(again.user_config(), "x"), dataset) == said
@@ -378,13 +380,16 @@ def test_it_serves_on_the_port_that_the_study_names_and_says_so_when_it_is_taken
 
 def test_nothing_is_left_of_a_tuner_that_is_killed(repository: Path, tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom targets.base import TargetSettings\n"
-        "from targets.simulated.target import SimulatedTarget\n"
-        f"target = SimulatedTarget(TargetSettings('queue', Path({str(repository)!r}), Path('log.txt')))\n"
+        "import sys\nfrom pathlib import Path\nfrom tests.support.targets import simulated_target\n"
+        f"target = simulated_target(Path('log.txt').resolve(), model='queue', repository={str(repository)!r})\n"
         f"target.start()\nprint(*target.deploy({USER!r}, 'x').processes(), flush=True)\nsys.stdin.read()\n"
     )
     tuner = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert tuner.stdout is not None
     server = psutil.Process(int(tuner.stdout.readline()))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2
 from tritonclient.utils import np_to_triton_dtype
 
+from targets.probe import failure_of
 from targets.triton import wire_grpc, wire_http
 from workloads.requests import Dataset
 
@@ -136,4 +137,4 @@ def test_an_endpoint_says_where_its_requests_go(wire: type[wire_http]) -> None:
 def test_a_server_that_is_not_there_is_a_failure(wire: type[wire_http], message: str) -> None:
     inputs: Arrays = {"X": np.zeros((1, 2), np.float32)}
     endpoint = wire.endpoint(Dataset(inputs), model(inputs), "model", "127.0.0.1", 1)
-    assert message in wire.failure(endpoint, 2.0)
+    assert message in failure_of(endpoint, 2.0)

@@ -11,11 +11,13 @@ import numpy as np
 import psutil
 import pytest
 
-from targets.base import Endpoint, Outcome, TargetError, TargetSettings, difference
+from targets.base import Endpoint, Outcome, TargetError, difference
+from targets.probe import failure_of
 from targets.triton import server as triton_server
 from targets.triton import wire_grpc, wire_http
 from targets.triton.target import TritonTarget
 from tests.conftest import DIGITS, VARIANTS, MakeTriton
+from tests.support.targets import triton_target
 from tuner.load import engine
 from tuner.load.plan import ClosedLoop, Plan
 from workloads.requests import Dataset
@@ -48,7 +50,7 @@ class TritonPythonModel:
 def over_grpc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonTarget]:
     """A running Triton whose requests go over gRPC."""
     log = tmp_path_factory.mktemp("triton-grpc") / "log.txt"
-    target = TritonTarget(TargetSettings("digits", DIGITS / "models", log, variants=VARIANTS, protocol="grpc"))
+    target = triton_target(log, model="digits", repository=DIGITS / "models", variants=VARIANTS, protocol="grpc")
     target.start()
     yield target
     target.stop()
@@ -193,6 +195,6 @@ def test_a_server_that_hangs_is_a_grpc_failure(make_triton: MakeTriton, digits: 
     target = make_triton(protocol="grpc")
     target.start()
     deployment = target.deploy(USER, "x")
-    assert wire_grpc.failure(deployment.endpoint(digits), 10.0) == ""
+    assert failure_of(deployment.endpoint(digits), 10.0) == ""
     psutil.Process(deployment.processes()[0]).suspend()
-    assert wire_grpc.failure(deployment.endpoint(digits), 0.5).startswith("gRPC DEADLINE_EXCEEDED: ")
+    assert failure_of(deployment.endpoint(digits), 0.5).startswith("gRPC DEADLINE_EXCEEDED: ")

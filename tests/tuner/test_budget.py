@@ -1,5 +1,7 @@
 """The time budget: what the next steps will cost, and what has to be kept back."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from tuner.budget import (
     SHORTLIST_PASSES,
     Budget,
     confirmation_s,
+    fitting,
     redeployment_cost_s,
     reserve_s,
     shortlist_rounds,
@@ -82,3 +85,14 @@ def test_shortlist_confirmation_and_export_are_kept_back() -> None:
     assert SHORTLIST_PASSES == 2
     assert reserve_s(SETTINGS, 1.0, {"a": 6}, workloads) == pytest.approx(shortlist + again + confirmation + FINISH_S)
     assert confirmation_s(SETTINGS, 1.0, {"a": 6}, workloads) == pytest.approx(confirmation + FINISH_S)
+
+
+def test_rounds_are_given_up_where_there_are_most_until_they_fit() -> None:
+    def cost(rounds: Mapping[str, int]) -> float:
+        return 1.0 + sum(rounds.values())
+
+    assert fitting({"a": 12, "b": 6}, 100, cost) == {"a": 12, "b": 6}
+    assert fitting({"a": 12, "b": 6}, 15, cost) == {"a": 8, "b": 6}
+    assert fitting({"a": 12, "b": 6}, 9, cost) == {"a": 4, "b": 4}
+    assert fitting({"a": 12, "b": 6}, 5, cost) == {"a": 2, "b": 2}
+    assert fitting({"a": 12, "b": 6}, 4.9, cost) is None

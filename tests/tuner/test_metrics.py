@@ -4,14 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from record_builders import MS, Request, answered, records
+from record_builders import MS, Request, answered, records, with_events
 
 from targets.base import Outcome
 from tuner import stats
+from tuner.catalog import BOUNDED, METRICS, PERCENTILES, STREAMED
 from tuner.load.plan import Failure, RunReport
 from tuner.metrics import (
-    METRICS,
-    PERCENTILES,
     estimate,
     failures,
     generator_report,
@@ -141,8 +140,12 @@ def test_the_share_over_a_bound_is_given_for_percentiles_of_the_slo() -> None:
 
 
 def test_every_metric_is_known_by_its_key() -> None:
-    keys = {metric.key for metric in METRICS.values()}
-    assert set(values(records(EVERY_10_MS), dict.fromkeys(PERCENTILES, 0.01))) == keys - {"accuracy", "accuracy_drop"}
+    streamed = {*STREAMED, *(f"over_{name}" for name in STREAMED)}
+    keys = {metric.key for name, metric in METRICS.items() if name not in streamed} - {"accuracy", "accuracy_drop"}
+    assert set(values(records(EVERY_10_MS), dict.fromkeys(PERCENTILES, 0.01))) == keys
+    bounds = dict.fromkeys(BOUNDED, 0.01)
+    with_tokens = values(with_events(records(EVERY_10_MS), (0, 1, 5 * MS)), bounds)
+    assert set(with_tokens) == {metric.key for metric in METRICS.values()} - {"accuracy", "accuracy_drop"}
 
 
 def test_a_window_without_requests_is_unknown_rather_than_good() -> None:

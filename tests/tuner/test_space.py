@@ -10,14 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from targets.base import Knob
+from targets.common import named_choices
 from tuner.space import Space, make_space, server_part
-from tuner.study.load import Source, StudyError
+from tuner.study.source import Source, StudyError
 
 KNOBS = (
     Knob("max_batch_size", "int", 1, 128, 1, "", "reload", "batch"),
     Knob("max_queue_delay", "duration", 0, 1.0, 0.0, "s", "reload", "delay"),
     Knob("instances", "int", 1, None, 1, "", "reload", "copies"),
-    Knob("precision", "variant", None, None, "", "", "reload", "variant"),
+    Knob("precision", "choice", None, None, "", "", "reload", "variant", choices_from="target.variants"),
+    Knob("dtype", "choice", None, None, "auto", "", "restart", "type", choices=("auto", "half")),
+    Knob("caching", "bool", None, None, True, "", "restart", "yes or no"),
+    Knob("memory", "float", 0.0, 1.0, 0.9, "", "restart", "share of the memory"),
 )
 
 
@@ -29,7 +33,9 @@ def space(text: str, variants: Sequence[str] = ("fp32", "int8")) -> Space:
         lines["space", name] = number
         inner = content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
         lines.update({("space", name, key): number for key in inner})
-    return make_space(raw, KNOBS, variants, Source(Path("study.yaml"), text, lines, frozenset()))
+    return make_space(
+        raw, named_choices(KNOBS, "precision", variants), Source(Path("study.yaml"), text, lines, frozenset())
+    )
 
 
 def values(text: str) -> tuple[object, ...]:
@@ -95,6 +101,19 @@ def test_a_list_is_sorted() -> None:
 def test_one_value_is_fixed() -> None:
     assert values("max_queue_delay: 2 ms") == (0.002,)
     assert values("concurrency: 8") == (8,)
+
+
+def test_names_and_answers_keep_the_order_of_the_study_and_have_none_of_their_own() -> None:
+    dtype, caching = space("dtype: [half, auto]\ncaching: [true, false]")
+    assert (dtype.values, dtype.ordered) == (("half", "auto"), False)
+    assert (caching.values, caching.ordered) == ((True, False), False)
+
+
+def test_a_number_may_have_a_fraction_and_be_a_range() -> None:
+    (memory,) = space("memory: {low: 0.5, high: 0.75, step: 0.125}")
+    assert memory.values == (0.5, 0.625, 0.75)
+    (listed,) = space("memory: [1, 0.5]")
+    assert listed.values == (0.5, 1.0)
 
 
 def test_variants_keep_the_order_of_the_study() -> None:
@@ -164,7 +183,7 @@ def test_fails_with_the_line_of_an_unknown_knob_and_suggests_one() -> None:
 def test_lists_the_knobs_where_none_is_close() -> None:
     assert failure("zzz: 4") == (
         "study.yaml:2: space.zzz: no such knob; known: max_batch_size, max_queue_delay, instances, precision, "
-        "concurrency, rate"
+        "dtype, caching, memory, concurrency, rate"
     )
 
 
@@ -229,6 +248,16 @@ def test_fails_with_the_line_of_a_value_of_the_wrong_kind(text: str, expected: s
             "space.max_queue_delay.low: a log2 range needs low > 0",
         ),
         ("precision: {low: fp32, high: int8}", "space.precision: is a list of names of target.variants (fp32, int8)"),
+        ("dtype: {low: auto, high: half}", "space.dtype: is a list of names: auto, half"),
+        ("dtype: int4", "space.dtype: 'int4' is none of auto, half"),
+        ("caching: {low: 0, high: 1}", "space.caching: is a list of true and false"),
+        ("caching: [true, 1]", "space.caching.1: expected true or false, but got 1"),
+        ("memory: [true]", "space.memory.0: expected a number, but got True"),
+        ("memory: 1.5", "space.memory: 1.5 is out of the legal range, 0.0 to 1.0"),
+        (
+            "memory: {low: 0, high: 1}",
+            "space.memory: a linear range of this knob needs `step`; or use `scale: log2`, or list the values",
+        ),
     ],
 )
 def test_fails_with_the_line_of_a_range_or_list_that_is_none(text: str, expected: str) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tuner.study.load import Study, StudyError, load_study
+from tuner.study.load import Study, load_study
+from tuner.study.source import StudyError
 from tuner.study.spec import BurstySpec, ClosedSpec, ConstantSpec, IsolationSpec, PoissonSpec
 from tuner.wiring import prepare
 
@@ -281,7 +282,11 @@ def test_a_pause_cannot_be_negative(tmp_path: Path, value: str) -> None:
         ),
         ("trials: 12", "trials: 0", "study.yaml:25: search.budget.trials: Input should be greater than or equal to 1"),
         ("study: digits", "study: a/b", "study.yaml:2: study: String should match pattern"),
-        ("  kind: triton", "  kind: [triton]", "study.yaml:4: target.kind: Input should be a valid string"),
+        (
+            "  kind: triton",
+            "  kind: [triton]",
+            "study.yaml:4: target.kind: expected the name of a kind",
+        ),
         (
             "  repository: models",
             "  repository: models\n  protocol: smtp",
@@ -330,7 +335,7 @@ def test_a_workload_is_needed(tmp_path: Path) -> None:
 def test_an_objective_names_a_direction_and_a_metric(tmp_path: Path, objective: str) -> None:
     message = failure(tmp_path, text=edited("maximize throughput", objective))
     assert message.startswith(
-        "study.yaml:23: objectives: expected `maximize throughput|goodput` or `minimize mean|p50|"
+        "study.yaml:23: objectives.0: expected `maximize throughput|goodput` or `minimize mean|p50|"
     )
     assert message.endswith(f"but got {objective!r}")
 

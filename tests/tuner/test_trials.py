@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from result_builders import point
 
-from targets.base import TargetSettings
 from targets.simulated.target import SimulatedTarget
+from tests.support.targets import simulated_target
 from tuner.load.generator import Generator
 from tuner.measure import Meter
 from tuner.objective import Goal
@@ -39,7 +39,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedTarget
     folder = tmp_path_factory.mktemp("simulated")
     (folder / "models" / "queue").mkdir(parents=True)
     (folder / "models" / "queue" / "queue.json").write_text(QUEUE)
-    made = SimulatedTarget(TargetSettings("queue", folder / "models", folder / "log.txt"))
+    made = simulated_target(folder / "log.txt", model="queue", repository=folder / "models")
     made.start()
     yield made
     made.stop()

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.units import format_duration, format_value, parse_duration, parse_fraction, parse_rate
+from tuner.units import format_duration, format_value
+from workloads.units import parse_duration, parse_fraction, parse_rate
 
 
 @pytest.mark.parametrize(

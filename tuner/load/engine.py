@@ -317,6 +317,7 @@ class _Engine:
             code,
             outcome,
             exchange.tokens,
+            exchange.last_ns,
         )
         self._ended(done)
 

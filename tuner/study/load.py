@@ -11,43 +11,12 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from targets import registry
+from targets.base import TargetError
+from targets.options import TargetOptions
+from tuner.study.own_metrics import check_objectives, own_bounds
+from tuner.study.source import Keys, Source, StudyError
 from tuner.study.spec import StudySpec
-
-Keys = tuple[str | int, ...]
-
-
-class StudyError(Exception):
-    """A study file that cannot be used; the message is `file:line: place: what and remedy`."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where each key of the study stands.
-
-    Attributes:
-        path: the file.
-        text: its content.
-        lines: path of keys -> line, from 1.
-        overridden: paths that came from `--set`.
-    """
-
-    path: Path
-    text: str
-    lines: Mapping[Keys, int]
-    overridden: frozenset[Keys]
-
-    def error(self, keys: Sequence[str | int], message: str) -> StudyError:
-        """Make the error for a place in the study; the nearest known ancestor gives the line."""
-        place = ".".join(map(str, keys))
-        known = tuple(keys)
-        if known not in self.lines and any(path[: len(known)] == known for path in self.overridden):
-            return StudyError(f"--set {place}: {message}")
-        while known and known not in self.lines:
-            if known in self.overridden:
-                return StudyError(f"--set {place}: {message}")
-            known = known[:-1]
-        line = self.lines.get(known, 1)
-        return StudyError(f"{self.path}:{line}: {place + ': ' if place else ''}{message}")
 
 
 @dataclass(frozen=True)
@@ -65,9 +34,7 @@ class Study:
     def fingerprint(self) -> str:
         """Identify what is studied: the study after overrides, and the files of model and requests by size and time."""
         digest = hashlib.sha256(json.dumps(self.spec.model_dump(mode="json"), sort_keys=True).encode())
-        models = [self.spec.target.model]
-        models += [str(overlay["model"]) for overlay in self.spec.target.variants.values() if "model" in overlay]
-        roots = [self.spec.target.repository / model for model in models]
+        roots = list(self.spec.target.files())
         roots += [workload.requests.path for workload in self.spec.workloads.values()]
         for root in roots:
             resolved = self.resolve(root)
@@ -94,9 +61,34 @@ def load_study(path: Path, overrides: Sequence[str] = (), text: str | None = Non
     changed = frozenset(_override(data, override, lines) for override in overrides)
     source = Source(path, text, {keys: line for keys, line in lines.items() if not _within(keys, changed)}, changed)
     try:
-        return Study(StudySpec.model_validate(data), source, tuple(overrides))
+        target = _target(source, data)
+        spec = StudySpec.model_validate({**data, **target, **own_bounds(source, data, target.get("target"))})
     except ValidationError as error:
         raise _first_error(source, data, error.errors()[0]) from None
+    check_objectives(source, spec)
+    return Study(spec, source, tuple(overrides))
+
+
+def _target(source: Source, data: Mapping[str, Any]) -> dict[str, TargetOptions]:
+    """Return the `target` section in the shape of its kind; {} where it has none, which `StudySpec` complains about."""
+    section = data.get("target")
+    kind = section.get("kind") if isinstance(section, dict) else None
+    if not isinstance(kind, str):
+        if kind is not None:
+            raise source.error(("target", "kind"), f"expected the name of a kind of target, but got {kind!r}")
+        return {}
+    if kind not in registry.names():
+        raise source.error(("target", "kind"), registry.unknown(kind))
+    try:
+        options = registry.options_of(kind)
+    except TargetError as error:
+        raise source.error(("target", "kind"), str(error)) from None
+    try:
+        return {"target": options.model_validate(section)}
+    except ValidationError as error:
+        first = error.errors()[0]
+        first["loc"] = ("target", *first["loc"])
+        raise _first_error(source, data, first) from None
 
 
 def _within(keys: Keys, places: Iterable[Keys]) -> bool:
@@ -176,7 +168,9 @@ def _first_error(source: Source, data: object, error: ErrorDetails) -> StudyErro
         keys.append(str(missing))
         message = "missing; add it"
     elif error["type"] in ("union_tag_not_found", "union_tag_invalid"):
-        message = f"`process` must be one of {context.get('expected_tags', 'closed, constant, poisson, bursty')}"
+        key = str(context["discriminator"]).strip("'")
+        tags = context.get("expected_tags") or "closed, constant, poisson, bursty"
+        message = f"`{key}` must be one of {tags}"
     return source.error(keys, message)
 
 

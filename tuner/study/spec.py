@@ -1,40 +1,26 @@
 """The shape of a study file. Quantities are strings with units; unknown keys are errors."""
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
+    SerializeAsAny,
     StringConstraints,
     Tag,
-    ValidationInfo,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
+from targets.options import Duration, Section, TargetOptions
 from tuner.cpus import format_cpus, parse_cpus
-from tuner.units import parse_duration, parse_fraction, parse_rate
+from workloads.units import parse_fraction, parse_rate
 
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^\s*\d+(\.\d+)?\s*(ns|us|µs|ms|s|min|h)\s*$",
-            "examples": ["10 ms", "2 s"],
-        }
-    ),
-]
 Rate = Annotated[
     float,
     BeforeValidator(parse_rate),
@@ -67,52 +53,6 @@ CpuSet = Annotated[
 WorkloadName = Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
 
 OBJECTIVE = re.compile(r"(?P<direction>maximize|minimize) (?:(?P<workload>[\w-]+)\.)?(?P<metric>\w+)")
-MAXIMIZED = ("throughput", "goodput")
-MINIMIZED = ("mean", "p50", "p90", "p95", "p99")
-
-
-class Section(BaseModel):
-    """A mapping of the study file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _suggest_for_unknown_keys(cls, data: object) -> object:
-        if isinstance(data, dict):
-            for key in data:
-                if key not in cls.model_fields:
-                    close = get_close_matches(str(key), cls.model_fields, n=1)
-                    hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(cls.model_fields)}"
-                    raise PydanticCustomError("unknown_key", "unknown key `{key}`; {hint}", {"key": key, "hint": hint})
-        return data
-
-
-class TargetSpec(Section):
-    """The server that is tuned."""
-
-    kind: str = Field(description="kind of target, e.g. `triton`; `tune doctor` lists the installed ones")
-    model: str = Field(description="name of the model in the repository")
-    repository: Path = Field(description="model repository, relative to the study file")
-    launch: Literal["local"] = Field("local", description="`local`: Paretune starts the server")
-    protocol: Literal["http", "grpc"] = Field("http", description="what the requests are sent over")
-    variants: dict[str, dict[str, Any]] = Field(
-        default={},
-        description="name -> overlay of the model's config, or `model: NAME`; the knob `precision` picks one",
-    )
-    server: Path | None = Field(None, description="the server's executable; looked for when absent")
-    http_port: int | None = Field(None, ge=1, le=65535, description="port to serve HTTP on; a free one when absent")
-    grpc_port: int | None = Field(
-        None, ge=1, le=65535, description="port to serve gRPC on with `protocol: grpc`; a free one when absent"
-    )
-    apply_timeout: Duration = Field(60.0, gt=0, description="how long a start or a load may take")
-
-    @field_validator("grpc_port")
-    @classmethod
-    def _a_port_of_its_own(cls, grpc_port: int | None, info: ValidationInfo) -> int | None:
-        if grpc_port is not None and grpc_port == info.data.get("http_port"):
-            raise ValueError(f"{grpc_port} is `http_port` already; give another one, or none for a free one")
-        return grpc_port
 
 
 class ClosedSpec(Section):
@@ -172,17 +112,39 @@ class WorkloadSpec(Section):
 
 
 class SloSpec(Section):
-    """Bounds that every workload must meet."""
+    """Bounds that every workload must meet; the target's own metrics can have one too."""
 
-    mean: Duration | None = Field(None, gt=0)
+    model_config = ConfigDict(extra="allow")
+
+    mean: Duration | None = Field(None, gt=0, description="of done - intended, as are the next four")
     p50: Duration | None = Field(None, gt=0)
     p90: Duration | None = Field(None, gt=0)
     p95: Duration | None = Field(None, gt=0)
     p99: Duration | None = Field(None, gt=0)
+    ttft_mean: Duration | None = Field(None, gt=0, description="of the time to the first token, as are the next four")
+    ttft_p50: Duration | None = Field(None, gt=0)
+    ttft_p90: Duration | None = Field(None, gt=0)
+    ttft_p95: Duration | None = Field(None, gt=0)
+    ttft_p99: Duration | None = Field(None, gt=0)
+    tpot_mean: Duration | None = Field(None, gt=0, description="of the time per output token, as are the next four")
+    tpot_p50: Duration | None = Field(None, gt=0)
+    tpot_p90: Duration | None = Field(None, gt=0)
+    tpot_p95: Duration | None = Field(None, gt=0)
+    tpot_p99: Duration | None = Field(None, gt=0)
+    itl_mean: Duration | None = Field(None, gt=0, description="of the gap before a token, as are the next four")
+    itl_p50: Duration | None = Field(None, gt=0)
+    itl_p90: Duration | None = Field(None, gt=0)
+    itl_p95: Duration | None = Field(None, gt=0)
+    itl_p99: Duration | None = Field(None, gt=0)
     error_rate: Fraction | None = None
     accuracy_drop: Fraction | None = Field(
         None, description="percentage points lost against the user's config, item by item"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suggest_for_unknown_keys(cls, data: object) -> object:
+        return data  # which other keys there are depends on the target: `load_study` knows
 
     def bounds(self) -> dict[str, float]:
         """Return metric -> bound of those that are set, in seconds or as fractions."""
@@ -285,7 +247,7 @@ class StudySpec(Section):
     """A whole study file."""
 
     study: str = Field(pattern=r"^[\w][\w.-]*$", description="name; results go to runs/NAME/")
-    target: TargetSpec
+    target: SerializeAsAny[TargetOptions]
     workloads: dict[WorkloadName, WorkloadSpec] = Field(
         min_length=1, description="every configuration meets all; the first is primary"
     )
@@ -301,19 +263,6 @@ class StudySpec(Section):
     isolation: Isolation = Field(
         "auto", description="`auto`: server and load generator on cores of their own; `cores`: on these; `none`: on any"
     )
-
-    @field_validator("objectives")
-    @classmethod
-    def _known_objectives(cls, objectives: list[str]) -> list[str]:
-        for text in objectives:
-            match = OBJECTIVE.fullmatch(text)
-            allowed = {"maximize": MAXIMIZED, "minimize": MINIMIZED}.get(match["direction"], ()) if match else ()
-            if match is None or match["metric"] not in allowed:
-                raise ValueError(
-                    f"expected `maximize {'|'.join(MAXIMIZED)}` or `minimize {'|'.join(MINIMIZED)}`, "
-                    f"with `WORKLOAD.` before the metric if it is not the primary one, but got {text!r}"
-                )
-        return objectives
 
     @model_validator(mode="after")
     def _objectives_name_workloads(self) -> "StudySpec":

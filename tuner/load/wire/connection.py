@@ -10,9 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from targets.base import Endpoint, Outcome, Tls
+from targets.base import Endpoint, Outcome, Piece, Tls
 
 READ_BYTES = 1 << 18
+MAX_TOKENS = (1 << 31) - 1
 READABLE, WRITABLE = select.POLLIN, select.POLLOUT
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 CUT_OFF = (ConnectionError, ssl.SSLEOFError)
@@ -70,16 +71,42 @@ class Exchange:
         ready: when it was due and a connection was free.
         sent_ns: when its bytes were handed to the kernel.
         first_ns: when the first byte of the answer, or the first token of a streamed one, was read.
-        tokens: tokens received so far.
+        last_ns: when the last token so far was read.
+        tokens: tokens received so far; once the server has said how many, those.
         number: running number among the streamed requests, -1 if its answer is not streamed.
+        failure: the event with which the server said that the answer failed, b"" without one.
     """
 
-    __slots__ = ("first_ns", "intended", "number", "ready", "request", "sent_ns", "tokens")
+    __slots__ = ("failure", "first_ns", "intended", "last_ns", "number", "ready", "request", "sent_ns", "tokens")
 
     def __init__(self, request: int, intended: int, ready: int) -> None:
         self.request, self.intended, self.ready = request, intended, ready
-        self.sent_ns = self.first_ns = self.tokens = 0
+        self.sent_ns = self.first_ns = self.last_ns = self.tokens = 0
         self.number = -1
+        self.failure = b""
+
+    def news(self, event: bytes, said: int | Piece) -> tuple[int, int]:
+        """Return the tokens that are new in an event of the answer, and the tokens of the answer up to here."""
+        if not isinstance(said, Piece):
+            return said, self.tokens + said
+        if said.failed:
+            self.failure = self.failure or event
+        if said.total is None:
+            return said.tokens, self.tokens + said.tokens
+        return (max(0, said.total - self.tokens) if said.tokens else 0), said.total
+
+    def add(self, tokens: int, total: int, at_ns: int) -> None:
+        """Take note of tokens that came.
+
+        Raises:
+            MalformedAnswer: there are more than a record can hold.
+        """
+        if total > MAX_TOKENS:
+            raise MalformedAnswer(f"an answer of more than {MAX_TOKENS} tokens")
+        self.tokens = total
+        if tokens:
+            self.first_ns = self.first_ns or at_ns
+            self.last_ns = at_ns
 
 
 class Dispatcher(Protocol):
@@ -277,7 +304,7 @@ class Connection:
         return True
 
 
-def no_tokens(data: bytes) -> int:  # noqa: ARG001 - stands where a target counts tokens
+def no_tokens(data: bytes) -> int | Piece:  # noqa: ARG001 - stands where a target counts tokens
     """Say that an event carries no tokens."""
     return 0
 

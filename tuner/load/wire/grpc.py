@@ -36,6 +36,7 @@ _MAX_HELD = 8
 """Requests sent in one go: what one system call saves is not to make the first of many wait for the last."""
 _MAX_TIMEOUT_MS = 99_999_999
 _MAX_BYTES_IN = (1 << 31) - 1
+_SHOWN_BYTES = 200
 _NOTHING = memoryview(b"")
 
 
@@ -247,20 +248,18 @@ class GrpcConnection(Connection):
         if self._streamed:
             exchange = stream.exchange
             try:
-                tokens = self._tokens(message)
+                tokens, total = exchange.news(message, self._tokens(message))
             except Exception as error:
                 raise _UnusableAnswer(f"the tokens of a message cannot be told: {error!r}") from None
-            if tokens:
-                exchange.tokens += tokens
-                exchange.first_ns = exchange.first_ns or now
             self.dispatcher.event(exchange, now, tokens)
+            exchange.add(tokens, total, now)
 
     def _finish(self, stream_id: int, stream: _Stream, trailers: dict[str, str], now: int) -> None:
         """A call ended as the protocol has it."""
         if stream.unsent:
             self.transmit(http2.reset(stream_id, http2.CANCEL))  # answered before the request was through
         if trailers.get("grpc-status") == "0" and not stream.rest and (stream.messages == 1 or self._streamed):
-            ending = self._judged(stream.message)
+            ending = self._judged(stream.message) if not stream.exchange.failure else _failed(stream.exchange.failure)
         else:
             ending = _failure(stream, trailers)
         self._end(stream_id, stream, now, ending)
@@ -364,6 +363,10 @@ class GrpcConnection(Connection):
 
 class _UnusableAnswer(Exception):
     """What came for a call is no answer; the connection is sound."""
+
+
+def _failed(message: bytes) -> Ending:
+    return 0, Outcome.GRPC_ERROR, message[:_SHOWN_BYTES].decode("utf-8", "replace")
 
 
 def _failure(stream: _Stream, trailers: dict[str, str]) -> Ending:

@@ -24,7 +24,6 @@ from tuner.load.wire.events import EventParser
 
 MAX_HEAD_BYTES = 1 << 16
 MAX_ANSWER_BYTES = 1 << 30
-MAX_TOKENS = (1 << 31) - 1
 _HEAD_END = b"\r\n\r\n"
 _STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?:[ \r]|$)")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n|$)", re.IGNORECASE)
@@ -231,17 +230,13 @@ class Http1Connection(Connection):
             self._finish_body(exchange, body, done)
 
     def _on_event_data(self, exchange: Exchange, event: bytes, done: int) -> None:
-        tokens = self._tokens(event)
+        tokens, total = exchange.news(event, self._tokens(event))
         self.dispatcher.event(exchange, done, tokens)
-        if tokens:
-            if exchange.tokens + tokens > MAX_TOKENS:
-                raise MalformedAnswer(f"an answer of more than {MAX_TOKENS} tokens")
-            exchange.tokens += tokens
-            exchange.first_ns = exchange.first_ns or done
+        exchange.add(tokens, total, done)
 
     def _finish_body(self, exchange: Exchange, body: "_Body", done: int) -> None:
-        last = body.last
-        outcome = self._judge(body.head.status, last)
+        last = exchange.failure or body.last
+        outcome = Outcome.HTTP_ERROR if exchange.failure else self._judge(body.head.status, last)
         self._finish(exchange, body.head, done, body.received, outcome, body.start + last)
 
     def _on_end(self, exchange: Exchange, done: int) -> None:

@@ -1,0 +1,90 @@
+"""The shape of a study's `target` section: what every kind has, and what its own options are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from workloads.units import parse_duration
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^\s*\d+(\.\d+)?\s*(ns|us|µs|ms|s|min|h)\s*$",
+            "examples": ["10 ms", "2 s"],
+        }
+    ),
+]
+
+
+class Section(BaseModel):
+    """A mapping of the study file; an unknown key is an error that names a close one."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suggest_for_unknown_keys(cls, data: object) -> object:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    close = get_close_matches(str(key), cls.model_fields, n=1)
+                    hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(cls.model_fields)}"
+                    raise PydanticCustomError("unknown_key", "unknown key `{key}`; {hint}", {"key": key, "hint": hint})
+        return data
+
+
+@dataclass(frozen=True)
+class ServerMetric:
+    """A number that this kind of server gives of itself; it can be an objective and have a bound.
+
+    Attributes:
+        name: as a study spells it, in objectives and under `slo`.
+        unit: `s`, `/s`, `bytes`, `tokens`, `share` (0 to 1), or "" for a count.
+        doc: one line.
+        kind: `gauge`: the mean of the readings in the window; `rate`: how much a counter grew per second of it;
+            `ratio`: how much one counter grew per unit that another grew.
+        reading: the gauge or the counter.
+        per: `ratio`: the other counter.
+        better: what an objective may ask for; None where neither is better for its own sake.
+    """
+
+    name: str
+    unit: str
+    doc: str
+    kind: Literal["gauge", "rate", "ratio"]
+    reading: str
+    per: str = ""
+    better: Literal["more", "less"] | None = None
+
+
+class TargetOptions(Section):
+    """The server that is tuned: what every kind of target is told. A kind adds its own keys in a subclass."""
+
+    kind: str = Field(description="kind of target, e.g. `triton`; `tune doctor` lists the installed ones")
+    apply_timeout: Duration = Field(60.0, gt=0, description="how long a start or a change may take")
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether requests share connections, so that there cannot be a new one for each."""
+        return False
+
+    @property
+    def streams(self) -> bool:
+        """Whether answers are streamed token by token."""
+        return False
+
+    def metrics(self) -> Sequence[ServerMetric]:
+        """Return what the server's statistics give beyond what all servers have."""
+        return ()
+
+    def files(self) -> Sequence[Path]:
+        """Return the files and folders that the server reads: a run is not resumed once one of them has changed."""
+        return ()

@@ -1,0 +1,133 @@
+"""The metrics that every target can have: their names in studies, their keys in results, their units and meaning."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+STATISTICS = ("mean", *PERCENTILES)
+LATENCY_BOUNDS = STATISTICS
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric.
+
+    Attributes:
+        name: as a study spells it.
+        key: as results spell it.
+        unit: `s`, `/s`, `tokens` or `share` (0 to 1).
+        doc: one line.
+        better: what an objective may ask for, None where it asks for neither.
+    """
+
+    name: str
+    key: str
+    unit: str
+    doc: str
+    better: Literal["more", "less"] | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A duration that each request has, or each of its tokens; mean and percentiles of it are metrics.
+
+    Attributes:
+        prefix: of the metrics' names.
+        stem: of their keys.
+        doc: what it is.
+        streamed: only answers that are streamed token by token have it.
+    """
+
+    prefix: str
+    stem: str
+    doc: str
+    streamed: bool = True
+
+    def name(self, statistic: str) -> str:
+        """Return the name of the mean or of a percentile."""
+        return f"{self.prefix}{statistic}"
+
+
+LATENCY = Timing("", "latency", "done - intended", streamed=False)
+TTFT = Timing("ttft_", "ttft", "first token - intended")
+TPOT = Timing("tpot_", "tpot", "(last - first token) / (tokens - 1), answers of 2 tokens or more")
+ITL = Timing("itl_", "itl", "gap before each token but the first of its answer")
+TIMINGS = (LATENCY, TTFT, TPOT, ITL)
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A mean or percentile of a timing, which may have a bound.
+
+    Attributes:
+        timing: what it is of.
+        statistic: `mean` or a percentile.
+    """
+
+    timing: Timing
+    statistic: str
+
+    @property
+    def allowed(self) -> float | None:
+        """The share of values that may be over the bound: 1% for p99; None for a mean."""
+        return 1 - PERCENTILES[self.statistic] if self.statistic in PERCENTILES else None
+
+
+BOUNDED: Mapping[str, Bounded] = {
+    timing.name(statistic): Bounded(timing, statistic) for timing in TIMINGS for statistic in STATISTICS
+}
+"""Metric -> what it is of."""
+SERVICE_PERCENTILES = {f"service_{name}": fraction for name, fraction in PERCENTILES.items()}
+
+
+def _of_timings() -> list[Metric]:
+    return [
+        Metric(
+            timing.name(statistic),
+            f"{timing.stem}_{statistic}_s",
+            "s",
+            f"{statistic} of {timing.doc}; failures are infinite",
+            "less",
+        )
+        for timing in TIMINGS
+        for statistic in STATISTICS
+    ]
+
+
+def _over_bounds() -> list[Metric]:
+    return [
+        Metric(f"over_{name}", f"over_{name}_bound", "share", f"share of values over the SLO's {name} bound")
+        for name, one in BOUNDED.items()
+        if one.allowed is not None
+    ]
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("throughput", "throughput_rps", "/s", "requests answered ok in the window, per second", "more"),
+        Metric("goodput", "goodput_rps", "/s", "requests answered ok within the SLO's bounds, per second", "more"),
+        Metric("offered", "offered_rps", "/s", "requests intended in the window, per second"),
+        Metric("token_throughput", "token_throughput_tps", "/s", "tokens received in the window, per second", "more"),
+        Metric("output_tokens", "output_tokens_mean", "tokens", "mean tokens of an answer that was ok"),
+        *_of_timings(),
+        *(
+            Metric(f"service_{name}", f"service_time_{name}_s", "s", f"{name} of done - sent, requests answered ok")
+            for name in PERCENTILES
+        ),
+        Metric("error_rate", "error_rate", "share", "share of the window's requests that did not end ok"),
+        *_over_bounds(),
+        Metric("accuracy", "accuracy", "share", "share of the labelled items answered right"),
+        Metric("accuracy_drop", "accuracy_drop", "share", "accuracy lost against the user's config, item by item"),
+    )
+}
+MAXIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "more")
+MINIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "less")
+STREAMED = ("token_throughput", "output_tokens", *(name for name, one in BOUNDED.items() if one.timing.streamed))
+"""Metrics of answers that are streamed token by token."""
+
+
+def key_of(name: str) -> str:
+    """Return the key of a metric in results; a server's own metric has its name for a key."""
+    return METRICS[name].key if name in METRICS else name

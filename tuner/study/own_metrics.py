@@ -1,0 +1,73 @@
+"""What a study says of metrics that depend on its target: bounds on the server's own, objectives of any."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from targets.options import ServerMetric, TargetOptions
+from tuner.catalog import MAXIMIZED, MINIMIZED, STREAMED
+from tuner.study.source import Source
+from tuner.study.spec import OBJECTIVE, SloSpec, StudySpec
+from workloads.units import parse_duration, parse_fraction, parse_rate
+
+
+def own_bounds(source: Source, data: Mapping[str, Any], target: TargetOptions | None) -> dict[str, Any]:
+    """Return the `slo` section with the bounds on the server's own metrics as numbers; {} where there is none.
+
+    Raises:
+        StudyError: a key is no metric of this target, or its bound is not in its unit.
+    """
+    section = data.get("slo")
+    if not isinstance(section, dict) or target is None:
+        return {}
+    own = {metric.name: metric for metric in target.metrics()}
+    read = dict(section)
+    for name, given in section.items():
+        if name in own:
+            read[name] = _bound(source, own[name], given)
+        elif name not in SloSpec.model_fields:
+            known = [one for one in SloSpec.model_fields if one not in STREAMED or target.streams] + list(own)
+            close = get_close_matches(str(name), known, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
+            raise source.error(("slo", str(name)), f"unknown key `{name}`; {hint}")
+        elif name in STREAMED and not target.streams:
+            raise source.error(("slo", name), f"{target.kind} does not stream tokens, so its answers have none")
+    return {"slo": read}
+
+
+def _bound(source: Source, metric: ServerMetric, given: object) -> float:
+    parse = {"s": parse_duration, "/s": parse_rate}.get(metric.unit)
+    try:
+        if parse is not None:
+            return parse(given)
+        if metric.unit == "share":
+            return parse_fraction(given)
+    except ValueError as error:
+        raise source.error(("slo", metric.name), str(error)) from None
+    if isinstance(given, bool) or not isinstance(given, int | float) or given < 0:
+        raise source.error(("slo", metric.name), f"expected a number, but got {given!r}")
+    return float(given)
+
+
+def check_objectives(source: Source, spec: StudySpec) -> None:
+    """Check that every objective is a metric of this target that one can ask for in this direction.
+
+    Raises:
+        StudyError: it is not.
+    """
+    own = spec.target.metrics()
+    allowed = {
+        "maximize": [*MAXIMIZED, *(metric.name for metric in own if metric.better == "more")],
+        "minimize": [*MINIMIZED, *(metric.name for metric in own if metric.better == "less")],
+    }
+    if not spec.target.streams:
+        allowed = {direction: [name for name in names if name not in STREAMED] for direction, names in allowed.items()}
+    for index, text in enumerate(spec.objectives):
+        match = OBJECTIVE.fullmatch(text)
+        if match is None or match["metric"] not in allowed.get(match["direction"], ()):
+            usable = {direction: "|".join(names) for direction, names in allowed.items()}
+            raise source.error(
+                ("objectives", index),
+                f"expected `maximize {usable['maximize']}` or `minimize {usable['minimize']}`, "
+                f"with `WORKLOAD.` before the metric if it is not the primary one, but got {text!r}",
+            )

@@ -1,0 +1,124 @@
+"""What each request, and each token, took: the values behind latency, TTFT, TPOT and ITL. Pure."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.base import Outcome
+from tuner.catalog import BOUNDED, ITL, LATENCY, TPOT, TTFT, Timing
+from tuner.records import WINDOW, Records, latencies_s
+from tuner.rows import Rows
+
+_LATENCY_BOUNDS = ("p99", "p95", "p90", "p50")
+
+
+def values_s(timing: Timing, records: Records) -> NDArray[np.float64]:
+    """Return the values of a timing over the requests intended in the windows, in seconds, in their order in time.
+
+    Every request that did not end ok counts as one infinite value. Shape [requests] for latency and TTFT; TPOT leaves
+    out answers of fewer than two tokens, which have none; ITL has a value for each token but the first.
+    """
+    if timing is ITL:
+        return _gaps_s(records)
+    rows = records.in_window()
+    if timing is LATENCY:
+        return latencies_s(rows)
+    if timing is TTFT:
+        return ttft_s(rows)
+    tpot = tpot_s(rows)
+    return tpot[~np.isnan(tpot)]
+
+
+def ttft_s(rows: Rows) -> NDArray[np.float64]:
+    """Return first token - intended in seconds, shape [n]; infinite where the answer failed or has no token."""
+    found = rows.elapsed_s("intended_ns", "first_ns")
+    found[(rows["outcome"] != Outcome.OK) | (rows["tokens"] == 0)] = np.inf
+    return found
+
+
+def tpot_s(rows: Rows) -> NDArray[np.float64]:
+    """Return (last - first token) / (tokens - 1) in seconds, shape [n].
+
+    NaN for an answer of fewer than two tokens, infinite for one that failed.
+    """
+    tokens = rows["tokens"].astype(np.float64)
+    found = np.full(len(tokens), np.nan)
+    several = tokens > 1
+    found[several] = rows.elapsed_s("first_ns", "last_ns")[several] / (tokens[several] - 1)
+    found[rows["outcome"] != Outcome.OK] = np.inf
+    return found
+
+
+def _gaps_s(records: Records) -> NDArray[np.float64]:
+    """Return the gap before each token: tokens that came in one event have no gap between them.
+
+    The gaps of an answer add up to last - first token.
+    """
+    columns = records.columns
+    inside = columns["phase"] == WINDOW
+    ok = columns["outcome"] == Outcome.OK
+    events = records.events[records.events["tokens"] > 0]
+    events = events[(inside & ok)[events["row"]]]
+    events = events[np.argsort(events["row"], kind="stable")]  # of one answer they are in the order of time
+    starts = np.ones(len(events), np.bool_)
+    starts[1:] = events["row"][1:] != events["row"][:-1]
+    gaps = np.zeros(len(events))
+    gaps[1:] = np.diff(events["at_ns"]) / 1e9
+    gaps[starts] = 0.0
+    tokens = events["tokens"].astype(np.int64)
+    failed_ns = columns["done_ns"][inside & ~ok]
+    at_ns = np.concatenate([np.repeat(events["at_ns"], tokens), failed_ns])
+    spread = np.zeros(int(tokens.sum()) + len(failed_ns))
+    firsts = np.cumsum(tokens) - tokens
+    spread[firsts] = gaps
+    spread[len(spread) - len(failed_ns) :] = np.inf
+    counted = np.ones(len(spread), np.bool_)
+    counted[firsts[starts]] = False
+    order = np.argsort(at_ns[counted], kind="stable")
+    found: NDArray[np.float64] = spread[counted][order]
+    return found
+
+
+def good(records: Records, latency_bound_s: float | None, bounds: Mapping[str, float]) -> NDArray[np.bool_]:
+    """Return which requests of all phases are good: answered ok, within the bounds that a request can keep.
+
+    Args:
+        records: of a load.
+        latency_bound_s: of the latency, None without one.
+        bounds: SLO -> bound; the bounds of the highest percentiles of TTFT and of TPOT are those of a request.
+
+    Returns:
+        Mask [n], in the order in which the requests are stored.
+    """
+    rows = records.rows
+    found: NDArray[np.bool_] = rows["outcome"] == Outcome.OK
+    if latency_bound_s is not None:
+        found = found & (latencies_s(rows) <= latency_bound_s)
+    if (bound := request_bound_s(TTFT, bounds)) is not None:
+        found = found & (ttft_s(rows) <= bound)
+    if (bound := request_bound_s(TPOT, bounds)) is not None:
+        found = found & ~(tpot_s(rows) > bound)  # an answer of one token has no TPOT to be too long
+    return found
+
+
+def request_bound_s(timing: Timing, bounds: Mapping[str, float]) -> float | None:
+    """Return the bound of the highest percentile of a timing, None without one: goodput holds each request to it."""
+    return next((bounds[name] for one in _LATENCY_BOUNDS if (name := timing.name(one)) in bounds), None)
+
+
+def misplaced(records: Records) -> tuple[int, int]:
+    """Return of how many answers in the windows the events do not add up to the tokens that the server counted.
+
+    Returns:
+        (such answers, answers that were ok and have tokens).
+    """
+    columns = records.columns
+    wanted = (columns["phase"] == WINDOW) & (columns["outcome"] == Outcome.OK) & (columns["tokens"] > 0)
+    seen = np.bincount(records.events["row"], records.events["tokens"], minlength=len(wanted))
+    return int(np.count_nonzero(seen[wanted] != columns["tokens"][wanted])), int(np.count_nonzero(wanted))
+
+
+def judged_by(bounds: Mapping[str, float]) -> set[Timing]:
+    """Return the timings that have a bound."""
+    return {BOUNDED[name].timing for name in bounds if name in BOUNDED}

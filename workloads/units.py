@@ -1,0 +1,60 @@
+"""Quantities with units, as people write them in a study: `10 ms`, `400/s`, `1%`."""
+
+import re
+
+_DURATION_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_RATE_PER_S = {"s": 1.0, "min": 1 / 60, "h": 1 / 3600}
+_NUMBER = r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+_DURATION = re.compile(rf"{_NUMBER}\s*(ns|us|µs|ms|s|min|h)")
+_RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|min|h)")
+_PERCENT = re.compile(rf"{_NUMBER}\s*%")
+
+
+def parse_duration(value: object) -> float:
+    """Return seconds from `10 ms`, `500 us`, `2 s`, `5 min`.
+
+    Raises:
+        ValueError: anything else, a number without a unit and a negative duration included.
+    """
+    match = _DURATION.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"expected a duration with a unit, like `10 ms` or `2 s`, but got {value!r}")
+    return _non_negative(_rounded(float(match[1]) * _DURATION_S[match[2]]), value)
+
+
+def parse_rate(value: object) -> float:
+    """Return requests per second from `200/s` or `6000/min`.
+
+    Raises:
+        ValueError: anything else, zero and negative rates included.
+    """
+    match = _RATE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"expected a rate with a unit, like `200/s`, but got {value!r}")
+    rate = float(match[1]) * _RATE_PER_S[match[2]]
+    if rate <= 0:
+        raise ValueError(f"a rate must be > 0, but got {value!r}")
+    return rate
+
+
+def parse_fraction(value: object) -> float:
+    """Return 0.01 from `1%`.
+
+    Raises:
+        ValueError: anything else: a bare number could mean either.
+    """
+    match = _PERCENT.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"expected a percentage, like `1%`, but got {value!r}")
+    return _non_negative(_rounded(float(match[1]) / 100), value)
+
+
+def _rounded(value: float) -> float:
+    """Undo binary noise of the multiplication, so that `100 us` is 0.0001 and two spellings are equal."""
+    return float(f"{value:.12g}")
+
+
+def _non_negative(value: float, given: object) -> float:
+    if value < 0:
+        raise ValueError(f"must not be negative, but got {given!r}")
+    return value
