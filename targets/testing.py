@@ -11,8 +11,6 @@ pytest is not needed to use Paretune: install it with `pip install 'paretune[tes
 """
 
 import multiprocessing
-import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -273,9 +271,11 @@ class TargetContract(RemoteTargetContract):
 
     def test_a_crash_is_noticed_and_the_target_can_be_started_again(self, started: Target) -> None:
         deployment = started.deploy(started.user_config(), "one")
-        for pid in deployment.processes():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        processes = [psutil.Process(pid) for pid in deployment.processes()]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        assert _soon(lambda: not any(map(_runs, processes))), "a process that was killed is gone a moment later"
         with pytest.raises(ServerDied):
             deployment.statistics()
         assert not started.alive()

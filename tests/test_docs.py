@@ -35,6 +35,7 @@ from tuner import cli, metrics, records, results, tuning
 from tuner.catalog import BOUNDED, METRICS, STREAMED
 from tuner.space import LOAD_NAMES, make_space
 from tuner.study.load import Study, load_study
+from tuner.study import spec
 from tuner.study.source import StudyError
 from tuner.study.spec import StudySpec
 from tuner.wiring import prepare
@@ -130,6 +131,8 @@ class Key:
     def type_name(self) -> str:
         """Return the reference's word for the key's JSON type."""
         schema = self.model.model_json_schema()["properties"][self.name]
+        if "oneOf" in schema:
+            return "length"
         one = next((part for part in schema.get("anyOf", []) if part.get("type") != "null"), schema)
         quantities = (("ms|", "duration"), ("%", "percentage"), ("/", "rate"), ("(-", "CPU list"))
         if word := next((word for mark, word in quantities if mark in one.get("pattern", "")), None):
@@ -174,8 +177,22 @@ def own_keys(kind: str) -> Iterator[Key]:
             yield replace(key, page=f"{kind}.md")
 
 
-KEYS = list(keys_of(StudySpec))
-OWN_KEYS = [key for kind in registry.names() for key in own_keys(kind)]
+def prompt_keys() -> Iterator[Key]:
+    """Yield the keys of requests to language models, and those of the distributions of their lengths."""
+    for place, models in (("requests", PROMPTS), ("LENGTH", LENGTHS)):
+        for model in models:
+            for name, field in model.model_fields.items():
+                inner = [one for one in sections(field.annotation) if one not in LENGTHS]
+                if not inner:
+                    yield Key(f"{place}.{name}", name, model, "prompts.md")
+                for section in inner:
+                    yield from (replace(key, page="prompts.md") for key in keys_of(section, f"{place}.{name}."))
+
+
+PROMPTS = (spec.PromptsSpec, spec.SyntheticSpec)
+LENGTHS = (spec.UniformSpec, spec.NormalSpec, spec.LogNormalSpec)
+KEYS = [key for key in keys_of(StudySpec) if key.model not in (*PROMPTS, *LENGTHS, spec.TokenIdsSpec)]
+OWN_KEYS = [*(key for kind in registry.names() for key in own_keys(kind)), *prompt_keys()]
 
 
 def merged(fragment: str) -> dict[str, Any]:
@@ -309,6 +326,10 @@ def test_the_reference_names_exactly_the_keys_of_a_study() -> None:
 @pytest.mark.parametrize("kind", registry.names())
 def test_the_page_of_a_kind_of_target_names_exactly_its_keys(kind: str) -> None:
     assert set(documented_keys(f"{kind}.md")) == {key.path for key in OWN_KEYS if key.page == f"{kind}.md"}
+
+
+def test_the_page_of_prompts_names_exactly_their_keys() -> None:
+    assert set(documented_keys("prompts.md")) == {key.path for key in OWN_KEYS if key.page == "prompts.md"}
 
 
 @pytest.mark.parametrize("key", [*KEYS, *OWN_KEYS], ids=str)

@@ -43,7 +43,7 @@ class Rounds:
     runs: dict[str, list[list[Run]]] = field(default_factory=dict)
 
     def count(self, workload: str) -> int:
-        """Return how many rounds there are of a workload."""
+        """Return how many rounds, or longer measurements in their place, there are of a workload."""
         return sum(map(len, self.runs[workload]))
 
     def pooled(self, workload: str) -> Run:
@@ -72,9 +72,11 @@ def redeploy_and_measure(
     rounds: Mapping[str, int],
     round_s: float,
 ) -> None:
-    """Deploy every contender anew, side by side, and measure all of them in turn on every workload.
+    """Deploy every contender anew and measure all of them on every workload.
 
-    The order of deployment alternates from one call to the next, the order of measuring from one round to the next.
+    Where the server can have them side by side they are measured in turn, and the order of measuring alternates from
+    one round to the next. Where it cannot, each is deployed and measured for as long as all its rounds would take,
+    one after the other. The order of deployment alternates from one call to the next.
 
     Args:
         trier: target, instruments and workloads.
@@ -85,6 +87,10 @@ def redeploy_and_measure(
     """
     calls = len(next(iter(gathered[0].runs.values()), []))
     order = list(range(len(contenders)))
+    if not trier.target.side_by_side:
+        for index in order if calls % 2 == 0 else reversed(order):
+            _measure_alone(trier, contenders[index], gathered[index], rounds, round_s)
+        return
     deployments = {
         index: trier.target.deploy(server_part(contenders[index].config), f"contender{index}")
         for index in (order if calls % 2 == 0 else reversed(order))
@@ -103,6 +109,21 @@ def redeploy_and_measure(
                 gathered[index].runs[workload.name][-1].append(run)
     for deployment in deployments.values():
         deployment.retire()
+
+
+def _measure_alone(
+    trier: Trier, one: Contender, gathered: Rounds, rounds: Mapping[str, int], round_s: float
+) -> None:
+    """Deploy one contender and measure each workload once, for as long as its rounds together."""
+    deployment = trier.target.deploy(server_part(one.config), "contender")
+    trier.learn_accuracy(deployment, trier.variant(one.config))
+    for workload in trier.workloads:
+        length = max(round_s, workload.shortest_round_s)
+        window_s = rounds[workload.name] * (1 - DROPPED_SHARE) * length
+        pace = Pace(trier.pace.warmup_s, trier.pace.max_warmup_s, window_s, window_s)
+        run = trier.measure(deployment, workload, one.loads[workload.name], pace)
+        gathered.runs.setdefault(workload.name, []).append([run])
+    deployment.retire()
 
 
 def rounds_needed(

@@ -41,9 +41,10 @@ def examine(*, fresh: bool = False) -> list[Row]:
 
 
 def some_server_can_be_tuned(rows: Sequence[Row]) -> bool:
-    """Whether a target works that is a server of somebody's: the simulated one always does."""
-    targets = [row for row in rows if row["what"].startswith("target ") and row["what"] != "target simulated"]
-    return any(row["works"] == "yes" for row in targets)
+    """Whether a server can be started and tuned here: the simulated one is nobody's, others are only asked."""
+    working = [row["what"].removeprefix("target ") for row in rows if row["works"] == "yes"]
+    kinds = [kind for kind in working if kind in registry.names() and kind != "simulated"]
+    return any(registry.knobs(kind) for kind in kinds)
 
 
 def knob_rows(kind: str) -> list[Row]:

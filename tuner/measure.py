@@ -27,6 +27,7 @@ from tuner.stats import P99_MIN_SAMPLES, near
 from tuner.stopping import Aims, Decision, Pace
 from tuner.telemetry.host import cores_used, read_tree
 from tuner.telemetry.nvml import GpuSampler
+from tuner.timings import misplaced
 from tuner.verdicts import in_state, slo_verdicts
 from tuner.workload import Workload
 
@@ -125,7 +126,7 @@ class Meter:
         """Return the load with the longest warm-up and window, to start in a moment."""
         warmup_s, window_s = workload.fitted(load, pace.longest_warmup_s, pace.longest_window_s)
         return Plan(
-            endpoint=deployment.endpoint(workload.dataset),
+            endpoint=deployment.endpoint(workload.requests()),
             load=workload.loop(load, warmup_s + window_s),
             start_ns=time.monotonic_ns() + _lead_ns(load),
             warmup_ns=round(warmup_s * 1e9),
@@ -217,6 +218,12 @@ class Meter:
         warnings = []
         if "p99" in self.bounds and samples < P99_MIN_SAMPLES:
             warnings.append(f"p99 from {samples} requests; fewer than {P99_MIN_SAMPLES} claim little about it")
+        wrong, answers = misplaced(run.records)
+        if wrong:
+            warnings.append(
+                f"of {wrong} of {answers} answers the events do not add up to the tokens in the usage block; "
+                "TPOT counts all of them, ITL those that were seen"
+            )
         return Validity(valid=not reasons, reasons=reasons, warnings=warnings)
 
     def correct(self, deployment: Deployment, workload: Workload) -> NDArray[np.bool_]:

@@ -1,9 +1,9 @@
 """A study's workload made ready: its requests read, its arrival process built, its loop at a load level."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -11,12 +11,29 @@ from tuner.load.plan import ClosedLoop, OpenLoop
 from tuner.results import Load
 from tuner.space import Space
 from tuner.study.load import Study
-from tuner.study.spec import BurstySpec, ClosedSpec, ConstantSpec, PoissonSpec, WorkloadSpec
+from tuner.study.spec import (
+    BurstySpec,
+    ClosedSpec,
+    ConstantSpec,
+    DatasetSpec,
+    LogNormalSpec,
+    NormalSpec,
+    PoissonSpec,
+    PromptsSpec,
+    SyntheticSpec,
+    UniformSpec,
+    WorkloadSpec,
+)
+from workloads import lengths
 from workloads.arrivals import Arrivals, Bursty, Constant, Poisson
-from workloads.requests import Dataset, RequestSourceError, load_dataset
+from workloads.lengths import Lengths
+from workloads.prompts import Synthetic, fresh, load_prompts
+from workloads.requests import Prompts, Requests, RequestSourceError, load_dataset
 from workloads.schedule import make_schedule, request_order
 
 _ORDER_PASSES = 16
+NONCE_NS = 10_000_000
+"""Two measurements never begin within so short a time."""
 _ROUNDING = 1e-6
 """Share of a period by which a moment may miss an edge that it is meant to be."""
 _OWN_RATE: list[float | None] = [None]
@@ -29,6 +46,7 @@ class Workload:
     Attributes:
         name: as the study has it.
         dataset: the requests.
+        fresh: they are prompts of which none is to be sent twice.
         arrivals: the open loop's process, None for a closed loop.
         think_time_s: closed loop: pause of a slot.
         timeout_s: of a request.
@@ -39,7 +57,7 @@ class Workload:
     """
 
     name: str
-    dataset: Dataset
+    dataset: Requests
     arrivals: Arrivals | None
     think_time_s: float
     timeout_s: float
@@ -47,6 +65,13 @@ class Workload:
     keep_alive: bool
     output: str | None
     seed: int
+    fresh: bool = False
+
+    def requests(self) -> Requests:
+        """Return the requests of the next measurement: prompts are others each time if they are to be fresh."""
+        if self.fresh and isinstance(self.dataset, Prompts):
+            return fresh(self.dataset, time.monotonic_ns() // NONCE_NS)
+        return self.dataset
 
     @property
     def level_name(self) -> str:
@@ -100,34 +125,65 @@ def make_workloads(study: Study) -> tuple[Workload, ...]:
     Raises:
         StudyError: a request source cannot be read; with the line of its path.
     """
-    datasets: dict[tuple[Path, str], Dataset] = {}
+    sources: dict[str, Requests] = {}
     return tuple(
-        _make(study, name, spec, datasets, study.spec.search.seed + index)
+        _make(study, name, spec, sources, study.spec.search.seed + index)
         for index, (name, spec) in enumerate(study.spec.workloads.items())
     )
 
 
-def _make(
-    study: Study, name: str, spec: WorkloadSpec, datasets: dict[tuple[Path, str], Dataset], seed: int
-) -> Workload:
-    path = study.resolve(spec.requests.path)
-    key = (path, spec.requests.labels)
-    try:
-        if key not in datasets:
-            datasets[key] = load_dataset(path, spec.requests.labels)
-    except RequestSourceError as error:
-        raise study.source.error(("workloads", name, "requests", "path"), str(error)) from None
+def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Requests], seed: int) -> Workload:
+    key = spec.requests.model_dump_json() + ("" if isinstance(spec.requests, DatasetSpec) else str(seed))
+    if key not in sources:
+        sources[key] = _requests(study, name, spec.requests, seed)
     return Workload(
         name=name,
-        dataset=datasets[key],
+        dataset=sources[key],
         arrivals=_arrivals(spec),
         think_time_s=spec.arrival.think_time if isinstance(spec.arrival, ClosedSpec) else 0.0,
         timeout_s=spec.timeout,
         connections=spec.connections,
         keep_alive=spec.keep_alive,
-        output=spec.requests.output,
+        output=spec.requests.output if isinstance(spec.requests, DatasetSpec) else None,
         seed=seed,
+        fresh=not isinstance(spec.requests, DatasetSpec) and spec.requests.fresh,
     )
+
+
+def _requests(study: Study, name: str, spec: DatasetSpec | PromptsSpec | SyntheticSpec, seed: int) -> Requests:
+    place = ("workloads", name, "requests")
+    if isinstance(spec, SyntheticSpec):
+        if spec.token_ids.low > spec.token_ids.high:
+            raise study.source.error((*place, "token_ids"), "`low <= high` must hold")
+        drawn = {}
+        for which, given in (("input_tokens", spec.input_tokens), ("output_tokens", spec.output_tokens)):
+            try:
+                drawn[which] = _lengths(given)
+            except ValueError as error:
+                raise study.source.error((*place, which), str(error)) from None
+        ids = spec.token_ids
+        return Synthetic(**drawn, count=spec.count, ids=spec.form == "ids", first_id=ids.low, last_id=ids.high).make(
+            seed
+        )
+    path = study.resolve(spec.path)
+    try:
+        if isinstance(spec, PromptsSpec):
+            return load_prompts(path, spec.default_output_tokens)
+        return load_dataset(path, spec.labels)
+    except RequestSourceError as error:
+        raise study.source.error((*place, "path"), str(error)) from None
+
+
+def _lengths(spec: int | UniformSpec | NormalSpec | LogNormalSpec) -> Lengths:
+    match spec:
+        case UniformSpec(low=low, high=high):
+            return lengths.Uniform(low, high)
+        case NormalSpec(mean=mean, sd=sd, low=low, high=high):
+            return lengths.Normal(mean, sd, low, high)
+        case LogNormalSpec(median=median, sigma=sigma, low=low, high=high):
+            return lengths.LogNormal(median, sigma, low, high)
+        case int():
+            return lengths.Constant(spec)
 
 
 def _arrivals(spec: WorkloadSpec) -> Arrivals | None:

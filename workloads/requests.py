@@ -37,10 +37,14 @@ class Prompts:
     Attributes:
         texts: what is sent: a text, or the ids of its tokens.
         output_tokens: int64 [n], how many tokens are asked for at most.
+        ids: lowest and highest token id that occur, None where all are texts.
+        made_up: nobody minds another beginning.
     """
 
     texts: Sequence[str | Sequence[int]]
     output_tokens: NDArray[np.int64]
+    ids: tuple[int, int] | None = None
+    made_up: bool = False
 
     @property
     def labels(self) -> None:

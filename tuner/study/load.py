@@ -16,7 +16,7 @@ from targets.base import TargetError
 from targets.options import TargetOptions
 from tuner.study.own_metrics import check_objectives, own_bounds
 from tuner.study.source import Keys, Source, StudyError
-from tuner.study.spec import StudySpec
+from tuner.study.spec import StudySpec, SyntheticSpec
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Study:
         """Identify what is studied: the study after overrides, and the files of model and requests by size and time."""
         digest = hashlib.sha256(json.dumps(self.spec.model_dump(mode="json"), sort_keys=True).encode())
         roots = list(self.spec.target.files())
-        roots += [workload.requests.path for workload in self.spec.workloads.values()]
+        sources = [workload.requests for workload in self.spec.workloads.values()]
+        roots += [source.path for source in sources if not isinstance(source, SyntheticSpec)]
         for root in roots:
             resolved = self.resolve(root)
             for file in sorted(resolved.rglob("*")) if resolved.is_dir() else [resolved]:

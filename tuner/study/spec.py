@@ -88,15 +88,98 @@ class BurstySpec(Section):
 Arrival = Annotated[ClosedSpec | ConstantSpec | PoissonSpec | BurstySpec, Field(discriminator="process")]
 
 
-class RequestsSpec(Section):
-    """What is sent."""
+class DatasetSpec(Section):
+    """Tensors: rows of a file."""
 
-    source: Literal["dataset"] = Field(description="`dataset`: rows of an .npz file")
+    source: Literal["dataset"] = Field(description="rows of an .npz file")
     path: Path = Field(description="the file, relative to the study file")
     labels: str = Field("labels", description="array of the right classes, if the file has one")
     output: str | None = Field(
         None, description="output whose arg-max is compared with the labels; needed if there are several"
     )
+
+
+class PromptsSpec(Section):
+    """Prompts for a language model: lines of a file."""
+
+    source: Literal["prompts"] = Field(description="lines of a JSONL file")
+    path: Path = Field(description="the file, relative to the study file")
+    default_output_tokens: int | None = Field(
+        None, ge=1, description="tokens asked for by lines without `output_tokens`"
+    )
+    fresh: bool = Field(True, description="no prompt is sent twice: each gets words of its own in front")
+
+
+class UniformSpec(Section):
+    """Every length from low to high equally often."""
+
+    distribution: Literal["uniform"]
+    low: int = Field(1, ge=1)
+    high: int = Field(ge=1)
+
+
+class NormalSpec(Section):
+    """Normally distributed lengths, clipped."""
+
+    distribution: Literal["normal"]
+    mean: float = Field(gt=0)
+    sd: float = Field(ge=0)
+    low: int = Field(1, ge=1)
+    high: int = Field(ge=1)
+
+
+class LogNormalSpec(Section):
+    """Log-normally distributed lengths, clipped."""
+
+    distribution: Literal["lognormal"]
+    median: float = Field(gt=0)
+    sigma: float = Field(ge=0)
+    low: int = Field(1, ge=1)
+    high: int = Field(ge=1)
+
+
+def _length_form(value: object) -> str:
+    """Say which form a length has: a number, or a mapping by its distribution."""
+    if isinstance(value, dict):
+        return str(value.get("distribution", "?"))
+    return str(getattr(value, "distribution", "(number)"))
+
+
+Length = Annotated[
+    Annotated[int, Field(ge=1), Tag("(number)")]
+    | Annotated[UniformSpec, Tag("uniform")]
+    | Annotated[NormalSpec, Tag("normal")]
+    | Annotated[LogNormalSpec, Tag("lognormal")],
+    Discriminator(
+        _length_form,
+        custom_error_type="length",
+        custom_error_message="expected a whole number or a mapping with `distribution: uniform|normal|lognormal`",
+    ),
+]
+
+
+class TokenIdsSpec(Section):
+    """Which token ids prompts are made of."""
+
+    low: int = Field(1000, ge=0)
+    high: int = Field(9999, ge=0)
+
+
+class SyntheticSpec(Section):
+    """Prompts for a language model, made up with given lengths."""
+
+    source: Literal["synthetic"] = Field(description="made up with given lengths")
+    input_tokens: Length = Field(description="length of the prompts")
+    output_tokens: Length = Field(description="tokens asked for")
+    count: int = Field(1000, ge=1, le=1_000_000, description="prompts; sent again from the first when all were")
+    form: Literal["text", "ids"] = Field(
+        "text", description="`text`: that many words; `ids`: token ids, of exactly that length (completions only)"
+    )
+    token_ids: TokenIdsSpec = TokenIdsSpec()
+    fresh: bool = Field(True, description="no prompt is sent twice: each begins with words or ids of its own")
+
+
+RequestsSpec = Annotated[DatasetSpec | PromptsSpec | SyntheticSpec, Field(discriminator="source")]
 
 
 class WorkloadSpec(Section):
