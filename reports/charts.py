@@ -7,6 +7,8 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from reports import words
+from reports.axes import Axis, axes, named
+from tuner.catalog import key_of
 from tuner.results import Estimate, FrontPoint, Point, Result, Trial
 
 FAINTEST = 0.25
@@ -24,18 +26,19 @@ def library() -> str:
 
 
 def front_chart(result: Result) -> str:
-    """Return throughput against p99 of the primary workload as a piece of HTML, every point's config on hover.
+    """Return the two objectives of the primary workload against each other, as a piece of HTML, configs on hover.
 
     A point is the fainter the less probably it is on the front; those that may be have their intervals as bars.
     """
     primary = result.study.workloads[0]
+    across, up = axes(result)
     figure = go.Figure()
     front = {(member.trial, member.point) for member in result.front if member.on_front}
     placed = [
         (trial, index, point)
         for trial in result.trials
         for index, point in enumerate(trial.points)
-        if point.workload == primary and point.metrics["latency_p99_s"].value < float("inf")
+        if point.workload == primary and max(across.of(point), up.of(point)) < float("inf")
     ]
     groups = [
         ("your configuration", BLUE, "square", [one for one in placed if one[0].number == 0]),
@@ -52,14 +55,14 @@ def front_chart(result: Result) -> str:
             [one for one in placed if one[0].number and _meets(result, one[0], one[2])],
         ),
     ]
-    _draw_front_line(figure, [one for one in placed if (one[0].number, one[1]) in front])
+    _draw_front_line(figure, across, up, [one for one in placed if (one[0].number, one[1]) in front])
     for name, colour, symbol, group in groups:
         _draw_points(figure, result, name, colour, symbol, group)
     _draw_best(figure, result)
-    _draw_slo(figure, result, [point.metrics["throughput_rps"].value for _, _, point in placed])
+    _draw_slo(figure, result, up, [across.of(point) for _, _, point in placed])
     figure.update_layout(
-        xaxis_title=f"throughput of {primary}, requests/s",
-        yaxis_title="p99 latency, ms",
+        xaxis_title=f"{primary}: {across.title}",
+        yaxis_title=up.title,
         yaxis_type="log",
         legend={"orientation": "h", "y": -0.2},
     )
@@ -93,11 +96,11 @@ def batch_chart(result: Result) -> str:
     return _html(figure, "stages", height=90 + 45 * len(labels))
 
 
-def _draw_front_line(figure: go.Figure, members: Sequence[tuple[Trial, int, Point]]) -> None:
-    ordered = sorted(members, key=lambda one: one[2].metrics["throughput_rps"].value)
+def _draw_front_line(figure: go.Figure, across: Axis, up: Axis, members: Sequence[tuple[Trial, int, Point]]) -> None:
+    ordered = sorted(members, key=lambda one: across.of(one[2]))
     figure.add_scatter(
-        x=[point.metrics["throughput_rps"].value for _, _, point in ordered],
-        y=[point.metrics["latency_p99_s"].value * 1e3 for _, _, point in ordered],
+        x=[across.of(point) for _, _, point in ordered],
+        y=[up.of(point) for _, _, point in ordered],
         mode="lines",
         line={"color": GREEN, "width": 1.5, "dash": "dot"},
         name="Pareto front",
@@ -117,13 +120,12 @@ def _draw_points(
         return
     listed = {(member.trial, member.point): member for member in result.front}
     members = [listed.get((trial.number, index)) for trial, index, _ in group]
-    throughput = [point.metrics["throughput_rps"] for _, _, point in group]
-    p99 = [point.metrics["latency_p99_s"] for _, _, point in group]
+    across, up = axes(result)
     figure.add_scatter(
-        x=[one.value for one in throughput],
-        y=[one.value * 1e3 for one in p99],
-        error_x=_bars(throughput, members),
-        error_y=_bars(p99, members, scale=1e3),
+        x=[across.of(point) for _, _, point in group],
+        y=[up.of(point) for _, _, point in group],
+        error_x=_bars([point.metrics[across.key] for _, _, point in group], members, across.scale),
+        error_y=_bars([point.metrics[up.key] for _, _, point in group], members, up.scale),
         mode="markers",
         marker={
             "color": colour,
@@ -137,7 +139,7 @@ def _draw_points(
     )
 
 
-def _bars(estimates: Sequence[Estimate], members: Sequence[FrontPoint | None], scale: float = 1.0) -> dict[str, object]:
+def _bars(estimates: Sequence[Estimate], members: Sequence[FrontPoint | None], scale: float) -> dict[str, object]:
     """Return error bars from the intervals of the points that are listed; a bound that is missing has none."""
 
     def lengths(bounds: Sequence[float]) -> list[float]:
@@ -156,16 +158,16 @@ def _bars(estimates: Sequence[Estimate], members: Sequence[FrontPoint | None], s
     }
 
 
-def _draw_slo(figure: go.Figure, result: Result, throughputs: Sequence[float]) -> None:
-    if "p99" not in result.study.slo or not throughputs:
+def _draw_slo(figure: go.Figure, result: Result, up: Axis, across: Sequence[float]) -> None:
+    if up.name not in result.study.slo or not across:
         return
-    bound = result.study.slo["p99"] * 1e3
+    bound = result.study.slo[up.name] * up.scale
     figure.add_scatter(
-        x=[0, max(throughputs) * 1.05],
+        x=[0, max(across) * 1.05],
         y=[bound, bound],
         mode="lines",
         line={"color": RED, "dash": "dash"},
-        name=f"SLO: p99 {bound:g} ms",
+        name=f"SLO: {up.name} {words.metric_value(up.name, result.study.slo[up.name], result.own_metrics)}",
         hoverinfo="skip",
     )
 
@@ -173,10 +175,12 @@ def _draw_slo(figure: go.Figure, result: Result, throughputs: Sequence[float]) -
 def _draw_best(figure: go.Figure, result: Result) -> None:
     if result.best is None:
         return
-    found = result.best.metrics[result.study.workloads[0]]
+    found, (across, up) = result.best.metrics[result.study.workloads[0]], axes(result)
+    if across.key not in found or up.key not in found:
+        return
     figure.add_scatter(
-        x=[found["throughput_rps"].value],
-        y=[found["latency_p99_s"].value * 1e3],
+        x=[found[across.key].value * across.scale],
+        y=[found[up.key].value * up.scale],
         mode="markers",
         marker={"color": ORANGE, "symbol": "star", "size": 18, "line": {"color": "black", "width": 1}},
         name="best, confirmed" if result.best.confirmed else "best, not confirmed",
@@ -190,8 +194,11 @@ def _hover(result: Result, trial: Trial, point: Point, member: FrontPoint | None
     lines = [
         f"<b>trial {trial.number}</b>, {words.load(point.load)}",
         *[_escaped(item) for item in words.config(trial.config, result.knobs).split(", ")],
-        f"throughput {words.per_second(metrics['throughput_rps'].value)}",
-        *(f"{name} {words.milliseconds(metrics[f'latency_{name}_s'].value)}" for name in ("p50", "p99")),
+        *(
+            f"{name.replace('_', ' ')} {words.metric_value(name, metrics[key_of(name)].value, result.own_metrics)}"
+            for name in ("throughput", "p50", "p99", *(axis.name for axis in named(result)))
+            if key_of(name) in metrics
+        ),
         *([f"on the front with probability {words.percent(member.membership, 0)}"] if member else []),
     ]
     return "<br>".join(lines)

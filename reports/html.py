@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import charts, words
+from reports.axes import axes, named
 from tuner.catalog import key_of
 from tuner.results import Point, Result
 
@@ -22,6 +23,7 @@ def render(result: Result, diff: str = "") -> str:
         diff: unified diff of the exported configuration against the user's.
     """
     stages = [stage for stage in ("queue", "compute_infer") if any(_has(point, stage) for point in _points(result))]
+    across, up = axes(result)
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -49,6 +51,9 @@ def render(result: Result, diff: str = "") -> str:
         gain_of=words.gain_of,
         bounds=lambda name, estimate: words.metric_interval(name, estimate, result.own_metrics),
         stages=stages,
+        across=across,
+        up=up,
+        named=named(result),
         verdicts=words.verdicts,
         batches=_batches,
         mean_batch=_mean_batch,
