@@ -14,7 +14,6 @@ its 95% interval lies within +-3%, or M minutes are over; --rounds N ends it aft
 import argparse
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ import records
 from outcome import Results, page, store, stored
 from ratios import Ratio, at_least, at_most, in_turn, ratio, tight
 from rounds import WARMUP_S, Missing, Round, find, locust, measured, ours, perf_analyzer, wrk
-from stream_server import count_tokens, judge
+from streams import streamed
 from tables import write_section
 from triton_server import digits
 
@@ -78,7 +77,6 @@ def main() -> NoReturn:
     """Run the sections asked for; the others keep what the file given by --json has of them."""
     arguments = _arguments()
     sections = stored(arguments.json)
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # the generator's process imports the streams' judge
     with tempfile.TemporaryDirectory() as folder, Generator(frozenset({GENERATOR})) as generator:
         os.sched_setaffinity(0, {GENERATOR})
         for name in arguments.only or SECTIONS:
@@ -342,34 +340,9 @@ def _open_plan(bench: Bench, endpoint: Endpoint, rate: float) -> Plan:
 
 def _streams_round(bench: Bench) -> tuple[float, float]:
     """Return the p99 of the time from an event's sending to its reading, in seconds, and the generator's CPU share."""
-    log = bench.scratch / "sent.npy"
-    command = ["taskset", "-c", str(SERVER), sys.executable, str(Path(__file__).with_name("stream_server.py"))]
-    command += [str(STREAM_EVENTS), str(STREAM_PERIOD_MS), str(log)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        port = int(server.stdout.readline())
-        requests = tuple(f"GET /{index} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for index in range(STREAMS))
-        plan = Plan(
-            endpoint=Endpoint("127.0.0.1", port, requests, judge, tokens=count_tokens),
-            load=ClosedLoop(STREAMS, np.arange(STREAMS, dtype=np.int32), total=STREAMS),
-            start_ns=time.monotonic_ns() + 1_000_000_000,
-            warmup_ns=0,
-            window_ns=round(STREAM_EVENTS * STREAM_PERIOD_MS * 1e6),
-            timeout_ns=60_000_000_000,
-            records_path=bench.scratch / "round.bin",
-        )
-        run = bench.generator.run(plan)
-        server.communicate()
-    if failed := int(np.sum(run.records.rows["outcome"] != Outcome.OK)):
-        raise RuntimeError(f"{failed} of {STREAMS} streams failed: {run.report.failures}")
-    sent = np.load(log)
-    events = run.records.events
-    read = np.stack([run.records.rows["request"][events["row"]], events["at_ns"]])
-    read = read[:, np.lexsort((read[1], read[0]))]
-    sent = sent[np.lexsort((sent[:, 1], sent[:, 0]))]
-    if not np.array_equal(read[0], sent[:, 0]):
-        raise RuntimeError(f"{len(sent)} events were sent, but {read.shape[1]} read")
-    return float(np.quantile((read[1] - sent[:, 2]) / 1e9, 0.99, method="inverted_cdf")), run.report.cpu_share
+    run = streamed(bench.generator, STREAMS, STREAM_EVENTS, STREAM_PERIOD_MS, SERVER, bench.scratch)
+    delays_s = (run.read_ns - run.sent_ns) / 1e9
+    return float(np.quantile(delays_s, 0.99, method="inverted_cdf")), run.cpu_share
 
 
 def _connections_of(pid: int) -> int:

@@ -2,8 +2,9 @@
 
 python stream_server.py EVENTS PERIOD_MS LOG    prints its port; serves until its standard input closes
 
-`GET /N` is answered with EVENTS server-sent events, one every PERIOD_MS. The streams' phases are spread over the
-period. When it ends it writes LOG: int64 [sent, 3] of stream, event and monotonic send time in ns.
+`GET /N` is answered with EVENTS server-sent events of OpenAI's chat API with a token each, one every PERIOD_MS, and
+`[DONE]`. The streams' phases are spread over the period. When it ends it writes LOG: int64 [sent, 3] of stream, event
+and monotonic send time in ns.
 """
 
 import heapq
@@ -15,22 +16,11 @@ import time
 
 import numpy as np
 
-from targets.base import Outcome
-
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _EVENT = b'data: {"choices":[{"delta":{"content":"token"}}]}\n\n'
 _CHUNK = b"%x\r\n%s\r\n" % (len(_EVENT), _EVENT)
+_END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 _PHASE = 0.6180339887
-
-
-def judge(status: int, last: bytes) -> Outcome:
-    """Accept a stream that had events."""
-    return Outcome.OK if status == 200 and last else Outcome.HTTP_ERROR
-
-
-def count_tokens(event: bytes) -> int:
-    """Count one token for each event."""
-    return 1 if event else 0
 
 
 def main() -> None:
@@ -72,7 +62,7 @@ def main() -> None:
             at, fd, stream, event = heapq.heappop(due)
             last = event == events - 1
             now = time.monotonic_ns()
-            connections[fd].sendall(_CHUNK + b"0\r\n\r\n" if last else _CHUNK)
+            connections[fd].sendall(_CHUNK + _END if last else _CHUNK)
             sent.append((stream, event, now))
             if not last:
                 heapq.heappush(due, (at + period_ns, fd, stream, event + 1))

@@ -34,8 +34,8 @@ from targets.triton.target import TritonTarget
 from tuner import cli, metrics, records, results, tuning
 from tuner.catalog import BOUNDED, METRICS, STREAMED
 from tuner.space import LOAD_NAMES, make_space
-from tuner.study.load import Study, load_study
 from tuner.study import spec
+from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
 from tuner.study.spec import StudySpec
 from tuner.wiring import prepare
@@ -467,7 +467,7 @@ def test_an_estimate_in_the_documentation_is_one(example: Example) -> None:
 
 
 def test_the_python_example_computes_the_p99_of_stored_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = examples(GUIDE, "python")
+    (example,) = examples([ROOT / "docs" / "results.md"], "python")
     columns = {name: np.zeros(1000, kind) for name, kind, _ in records.FIELDS}
     columns["intended_ns"] += np.arange(1000) * 1_000_000
     columns["done_ns"] += columns["intended_ns"] + np.arange(1, 1001) * 1_000
