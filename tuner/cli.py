@@ -29,8 +29,8 @@ from tuner.rundir import RunDirectory, RunDirectoryError, back_up, locked, open_
 from tuner.space import server_part
 from tuner.starters import StarterError, write_starter
 from tuner.study.load import Study, load_study
+from tuner.study.schema import study_schema
 from tuner.study.source import StudyError
-from tuner.study.spec import StudySpec
 from tuner.terminal import interruptible, note, shown
 from tuner.tuning import Tuning
 from tuner.wiring import Bench, Prepared, prepare, started
@@ -351,7 +351,7 @@ def schema(of: Annotated[str, typer.Argument(help="`study` or `result`")] = "stu
     with _errors():
         if of not in ("study", "result"):
             _fail(BAD_USAGE, f"there is a schema of `study` and of `result`, not of {of!r}")
-        document = StudySpec.model_json_schema() if of == "study" else result_schema()
+        document = study_schema() if of == "study" else result_schema()
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
 
 

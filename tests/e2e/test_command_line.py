@@ -61,7 +61,7 @@ def test_a_new_connection_for_every_grpc_request_is_refused_with_its_line(
         ({"space": {"precision": ["int4"], "concurrency": 4}}, r"'int4' is no name of target\.variants \(fp32, int8\)"),
         ({"space": {"max_batch_size": [8]}}, r"'steady' is a closed loop: give `concurrency`"),
         ({"space": {"concurrency": 4, "rate": "5/s"}, "workloads": None}, r"study\.yaml:\d+: workloads"),
-        ({"objectives": ["maximize joy"]}, r"study\.yaml:\d+: objectives: expected `maximize"),
+        ({"objectives": ["maximize joy"]}, r"study\.yaml:\d+: objectives\.0: expected `maximize"),
         ({"study": "no spaces"}, r"study\.yaml:1: study: "),
         (
             {"isolation": {"cores": {"server": "9998-9999", "generator": 0}}},
