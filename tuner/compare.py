@@ -12,35 +12,40 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner import stats
-from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, key_of
+from tuner.catalog import MAXIMIZED, MINIMIZED, key_of
 from tuner.metrics import estimate
 from tuner.results import Estimate, Ratio, Verdict
 
-COMPARED = (*MAXIMIZED, *MINIMIZED)
-MORE_IS_BETTER = MAXIMIZED
+Directions = Mapping[str, bool]
+"""Metric -> whether more of it is better."""
+COMPARED: Directions = {**dict.fromkeys(MAXIMIZED, True), **dict.fromkeys(MINIMIZED, False)}
+NONE: Directions = {}
 SAME = 0.05
 """Two numbers that certainly differ by less than this share are called no different."""
 
 Metrics = Mapping[str, Estimate]
 
 
-def ratios_of_pairs(pairs: Sequence[tuple[Metrics, Metrics]], same: float = SAME) -> dict[str, Ratio]:
+def ratios_of_pairs(
+    pairs: Sequence[tuple[Metrics, Metrics]], same: float = SAME, own: Directions = NONE
+) -> dict[str, Ratio]:
     """Compare two sides from rounds in turn.
 
     Args:
         pairs: for each redeployment the metrics of ours and of theirs.
         same: see `verdict`.
+        own: the metrics that only this kind of server has.
 
     Returns:
         Metric key -> ours / theirs, by `stats.ratio_of_clusters` over the pairs. A metric that is infinite, 0
         or missing somewhere has none.
     """
     found = {}
-    for name in COMPARED:
-        key = METRICS[name].key
+    for name, more_is_better in {**COMPARED, **own}.items():
+        key = key_of(name)
         ratios = [_log_ratio(ours.get(key), theirs.get(key)) for ours, theirs in pairs]
         if np.all(np.isfinite(ratios)):
-            found[key] = _ratio(name, stats.ratio_of_clusters(ratios), same)
+            found[key] = _ratio(stats.ratio_of_clusters(ratios), more_is_better, same)
     return found
 
 
@@ -56,12 +61,12 @@ def ratios_of_runs(ours: Metrics, theirs: Metrics, same: float = SAME) -> dict[s
         Metric key -> ours / theirs. A metric that is infinite, 0 or missing on a side has none.
     """
     found = {}
-    for name in COMPARED:
-        key = METRICS[name].key
+    for name, more_is_better in COMPARED.items():
+        key = key_of(name)
         if key in ours and key in theirs:
             interval = stats.ratio(_interval(ours[key]), _interval(theirs[key]))
             if math.isfinite(interval.value):
-                found[key] = _ratio(name, interval, same)
+                found[key] = _ratio(interval, more_is_better, same)
     return found
 
 
@@ -78,21 +83,24 @@ class Standing:
     certain: bool
 
 
-def standing(measured: Sequence[Sequence[Metrics]], metric: str, same: float = SAME) -> Standing:
+def standing(
+    measured: Sequence[Sequence[Metrics]], metric: str, same: float = SAME, own: Directions = NONE
+) -> Standing:
     """Rank several sides that were measured in turn.
 
     Args:
         measured: for each side, for each redeployment, its metrics; all have as many redeployments.
-        metric: by name, one of COMPARED.
+        metric: by name, one of COMPARED or of `own`.
         same: see `verdict`.
+        own: the metrics that only this kind of server has.
     """
-    key, sign = key_of(metric), -1 if metric in MORE_IS_BETTER else 1
+    key, sign = key_of(metric), -1 if {**COMPARED, **own}[metric] else 1
     values = [sign * float(np.mean([one[key].value for one in side])) for side in measured]
     order = sorted(range(len(measured)), key=lambda index: values[index])
     first, rest = order[0], order[1:]
     against = {}
     for index in rest:
-        ratio = ratios_of_pairs(list(zip(measured[first], measured[index], strict=True)), same).get(key)
+        ratio = ratios_of_pairs(list(zip(measured[first], measured[index], strict=True)), same, own).get(key)
         against[index] = ratio.verdict if ratio else "inconclusive"
     kept = [index for index in rest if against[index] != "better"]
     return Standing((first, *kept), all(against[index] == "no difference" for index in kept))
@@ -114,9 +122,9 @@ def verdict(low: float, high: float, *, more_is_better: bool, same: float = SAME
     return "no difference" if 1 / (1 + same) <= low and high <= 1 + same else "inconclusive"
 
 
-def _ratio(name: str, interval: stats.Interval, same: float) -> Ratio:
+def _ratio(interval: stats.Interval, more_is_better: bool, same: float) -> Ratio:
     made = estimate(interval)
-    judged = verdict(made.low, made.high, more_is_better=name in MORE_IS_BETTER, same=same)
+    judged = verdict(made.low, made.high, more_is_better=more_is_better, same=same)
     return Ratio(**made.model_dump(), verdict=judged)
 
 

@@ -111,9 +111,7 @@ def redeploy_and_measure(
         deployment.retire()
 
 
-def _measure_alone(
-    trier: Trier, one: Contender, gathered: Rounds, rounds: Mapping[str, int], round_s: float
-) -> None:
+def _measure_alone(trier: Trier, one: Contender, gathered: Rounds, rounds: Mapping[str, int], round_s: float) -> None:
     """Deploy one contender and measure each workload once, for as long as its rounds together."""
     deployment = trier.target.deploy(server_part(one.config), "contender")
     trier.learn_accuracy(deployment, trier.variant(one.config))
@@ -253,7 +251,7 @@ def confirmation(
         baseline=baseline,
         redeployments=len(ours),
         rounds=rounds,
-        gains=ratios_of_pairs(list(zip(ours, theirs, strict=True))),
+        gains=ratios_of_pairs(list(zip(ours, theirs, strict=True)), own=trier.meter.directions),
         verdict=overall(candidate),
     )
 

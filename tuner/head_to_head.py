@@ -65,7 +65,7 @@ def measure(trier: Trier, pair: tuple[Contender, Contender], settings: ConfirmSp
     ratios = {}
     for workload in trier.workloads:
         sides = (confirm.per_redeployment(trier, runs, workload.name) for runs in gathered)
-        ratios[workload.name] = ratios_of_pairs(list(zip(*sides, strict=True)))
+        ratios[workload.name] = ratios_of_pairs(list(zip(*sides, strict=True)), own=trier.meter.directions)
     return Comparison(
         ours=ours,
         theirs=theirs,

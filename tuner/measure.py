@@ -190,6 +190,11 @@ class Meter:
         return found
 
     @property
+    def directions(self) -> dict[str, bool]:
+        """Own metric -> whether more of it is better, of those of which it can be said."""
+        return {metric.name: metric.better == "more" for metric in self.own if metric.better}
+
+    @property
     def _samples(self) -> bool:
         """Whether the server has gauges, which have to be read while the window lasts."""
         return any(metric.kind == "gauge" for metric in self.own)

@@ -257,7 +257,7 @@ class Tuning:
         if not entries:
             return Standing((), certain=True)
         measured = [confirm.per_redeployment(self._trier, runs, self._goal.workload) for _, runs in entries]
-        return standing(measured, self._goal.metric)
+        return standing(measured, self._goal.metric, own=self._trier.meter.directions)
 
     def _time_for_another(self, contenders: Sequence[Contender], rounds: Mapping[str, int]) -> bool:
         """Whether another pass of the shortlist leaves time for the confirmation."""

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from targets.base import BatchSize, ServerCounters, difference
+from targets.base import BatchSize, ServerCounters, difference, metric_values
+from targets.options import ServerMetric
 
 EARLIER = ServerCounters(
     taken_ns=1_000_000_000,
@@ -56,3 +57,31 @@ def test_without_requests_nothing_took_time() -> None:
     assert stats.mean_s == {"queue": 0.0, "compute_infer": 0.0}
     assert stats.batch_sizes == []
     assert stats.window_s == 1.0
+
+
+# What only some servers give.
+
+OWN = [
+    ServerMetric("cache_use", "share", "of the cache", "gauge", "use"),
+    ServerMetric("evictions", "/s", "a second", "rate", "evicted"),
+    ServerMetric("hit_rate", "share", "hits of all", "ratio", "hits", "asked"),
+]
+
+
+def reading(at_s: float, use: float, evicted: float, hits: float, asked: float) -> ServerCounters:
+    counters = {"evicted": evicted, "hits": hits, "asked": asked}
+    return ServerCounters(round(at_s * 1e9), counters=counters, gauges={"use": use})
+
+
+def test_gauges_are_means_of_the_readings_and_counters_what_they_grew() -> None:
+    stats = difference(reading(1, 0.2, 5, 10, 100), reading(5, 0.6, 25, 70, 200), [reading(3, 0.7, 9, 9, 150)])
+    assert metric_values(stats, OWN) == pytest.approx({"cache_use": 0.5, "evictions": 5.0, "hit_rate": 0.6})
+
+
+def test_a_metric_that_the_server_did_not_give_is_left_out() -> None:
+    assert metric_values(difference(EARLIER, LATER), OWN) == {}
+
+
+def test_a_ratio_of_nothing_is_left_out() -> None:
+    stats = difference(reading(1, 0.0, 5, 10, 100), reading(2, 0.0, 5, 10, 100))
+    assert metric_values(stats, OWN) == {"cache_use": 0.0, "evictions": 0.0}

@@ -466,6 +466,8 @@ def test_an_error_rate_that_no_window_can_show_is_not_waited_for(
         ({"error_rate": 0.1}, "throughput", None),
         ({"mean": 0.01, "p99": 0.05}, None, None),
         ({"p99": 0.05}, "mean", None),
+        ({"p99": 0.05, "ttft_p90": 0.01}, "throughput", None),
+        ({"p99": 0.05}, "tpot_p50", None),
     ],
 )
 def test_a_request_is_slow_for_sure_beyond_every_percentiles_bound_but_a_mean_has_to_wait(
@@ -620,3 +622,46 @@ def test_a_p99_well_beyond_its_bound_is_missed_at_once() -> None:
     found = verdicts_at(0.6, 4.0, 60)
     assert [verdict for verdict, _ in found].count("missed") == len(found)
     assert np.mean([seconds for _, seconds in found]) < 1.0
+
+
+# Streams of tokens.
+
+
+def streamed(ttft_ms: float, tpot_ms: float, n: int = 3000, tokens: int = 5) -> Records:
+    """Return records of answers whose tokens came at these times."""
+    found = measured(np.full(n, 0.1))
+    columns = {name: np.array(column) for name, column in found.columns.items()}
+    columns["tokens"][:] = tokens
+    columns["first_ns"] = columns["intended_ns"] + round(ttft_ms * 1e6)
+    columns["last_ns"] = columns["first_ns"] + round(tpot_ms * 1e6) * (tokens - 1)
+    return replace(found, columns=columns)
+
+
+@pytest.mark.parametrize(("ttft_ms", "verdict"), [(5, "met"), (15, "missed")])
+def test_a_time_to_first_token_is_judged_while_the_load_runs(ttft_ms: float, verdict: str) -> None:
+    found = decide(streamed(ttft_ms, 2), aims({"ttft_p95": 0.010}, goals=()), 5)
+    assert found == Decision("certain" if verdict == "met" else "missed", {"ttft_p95": verdict})
+
+
+@pytest.mark.parametrize(("tpot_ms", "verdict"), [(2, "met"), (4, "missed")])
+def test_a_time_per_token_is_judged_while_the_load_runs(tpot_ms: float, verdict: str) -> None:
+    found = decide(streamed(5, tpot_ms), aims({"tpot_p90": 0.003}, goals=()), 5)
+    assert found is not None
+    assert found.verdicts == {"tpot_p90": verdict}
+
+
+def test_gaps_between_tokens_are_not_seen_while_the_load_runs() -> None:
+    """Rows tell of requests; the events come at the end."""
+    assert decide(streamed(5, 2), aims({"ttft_p95": 0.010, "itl_p99": 0.003}, goals=()), 5) is None
+
+
+@pytest.mark.parametrize("objective", ["ttft_mean", "ttft_p95", "tpot_p50"])
+def test_an_objective_of_tokens_that_hardly_varies_is_known_well_enough(objective: str) -> None:
+    found = decide(streamed(5, 2), aims({"ttft_p95": 0.010}, objective, goals=()), 5)
+    assert found is not None
+    assert found.ending == "certain"
+
+
+def test_an_objective_that_the_rows_do_not_tell_of_is_measured_to_the_cap() -> None:
+    for objective in ("itl_p99", "cache_use"):
+        assert decide(streamed(5, 2), aims({"ttft_p95": 0.010}, objective, goals=()), 5) is None

@@ -1,21 +1,28 @@
 """What a proposal that is lost costs on its other workloads, on a real server with a real load."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from result_builders import point
 
+from targets.base import Deployment, ServerCounters
+from targets.options import ServerMetric
 from targets.simulated.target import SimulatedTarget
 from tests.support.targets import simulated_target
+from tuner.confirm import Contender, Rounds, redeploy_and_measure
 from tuner.load.generator import Generator
 from tuner.measure import Meter
+from tuner.metrics import violations
 from tuner.objective import Goal
 from tuner.results import Point, Trial
+from tuner.runs import pooled_runs
 from tuner.stopping import Pace
 from tuner.telemetry.nvml import GpuSampler
 from tuner.trials import Accuracies, Trier
+from tuner.verdicts import slo_verdicts
 from tuner.workload import Workload
 from workloads.arrivals import Poisson
 from workloads.requests import Dataset
@@ -115,3 +122,81 @@ def test_how_well_the_objective_is_known_matters_on_its_own_workload_only(make_t
     trial = propose(trier, [])
     assert endings(trial) == [("first", "cap"), ("second", "certain")]
     assert trial.points[0].window_s == 0.5
+
+
+# What only this server gives.
+
+OWN = (
+    ServerMetric("executions", "/s", "batches", "rate", "executed"),
+    ServerMetric("busy", "share", "of the time", "gauge", "busy"),
+)
+
+
+@dataclass
+class Told:
+    """A deployment whose server also gives a counter and a gauge."""
+
+    deployment: Deployment
+    readings: list[float] = field(default_factory=lambda: [0.0])
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.deployment, name)
+
+    def statistics(self) -> Callable[[], ServerCounters]:
+        self.readings.append(self.readings[-1] + 1)
+        number, read = self.readings[-1], self.deployment.statistics()
+        return lambda: replace(read(), counters={"executed": 100 * number}, gauges={"busy": number})
+
+
+def test_what_only_this_server_gives_stands_beside_latency(make_trier: MakeTrier) -> None:
+    trier = make_trier({"p50": 1.0, "busy": 0.5})
+    trier.meter = replace(trier.meter, own=OWN)
+    told = Told(trier.target.deploy(trier.target.user_config(), "told"))
+    first = trier.workloads[0]
+    run = trier.measure(told, first, first.at(None), Pace.fixed(0.1, 2.5))
+    found = trier.meter.summary(run)
+    readings = len(told.readings) - 1
+    assert readings == 4, "at both edges of the window, and every second between"
+    assert found["busy"].value == pytest.approx((1 + 2 + 3 + 4) / 4)
+    assert found["executions"].value == pytest.approx(300 / run.server.window_s)
+    assert (found["busy"].low, found["busy"].high) == (found["busy"].value, found["busy"].value)
+    judged = slo_verdicts(found, {"busy": 0.5, "p50": 1.0})
+    assert judged == {"busy": "missed", "p50": "met"}
+    assert violations(found, {"busy": 0.5})["busy"] == pytest.approx(4.0)
+    pooled = trier.meter.summary(pooled_runs([run, run]))
+    assert pooled["busy"].value == pytest.approx(2.5)
+    assert pooled["executions"].value == pytest.approx(found["executions"].value)
+
+
+class OneAtATime:
+    """The simulated server, as if it could have one deployment only."""
+
+    side_by_side = False
+
+    def __init__(self, target: SimulatedTarget) -> None:
+        self._target = target
+        self.deployed: list[tuple[int, str]] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def deploy(self, config: Mapping[str, object], alias: str) -> Deployment:
+        self.deployed.append((config["max_batch_size"], alias))
+        return self._target.deploy(config, alias)
+
+
+def test_a_server_for_one_deployment_has_its_contenders_one_after_another(make_trier: MakeTrier) -> None:
+    trier = make_trier(MET)
+    trier.target = alone = OneAtATime(trier.target)
+    loads = {one.name: one.at(None) for one in trier.workloads}
+    user = trier.target.user_config()
+    contenders = [Contender(number, {**user, "max_batch_size": number}, loads) for number in (1, 2)]
+    gathered = [Rounds(), Rounds()]
+    for _ in range(2):
+        redeploy_and_measure(trier, contenders, gathered, {"first": 3, "second": 2}, 0.2)
+    assert [size for size, _ in alone.deployed] == [1, 2, 2, 1], "the order is swapped"
+    for rounds in gathered:
+        assert {name: len(groups) for name, groups in rounds.runs.items()} == {"first": 2, "second": 2}
+        assert rounds.count("first") == 2
+        windows = [run.records.window_s for group in rounds.runs["first"] for run in group]
+        assert windows == pytest.approx([3 * 0.8 * 0.2] * 2)
