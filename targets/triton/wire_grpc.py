@@ -1,45 +1,25 @@
-"""Triton over gRPC: requests encoded once as messages with raw tensors, as tritonclient sends them."""
+"""Triton over gRPC."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.grpc import InferResult, model_config_pb2, service_pb2
-from tritonclient.utils import serialize_byte_tensor
+from tritonclient.grpc import model_config_pb2
 
 from targets.base import Endpoint, Grpc
-from targets.triton.judge import judge_grpc
-from targets.triton.wire import Tensor, items
+from targets.kserve import wire_grpc
+from targets.kserve.wire import Site
+from targets.triton.wire import described, output_names
 from workloads.requests import Dataset
 
-INFER = Grpc("/inference.GRPCInferenceService/ModelInfer")
+INFER = Grpc(wire_grpc.PATH)
 
 
 def endpoint(dataset: Dataset, config: model_config_pb2.ModelConfig, model: str, host: str, port: int) -> Endpoint:
     """Encode each item of a dataset as a ModelInferRequest to `model`."""
-    outputs = [tensor.name for tensor in config.output]
-    requests = tuple(_request(tensors, outputs, model) for tensors in items(dataset, config))
-    return Endpoint(host, port, requests, judge_grpc, INFER)
-
-
-def _request(tensors: list[Tensor], outputs: list[str], model: str) -> bytes:
-    message = service_pb2.ModelInferRequest(model_name=model)
-    for tensor in tensors:
-        message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
-        message.raw_input_contents.append(_raw(tensor))
-    for name in outputs:
-        message.outputs.add(name=name)
-    return bytes(message.SerializeToString())
-
-
-def _raw(tensor: Tensor) -> bytes:
-    """Return the values in row-major order; a string is its length in 4 bytes, little-endian, and its bytes."""
-    if tensor.datatype != "BYTES":
-        return tensor.array.tobytes()
-    return bytes(serialize_byte_tensor(tensor.array).item()) if tensor.array.size else b""
+    return wire_grpc.endpoint(dataset, described(config, model), Site(host, port))
 
 
 def decode(answer: bytes, config: model_config_pb2.ModelConfig) -> Mapping[str, NDArray[np.generic]]:
     """Return the output tensors of one ModelInferResponse, each with the batch axis first."""
-    result = InferResult(service_pb2.ModelInferResponse.FromString(answer))
-    return {tensor.name: result.as_numpy(tensor.name) for tensor in config.output}
+    return wire_grpc.decode(answer, output_names(config))

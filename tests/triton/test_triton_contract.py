@@ -53,4 +53,4 @@ class TestTritonOverGrpc(RemoteTargetContract):
     def make(folder: Path, **options: object) -> Target:
         return TestTriton.make(folder, protocol="grpc", **options)
 
-    requests = TestTriton.requests
+    requests = staticmethod(TestTriton.requests)

@@ -1,0 +1,107 @@
+"""The `target` section of a study of a server of the Open Inference Protocol that runs already."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from targets.options import TargetOptions
+
+Protocol = Literal["http", "grpc"]
+
+_PORTS = {"http": 80, "https": 443}
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OWN = ("host", "content-length", "content-type", "transfer-encoding", "connection")
+
+
+class Place(NamedTuple):
+    """Where a URL leads: scheme (`http`, `https` or `grpc`), host, port, and the prefix of every path."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+
+
+def _place(url: str) -> Place:
+    """Return where a URL leads.
+
+    Raises:
+        ValueError: it is none, or leaves out a port that has no default.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https", "grpc") or not parts.hostname:
+        raise ValueError(f"expected http://HOST:PORT, https://HOST or grpc://HOST:PORT, but got {url!r}")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"expected a host, a port and perhaps a path, but got {url!r}; secrets go into `headers`")
+    try:
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        port = None
+    if port is None:
+        raise ValueError(f"expected a port from 1 to 65535 at the end of {url!r}")
+    prefix = parts.path.rstrip("/").removesuffix("/v2")
+    if parts.scheme == "grpc" and prefix:
+        raise ValueError(f"a server of gRPC has no path, but got {url!r}; leave {parts.path!r} out")
+    return Place(parts.scheme, parts.hostname, port, prefix)
+
+
+def _of_url(url: str) -> str:
+    _place(url)
+    return url
+
+
+def _as_text(version: object) -> object:
+    """Take a number for the text that it is written as: YAML makes numbers of versions."""
+    return str(version) if isinstance(version, int) and not isinstance(version, bool) else version
+
+
+def _of_header(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"not the name of a header: {name!r}")
+    if name.lower() in _OWN:
+        raise ValueError(f"Paretune writes `{name}` itself; leave it out")
+    return name
+
+
+class KServeOptions(TargetOptions):
+    """A model on a server of the Open Inference Protocol that runs already."""
+
+    kind: Literal["kserve"] = "kserve"
+    url: Annotated[str, AfterValidator(_of_url)] = Field(
+        description="of the server: `http://HOST:PORT`, `https://HOST` or `grpc://HOST:PORT`"
+    )
+    model: str = Field(min_length=1, description="name of the model, as the server has it")
+    version: Annotated[str, BeforeValidator(_as_text)] | None = Field(
+        None, description="of the model; the server's choice when absent"
+    )
+    protocol: Protocol | None = Field(None, description="what the requests are sent over; the URL's when absent")
+    headers: dict[Annotated[str, AfterValidator(_of_header)], str] = Field(
+        default={},
+        description="sent with every request, with gRPC as metadata; `${NAME}` stands for an environment variable",
+    )
+    ca: Path | None = Field(None, description="file with the certificates to trust, for https; the system's if absent")
+
+    @model_validator(mode="after")
+    def _one_protocol(self) -> "KServeOptions":
+        spoken = "grpc" if self.place.scheme == "grpc" else "http"
+        if self.protocol not in (None, spoken):
+            raise ValueError(
+                f"`protocol: {self.protocol}` does not go with {self.url!r}: "
+                "give the address of that protocol, it has a port of its own"
+            )
+        if self.ca is not None and self.place.scheme != "https":
+            raise ValueError(f"`ca` is for https, and {self.url!r} is not; take it out")
+        return self
+
+    @property
+    def place(self) -> Place:
+        """Where the URL leads."""
+        return _place(self.url)
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Calls of gRPC share connections."""
+        return self.place.scheme == "grpc"

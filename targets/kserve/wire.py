@@ -1,0 +1,175 @@
+"""What the protocol's wire formats have in common: a model's tensors, the check of a dataset, an item's tensors."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
+
+from targets.base import Endpoint, TargetError, Tls
+from workloads.requests import Dataset
+
+STRINGS = "BYTES"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where requests go.
+
+    Attributes:
+        host: address to connect to.
+        port: TCP port.
+        headers: (name, value) pairs sent with each request, as HTTP headers or gRPC metadata.
+        tls: None: in the clear.
+        prefix: of every HTTP path, "" or `/...` without a slash at its end.
+    """
+
+    host: str
+    port: int
+    headers: tuple[tuple[str, str], ...] = ()
+    tls: Tls | None = None
+    prefix: str = ""
+
+    @property
+    def authority(self) -> str:
+        """Host and port as the header `Host` has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input of a model.
+
+    Attributes:
+        name: of the input.
+        datatype: as the protocol spells it, e.g. FP32 or BYTES.
+        shape: -1 where any size will do.
+        optional: whether a request may leave it out.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model takes and gives.
+
+    Attributes:
+        name: requests ask for it by this name.
+        inputs: in the model's order; shapes are those of one item, without a batch axis.
+        outputs: names of the outputs to ask for; none: the server decides.
+        batched: whether each request has a leading batch axis of 1.
+        version: to ask for, "" for the server's choice.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
+    batched: bool
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input of one request.
+
+    Attributes:
+        name: of the model's input.
+        datatype: as the protocol spells it.
+        array: the values; strings are bytes.
+    """
+
+    name: str
+    datatype: str
+    array: NDArray[np.generic]
+
+
+class Wire(Protocol):
+    """One format: requests encoded, answers decoded."""
+
+    def endpoint(self, dataset: Dataset, model: ModelSpec, site: Site) -> Endpoint:
+        """Encode each item of a dataset as one request that has the model's outputs sent back."""
+        ...
+
+    def decode(self, answer: bytes, outputs: Sequence[str]) -> Mapping[str, NDArray[np.generic]]:
+        """Return the outputs of one answer that was ok, each with the batch axis first; all if none is named."""
+        ...
+
+
+def fitted(model: ModelSpec, dataset: Dataset) -> ModelSpec:
+    """Return a model whose input shapes are the server's, batch axis included, as one for the items of a dataset.
+
+    The server does not say which axis is that of the batch: it is the first where an item has one axis less. Of a model
+    whose inputs the server does not tell, the dataset says what they are.
+
+    Raises:
+        TargetError: the dataset does not fit; see `check_inputs`.
+    """
+    inputs = model.inputs or tuple(_described(dataset))
+    given = [(tensor, dataset.inputs[tensor.name]) for tensor in inputs if tensor.name in dataset.inputs]
+    batched = all(len(tensor.shape) == array.ndim and tensor.shape[0] in (-1, 1) for tensor, array in given)
+    if batched:
+        inputs = tuple(replace(tensor, shape=tensor.shape[1:]) for tensor in inputs)
+    found = replace(model, inputs=inputs, batched=batched)
+    check_inputs(dataset, found)
+    return found
+
+
+def _described(dataset: Dataset) -> Iterator[TensorSpec]:
+    for name, array in dataset.inputs.items():
+        datatype = STRINGS if array.dtype.kind in "SU" else np_to_triton_dtype(array.dtype)
+        if datatype is None:
+            raise TargetError(f"input {name!r} is {array.dtype} in the dataset, which the protocol has no type for")
+        yield TensorSpec(name, datatype, (-1, *array.shape[1:]))
+
+
+def check_inputs(dataset: Dataset, model: ModelSpec) -> None:
+    """Check that a dataset has every input of the model, in its type and shape.
+
+    Raises:
+        TargetError: naming the input, what the model wants and what the dataset has.
+    """
+    wanted = {tensor.name: tensor for tensor in model.inputs if not tensor.optional}
+    known = {tensor.name for tensor in model.inputs}
+    if missing := sorted(set(wanted) - set(dataset.inputs)):
+        raise TargetError(
+            f"the dataset lacks the model's input {missing[0]!r}; it has {', '.join(sorted(dataset.inputs))}"
+        )
+    if extra := sorted(set(dataset.inputs) - known):
+        raise TargetError(
+            f"the dataset has an array {extra[0]!r}, which is no input of model {model.name!r} "
+            f"({', '.join(sorted(known))})"
+        )
+    for name, tensor in wanted.items():
+        _check_input(name, dataset.inputs[name], tensor)
+
+
+def _check_input(name: str, array: NDArray[np.generic], tensor: TensorSpec) -> None:
+    expected = triton_to_np_dtype(tensor.datatype)
+    fits = array.dtype.kind in "SU" if tensor.datatype == STRINGS else expected is not None and array.dtype == expected
+    if not fits:
+        raise TargetError(f"input {name!r} is {tensor.datatype} in the model, but {array.dtype} in the dataset")
+    shape, dims = list(array.shape[1:]), list(tensor.shape)
+    if len(shape) != len(dims) or any(dim not in (-1, size) for dim, size in zip(dims, shape, strict=True)):
+        raise TargetError(f"input {name!r} has shape {dims} in the model, but {shape} a row in the dataset")
+
+
+def items(dataset: Dataset, model: ModelSpec) -> Iterator[list[Tensor]]:
+    """Yield the input tensors of each item, in the model's order."""
+    for index in range(len(dataset)):
+        yield [
+            Tensor(tensor.name, tensor.datatype, _row(dataset.inputs[tensor.name], index, model.batched))
+            for tensor in model.inputs
+            if tensor.name in dataset.inputs
+        ]
+
+
+def _row(array: NDArray[np.generic], index: int, batched: bool) -> NDArray[np.generic]:
+    rows = array[index : index + 1]
+    rows = np.char.encode(rows.astype(np.str_), "utf-8") if rows.dtype.kind == "U" else rows
+    return rows if batched else rows[0]

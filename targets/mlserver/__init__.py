@@ -1,0 +1,1 @@
+"""MLServer, Seldon's server of the Open Inference Protocol."""
