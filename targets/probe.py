@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from contextlib import nullcontext
 from http.client import HTTPException, HTTPResponse
 
 import grpc
@@ -20,8 +21,10 @@ def failure_of(endpoint: Endpoint, timeout_s: float, index: int = 0) -> str:
 
 def _http(endpoint: Endpoint, timeout_s: float, index: int) -> str:
     try:
-        with socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s) as plain:
-            connection = _secured(plain, endpoint.tls, endpoint.host) if endpoint.tls else plain
+        with (
+            socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s) as plain,
+            _secured(plain, endpoint.tls, endpoint.host) if endpoint.tls else nullcontext(plain) as connection,
+        ):
             connection.sendall(endpoint.requests[index])
             answer = HTTPResponse(connection)
             answer.begin()

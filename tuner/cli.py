@@ -175,7 +175,7 @@ def _show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
     if result.best and result.best.export:
         verified = "loaded by the server" if result.best.export_verified else "not verified"
         console.print(f"config   {where}/{result.best.export}/  ({verified})", highlight=False, soft_wrap=True)
-        console.print(f"apply    tune export {where} --to YOUR_REPOSITORY", highlight=False, soft_wrap=True)
+        console.print(f"apply    tune export {where} --to YOUR_FOLDER", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -296,7 +296,7 @@ def report(
 @app.command()
 def export(
     run_path: RunPath,
-    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="model repository to write into")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="folder to write into")] = None,
     trial: Annotated[int | None, typer.Option(metavar="N", help="another trial than the best")] = None,
     diff: Annotated[bool, typer.Option("--diff", help="print the change instead, or as well")] = False,
 ) -> None:

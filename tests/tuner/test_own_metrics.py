@@ -106,6 +106,16 @@ def test_metrics_of_tokens_are_for_servers_that_stream(options: type[TargetOptio
                 load_study(path)
 
 
+def test_a_metric_of_the_servers_may_not_have_the_name_of_one_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "names", lambda: ["cached"])
+    monkeypatch.setattr(registry, "options_of", lambda _: CachedOptions)
+    monkeypatch.setattr(CachedOptions, "metrics", lambda _: (ServerMetric("p99", "s", "x", "gauge", "x"),))
+    with pytest.raises(StudyError, match=r"target: the server's metric `p99` has the name of one of ours"):
+        load_study(study(tmp_path))
+
+
 def metrics(batch: float) -> dict[str, Estimate]:
     return {"batch": Estimate(value=batch, low=batch, high=batch, n=1)}
 

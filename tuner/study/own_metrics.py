@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from targets.options import ServerMetric, TargetOptions
-from tuner.catalog import MAXIMIZED, MINIMIZED, STREAMED
+from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED
 from tuner.study.source import Source
 from tuner.study.spec import OBJECTIVE, SloSpec, StudySpec
 from workloads.units import parse_duration, parse_fraction, parse_rate
@@ -21,6 +21,8 @@ def own_bounds(source: Source, data: Mapping[str, Any], target: TargetOptions | 
     if not isinstance(section, dict) or target is None:
         return {}
     own = {metric.name: metric for metric in target.metrics()}
+    if taken := sorted(set(own) & set(METRICS)):
+        raise source.error(("target",), f"the server's metric `{taken[0]}` has the name of one of ours; rename it")
     read = dict(section)
     for name, given in section.items():
         if name in own:
