@@ -1,0 +1,1 @@
+"""llama.cpp: its server of language models, started anew for each configuration."""

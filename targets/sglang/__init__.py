@@ -1,0 +1,1 @@
+"""SGLang: a server of language models, started anew for each configuration."""
