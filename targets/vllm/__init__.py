@@ -1,0 +1,1 @@
+"""vLLM: a server of language models, started anew for each configuration."""

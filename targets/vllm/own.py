@@ -1,0 +1,110 @@
+"""What a study and the user's own files say of the server together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from targets.base import Config, Context, TargetError
+from targets.vllm import config as serve_config
+from targets.vllm import knobs
+from targets.vllm.options import VLLMOptions
+
+OURS = ("config", "host", "port", "model", "served-model-name")
+_SHORT: Mapping[str, str] = {
+    "-tp": "tensor-parallel-size",
+    "-pp": "pipeline-parallel-size",
+    "-dp": "data-parallel-size",
+    "-q": "quantization",
+    "-sc": "speculative-config",
+    "-asc": "api-server-count",
+}
+_KEY_VARIABLE = "VLLM_API_KEY"
+
+
+class OwnConfig:
+    """The user's YAML, or a new one, with what the study adds to it.
+
+    Attributes:
+        config: what the file says.
+        given: whether there is a file of the user's.
+        exported: where an export has it.
+        model: folder or name of the model.
+        positional: the model as an argument, None where the file names it.
+        served_name: the model's name in requests.
+        arguments: of the command line, besides the file.
+
+    Raises:
+        TargetError: study and file contradict each other, or cannot be used.
+    """
+
+    def __init__(self, options: VLLMOptions, context: Context) -> None:
+        self._speculative, self._env = options.speculative, options.env
+        _check_args(options.args)
+        self.given = options.config is not None
+        if options.config is not None:
+            text = _read(context.resolve(options.config), options.config)
+            self.config = serve_config.parse(text, options.config, options.speculative)
+            outside = options.config.is_absolute() or ".." in options.config.parts
+            self.exported = Path(options.config.name) if outside else options.config
+        else:
+            assert options.model is not None, "one of both is given"
+            self.config = serve_config.new(options.model, options.served_model_name, options.args, options.speculative)
+            self.exported = self.config.path
+        self.model = _one(self.config, "model", options.model)
+        self.positional = None if "model" in self.config.said else self.model
+        self.served_name = _one(self.config, "served-model-name", options.served_model_name, self.model)
+        named = "served-model-name" in self.config.said or options.served_model_name is None
+        self.arguments = [*options.args, *([] if named else ["--served-model-name", self.served_name])]
+
+    def rewritten(self, config: Config) -> str:
+        """Return the file's text with the knobs of a configuration changed."""
+        return serve_config.rewrite(self.config, config, self._speculative)
+
+    def headers(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers that requests need: with the key, where the server asks for one."""
+        key = self.config.text_of("api-key") or {**environment, **self._env}.get(_KEY_VARIABLE)
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _read(path: Path, named: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise TargetError(f"target.config: {named}: no such file; make it, or leave `config` out") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(f"target.config: {named}: cannot be read: {error}") from None
+
+
+def _one(config: serve_config.ServeConfig, key: str, given: str | None, otherwise: str | None = None) -> str:
+    """Return what the study or the file says; both may say the same."""
+    said = config.text_of(key)
+    option = key.replace("-", "_")
+    if given is not None and said is not None and given != said:
+        raise TargetError(f"target.{option}: is {given!r}, but {config.place(key)}: {said!r}; keep one of them")
+    found = given or said or otherwise
+    if found is None:
+        raise TargetError(f"target.{option}: is missing, and {config.path} has no `{key}` either")
+    return found
+
+
+def _check_args(args: Sequence[str]) -> None:
+    """Arguments win over the YAML, so what is tuned or exported there cannot be among them."""
+    tuned = {knobs.key_of(name) for name in knobs.BY_NAME}
+    for argument, name in _options(args):
+        if name in tuned:
+            raise TargetError(f"target.args: {argument} is a knob; write it into your `config` instead")
+        if name in OURS:
+            raise TargetError(f"target.args: {argument} is given by Paretune; use the keys of `target`")
+        if why := serve_config.UNUSABLE.get(name):
+            raise TargetError(f"target.args: {argument}: {why}; take it out for the tuning")
+        if name == "api-key":
+            raise TargetError(f"target.args: {argument}: set {_KEY_VARIABLE} in your environment instead")
+
+
+def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each option among arguments, with its name as the YAML has it."""
+    for argument in args:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--"):
+            yield flag, serve_config.canonical(flag.removeprefix("--").partition(".")[0])
+        elif flag in _SHORT:
+            yield flag, _SHORT[flag]
