@@ -2,8 +2,9 @@
 
 The guardian starts the command in a process group of its own and prints its process id. It ends the whole group
 (SIGTERM, after a grace SIGKILL) when its standard input closes, which the kernel does for any death of the tuner,
-kill -9 included. Then it removes CLEANUP_DIR and the shared memory whose name starts with SHM_PREFIX. Should the
-guardian itself be killed, the kernel kills the server.
+kill -9 included. Then it removes CLEANUP_DIR, the shared memory whose name starts with SHM_PREFIX, and what Python
+shared among the group's processes: a process that is killed leaves that behind. Should the guardian itself be killed,
+the kernel kills the server.
 
 Standard library only, and nothing imported that is not needed: it lives as long as the server and should be small.
 """
@@ -19,6 +20,11 @@ import time
 from pathlib import Path
 
 GRACE_S = 3.0
+AT_ONCE = b"at once"
+"""Written to standard input before it closes: the group gets no time to end by itself."""
+SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
+PYTHONS = ("psm_", "sem.mp-")
+"""How Python begins the names of its shared memory and of its semaphores."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -41,12 +47,15 @@ def main(arguments: list[str]) -> int:
         preexec_fn=lambda: _as_child(libc),  # noqa: PLW1509 - the guardian has one thread
     )
     print(child.pid, flush=True)  # noqa: T201 - the tuner reads it
+    signals: tuple[int, ...] = (signal.SIGTERM, signal.SIGKILL)
     try:
-        _wait(child, read_end)
+        if _wait(child, read_end) == AT_ONCE:
+            signals = (signal.SIGKILL,)
     finally:
-        _end_group(child)
+        shared = _shared_by(child.pid)
+        _end_group(child, signals)
         shutil.rmtree(cleanup, ignore_errors=True)
-        for segment in Path("/dev/shm").glob(f"{shm_prefix}*"):  # noqa: S108 - where Linux keeps it
+        for segment in (*SHARED.glob(f"{shm_prefix}*"), *shared):
             segment.unlink(missing_ok=True)
     return child.returncode
 
@@ -57,18 +66,23 @@ def _as_child(libc: ctypes.CDLL) -> None:
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _wait(child: "subprocess.Popen[bytes]", wakeup: int) -> None:
-    """Return when the child ended or standard input reached its end."""
+def _wait(child: "subprocess.Popen[bytes]", wakeup: int) -> bytes:
+    """Return when the child ended or standard input reached its end; return what was read from that last."""
+    last = b""
     while child.poll() is None:
         readable, _, _ = select.select([sys.stdin, wakeup], [], [])
         if wakeup in readable:
             os.read(wakeup, 64)
-        if sys.stdin in readable and not os.read(sys.stdin.fileno(), 64):
-            return
+        if sys.stdin in readable:
+            read = os.read(sys.stdin.fileno(), 64)
+            if not read:
+                return last
+            last = read
+    return last
 
 
-def _end_group(child: "subprocess.Popen[bytes]") -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
+def _end_group(child: "subprocess.Popen[bytes]", signals: tuple[int, ...]) -> None:
+    for number in signals:
         if not _signal(child.pid, number):
             break
         deadline = time.monotonic() + GRACE_S
@@ -77,6 +91,31 @@ def _end_group(child: "subprocess.Popen[bytes]") -> None:
             _reap_orphans(child.pid)
             time.sleep(0.02)
     child.wait()
+
+
+def _shared_by(group: int) -> list[Path]:
+    """Return the shared memory and the semaphores of Python's that the processes of a group have mapped.
+
+    They are told by their inodes: a semaphore is mapped under a temporary name that is gone.
+    """
+    mapped: set[int] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            # After the name in parentheses, which may hold anything: state, parent, group.
+            if int((process / "stat").read_text().rpartition(")")[2].split()[2]) != group:
+                continue
+            lines = (process / "maps").read_text().splitlines()
+        except (OSError, ValueError, IndexError):
+            continue
+        mapped |= {int(line.split()[4]) for line in lines if f" {SHARED}/" in line}
+    return [path for name in PYTHONS for path in SHARED.glob(f"{name}*") if _inode(path) in mapped]
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _signal(group: int, number: int) -> bool:

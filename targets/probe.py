@@ -2,12 +2,13 @@
 
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import nullcontext
 from http.client import HTTPException, HTTPResponse
 
 import grpc
 
-from targets.base import Endpoint, Outcome, Tls
+from targets.base import Endpoint, Outcome, Piece, Tls
 
 CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 _EVENT = b"data:"
@@ -31,16 +32,20 @@ def _http(endpoint: Endpoint, timeout_s: float, index: int) -> str:
             body = answer.read()
     except (OSError, HTTPException) as error:
         return f"no answer over HTTP: {error!r}"
-    streamed = answer.headers.get_content_type() == "text/event-stream"
-    judged = _last_event(body) if streamed and endpoint.tokens else body
-    if endpoint.judge(answer.status, judged) is Outcome.OK:
-        return ""
-    return f"HTTP {answer.status}: {body[:200]!r}"
+    if answer.headers.get_content_type() != "text/event-stream" or endpoint.tokens is None:
+        return "" if endpoint.judge(answer.status, body) is Outcome.OK else f"HTTP {answer.status}: {body[:200]!r}"
+    return _stream_failure(endpoint, endpoint.tokens, answer.status, body)
 
 
-def _last_event(body: bytes) -> bytes:
+def _stream_failure(endpoint: Endpoint, tokens: Callable[[bytes], int | Piece], status: int, body: bytes) -> str:
+    """Say how a stream of events failed: as a whole, or by what one of its events says."""
     events = [line.removeprefix(_EVENT).strip() for line in body.splitlines() if line.startswith(_EVENT)]
-    return events[-1] if events else b""
+    for event in events:
+        said = tokens(event)
+        if isinstance(said, Piece) and said.failed:
+            return f"HTTP {status}: {event[:200]!r}"
+    last = events[-1] if events else b""
+    return "" if endpoint.judge(status, last) is Outcome.OK else f"HTTP {status}: {body[:200]!r}"
 
 
 def _secured(connection: socket.socket, tls: Tls, host: str) -> ssl.SSLSocket:

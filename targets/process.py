@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -62,8 +62,15 @@ class GuardedProcess:
         except psutil.NoSuchProcess:
             return []
 
-    def stop(self) -> None:
-        """End the command and its descendants and wait until they are gone; safe to call twice."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """End the command and its descendants and wait until they are gone; safe to call twice.
+
+        Args:
+            at_once: give them no time to end by themselves.
+        """
+        if at_once and self._guardian.stdin is not None and not self._guardian.stdin.closed:
+            with suppress(BrokenPipeError):
+                os.write(self._guardian.stdin.fileno(), guardian.AT_ONCE)
         for pipe in (self._guardian.stdin, self._guardian.stdout):
             if pipe is not None:
                 pipe.close()

@@ -13,10 +13,11 @@ from targets.base import Config, ConfigRefused, Context, TargetError
 from targets.command.address import Address
 from targets.command.blueprint import Blueprint, Launch, Setting, marks, shown
 from targets.command.export import DEFAULT_METRICS_PORT, DEFAULT_PORT, HERE
-from targets.command.log import DeploymentLog
 from targets.command.options import START_SCRIPT, CommandOptions
-from targets.command.server import HOST, Readiness, StartedServer, free_port, is_free
+from targets.command.server import HOST, Readiness, StartedServer
 from targets.command.templates import BadTemplate, compiled
+from targets.log import DeploymentLog
+from targets.ports import free_port, is_free
 
 START_ATTEMPTS = 3
 _SHORTEST_SECRET = 4

@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +12,10 @@ from typing import Protocol
 
 import psutil
 
-from targets.base import ConfigRefused, Context, ServerDied, ServerHung, TargetError
+from targets.base import ConfigRefused, Context, ServerDied, ServerHung
 from targets.command.address import Address, NoAnswer, ask
 from targets.command.blueprint import Launch
-from targets.command.log import DeploymentLog
+from targets.log import DeploymentLog
 from targets.process import GuardedProcess
 
 HOST = "127.0.0.1"
@@ -272,30 +271,3 @@ def _listen(processes: Sequence[int], port: int) -> bool:
         one.pid in processes and one.status == psutil.CONN_LISTEN and tuple(one.laddr)[1:] == (port,)
         for one in psutil.net_connections("tcp")
     )
-
-
-def free_port(wanted: int | None) -> int:
-    """Return a port that can be taken now: the one wanted, or any for None.
-
-    Raises:
-        TargetError: the port that is wanted is in use.
-    """
-    with socket.socket() as probe:
-        if wanted is not None:  # what a server just ended leaves behind on its port is in nobody's way
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, wanted or 0))
-        except OSError:
-            raise TargetError(
-                f"target.port: port {wanted} on {HOST} is in use; free it, or leave `port` out and a free one is taken"
-            ) from None
-        return int(probe.getsockname()[1])
-
-
-def is_free(port: int) -> bool:
-    """Whether a port can be taken."""
-    try:
-        free_port(port)
-    except TargetError:
-        return False
-    return True

@@ -9,12 +9,12 @@ from targets.base import Config, ConfigRefused, Context, Export, Knob, TargetErr
 from targets.common import prompts
 from targets.llamacpp import config as env_file
 from targets.llamacpp import help as helped
-from targets.llamacpp import installation, knobs, log, metrics, process, readback
-from targets.llamacpp.deployment import ModelDeployment
+from targets.llamacpp import installation, knobs, log, metrics, readback
 from targets.llamacpp.options import LlamaCppOptions
 from targets.llamacpp.own import OwnConfig
-from targets.llamacpp.process import HOST, Launch, ModelServer
-from targets.openai import wire
+from targets.openai import process, wire
+from targets.openai.deployment import ModelDeployment
+from targets.openai.process import HOST, Launch, ModelServer
 from targets.options import ServerMetric
 from workloads.requests import Requests
 

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import tempfile
 import time
 import uuid
@@ -207,10 +206,7 @@ class MLServer:
 
         It has nothing to save, and takes seconds when it is asked to end: its workers pass over SIGTERM.
         """
-        with suppress(ProcessLookupError):
-            if self._process.running():
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.stop()
+        self._process.stop(at_once=True)
 
 
 def _folder_name(model: ModelFolder) -> str:

@@ -12,8 +12,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from targets.base import Config, TargetError, Value
+from targets.openai.help import Option
 from targets.sglang import knobs
-from targets.vllm.help import Option
 
 NEW_NAME = "sglang.yaml"
 UNUSABLE: Mapping[str, str] = {

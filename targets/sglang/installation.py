@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from targets.base import TargetError
-from targets.vllm.help import Option, parse
+from targets.openai.help import Option, parse
 
 MODULE = "sglang.launch_server"
 ASK_TIMEOUT_S = 300.0

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from targets.base import Config, Knob, Value
-from targets.vllm.help import Option
+from targets.openai.help import Option
 
 NONE = "none"
 """The name of the choice that leaves quantization to the model's own configuration."""

@@ -8,10 +8,9 @@ from typing import ClassVar
 
 from targets.base import Config, ConfigRefused, Context, Export, Knob, ServerDied, TargetError
 from targets.common import prompts
-from targets.llamacpp import process
-from targets.llamacpp.deployment import ModelDeployment
-from targets.llamacpp.process import HOST, Launch, ModelServer
-from targets.openai import wire
+from targets.openai import process, wire
+from targets.openai.deployment import ModelDeployment
+from targets.openai.process import HOST, Launch, ModelServer
 from targets.options import ServerMetric
 from targets.sglang import config as serve_config
 from targets.sglang import installation, knobs, log, metrics, readback

@@ -13,8 +13,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from targets.base import Config, TargetError, Value
+from targets.openai.help import Option
 from targets.vllm import knobs
-from targets.vllm.help import Option
 from targets.vllm.knobs import Speculative
 
 NEW_NAME = "vllm.yaml"

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from targets.base import TargetError
-from targets.vllm.help import Option, parse
+from targets.openai.help import Option, parse
 
 COMMAND = "vllm"
 ASK_TIMEOUT_S = 300.0

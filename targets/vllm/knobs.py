@@ -8,7 +8,7 @@ from typing import Any
 
 from targets.base import Config, ConfigRefused, Knob, Value
 from targets.common import named_choices
-from targets.vllm.help import Option
+from targets.openai.help import Option
 
 SPECULATIVE, QUANTIZATION = "speculative_config", "quantization"
 NONE = "none"

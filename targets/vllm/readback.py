@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from targets.base import Config
+from targets.openai.help import Option, default_is
 from targets.vllm import log
-from targets.vllm.help import Option, default_is
 from targets.vllm.knobs import NONE, QUANTIZATION, SPECULATIVE, key_of
 
 

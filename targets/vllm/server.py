@@ -6,16 +6,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-import psutil
-
 from targets.base import ConfigRefused, Context, ServerDied, ServerHung
-from targets.command.log import DeploymentLog
-from targets.command.server import free_port, is_free
+from targets.log import DeploymentLog
+from targets.ports import free_port, is_free
 from targets.process import GuardedProcess
 from targets.vllm import log as words
 
@@ -25,7 +22,6 @@ START_ATTEMPTS = 3
 STAGED_NAME = "serve.yaml"
 _PROBE_S = 1.0
 _PAUSE_S = 0.05
-_SEGMENTS = ("/dev/shm/psm_", "/dev/shm/sem.mp-")  # noqa: S108 - where Linux keeps what Python names so
 _IN_FOLDER = 'cd -- "$0" && exec "$@"'
 
 
@@ -80,7 +76,6 @@ class VLLMServer:
 
     def __init__(self, launch: Launch, port: int, alias: str, context: Context) -> None:
         self.port, self.stopped = port, False
-        self._segments: frozenset[Path] = frozenset()
         self._workdir = Path(tempfile.mkdtemp(prefix="paretune-"))
         self._log = DeploymentLog(context.log_path, alias, f"vllm serve on port {port}\n{launch.text}", str)
         try:
@@ -93,7 +88,6 @@ class VLLMServer:
         except BaseException:
             self.stop()
             raise
-        self._segments = _shared_memory(self._process.tree())
 
     def _launched(self, launch: Launch, context: Context) -> GuardedProcess:
         staged = self._workdir / STAGED_NAME
@@ -187,8 +181,6 @@ class VLLMServer:
             return
         self.stopped = True
         self._process.stop()
-        for segment in self._segments:  # left behind by processes that were killed
-            segment.unlink(missing_ok=True)
         shutil.rmtree(self._workdir, ignore_errors=True)
         self._log.collect()
 
@@ -206,12 +198,3 @@ def _own_environment(workdir: Path) -> dict[str, str]:
         **os.environ,
         "TMPDIR": str(workdir),
     }
-
-
-def _shared_memory(pids: Sequence[int]) -> frozenset[Path]:
-    """Return the segments of Python's shared memory, and its semaphores, that processes have mapped."""
-    found: set[Path] = set()
-    for pid in pids:
-        with suppress(psutil.Error):
-            found |= {Path(one.path) for one in psutil.Process(pid).memory_maps() if one.path.startswith(_SEGMENTS)}
-    return frozenset(found)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from targets.base import Config, Export, Target
-from targets.llamacpp import process
+from targets.openai import process
 from targets.testing import TargetContract
 from tests.llamacpp.conftest import llamacpp_target, some_prompts
 from workloads.requests import Requests

@@ -10,7 +10,7 @@ import pytest
 from targets.base import ConfigRefused, Outcome, ServerDied, TargetError, Value, difference, metric_values
 from targets.llamacpp import help as helped
 from targets.llamacpp import installation, knobs
-from targets.llamacpp.deployment import ModelDeployment
+from targets.openai.deployment import ModelDeployment
 from tests.llamacpp.conftest import MODEL_VARIABLE, MakeLlamaCpp, some_prompts
 from tests.support.load_runs import MS, closed, outcomes
 from tuner.load import engine

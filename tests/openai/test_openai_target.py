@@ -194,3 +194,16 @@ def test_an_event_that_is_no_object_is_an_error(data: bytes) -> None:
 def test_thoughts_and_calls_of_tools_are_tokens_too(choice: dict[str, object]) -> None:
     assert read_event(json.dumps({"choices": [choice]}).encode()).tokens == 1
     assert read_event(json.dumps({"choices": [{"delta": {"role": "assistant", "content": ""}}]}).encode()).tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [("count=3 error_after=1", "out of memory"), ("count=3 done=0", "HTTP 200"), ("status=503", "as asked")],
+)
+def test_an_answer_that_fails_is_not_taken_for_one_that_serves(
+    tmp_path: Path, url: str, script: str, message: str
+) -> None:
+    target = make(tmp_path, url)
+    target.start()
+    with pytest.raises(TargetError, match=message):
+        target.verify(target.export({}), Prompts([script], np.array([3])))

@@ -6,11 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from targets.base import Context, TargetError, Value
+from targets.openai import help as helped
 from targets.sglang import config, knobs
 from targets.sglang.config import ServeConfig
 from targets.sglang.options import SGLangOptions
 from targets.sglang.target import SGLangTarget
-from targets.vllm import help as helped
 from workloads.requests import Prompts
 
 DATA = Path(__file__).parents[1] / "data"

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from targets.base import ConfigRefused, Context, Knob, TargetError
-from targets.vllm import help as vllm_help
+from targets.openai import help as vllm_help
 from targets.vllm import knobs
 from targets.vllm.config import check_options, parse
 from targets.vllm.metrics import METRICS

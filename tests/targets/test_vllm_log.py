@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from targets.base import difference, metric_values
+from targets.openai import help as vllm_help
 from targets.prometheus import BadExposition
-from targets.vllm import help as vllm_help
 from targets.vllm import log, readback
 from targets.vllm.metrics import METRICS, counters
 

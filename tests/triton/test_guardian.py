@@ -105,3 +105,45 @@ def test_a_command_that_cannot_start_ends_at_once(tmp_path: Path) -> None:
     assert process.wait_for_exit(20)
     process.stop()
     assert process.tree() == []
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_python_shared_goes_with_processes_that_are_killed(at_once: bool, tmp_path: Path) -> None:
+    program = (
+        "import multiprocessing as m, signal, sys, time\n"
+        "from multiprocessing.shared_memory import SharedMemory\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "memory = SharedMemory(create=True, size=64)\n"
+        "lock = m.get_context('spawn').Lock()\n"
+        "print(memory.name, lock._semlock.name.removeprefix('/'), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    log = tmp_path / "log.txt"
+    process = GuardedProcess(
+        [sys.executable, "-c", program],
+        env=os.environ,
+        log_path=log,
+        cleanup=tmp_path / "x",
+        shm_prefix="paretune_none_",
+    )
+    assert wait_until(lambda: len(log.read_text().split()) == 2)
+    names = log.read_text().split()
+    segments = [Path("/dev/shm") / name for name in (names[0], f"sem.{names[1]}")]
+    assert all(segment.exists() for segment in segments)
+    process.stop(at_once=at_once)
+    assert not any(segment.exists() for segment in segments)
+
+
+def test_a_command_that_is_ended_at_once_has_no_time_to_do_anything(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    process = GuardedProcess(
+        ["sh", "-c", "trap 'echo asked' TERM; echo ready; while true; do sleep 0.01; done"],
+        env={"PATH": "/usr/bin:/bin"},
+        log_path=log,
+        cleanup=tmp_path / "x",
+        shm_prefix="paretune_none_",
+    )
+    assert wait_until(lambda: log.read_text() == "ready\n")
+    process.stop(at_once=True)
+    assert not process.running()
+    assert log.read_text() == "ready\n"

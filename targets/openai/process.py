@@ -10,8 +10,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from targets.base import ConfigRefused, Context, ServerDied, ServerHung
-from targets.command.log import DeploymentLog
-from targets.command.server import free_port, is_free
+from targets.log import DeploymentLog
+from targets.ports import free_port, is_free
 from targets.process import GuardedProcess
 
 HOST = "127.0.0.1"

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from targets.base import Config, Endpoint, ServerCounters, TargetError
 from targets.common import prompts
-from targets.llamacpp.process import HOST, ModelServer
 from targets.openai import wire
 from targets.openai.options import RequestOptions
+from targets.openai.process import HOST, ModelServer
 from targets.probe import failure_of
 from workloads.requests import Requests
 
