@@ -49,6 +49,7 @@ def render(result: Result, diff: str = "") -> str:
         shown=lambda name, value: words.metric_value(name, value, result.own_metrics),
         key_of=key_of,
         gain_of=words.gain_of,
+        only_load=words.only_load(result.knobs),
         bounds=lambda name, estimate: words.metric_interval(name, estimate, result.own_metrics),
         stages=stages,
         across=across,

@@ -36,6 +36,8 @@ def headline(result: Result) -> str:
         return f"{result.message}\n{_closest(result)}".strip()
     bounds = result.study.slo.items()
     slo = ", ".join(f"{name} <= {words.metric_value(name, bound, result.own_metrics)}" for name, bound in bounds)
+    if best.trial == 0 and words.only_load(result.knobs):
+        return f"The server as it is meets the SLO ({slo}) at {words.load(best.load)}"
     if best.trial == 0:
         return f"Keep your configuration: {result.message} (SLO: {slo})"
     confirmed = (

@@ -90,6 +90,11 @@ def gain(estimate: Estimate | None) -> str:
     return f"{estimate.value:.2f}x, 95% interval {interval(estimate)}"
 
 
+def only_load(knobs: Sequence[KnobInfo]) -> bool:
+    """Whether nothing of the server was searched, only its load."""
+    return all(knob.name in ("concurrency", "rate") for knob in knobs)
+
+
 def config(values: Mapping[str, Value], knobs: Sequence[KnobInfo]) -> str:
     """Return the searched knobs of a configuration in one line."""
     known = [knob for knob in knobs if knob.name in values]

@@ -649,6 +649,12 @@ def test_init_writes_the_starter_study(tmp_path: Path) -> None:
     assert (tmp_path / "study.yaml").read_text() == TEMPLATE.read_text()
 
 
+@pytest.mark.parametrize("kind", ["mlserver", "vllm-cpu"])
+def test_a_study_that_init_writes_is_valid(kind: str, tmp_path: Path) -> None:
+    assert run_tune(["init", kind], tmp_path).returncode == 0
+    prepare(load_study(tmp_path / f"{kind}.yaml"), tmp_path / "log.txt")
+
+
 def test_init_digits_writes_a_study_that_is_ready_to_run(tmp_path: Path) -> None:
     assert run_tune(["init", "digits"], tmp_path).returncode == 0
     prepared = prepare(load_study(tmp_path / "digits.yaml"), tmp_path / "log.txt")

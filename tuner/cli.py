@@ -127,7 +127,7 @@ def _finished(directory: RunDirectory) -> Result | None:
 
 def _tune(loaded: Study, directory: RunDirectory, *, quiet: bool) -> Result:
     prepared = prepare(loaded, directory.log)
-    with Live(prepared.space, quiet=quiet) as live:
+    with Live(prepared.space, prepared.goals, quiet=quiet) as live:
         try:
             with interruptible(), started(prepared, directory.path) as bench:
                 tuning = Tuning(
@@ -211,7 +211,7 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
 def _started(prepared: Prepared, directory: RunDirectory, *, quiet: bool) -> Iterator[tuple[Live, Bench]]:
     with (
         locked(directory),
-        Live(prepared.space, quiet=quiet) as live,
+        Live(prepared.space, prepared.goals, quiet=quiet) as live,
         interruptible(),
         started(prepared, directory.path) as made,
     ):
@@ -328,7 +328,7 @@ def init(
     kind: Annotated[str, typer.Argument(help="what to start from")] = "triton",
     directory: Annotated[Path, typer.Option("--to", metavar="DIR", help="where to put it")] = Path(),
 ) -> None:
-    """Write a starter study: `triton` with every key explained, or `digits`, the example with its model."""
+    """Write a starter study: `triton` with every key explained, or an example: `digits`, `mlserver`, `vllm-cpu`."""
     with _errors():
         target = write_starter(kind, directory)
         Console().print(f"{target}  (next: tune {target})", highlight=False, soft_wrap=True)

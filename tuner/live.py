@@ -1,19 +1,29 @@
 """What a person sees while a run goes on: a bar on a terminal, plain lines otherwise; always on stderr."""
 
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from tuner.results import Trial
+from tuner.catalog import METRICS
+from tuner.objective import Goal
+from tuner.results import Point, Trial
 from tuner.space import Space
-from tuner.units import format_duration, format_value
+from tuner.units import format_value
 
 
 class Live:
-    """A Listener for the terminal. Nothing is drawn while a measurement runs: drawing takes CPU time."""
+    """A Listener for the terminal. Nothing is drawn while a measurement runs: drawing takes CPU time.
 
-    def __init__(self, space: Space, *, quiet: bool) -> None:
+    Args:
+        space: of the study.
+        goals: of the study; a trial's line has their values.
+        quiet: say nothing.
+    """
+
+    def __init__(self, space: Space, goals: Sequence[Goal], *, quiet: bool) -> None:
+        self._goals = goals
         self._units = {parameter.name: parameter.knob.unit for parameter in space}
         self._quiet = quiet
         self._console = Console(stderr=True)
@@ -78,5 +88,17 @@ class Live:
             f"{point.workload}.{name}" for point in trial.points for name, over in point.violations.items() if over > 0
         ]
         verdict = f"misses {', '.join(missed)}" if missed and trial.number else ""
-        p99 = format_duration(top.metrics["latency_p99_s"].value)
-        return f"{top.metrics['throughput_rps'].value:,.0f}/s p99 {p99} {verdict}".rstrip()
+        others = [point for point in trial.points if point.workload != workload]
+        values = [_value(goal, point) for goal in self._goals for point in (top, *others) if _is_of(goal, point)]
+        return f"{' '.join(values)} {verdict}".rstrip()
+
+
+def _is_of(goal: Goal, point: Point) -> bool:
+    return point.workload == goal.workload and goal.key in point.metrics
+
+
+def _value(goal: Goal, point: Point) -> str:
+    """Return `11,776/s` for a throughput, else the metric's name and value."""
+    value, unit = point.metrics[goal.key].value, METRICS[goal.metric].unit if goal.metric in METRICS else ""
+    shown = f"{value:,.0f}/s" if unit == "/s" else format_value(value, unit) if unit == "s" else f"{value:,.4g}"
+    return shown if goal.metric == "throughput" else f"{goal.metric} {shown}"

@@ -4,11 +4,13 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from tuner.results import write_atomically
 
 _MARKER = "run.json"
 
@@ -142,3 +144,19 @@ def back_up(path: Path) -> Path | None:
     backup = _unused(path.with_name(f"{path.name}.bak"))
     shutil.move(path, backup)
     return backup
+
+
+def write_files(folder: Path, files: Mapping[Path, str]) -> None:
+    """Write files into a folder, which is made anew; what stood there is kept beside it.
+
+    Args:
+        folder: where to.
+        files: path in the folder -> text; without any nothing is done.
+    """
+    if not files:
+        return
+    back_up(folder)
+    for path, text in files.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, text)

@@ -54,6 +54,11 @@ class Space:
         """Number of configurations, load levels included."""
         return prod(len(parameter.values) for parameter in self.parameters)
 
+    @property
+    def of_server(self) -> bool:
+        """Whether it has a knob of the server, or load levels alone."""
+        return any(parameter.name not in LOAD_NAMES for parameter in self.parameters)
+
     def levels(self, name: str) -> tuple[Value, ...]:
         """Return the values of a load parameter, () where the study does not search or fix it."""
         return next((parameter.values for parameter in self.parameters if parameter.name == name), ())

@@ -1,6 +1,7 @@
 """Starter studies: what `tune init` writes."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import studies
@@ -10,27 +11,49 @@ class StarterError(Exception):
     """A starter that cannot be written; the message says why and the remedy."""
 
 
+@dataclass(frozen=True)
+class Starter:
+    """A study to start from.
+
+    Attributes:
+        study: its file, from the folder of studies.
+        target: the name that it gets.
+        folder: what belongs to it and goes with it, None where it needs nothing.
+    """
+
+    study: str
+    target: str
+    folder: str | None = None
+
+
+STARTERS = {
+    "triton": Starter("templates/triton.yaml", "study.yaml"),
+    "digits": Starter("digits.yaml", "digits.yaml", "digits"),
+    "mlserver": Starter("mlserver.yaml", "mlserver.yaml", "mlserver"),
+    "vllm-cpu": Starter("vllm-cpu.yaml", "vllm-cpu.yaml", "vllm"),
+}
+
+
 def write_starter(kind: str, directory: Path) -> Path:
-    """Write a starter study, with its model where it has one, and return its path. What is there already stays.
+    """Write a starter study, with what belongs to it, and return its path. What is there already stays.
 
     Args:
-        kind: `triton`, or `digits`.
+        kind: one of STARTERS.
         directory: where to put it; made if need be.
 
     Raises:
         StarterError: an unknown kind, or a file of that name is there already.
     """
-    source = Path(studies.__path__[0])
-    starters = {"triton": source / "templates" / "triton.yaml", "digits": source / "digits.yaml"}
-    if kind not in starters:
-        raise StarterError(f"no starter study {kind!r}; there are: {', '.join(starters)}")
-    target = directory / f"{'study' if kind == 'triton' else kind}.yaml"
-    folder = directory / "digits"
-    for path in [target, *([folder] if kind == "digits" else [])]:
+    if kind not in STARTERS:
+        raise StarterError(f"no starter study {kind!r}; there are: {', '.join(STARTERS)}")
+    source, starter = Path(studies.__path__[0]), STARTERS[kind]
+    target = directory / starter.target
+    for path in [target, *([directory / starter.folder] if starter.folder else [])]:
         if path.exists():
             raise StarterError(f"{path} is there already; move it away, or give another folder with --to")
     directory.mkdir(parents=True, exist_ok=True)
-    shutil.copy(starters[kind], target)
-    if kind == "digits":
-        shutil.copytree(source / "digits", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(source / starter.study, target)
+    if starter.folder:
+        made = shutil.ignore_patterns("__pycache__", "llama")  # a model that vllm/make_model.py made
+        shutil.copytree(source / starter.folder, directory / starter.folder, ignore=made)
     return target

@@ -15,7 +15,7 @@ from tuner.objective import Objective, evaluate, pessimistic
 from tuner.probes import next_probe
 from tuner.rank import Candidate
 from tuner.results import Best, Confirmation, Result, RunState, Side, Trial, to_json, write_atomically
-from tuner.rundir import RunDirectory, back_up
+from tuner.rundir import RunDirectory, write_files
 from tuner.search import Proposal, Search
 from tuner.space import Space, server_part
 from tuner.study.load import Study
@@ -24,6 +24,8 @@ from tuner.verdicts import has_room
 from tuner.workload import Workload, every_load
 
 DONE, SLO_MISSED, UNDECIDED = 0, 4, 5
+NOTHING_BETTER = "no configuration tried meets the SLO but your own"
+ONLY_THE_LOAD = "only the load was searched, nothing of the server"
 
 
 class Tuning:
@@ -111,7 +113,9 @@ class Tuning:
     # -- search --
 
     def _search_space(self) -> None:
-        """Try proposals until the trials, the time or the space is used up."""
+        """Try proposals until trials, time or space are used up; where only the load is searched there are none."""
+        if not self._space.of_server:
+            return
         self._listener.phase("search", f"{self._space.size} configurations in the space")
         costs = [trial.wall_s for trial in self._found.trials[1:]]
         while len(costs) < self._spec.search.budget.trials:
@@ -179,7 +183,7 @@ class Tuning:
         """No trial met the SLO: the user's configuration is the best known, or nothing is."""
         baseline = self._found.baseline()
         if baseline is not None:
-            self._found.message = "no configuration tried meets the SLO but your own"
+            self._found.message = NOTHING_BETTER if self._space.of_server else ONLY_THE_LOAD
             self._export(self._found.unconfirmed(baseline))
             return
         self._found.closest = rank.closest(self._found.candidates())
@@ -334,13 +338,11 @@ class Tuning:
         """Write the best configuration in the server's own format and load it once as it is."""
         self._listener.phase("export", "writing the configuration and loading it")
         export = self._target.export(server_part(best.config))
-        back_up(self._run.best)
-        for path, text in export.files.items():
-            file = self._run.best / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, text)
+        write_files(self._run.best, export.files)
         self._target.verify(export, self._workloads[0].dataset)
-        self._found.best = best.model_copy(update={"export": self._run.best.name, "export_verified": True})
+        if export.files:
+            best = best.model_copy(update={"export": self._run.best.name, "export_verified": True})
+        self._found.best = best
 
     def _rounds(self, contenders: Sequence[Contender]) -> dict[str, int]:
         return confirm.rounds_needed(self._trier, contenders, self._found.by_number(), self._spec.confirm)

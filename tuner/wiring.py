@@ -18,7 +18,7 @@ from tuner import __version__
 from tuner.isolation import Cores, CpusUnavailable, divide_host
 from tuner.load.generator import Generator
 from tuner.measure import Meter
-from tuner.objective import parse_goals
+from tuner.objective import Goal, parse_goals
 from tuner.space import Space, make_space, server_part
 from tuner.stopping import Pace
 from tuner.study.load import Study
@@ -37,6 +37,11 @@ class Prepared:
     space: Space
     workloads: tuple[Workload, ...]
     cores: Cores
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """The study's objectives."""
+        return parse_goals(self.study.spec.objectives, self.workloads[0].name)
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             prepared.workloads,
             Accuracies(),
             Pace(spec.measure.warmup, spec.measure.max_warmup, spec.measure.window, spec.measure.max_window),
-            parse_goals(spec.objectives, prepared.workloads[0].name),
+            prepared.goals,
             spec.measure.tolerance,
             spec.measure.confidence,
             run_path,

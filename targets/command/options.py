@@ -115,15 +115,31 @@ class ReadySpec(Section):
 
 
 class RequestSpec(Section):
-    """What is sent: HTTP/1.1, made of templates with the inputs of the dataset."""
+    """What is sent: HTTP/1.1, made of templates with the inputs of the dataset; or tensors of KServe v2."""
 
-    protocol: Literal["http"] = Field("http", description="what the requests are sent over")
+    protocol: Literal["http", "kserve"] = Field(
+        "http", description="`http`: made of the templates here; `kserve`: tensors of the Open Inference Protocol v2"
+    )
+    model: str | None = Field(None, min_length=1, description="`kserve`: name of the model on the server")
     path: RequestTemplate = Field("/", description="path and query")
     method: str = Field("POST", pattern=r"^[A-Z]+$", description="HTTP method")
     headers: dict[Annotated[str, AfterValidator(_of_header)], RequestTemplate] = Field(
         default={}, description="further headers; `Content-Type` is application/json unless given"
     )
     body: RequestTemplate | None = Field(None, description="the body; none when absent")
+
+    @model_validator(mode="after")
+    def _of_one_protocol(self) -> "RequestSpec":
+        if self.protocol == "http":
+            if self.model is not None:
+                raise ValueError("`model` is for `protocol: kserve`; leave it out")
+            return self
+        if self.model is None:
+            raise ValueError("`protocol: kserve` needs `model`, its name on the server")
+        for name in ("path", "method", "headers", "body"):
+            if name in self.model_fields_set:
+                raise ValueError(f"`{name}` does nothing: `protocol: kserve` says what is sent; leave it out")
+        return self
 
 
 class AnswerSpec(Section):

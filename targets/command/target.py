@@ -26,16 +26,18 @@ from targets.command.address import of_url
 from targets.command.export import script
 from targets.command.knobs import checked, parse_values, rewritten
 from targets.command.launcher import Launcher, program, require_set
-from targets.command.options import START_SCRIPT, CommandOptions
+from targets.command.options import START_SCRIPT, AnswerSpec, CommandOptions, RequestSpec
 from targets.command.server import CONTROL_TIMEOUT_S, FoundServer, Readiness, Server, StartedServer
 from targets.command.statistics import Numbers
-from targets.command.wire import WIRES, Wire
+from targets.command.wire import HttpWire, Wire
+from targets.command.wire_kserve import KServeWire
 from targets.common import a_dataset
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from workloads.requests import Requests
 
 _PAUSE_S = 0.05
+WIRES: Mapping[str, Callable[[RequestSpec, AnswerSpec], Wire]] = {"http": HttpWire, "kserve": KServeWire}
 
 
 class CommandTarget:

@@ -1,10 +1,10 @@
 """Requests and answers: a dataset encoded once for a server, and the outputs that an answer names.
 
-A further protocol is a class like `HttpWire`, entered in `WIRES` under the name that `request.protocol` has.
+A further protocol is a class like `HttpWire`; `CommandTarget` takes it by the name that `request.protocol` has.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
@@ -125,9 +125,6 @@ class HttpWire:
         lines += [f"{place.rpartition('.')[2]}: {_on_a_line(text, place)}" for place, text in texts.items()]
         lines += [f"Content-Length: {len(body)}"] if body or self._body is not None else []
         return "".join(f"{line}\r\n" for line in [*lines, ""]), body
-
-
-WIRES: Mapping[str, Callable[[RequestSpec, AnswerSpec], Wire]] = {"http": HttpWire}
 
 
 def _filled(template: Template, place: str, filling: Mapping[str, object]) -> str:

@@ -68,7 +68,7 @@ def write(tmp_path: Path) -> WriteStudy:
         ({"command": COMMAND, "request": {"headers": {"Host": "x"}}}, "Host: Paretune writes `Host` itself"),
         ({"command": COMMAND, "request": {"headers": {"a b": "x"}}}, "a b: not the name of a header"),
         ({"command": COMMAND, "request": {"body": "{\n{{ x }\n}"}}, "request.body: line 2: unexpected '}'"),
-        ({"command": COMMAND, "request": {"protocol": "kserve"}}, "request.protocol: Input should be 'http'"),
+        ({"command": COMMAND, "request": {"protocol": "tcp"}}, "request.protocol: Input should be 'http' or 'kserve'"),
         ({"command": COMMAND, "answer": {"ok": 99}}, "answer.ok: a status is a number from 200 to 599, but got 99"),
         ({"command": COMMAND, "statistics": {"requests": "a"}}, "`statistics.requests` needs `metrics_url`"),
         (

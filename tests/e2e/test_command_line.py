@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,21 +9,11 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.support.tune import tune
 from tests.tuner.result_builders import result, trial
 from tuner.cli import BAD_USAGE, TARGET_UNUSABLE
 
 WriteStudy = Callable[..., Path]
-
-
-def tune(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tuner", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 def fails(cwd: Path, code: int, message: str, *arguments: object) -> None:

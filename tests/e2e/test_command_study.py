@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.support.command_page import write_study
+from tests.support.tune import tune
 from tuner.results import Result, read_result, result_schema
 
 SHORT = """
@@ -27,12 +28,6 @@ LONGER = {
     "concurrency: {low: 1, high: 32, scale: log2}": "concurrency: [8, 32]",
 }
 """The page's own bounds are for a quiet machine and its budget is for an answer; the tests want neither."""
-
-
-def tune(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "tuner", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import tritonclient.http
 from targets.triton import config as model_config
 from targets.triton.installation import find_installation
 from targets.triton.server import choose_ports
+from tests.support.tune import tune
 from tuner.results import Comparison, Result, Trial, read_result, result_schema
 
 WriteStudy = Callable[..., Path]
@@ -45,18 +46,6 @@ class TritonPythonModel(good.TritonPythonModel):
             time.sleep(600)
         return super().execute(requests)
 """
-
-
-def tune(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tuner", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 def start_tune(study: Path, cwd: Path) -> "subprocess.Popen[str]":
