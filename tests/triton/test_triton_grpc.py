@@ -181,13 +181,13 @@ def test_serves_grpc_on_the_port_that_the_study_names(make_triton: MakeTriton, d
 
 def test_with_http_nothing_listens_for_grpc(triton: TritonTarget) -> None:
     assert triton._running().request_port == triton._running().port
-    log = triton._settings.log_path.read_text()
+    log = triton._context.log_path.read_text()
     assert "Started HTTPService" in log
     assert "Started GRPCInferenceService" not in log
 
 
 def test_grpc_is_ready_before_http_says_so(over_grpc: TritonTarget) -> None:
-    log = over_grpc._settings.log_path.read_text()
+    log = over_grpc._context.log_path.read_text()
     assert 0 < log.index("Started GRPCInferenceService at 127.0.0.1:") < log.index("Started HTTPService")
 
 
