@@ -36,8 +36,9 @@ from studies import __file__ as studies_file
 from targets.base import Endpoint, Outcome
 from tuner.load.generator import Generator
 from tuner.load.null_server import NullServer
-from tuner.load.plan import ClosedLoop, OpenLoop, Plan
+from tuner.load.plan import ClosedLoop, OpenLoop, Plan, always
 from workloads.arrivals import Constant
+from workloads.order import Order
 from workloads.schedule import make_schedule
 
 GENERATOR, SERVER = (sorted(os.sched_getaffinity(0)) * 2)[:2]  # a process of ours may be pinned to one
@@ -211,7 +212,7 @@ def connections(bench: Bench) -> None:
     with NullServer(frozenset({SERVER})) as server:
         plan = Plan(
             endpoint=server.endpoint,
-            load=ClosedLoop(CONNECTIONS, np.zeros(1, np.int32), think_time_ns=round(CONNECTIONS_THINK_S * 1e9)),
+            load=ClosedLoop(CONNECTIONS, np.zeros(1, np.int32), think_ns=always(round(CONNECTIONS_THINK_S * 1e9))),
             start_ns=time.monotonic_ns() + 5_000_000_000,
             warmup_ns=round(CONNECTIONS_THINK_S * 1e9),
             window_ns=round(CONNECTIONS_S * 1e9),
@@ -329,7 +330,7 @@ def _open_plan(bench: Bench, endpoint: Endpoint, rate: float) -> Plan:
     window_s = 2.0
     return Plan(
         endpoint=endpoint,
-        load=OpenLoop(make_schedule(Constant(rate), WARMUP_S + window_s, 1, seed=0), 64),
+        load=OpenLoop(make_schedule(Constant(rate), WARMUP_S + window_s, Order(1), seed=0), 64),
         start_ns=time.monotonic_ns() + 100_000_000,
         warmup_ns=round(WARMUP_S * 1e9),
         window_ns=round(window_s * 1e9),

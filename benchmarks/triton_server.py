@@ -9,7 +9,7 @@ from studies import __file__ as studies_file
 from targets.base import Context, Deployment, Endpoint
 from targets.triton.options import TritonOptions
 from targets.triton.target import TritonTarget
-from workloads.requests import load_dataset
+from workloads.datasets import load_npz
 
 STUDIES = Path(studies_file).parent
 
@@ -29,7 +29,7 @@ def digits(protocol: str, batch: int, scratch: Path, cpu: int) -> Iterator[tuple
         target.start()
         config = {"precision": "int8", "max_batch_size": batch, "max_queue_delay": 0.002, "instances": 1}
         deployment = target.deploy({**target.user_config(), **config}, "bench")
-        endpoint = deployment.endpoint(load_dataset(STUDIES / "digits" / "test.npz", "labels"))
+        endpoint = deployment.endpoint(load_npz(STUDIES / "digits" / "test.npz", "labels"))
         yield endpoint, "digits__bench", partial(_answered, deployment)
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io
+from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
 from reports import words
@@ -94,6 +96,24 @@ def batch_chart(result: Result) -> str:
         legend={"orientation": "h", "y": -0.25},
     )
     return _html(figure, "stages", height=90 + 45 * len(labels))
+
+
+def line_chart(
+    name: str, across: NDArray[np.float64], up: NDArray[np.float64], across_title: str, up_title: str
+) -> str:
+    """Return values over others as a line."""
+    return _plain(name, go.Scatter(x=across, y=up, mode="lines", line={"color": BLUE}), across_title, up_title)
+
+
+def bar_chart(name: str, across: NDArray[np.float64], up: NDArray[np.float64], across_title: str, up_title: str) -> str:
+    """Return values over others as bars without gaps."""
+    return _plain(name, go.Bar(x=across, y=up, marker_color=BLUE), across_title, up_title)
+
+
+def _plain(name: str, trace: go.Scatter | go.Bar, across_title: str, up_title: str) -> str:
+    figure = go.Figure(trace)
+    figure.update_layout(xaxis_title=across_title, yaxis_title=up_title, yaxis_rangemode="tozero", bargap=0)
+    return _html(figure, name, height=300)
 
 
 def _draw_front_line(figure: go.Figure, across: Axis, up: Axis, members: Sequence[tuple[Trial, int, Point]]) -> None:

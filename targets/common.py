@@ -1,10 +1,13 @@
 """What several targets need: knobs with a study's names, requests of the right kind."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from targets.base import Knob, TargetError
-from workloads.requests import Dataset, Prompts, Requests
+from targets.base import Endpoint, Knob, TargetError
+from workloads.requests import Dataset, Prompts, Requests, RequestSourceError, TensorSpec
+
+_KEPT = 8
+"""Encoded sources: those of all workloads of a study, but not of all measurements where each has fresh requests."""
 
 
 def named_choices(knobs: Sequence[Knob], name: str, choices: Iterable[str]) -> list[Knob]:
@@ -12,11 +15,50 @@ def named_choices(knobs: Sequence[Knob], name: str, choices: Iterable[str]) -> l
     return [replace(knob, choices=tuple(choices)) if knob.name == name else knob for knob in knobs]
 
 
-def a_dataset(requests: Requests) -> Dataset:
-    """Return requests as the dataset that they are. Raises TargetError when they are prompts."""
-    if not isinstance(requests, Dataset):
+def a_dataset(requests: Requests, inputs: Sequence[TensorSpec]) -> Dataset:
+    """Return requests as tensors.
+
+    Args:
+        requests: what is to be sent.
+        inputs: of the model, one item of each; () where the server does not tell.
+
+    Raises:
+        TargetError: they are prompts, or cannot be what the model takes.
+    """
+    if isinstance(requests, Prompts):
         raise TargetError("this server takes tensors, not prompts; give `source: dataset`")
-    return requests
+    if isinstance(requests, Dataset):
+        return requests
+    try:
+        return requests.shaped(inputs)
+    except RequestSourceError as error:
+        raise TargetError(str(error)) from None
+
+
+def check_tensors(requests: Requests) -> None:
+    """Check that requests are tensors. Raises TargetError when they are prompts."""
+    if isinstance(requests, Prompts):
+        raise TargetError("this server takes tensors, not prompts; give `source: dataset`")
+
+
+class Encoded:
+    """Requests encoded once for a deployment; those that were asked for last are kept.
+
+    Args:
+        encode: requests -> where and how to send them.
+    """
+
+    def __init__(self, encode: Callable[[Requests], Endpoint]) -> None:
+        self._encode = encode
+        self._kept: dict[int, tuple[Requests, Endpoint]] = {}
+
+    def __call__(self, requests: Requests) -> Endpoint:
+        """Return the requests encoded."""
+        if id(requests) not in self._kept:
+            while len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[id(requests)] = (requests, self._encode(requests))
+        return self._kept[id(requests)][1]
 
 
 def prompts(requests: Requests) -> Prompts:

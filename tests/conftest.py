@@ -9,7 +9,8 @@ import yaml
 
 from targets.triton.target import TritonTarget
 from tests.support.targets import triton_target
-from workloads.requests import Dataset, load_dataset
+from workloads.datasets import load_npz
+from workloads.requests import Dataset
 
 STUDIES = Path(__file__).parent.parent / "studies"
 DIGITS = STUDIES / "digits"
@@ -32,7 +33,7 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     """The 600 held-out digits."""
-    return load_dataset(DIGITS / "test.npz")
+    return load_npz(DIGITS / "test.npz")
 
 
 @pytest.fixture(scope="session")

@@ -33,13 +33,14 @@ from targets.triton import config as model_config
 from targets.triton.target import TritonTarget
 from tuner import cli, metrics, records, results, tuning
 from tuner.catalog import BOUNDED, METRICS, STREAMED
+from tuner.cli import frame
 from tuner.space import LOAD_NAMES, make_space
-from tuner.study import spec
+from tuner.study import arrivals, lengths, traffic
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
 from tuner.study.spec import StudySpec
 from tuner.wiring import prepare
-from workloads.requests import load_dataset
+from workloads.datasets import load_npz
 from workloads.units import parse_duration, parse_fraction
 
 ROOT = Path(__file__).parent.parent
@@ -130,9 +131,11 @@ class Key:
 
     def type_name(self) -> str:
         """Return the reference's word for the key's JSON type."""
-        schema = self.model.model_json_schema()["properties"][self.name]
-        if "oneOf" in schema:
-            return "length"
+        whole = self.model.model_json_schema()
+        whole = whole if "properties" in whole else whole["$defs"][self.model.__name__]  # a section with itself inside
+        schema = whole["properties"][self.name]
+        if "oneOf" in schema or any("oneOf" in part for part in schema.get("anyOf", [])):
+            return "time" if self.name == "think_time" else "length"
         one = next((part for part in schema.get("anyOf", []) if part.get("type") != "null"), schema)
         quantities = (("ms|", "duration"), ("%", "percentage"), ("/", "rate"), ("(-", "CPU list"))
         if word := next((word for mark, word in quantities if mark in one.get("pattern", "")), None):
@@ -177,22 +180,48 @@ def own_keys(kind: str) -> Iterator[Key]:
             yield replace(key, page=f"{kind}.md")
 
 
-def prompt_keys() -> Iterator[Key]:
-    """Yield the keys of requests to language models, and those of the distributions of their lengths."""
-    for place, models in (("requests", PROMPTS), ("LENGTH", LENGTHS)):
-        for model in models:
-            for name, field in model.model_fields.items():
-                inner = [one for one in sections(field.annotation) if one not in LENGTHS]
-                if not inner:
-                    yield Key(f"{place}.{name}", name, model, "prompts.md")
-                for section in inner:
-                    yield from (replace(key, page="prompts.md") for key in keys_of(section, f"{place}.{name}."))
+def paged_keys(page: str, place: str, models: Sequence[type[Section]]) -> Iterator[Key]:
+    """Yield the keys of sections that have a page of their own; those of distributions stand where these are."""
+    for model in models:
+        for name, field in model.model_fields.items():
+            inner = [one for one in sections(field.annotation) if one not in (*LENGTHS, *TIMES)]
+            if not inner:
+                yield Key(f"{place}.{name}", name, model, page)
+            for section in inner:
+                yield from (replace(key, page=page) for key in keys_of(section, f"{place}.{name}."))
 
 
-PROMPTS = (spec.PromptsSpec, spec.SyntheticSpec)
-LENGTHS = (spec.UniformSpec, spec.NormalSpec, spec.LogNormalSpec)
-KEYS = [key for key in keys_of(StudySpec) if key.model not in (*PROMPTS, *LENGTHS, spec.TokenIdsSpec)]
-OWN_KEYS = [*(key for kind in registry.names() for key in own_keys(kind)), *prompt_keys()]
+PROMPTS = (traffic.PromptsSpec, traffic.SyntheticSpec)
+SOURCES = (traffic.DatasetSpec, traffic.PerfAnalyzerSpec, traffic.TensorsSpec)
+LENGTHS = (
+    lengths.UniformSpec,
+    lengths.NormalSpec,
+    lengths.LogNormalSpec,
+    lengths.ZipfSpec,
+    lengths.HistogramSpec,
+)
+TIMES = (arrivals.ExponentialTimeSpec, arrivals.UniformTimeSpec, arrivals.LogNormalTimeSpec)
+PROCESSES = [one for one in sections(arrivals.Arrival) if one is not arrivals.StateSpec]
+PAGED = {
+    *PROMPTS,
+    *SOURCES,
+    *LENGTHS,
+    *TIMES,
+    *PROCESSES,
+    arrivals.StateSpec,
+    traffic.TokenIdsSpec,
+    traffic.PromptLengthsSpec,
+}
+KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED]
+OWN_KEYS = [
+    *(key for kind in registry.names() for key in own_keys(kind)),
+    *paged_keys("prompts.md", "requests", PROMPTS),
+    *paged_keys("prompts.md", "LENGTH", LENGTHS),
+    *paged_keys("workloads.md", "arrival", PROCESSES),
+    *paged_keys("workloads.md", "STATE", [arrivals.StateSpec]),
+    *paged_keys("workloads.md", "TIME", TIMES),
+    *paged_keys("workloads.md", "requests", SOURCES),
+]
 
 
 def merged(fragment: str) -> dict[str, Any]:
@@ -308,7 +337,7 @@ def test_the_numpy_lines_of_the_starter_study_make_requests(tmp_path: Path, monk
     assert len(lines) == 3
     exec("\n".join(lines), {})
     (path,) = {workload.requests.path for workload in load_study(TEMPLATE).spec.workloads.values()}
-    assert len(load_dataset(tmp_path / path)) == 200
+    assert len(load_npz(tmp_path / path)) == 200
 
 
 # -- the reference of the study file --
@@ -328,8 +357,21 @@ def test_the_page_of_a_kind_of_target_names_exactly_its_keys(kind: str) -> None:
     assert set(documented_keys(f"{kind}.md")) == {key.path for key in OWN_KEYS if key.page == f"{kind}.md"}
 
 
-def test_the_page_of_prompts_names_exactly_their_keys() -> None:
-    assert set(documented_keys("prompts.md")) == {key.path for key in OWN_KEYS if key.page == "prompts.md"}
+@pytest.mark.parametrize("page", ["prompts.md", "workloads.md"])
+def test_the_page_of_a_part_of_a_study_names_exactly_its_keys(page: str) -> None:
+    assert set(documented_keys(page)) == {key.path for key in OWN_KEYS if key.page == page}
+
+
+def test_every_arrival_process_has_an_example() -> None:
+    shown = [yaml.safe_load(one.text) for one in examples([ROOT / "docs" / "workloads.md"], "yaml")]
+    processes = {one["arrival"]["process"] for one in shown if "arrival" in one}
+    assert processes == {word for model in PROCESSES for word in words(model.model_fields["process"].annotation)}
+
+
+def test_every_picture_of_the_documentation_is_there() -> None:
+    for page in PAGES:
+        for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text()):
+            assert (page.parent / name).is_file(), f"{page.name}: {name}"
 
 
 @pytest.mark.parametrize("key", [*KEYS, *OWN_KEYS], ids=str)
@@ -348,7 +390,7 @@ def default_matches(cell: str, kind: str, field: FieldInfo) -> bool:
     if default is None:
         return cell == "none"
     (text,) = codes(cell)
-    read = {"duration": parse_duration, "percentage": parse_fraction}.get(kind, yaml.safe_load)
+    read = {"duration": parse_duration, "time": parse_duration, "percentage": parse_fraction}.get(kind, yaml.safe_load)
     return bool(read(text) == default)
 
 
@@ -680,15 +722,15 @@ def test_every_command_has_a_section() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/command-line.md"])
 def test_the_exit_codes_are_documented(page: str) -> None:
-    assert cli.NOT_VALID == tuning.UNDECIDED
+    assert frame.NOT_VALID == tuning.UNDECIDED
     assert [int(row[0]) for row in table((ROOT / page).read_text(), "exit code", "meaning")] == [
         tuning.DONE,
-        cli.BAD_USAGE,
-        cli.TARGET_UNUSABLE,
+        frame.BAD_USAGE,
+        frame.TARGET_UNUSABLE,
         tuning.SLO_MISSED,
         tuning.UNDECIDED,
-        cli.OUR_BUG,
-        cli.INTERRUPTED,
+        frame.OUR_BUG,
+        frame.INTERRUPTED,
     ]
 
 

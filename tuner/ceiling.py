@@ -27,6 +27,7 @@ from tuner.metrics import generator_report, outcome_counts
 from tuner.results import write_atomically
 from tuner.telemetry.host import cpu_model
 from workloads.arrivals import Constant
+from workloads.order import Order
 from workloads.schedule import make_schedule
 
 CONCURRENCY = 16
@@ -135,7 +136,7 @@ def host_ceiling(measure: Callable[[], Ceiling] = measure, *, fresh: bool = Fals
 
 def _measured(server: NullServer, generator: Generator, scratch: Path) -> Ceiling:
     closed = _run(server, generator, ClosedLoop(CONCURRENCY, np.zeros(1, np.int32)), scratch)
-    schedule = make_schedule(Constant(PACED_RPS), WARMUP_S + WINDOW_S, 1, seed=0)
+    schedule = make_schedule(Constant(PACED_RPS), WARMUP_S + WINDOW_S, Order(1), seed=0)
     paced = _run(server, generator, OpenLoop(schedule, _CONNECTIONS), scratch)
     (window,) = closed.records.windows_ns
     answers = int(np.diff(np.searchsorted(closed.records.completed_ns(), window))[0])

@@ -85,6 +85,7 @@ class Meter:
             ServerDied: the server stopped answering its control plane.
             GeneratorError: the load generator could not run.
         """
+        pace = workload.paced(load, pace)
         plan = self._plan(deployment, workload, load, pace)
         readings: list[Callable[[], ServerCounters]] = []
         course = Course(

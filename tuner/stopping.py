@@ -239,8 +239,7 @@ def _unanswered(ended: NDArray[np.void], plan: Plan, horizon_ns: int) -> NDArray
     if isinstance(load, OpenLoop):
         due = load.schedule.offsets_ns + plan.start_ns
     else:
-        first = np.full(load.concurrency, plan.start_ns)
-        due = np.concatenate([first, ended["done_ns"] + load.think_time_ns])
+        due = np.concatenate([plan.start_ns + load.first_due_ns(), load.next_due_ns(ended["done_ns"])])
     times, counts = np.unique(due[due < horizon_ns], return_counts=True)
     answered = np.sort(ended["intended_ns"])
     found = np.searchsorted(answered, times, "right") - np.searchsorted(answered, times, "left")

@@ -24,8 +24,9 @@ from tuner.stopping import Pace
 from tuner.study.load import Study
 from tuner.telemetry.host import cpu_model
 from tuner.telemetry.nvml import GpuSampler
+from tuner.traffic import make_workloads
 from tuner.trials import Accuracies, Trier
-from tuner.workload import Workload, make_workloads
+from tuner.workload import Workload
 
 
 @dataclass(frozen=True)

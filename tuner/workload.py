@@ -1,37 +1,29 @@
-"""A study's workload made ready: its requests read, its arrival process built, its loop at a load level."""
+"""A study's traffic at a load level: what the load engine is told, and which windows do it justice."""
 
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tuner.load.plan import ClosedLoop, OpenLoop
 from tuner.results import Load
 from tuner.space import Space
-from tuner.study.load import Study
-from tuner.study.spec import (
-    BurstySpec,
-    ClosedSpec,
-    ConstantSpec,
-    DatasetSpec,
-    LogNormalSpec,
-    NormalSpec,
-    PoissonSpec,
-    PromptsSpec,
-    SyntheticSpec,
-    UniformSpec,
-    WorkloadSpec,
-)
-from workloads import lengths
-from workloads.arrivals import Arrivals, Bursty, Constant, Poisson
-from workloads.lengths import Lengths
-from workloads.prompts import Synthetic, fresh, load_prompts
-from workloads.requests import Prompts, Requests, RequestSourceError, load_dataset
-from workloads.schedule import make_schedule, request_order
+from tuner.stopping import Pace
+from workloads import think
+from workloads.arrivals import Arrivals
+from workloads.order import Order
+from workloads.prompts import fresh
+from workloads.requests import Prompts, Requests
+from workloads.schedule import make_schedule
+from workloads.tensors import Drawn
+from workloads.think import Pauses
 
 _ORDER_PASSES = 16
+_SHORTEST_ORDER = 1 << 15
+_THINKS = 4093
+"""Pauses that are drawn; a prime, so that no rhythm of the answers meets one of them more often than another."""
 NONCE_NS = 10_000_000
 """Two measurements never begin within so short a time."""
 _ROUNDING = 1e-6
@@ -46,32 +38,43 @@ class Workload:
     Attributes:
         name: as the study has it.
         dataset: the requests.
-        fresh: they are prompts of which none is to be sent twice.
+        fresh: they are others in each measurement.
         arrivals: the open loop's process, None for a closed loop.
-        think_time_s: closed loop: pause of a slot.
+        think: closed loop: pauses of a slot.
+        ramp_up_s: closed loop: the slots begin one after the other over so long.
         timeout_s: of a request.
         connections: open loop: at most.
         keep_alive: False: a new connection for every request.
         output: the output that is compared with the labels, None: the only one.
         seed: of schedules and request order; the same for every configuration.
+        shuffled: False: requests are sent in the order of their source.
+        repeats: share of the requests that were sent before.
+        skew: of the repeats' popularity.
     """
 
     name: str
     dataset: Requests
     arrivals: Arrivals | None
-    think_time_s: float
     timeout_s: float
     connections: int
     keep_alive: bool
     output: str | None
     seed: int
     fresh: bool = False
+    think: Pauses = think.NONE
+    ramp_up_s: float = 0.0
+    shuffled: bool = True
+    repeats: float = 0.0
+    skew: float = 1.0
 
     def requests(self) -> Requests:
-        """Return the requests of the next measurement: prompts are others each time if they are to be fresh."""
-        if self.fresh and isinstance(self.dataset, Prompts):
-            return fresh(self.dataset, time.monotonic_ns() // NONCE_NS)
-        return self.dataset
+        """Return the requests of the next measurement: others each time if they are to be fresh."""
+        if not self.fresh:
+            return self.dataset
+        nonce = time.monotonic_ns() // NONCE_NS
+        if isinstance(self.dataset, Prompts):
+            return fresh(self.dataset, nonce)
+        return replace(self.dataset, seed=nonce) if isinstance(self.dataset, Drawn) else self.dataset
 
     @property
     def level_name(self) -> str:
@@ -80,27 +83,34 @@ class Workload:
 
     @property
     def shortest_round_s(self) -> float:
-        """The shortest load that shows the traffic's shape: four periods of a bursty one."""
-        return 4 * self.arrivals.period_s if isinstance(self.arrivals, Bursty) else 0.0
+        """The shortest load that shows the traffic's shape."""
+        return self.arrivals.shape_s if self.arrivals else 0.0
+
+    def paced(self, load: Load, pace: Pace) -> Pace:
+        """Return a pace that leaves the traffic time to show its shape: to ramp up, and to change its rate."""
+        shape_s = 0.0
+        if self.arrivals is not None:
+            shape = self.arrivals.at_rate(load.level)
+            shape_s = shape.period_s or shape.shape_s
+        return replace(pace, warmup_s=max(pace.warmup_s, self.ramp_up_s), window_s=max(pace.window_s, shape_s))
 
     def fitted(self, load: Load, warmup_s: float, window_s: float) -> tuple[float, float]:
-        """Return warm-up and window stretched to the traffic's shape.
+        """Return warm-up and window stretched to whole periods of traffic that has one.
 
-        Bursts get whole periods, with both edges in the middle of a pause: a window that cut a burst would count
-        half of it, and what is read at its edges would disturb the very requests that are due then.
+        Both edges are where they cut nothing: a window that cut a burst would count half of it, and what is read at its
+        edges would disturb the very requests that are due then.
         """
-        if not isinstance(self.arrivals, Bursty):
+        shape = self.arrivals.at_rate(load.level) if self.arrivals else None
+        if shape is None or not shape.period_s:
             return warmup_s, window_s
-        period_s = self.arrivals.at_rate(load.level).period_s
-        return self.edge_s(load, warmup_s), max(1, round(window_s / period_s)) * period_s
+        return self.edge_s(load, warmup_s), max(1, round(window_s / shape.period_s)) * shape.period_s
 
     def edge_s(self, load: Load, after_s: float) -> float:
         """Return the first moment from a given one on at which a window may begin or end, in seconds of the load."""
-        if not isinstance(self.arrivals, Bursty):
+        shape = self.arrivals.at_rate(load.level) if self.arrivals else None
+        if shape is None or not shape.period_s:
             return after_s
-        shape = self.arrivals.at_rate(load.level)
-        half_s = shape.pause_s / 2
-        return math.ceil((after_s + half_s) / shape.period_s - _ROUNDING) * shape.period_s - half_s
+        return math.ceil((after_s - shape.edge_s) / shape.period_s - _ROUNDING) * shape.period_s + shape.edge_s
 
     def at(self, level: float | None) -> Load:
         """Return the load at a level; None: the open loop's own rate."""
@@ -111,91 +121,21 @@ class Workload:
 
     def loop(self, load: Load, duration_s: float) -> ClosedLoop | OpenLoop:
         """Return what the engine runs for `duration_s` seconds of this load."""
-        count = len(self.dataset)
+        order = Order(len(self.dataset), self.shuffled, self.repeats, self.skew)
         if self.arrivals is None:
-            order = request_order(count, count * _ORDER_PASSES, np.random.default_rng(self.seed))
-            return ClosedLoop(int(load.level), order, round(self.think_time_s * 1e9))
+            return self._closed(int(load.level), order)
         arrivals = self.arrivals.at_rate(load.level)
-        return OpenLoop(make_schedule(arrivals, duration_s, count, self.seed), self.connections)
+        return OpenLoop(make_schedule(arrivals, duration_s, order, self.seed), self.connections)
 
-
-def make_workloads(study: Study) -> tuple[Workload, ...]:
-    """Read the requests of every workload of a study.
-
-    Raises:
-        StudyError: a request source cannot be read; with the line of its path.
-    """
-    sources: dict[str, Requests] = {}
-    return tuple(
-        _make(study, name, spec, sources, study.spec.search.seed + index)
-        for index, (name, spec) in enumerate(study.spec.workloads.items())
-    )
-
-
-def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Requests], seed: int) -> Workload:
-    key = spec.requests.model_dump_json() + ("" if isinstance(spec.requests, DatasetSpec) else str(seed))
-    if key not in sources:
-        sources[key] = _requests(study, name, spec.requests, seed)
-    return Workload(
-        name=name,
-        dataset=sources[key],
-        arrivals=_arrivals(spec),
-        think_time_s=spec.arrival.think_time if isinstance(spec.arrival, ClosedSpec) else 0.0,
-        timeout_s=spec.timeout,
-        connections=spec.connections,
-        keep_alive=spec.keep_alive,
-        output=spec.requests.output if isinstance(spec.requests, DatasetSpec) else None,
-        seed=seed,
-        fresh=not isinstance(spec.requests, DatasetSpec) and spec.requests.fresh,
-    )
-
-
-def _requests(study: Study, name: str, spec: DatasetSpec | PromptsSpec | SyntheticSpec, seed: int) -> Requests:
-    place = ("workloads", name, "requests")
-    if isinstance(spec, SyntheticSpec):
-        if spec.token_ids.low > spec.token_ids.high:
-            raise study.source.error((*place, "token_ids"), "`low <= high` must hold")
-        drawn = {}
-        for which, given in (("input_tokens", spec.input_tokens), ("output_tokens", spec.output_tokens)):
-            try:
-                drawn[which] = _lengths(given)
-            except ValueError as error:
-                raise study.source.error((*place, which), str(error)) from None
-        ids = spec.token_ids
-        return Synthetic(**drawn, count=spec.count, ids=spec.form == "ids", first_id=ids.low, last_id=ids.high).make(
-            seed
+    def _closed(self, concurrency: int, order: Order) -> ClosedLoop:
+        order_rng, think_rng = (np.random.default_rng(one) for one in np.random.SeedSequence(self.seed).spawn(2))
+        starts_s = np.arange(concurrency) * (self.ramp_up_s / concurrency)
+        return ClosedLoop(
+            concurrency,
+            order.indices(max(len(self.dataset) * _ORDER_PASSES, _SHORTEST_ORDER), order_rng),
+            np.rint(self.think.draw(_THINKS, think_rng) * 1e9).astype(np.int64),
+            starts_ns=np.rint(starts_s * 1e9).astype(np.int64) if self.ramp_up_s else None,
         )
-    path = study.resolve(spec.path)
-    try:
-        if isinstance(spec, PromptsSpec):
-            return load_prompts(path, spec.default_output_tokens)
-        return load_dataset(path, spec.labels)
-    except RequestSourceError as error:
-        raise study.source.error((*place, "path"), str(error)) from None
-
-
-def _lengths(spec: int | UniformSpec | NormalSpec | LogNormalSpec) -> Lengths:
-    match spec:
-        case UniformSpec(low=low, high=high):
-            return lengths.Uniform(low, high)
-        case NormalSpec(mean=mean, sd=sd, low=low, high=high):
-            return lengths.Normal(mean, sd, low, high)
-        case LogNormalSpec(median=median, sigma=sigma, low=low, high=high):
-            return lengths.LogNormal(median, sigma, low, high)
-        case int():
-            return lengths.Constant(spec)
-
-
-def _arrivals(spec: WorkloadSpec) -> Arrivals | None:
-    match spec.arrival:
-        case ConstantSpec(rate=rate):
-            return Constant(rate)
-        case PoissonSpec(rate=rate):
-            return Poisson(rate)
-        case BurstySpec(burst_size=size, pause=pause, spacing=spacing):
-            return Bursty(size, pause, spacing)
-        case ClosedSpec():
-            return None
 
 
 def load_level(workload: Workload, config: Mapping[str, object]) -> float | None:

@@ -86,6 +86,50 @@ class LogNormal:
         return _clipped(rng.lognormal(math.log(self.median), self.sigma, count), self.low, self.high)
 
 
+@dataclass(frozen=True)
+class Zipf:
+    """The length low + i - 1 with probability proportional to i^-skew, for i from 1 to high - low + 1."""
+
+    skew: float
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        _require_range(self.low, self.high)
+        if not self.skew > 0:
+            raise ValueError(f"`skew` must be > 0, but got {self.skew:g}")
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw independent lengths."""
+        weights = np.arange(1, self.high - self.low + 2, dtype=np.float64) ** -self.skew
+        return self.low + _weighted(weights, count, rng)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Lengths as they were counted: each value with probability proportional to its weight."""
+
+    values: tuple[int, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values or len(self.values) != len(self.weights):
+            raise ValueError(f"`weights` must be one for each of the {len(self.values)} `values`")
+        if min(self.values) < 1 or min(self.weights) < 0 or not sum(self.weights) > 0:
+            raise ValueError("`values` must be >= 1 and `weights` >= 0, some of them above 0")
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw independent lengths."""
+        return np.array(self.values, np.int64)[_weighted(np.array(self.weights), count, rng)]
+
+
+def _weighted(weights: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw indices with probability proportional to their weights."""
+    summed = np.cumsum(weights)
+    found: NDArray[np.int64] = np.searchsorted(summed, rng.random(count) * summed[-1], side="right")
+    return found
+
+
 def _clipped(values: NDArray[np.float64], low: int, high: int) -> NDArray[np.int64]:
     return np.clip(np.rint(values), low, high).astype(np.int64)
 

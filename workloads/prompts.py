@@ -1,14 +1,14 @@
 """Prompts for language models: read from a file, or made up with given lengths. Pure and seeded."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.datasets import json_lines
 from workloads.lengths import Lengths
 from workloads.requests import Prompts, RequestSourceError
 
@@ -38,21 +38,63 @@ MARKED = 4
 """Tokens at the start of a prompt that make it one of its kind."""
 
 
+class PromptLengths(Protocol):
+    """Lengths of prompts and of their answers."""
+
+    def draw(
+        self, count: int, inputs: np.random.Generator, outputs: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the lengths of `count` prompts and of their answers, int64 [count] each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Independent:
+    """Answers as long as they are, whatever the prompt."""
+
+    input_tokens: Lengths
+    output_tokens: Lengths
+
+    def draw(
+        self, count: int, inputs: np.random.Generator, outputs: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw both, each from its own generator."""
+        return self.input_tokens.draw(count, inputs), self.output_tokens.draw(count, outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Prompts and answers as long as those of a trace, row by row, from the first again at its end.
+
+    Long prompts keep their long answers: what goes together in the trace stays together.
+    """
+
+    input_tokens: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+
+    def draw(
+        self,
+        count: int,
+        inputs: np.random.Generator,  # noqa: ARG002 - nothing is random
+        outputs: np.random.Generator,  # noqa: ARG002
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows, none of them below 1."""
+        return (np.maximum(np.resize(self.input_tokens, count), 1), np.maximum(np.resize(self.output_tokens, count), 1))
+
+
 @dataclass(frozen=True)
 class Synthetic:
     """Prompts of random words or token ids.
 
     Attributes:
-        input_tokens: lengths of the prompts.
-        output_tokens: how many tokens each of them asks for.
+        lengths: of the prompts, and of their answers at most.
         count: how many prompts.
         ids: whether a prompt is a list of token ids, whose length is exact, or a text of that many words.
         first_id: lowest token id.
         last_id: highest token id.
     """
 
-    input_tokens: Lengths
-    output_tokens: Lengths
+    lengths: PromptLengths
     count: int
     ids: bool = False
     first_id: int = FIRST_ID
@@ -63,8 +105,7 @@ class Synthetic:
         lengths_rng, words_rng, outputs_rng = (
             np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(3)
         )
-        lengths = self.input_tokens.draw(self.count, lengths_rng)
-        outputs = self.output_tokens.draw(self.count, outputs_rng)
+        lengths, outputs = self.lengths.draw(self.count, lengths_rng, outputs_rng)
         low, high = (self.first_id, self.last_id) if self.ids else (0, len(WORDS) - 1)
         tokens = [words_rng.integers(low, high, int(length), endpoint=True) for length in lengths]
         if self.ids:
@@ -120,13 +161,7 @@ def load_prompts(path: Path, default_output_tokens: int | None) -> Prompts:
     Raises:
         RequestSourceError: the file cannot be read, or a line is not as expected; with its number.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestSourceError(f"{path}: cannot be read: {error}") from None
-    read = [
-        _prompt(f"{path}:{number}", line, default_output_tokens) for number, line in enumerate(lines, 1) if line.strip()
-    ]
+    read = [_prompt(f"{path}:{number}", data, default_output_tokens) for number, data in json_lines(path)]
     if not read:
         raise RequestSourceError(f"{path}: no prompts; expected a JSON object a line, like " + '{"prompt": "..."}')
     ids = [token for text, _ in read if not isinstance(text, str) for token in text]
@@ -134,12 +169,8 @@ def load_prompts(path: Path, default_output_tokens: int | None) -> Prompts:
     return Prompts([text for text, _ in read], outputs, (min(ids), max(ids)) if ids else None)
 
 
-def _prompt(place: str, line: str, default: int | None) -> tuple[str | list[int], int]:
-    try:
-        data = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise RequestSourceError(f"{place}: not JSON: {error.msg}") from None
-    text: Any = data.get("prompt") if isinstance(data, dict) else None
+def _prompt(place: str, data: Mapping[str, Any], default: int | None) -> tuple[str | list[int], int]:
+    text: Any = data.get("prompt")
     if not (isinstance(text, str) and text) and not _are_ids(text):
         raise RequestSourceError(f"{place}: expected an object with `prompt`, a text or a list of token ids")
     tokens = data.get("output_tokens", default)

@@ -1,13 +1,15 @@
-"""Request sources: the inputs that are sent, with labels where accuracy can be judged."""
+"""Requests: the inputs that are sent, with labels where accuracy can be judged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeAlias
-from zipfile import BadZipFile
+from functools import cached_property
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+Rows: TypeAlias = NDArray[np.generic] | Sequence[NDArray[np.generic]]
+"""One value a row: an array [n, ...], or n arrays that may differ in shape."""
 
 
 class RequestSourceError(ValueError):
@@ -15,19 +17,50 @@ class RequestSourceError(ValueError):
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Items to send, one row each.
+class TensorSpec:
+    """An input of a model.
 
     Attributes:
-        inputs: input name -> array [n, ...]; row i of every array makes up request i.
-        labels: int64 [n], the right class of each item, or None.
+        name: of the input.
+        datatype: as the Open Inference Protocol spells it, e.g. FP32 or BYTES.
+        shape: of one item, without a batch axis; -1 where any size will do.
+        optional: whether a request may leave it out.
     """
 
-    inputs: Mapping[str, NDArray[np.generic]]
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Tensors to send.
+
+    Attributes:
+        inputs: input name -> its rows; the same number for every input.
+        labels: int64 [n], the right class of each row, or None.
+        batches: int64 [m], how many rows each request takes, in turn; None: one.
+    """
+
+    inputs: Mapping[str, Rows]
     labels: NDArray[np.int64] | None = None
+    batches: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(next(iter(self.inputs.values())))
+        return len(next(iter(self.inputs.values()))) if self.batches is None else len(self.batches)
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        assert self.batches is not None, "asked for batches only"
+        return np.cumsum(self.batches)
+
+    def rows(self, name: str, request: int) -> NDArray[np.generic]:
+        """Return a request's rows of an input, array [b, ...]."""
+        end = request + 1 if self.batches is None else int(self._ends[request])
+        start = request if self.batches is None else end - int(self.batches[request])
+        rows = self.inputs[name][start:end]
+        return rows if isinstance(rows, np.ndarray) else np.stack(rows)
 
 
 @dataclass(frozen=True)
@@ -55,40 +88,24 @@ class Prompts:
         return len(self.texts)
 
 
-Requests: TypeAlias = Dataset | Prompts
+@runtime_checkable
+class Unshaped(Protocol):
+    """Requests that become tensors once it is known what the model takes."""
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """The right class of each row, int64 [n], or None."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def shaped(self, inputs: Sequence[TensorSpec]) -> Dataset:
+        """Return the tensors for a model's inputs.
+
+        Raises:
+            RequestSourceError: they cannot be what the model takes; naming the input.
+        """
+        ...
 
 
-def load_dataset(path: Path, labels_key: str = "labels") -> Dataset:
-    """Read an .npz file: one array per model input, rows are items, and optionally an array of labels.
-
-    Raises:
-        RequestSourceError: the file is missing, is no .npz, holds no input, or its arrays differ in length.
-    """
-    try:
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise RequestSourceError(
-                    f"{path}: not an .npz file but a single array; expected one array per model input"
-                )
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise RequestSourceError(f"{path}: no such file") from None
-    except RequestSourceError:
-        raise
-    except (OSError, EOFError, ValueError, BadZipFile) as error:
-        raise RequestSourceError(f"{path}: not an .npz file of plain arrays ({error})") from error
-    labels = arrays.pop(labels_key, None)
-    if labels is not None and (labels.dtype.kind not in "iub" or labels.ndim != 1):
-        raise RequestSourceError(
-            f"{path}: `{labels_key}` must hold one whole number per item, its right class; "
-            f"it is {labels.dtype} of shape {labels.shape}"
-        )
-    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
-    if labels is not None:
-        lengths[labels_key] = len(labels)
-    if not arrays or 0 in lengths.values() or len(set(lengths.values())) != 1:
-        raise RequestSourceError(
-            f"{path}: expected one array per model input, all with the same number of rows; found {lengths}"
-        )
-    return Dataset(arrays, None if labels is None else labels.astype(np.int64))
+Requests: TypeAlias = Dataset | Prompts | Unshaped

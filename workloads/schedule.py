@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.arrivals import Arrivals
+from workloads.order import Order
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,15 @@ class Schedule:
         return Schedule(self.offsets_ns[index::count], self.requests[index::count])
 
 
-def make_schedule(arrivals: Arrivals, duration_s: float, n_requests: int, seed: int) -> Schedule:
+def make_schedule(arrivals: Arrivals, duration_s: float, order: Order, seed: int) -> Schedule:
     """Draw the arrivals of `duration_s` seconds and a request for each.
 
     Args:
         arrivals: the arrival process.
         duration_s: length of the load in seconds.
-        n_requests: how many requests the source holds, > 0.
+        order: of the requests.
         seed: arrivals and request choice use two independent streams of it.
     """
     arrival_rng, request_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     offsets = arrivals.offsets_ns(duration_s, arrival_rng)
-    return Schedule(offsets, request_order(n_requests, len(offsets), request_rng))
-
-
-def request_order(n_requests: int, length: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Return `length` request indices: shuffled passes over all of them, so each is sent equally often."""
-    if n_requests < 1:
-        raise ValueError(f"`n_requests` must be >= 1, but got {n_requests}.")
-    passes = -(-length // n_requests)
-    order = [rng.permutation(n_requests) for _ in range(passes)]
-    indices: NDArray[np.int32] = np.concatenate([*order, np.empty(0, np.int64)])[:length].astype(np.int32)
-    return indices
+    return Schedule(offsets, order.indices(len(offsets), request_rng))

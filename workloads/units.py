@@ -28,13 +28,26 @@ def parse_rate(value: object) -> float:
     Raises:
         ValueError: anything else, zero and negative rates included.
     """
-    match = _RATE.fullmatch(str(value).strip())
-    if match is None:
-        raise ValueError(f"expected a rate with a unit, like `200/s`, but got {value!r}")
-    rate = float(match[1]) * _RATE_PER_S[match[2]]
+    rate = _rate(value)
     if rate <= 0:
         raise ValueError(f"a rate must be > 0, but got {value!r}")
     return rate
+
+
+def parse_rate_or_zero(value: object) -> float:
+    """Return requests per second from `200/s`, `6000/min` or `0/s`.
+
+    Raises:
+        ValueError: anything else, negative rates included.
+    """
+    return _non_negative(_rate(value), value)
+
+
+def _rate(value: object) -> float:
+    match = _RATE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"expected a rate with a unit, like `200/s`, but got {value!r}")
+    return float(match[1]) * _RATE_PER_S[match[2]]
 
 
 def parse_fraction(value: object) -> float:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,7 +31,7 @@ from targets.command.server import CONTROL_TIMEOUT_S, FoundServer, Readiness, Se
 from targets.command.statistics import Numbers
 from targets.command.wire import HttpWire, Wire
 from targets.command.wire_kserve import KServeWire
-from targets.common import a_dataset
+from targets.common import Encoded, a_dataset
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from workloads.requests import Requests
@@ -92,7 +92,7 @@ class CommandTarget:
 
     def check_requests(self, requests: Requests) -> None:
         """Check that a dataset has what the request's templates use."""
-        self._wire.check(a_dataset(requests), self._user)
+        self._wire.check(a_dataset(requests, ()), self._user)
 
     def start(self) -> None:
         """Check that the server can be started, or that the one at the URL is ready; what ran before is ended."""
@@ -219,14 +219,16 @@ class CommandDeployment:
     _server: Server
     _wire: Wire
     _numbers: Numbers
-    _encoded: dict[int, Endpoint] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._encoded = Encoded(self._encode)
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode the dataset for this deployment, once."""
-        dataset = a_dataset(requests)
-        if id(dataset) not in self._encoded:
-            self._encoded[id(dataset)] = self._wire.endpoint(dataset, self._values, self._server.address, os.environ)
-        return self._encoded[id(dataset)]
+        return self._encoded(requests)
+
+    def _encode(self, requests: Requests) -> Endpoint:
+        return self._wire.endpoint(a_dataset(requests, ()), self._values, self._server.address, os.environ)
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Return what an answer names, as `target.answer` says."""

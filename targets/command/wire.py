@@ -156,7 +156,7 @@ def _texts(dataset: Dataset) -> dict[str, NDArray[np.generic]]:
     """Return the inputs that hold bytes as text."""
     found: dict[str, NDArray[np.generic]] = {}
     for name, array in dataset.inputs.items():
-        if array.dtype.kind == "S":
+        if isinstance(array, np.ndarray) and array.dtype.kind == "S":
             try:
                 found[name] = np.char.decode(array.astype(np.bytes_), "utf-8")
             except UnicodeDecodeError as error:

@@ -15,8 +15,9 @@ from tritonclient.utils import InferenceServerException
 
 from targets.base import ServerCounters, ServerHung, TargetError
 from targets.kserve import statistics
-from targets.kserve.wire import ModelSpec, Site, TensorSpec
+from targets.kserve.wire import ModelSpec, Site
 from targets.probe import CHANNEL_OPTIONS
+from workloads.requests import TensorSpec
 
 CONTROL_TIMEOUT_S = 10.0
 _SILENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")

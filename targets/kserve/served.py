@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Endpoint, TargetError
-from targets.common import a_dataset
+from targets.common import Encoded, a_dataset
 from targets.kserve import wire_grpc, wire_http, wire_json
 from targets.kserve.control import ServerInfo
-from targets.kserve.wire import ModelSpec, Site, Wire, fitted
+from targets.kserve.wire import ModelSpec, Site, Wire, fitted, items_of
 from targets.probe import failure_of
-from workloads.requests import Dataset, Requests
+from workloads.requests import Requests
 
 BINARY = "binary_tensor_data"
 ANSWER_TIMEOUT_S = 60.0
@@ -35,19 +35,19 @@ class ServedModel:
 
     def __init__(self, model: ModelSpec, wire: Wire, site: Site) -> None:
         self._model, self._wire, self._site = model, wire, site
-        self._encoded: dict[int, tuple[Dataset, Endpoint]] = {}
+        self._encoded = Encoded(self._encode)
 
     def endpoint(self, requests: Requests) -> Endpoint:
-        """Encode a dataset, once.
+        """Encode requests, once.
 
         Raises:
             TargetError: it does not fit the model; naming the input.
         """
-        dataset = a_dataset(requests)
-        if id(dataset) not in self._encoded:
-            encoded = self._wire.endpoint(dataset, fitted(self._model, dataset), self._site)
-            self._encoded[id(dataset)] = (dataset, encoded)
-        return self._encoded[id(dataset)][1]
+        return self._encoded(requests)
+
+    def _encode(self, requests: Requests) -> Endpoint:
+        dataset = a_dataset(requests, items_of(self._model))
+        return self._wire.endpoint(dataset, fitted(self._model, dataset), self._site)
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one answer.

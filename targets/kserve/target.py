@@ -22,7 +22,7 @@ from targets.base import (
     TargetError,
     Tls,
 )
-from targets.common import a_dataset
+from targets.common import check_tensors
 from targets.kserve.control import Control, GrpcControl, HttpControl, ServerInfo
 from targets.kserve.options import KServeOptions
 from targets.kserve.served import BINARY, ServedModel, wire_of
@@ -76,7 +76,7 @@ class KServeTarget:
 
     def check_requests(self, requests: Requests) -> None:
         """Check that requests are tensors; what the model takes is known once the server was asked."""
-        a_dataset(requests)
+        check_tensors(requests)
 
     def start(self) -> None:
         """Check that server and model are ready, and read what the model takes.

@@ -6,12 +6,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
+from tritonclient.utils import np_to_triton_dtype
 
 from targets.base import Endpoint, TargetError, Tls
-from workloads.requests import Dataset
-
-STRINGS = "BYTES"
+from workloads.datatypes import NUMPY, STRINGS
+from workloads.requests import Dataset, Rows, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -36,23 +35,6 @@ class Site:
     def authority(self) -> str:
         """Host and port as the header `Host` has them."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """An input of a model.
-
-    Attributes:
-        name: of the input.
-        datatype: as the protocol spells it, e.g. FP32 or BYTES.
-        shape: -1 where any size will do.
-        optional: whether a request may leave it out.
-    """
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +94,7 @@ def fitted(model: ModelSpec, dataset: Dataset) -> ModelSpec:
     """
     inputs = model.inputs or tuple(_described(dataset))
     given = [(tensor, dataset.inputs[tensor.name]) for tensor in inputs if tensor.name in dataset.inputs]
-    batched = all(len(tensor.shape) == array.ndim and tensor.shape[0] in (-1, 1) for tensor, array in given)
+    batched = all(len(tensor.shape) == 1 + rows[0].ndim and tensor.shape[0] in (-1, 1) for tensor, rows in given)
     if batched:
         inputs = tuple(replace(tensor, shape=tensor.shape[1:]) for tensor in inputs)
     found = replace(model, inputs=inputs, batched=batched)
@@ -120,12 +102,23 @@ def fitted(model: ModelSpec, dataset: Dataset) -> ModelSpec:
     return found
 
 
+def items_of(model: ModelSpec) -> tuple[TensorSpec, ...]:
+    """Return the inputs of one item of a model whose shapes are the server's: without the axis of the batch.
+
+    It is taken to be the first one, where every input leaves its size open.
+    """
+    batched = all(tensor.shape and tensor.shape[0] == -1 for tensor in model.inputs)
+    return tuple(replace(tensor, shape=tensor.shape[1:]) for tensor in model.inputs) if batched else model.inputs
+
+
 def _described(dataset: Dataset) -> Iterator[TensorSpec]:
-    for name, array in dataset.inputs.items():
-        datatype = STRINGS if array.dtype.kind in "SU" else np_to_triton_dtype(array.dtype)
+    for name, rows in dataset.inputs.items():
+        dtype, shapes = rows[0].dtype, {row.shape for row in rows}
+        datatype = STRINGS if dtype.kind in "SUO" else np_to_triton_dtype(dtype)
         if datatype is None:
-            raise TargetError(f"input {name!r} is {array.dtype} in the dataset, which the protocol has no type for")
-        yield TensorSpec(name, datatype, (-1, *array.shape[1:]))
+            raise TargetError(f"input {name!r} is {dtype} in the dataset, which the protocol has no type for")
+        open_axes = (-1,) * rows[0].ndim
+        yield TensorSpec(name, datatype, (-1, *(rows[0].shape if len(shapes) == 1 else open_axes)))
 
 
 def check_inputs(dataset: Dataset, model: ModelSpec) -> None:
@@ -149,27 +142,35 @@ def check_inputs(dataset: Dataset, model: ModelSpec) -> None:
         _check_input(name, dataset.inputs[name], tensor)
 
 
-def _check_input(name: str, array: NDArray[np.generic], tensor: TensorSpec) -> None:
-    expected = triton_to_np_dtype(tensor.datatype)
-    fits = array.dtype.kind in "SU" if tensor.datatype == STRINGS else expected is not None and array.dtype == expected
-    if not fits:
-        raise TargetError(f"input {name!r} is {tensor.datatype} in the model, but {array.dtype} in the dataset")
-    shape, dims = list(array.shape[1:]), list(tensor.shape)
-    if len(shape) != len(dims) or any(dim not in (-1, size) for dim, size in zip(dims, shape, strict=True)):
-        raise TargetError(f"input {name!r} has shape {dims} in the model, but {shape} a row in the dataset")
+def _check_input(name: str, rows: Rows, tensor: TensorSpec) -> None:
+    expected = NUMPY.get(tensor.datatype)
+    arrays = [rows] if isinstance(rows, np.ndarray) else rows
+    for array in arrays:
+        text = array.dtype.kind in "SUO"
+        fits = text if tensor.datatype == STRINGS else expected is not None and array.dtype == expected
+        if not fits:
+            raise TargetError(f"input {name!r} is {tensor.datatype} in the model, but {array.dtype} in the dataset")
+        shape, dims = list(array.shape[1:] if array is rows else array.shape), list(tensor.shape)
+        if len(shape) != len(dims) or any(dim not in (-1, size) for dim, size in zip(dims, shape, strict=True)):
+            raise TargetError(f"input {name!r} has shape {dims} in the model, but {shape} a row in the dataset")
 
 
 def items(dataset: Dataset, model: ModelSpec) -> Iterator[list[Tensor]]:
-    """Yield the input tensors of each item, in the model's order."""
+    """Yield the input tensors of each request, in the model's order.
+
+    Raises:
+        TargetError: requests of several rows, and the model does not batch.
+    """
+    if not model.batched and dataset.batches is not None and np.any(dataset.batches != 1):
+        raise TargetError(f"model {model.name!r} takes one item a request; leave `batch` out")
     for index in range(len(dataset)):
         yield [
-            Tensor(tensor.name, tensor.datatype, _row(dataset.inputs[tensor.name], index, model.batched))
+            Tensor(tensor.name, tensor.datatype, _value(dataset.rows(tensor.name, index), model.batched))
             for tensor in model.inputs
             if tensor.name in dataset.inputs
         ]
 
 
-def _row(array: NDArray[np.generic], index: int, batched: bool) -> NDArray[np.generic]:
-    rows = array[index : index + 1]
+def _value(rows: NDArray[np.generic], batched: bool) -> NDArray[np.generic]:
     rows = np.char.encode(rows.astype(np.str_), "utf-8") if rows.dtype.kind == "U" else rows
     return rows if batched else rows[0]

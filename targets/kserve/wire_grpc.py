@@ -10,7 +10,8 @@ from tritonclient.utils import serialize_byte_tensor, triton_to_np_dtype
 
 from targets.base import Endpoint, Grpc
 from targets.kserve.judge import judge_grpc
-from targets.kserve.wire import STRINGS, ModelSpec, Site, Tensor, items
+from targets.kserve.wire import ModelSpec, Site, Tensor, items
+from workloads.datatypes import STRINGS
 from workloads.requests import Dataset
 
 PATH = "/inference.GRPCInferenceService/ModelInfer"

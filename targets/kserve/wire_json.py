@@ -6,8 +6,9 @@ import numpy as np
 
 from targets.base import Endpoint, TargetError
 from targets.kserve.judge import judge
-from targets.kserve.wire import STRINGS, ModelSpec, Site, Tensor, items
+from targets.kserve.wire import ModelSpec, Site, Tensor, items
 from targets.kserve.wire_http import decode, head
+from workloads.datatypes import STRINGS
 from workloads.requests import Dataset
 
 __all__ = ["decode", "endpoint"]

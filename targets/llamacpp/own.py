@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from targets.base import Config, Context, TargetError
+from targets.base import Config, Context, TargetError, Value
 from targets.llamacpp import config as env_file
 from targets.llamacpp import knobs
 from targets.llamacpp.options import LlamaCppOptions
+from targets.openai import own
 
 KEY_VARIABLE = "LLAMA_API_KEY"
 _OURS = ("--host", "--port", "--metrics")
@@ -36,6 +37,7 @@ class OwnConfig:
         given: whether there is a file of the user's.
         exported: where an export has it.
         model: file or name of the model.
+        served_name: the same.
         arguments: of the command line, besides address and metrics.
 
     Raises:
@@ -48,16 +50,26 @@ class OwnConfig:
         _check_env(options.env)
         self.given = options.config is not None
         if options.config is not None:
-            self.file = env_file.parse(_read(context.resolve(options.config), options.config), options.config)
-            outside = options.config.is_absolute() or ".." in options.config.parts
-            self.exported = Path(options.config.name) if outside else options.config
+            self.file = env_file.parse(own.read(context, options.config), options.config)
+            self.exported = own.exported(options.config)
         else:
-            self.file = env_file.new(str(options.model), options.args)
+            assert options.model is not None, "one of both is given"
+            self.file = env_file.new(options.model, options.args)
             self.exported = self.file.path
-        self.model = _model(options, self.file)
+        self.model = self.served_name = _model(options, self.file)
         _check_model(options, self.file, context)
         named = self.file.said.get(env_file.MODEL) == self.model or options.model is None
         self.arguments = [*options.args, *([] if named else ["--model", self.model])]
+
+    @property
+    def text(self) -> str:
+        """The file's text."""
+        return self.file.text
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """What the file gives the knobs."""
+        return self.file.values
 
     def rewritten(self, config: Config) -> str:
         """Return the file's text with the knobs of a configuration changed."""
@@ -71,23 +83,13 @@ class OwnConfig:
     def headers(self) -> dict[str, str]:
         """Return the headers that requests need: with the key, where the server asks for one."""
         keys = {**self.environment(), **self.file.said}.get(KEY_VARIABLE, "")
-        key = keys.partition(",")[0].strip()
-        return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _read(path: Path, named: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise TargetError(f"target.config: {named}: no such file; make it, or leave `config` out") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"target.config: {named}: cannot be read: {error}") from None
+        return own.bearer(keys.partition(",")[0].strip())
 
 
 def _model(options: LlamaCppOptions, file: env_file.EnvFile) -> str:
     """Return the model: what the study names wins, as a file in a container has another path."""
     if options.model is not None:
-        return str(options.model)
+        return options.model
     found = next((file.said[name] for name in env_file.MODELS if file.said.get(name)), None)
     if found is None:
         raise TargetError(f"target.model: is missing, and {file.path} has no {env_file.MODEL} either")
@@ -95,8 +97,8 @@ def _model(options: LlamaCppOptions, file: env_file.EnvFile) -> str:
 
 
 def _check_model(options: LlamaCppOptions, file: env_file.EnvFile, context: Context) -> None:
-    named = options.model or (Path(file.said[env_file.MODEL]) if file.said.get(env_file.MODEL) else None)
-    if named is not None and not context.resolve(named).is_file():
+    named = options.model or file.said.get(env_file.MODEL)
+    if named and not context.resolve(Path(named)).is_file():
         place = "target.model" if options.model else file.place(env_file.MODEL)
         raise TargetError(f"{place}: {named}: no such file; name the .gguf file, relative to the study")
 

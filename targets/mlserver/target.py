@@ -17,10 +17,10 @@ from targets.base import (
     ServerCounters,
     TargetError,
 )
-from targets.common import a_dataset
+from targets.common import a_dataset, check_tensors
 from targets.kserve.control import described
 from targets.kserve.served import ServedModel, wire_of
-from targets.kserve.wire import Site, fitted
+from targets.kserve.wire import Site, fitted, items_of
 from targets.mlserver import config as settings_of
 from targets.mlserver import jsontext
 from targets.mlserver.config import MODEL_SETTINGS, SETTINGS, Settings
@@ -31,7 +31,7 @@ from targets.mlserver.repository import read_model
 from targets.mlserver.server import HOST, MLServer
 from targets.options import ServerMetric
 from targets.triton.server import choose_ports
-from workloads.requests import Requests
+from workloads.requests import Dataset, Requests
 
 
 class MLServerTarget:
@@ -84,7 +84,10 @@ class MLServerTarget:
         settings = self._model.settings
         members = jsontext.parse(settings.model, settings.model_path)
         named: dict[str, object] = {key: members[key].value for key in ("inputs", "outputs") if key in members}
-        fitted(described(self._options.model, "", named), a_dataset(requests))
+        model = described(self._options.model, "", named)
+        check_tensors(requests)
+        if isinstance(requests, Dataset) or model.inputs:
+            fitted(model, a_dataset(requests, items_of(model)))
 
     def start(self) -> None:
         """Find MLServer and ask it for its version; what was deployed is stopped first."""

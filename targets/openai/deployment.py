@@ -1,14 +1,14 @@
-"""A configuration on a server of language models of its own. Nothing here is llama.cpp's own."""
+"""A configuration on a server of language models of its own."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Config, Endpoint, ServerCounters, TargetError
-from targets.common import prompts
+from targets.common import Encoded, prompts
 from targets.openai import wire
 from targets.openai.options import RequestOptions
 from targets.openai.process import HOST, ModelServer
@@ -39,20 +39,23 @@ class ModelDeployment:
     headers: Mapping[str, str]
     usage: wire.Usage
     counters: Callable[[int, bytes], ServerCounters]
-    _encoded: dict[int, Endpoint] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._encoded = Encoded(self._encode)
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode prompts for this deployment, once."""
-        if id(requests) not in self._encoded:
-            self._encoded[id(requests)] = wire.endpoint(
-                prompts(requests),
-                model=self.model,
-                address=wire.Address(HOST, self.server.port, secure=False, path="/v1"),
-                options=self.options,
-                usage=self.usage,
-                headers=self.headers,
-            )
-        return self._encoded[id(requests)]
+        return self._encoded(requests)
+
+    def _encode(self, requests: Requests) -> Endpoint:
+        return wire.endpoint(
+            prompts(requests),
+            model=self.model,
+            address=wire.Address(HOST, self.server.port, secure=False, path="/v1"),
+            options=self.options,
+            usage=self.usage,
+            headers=self.headers,
+        )
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:  # noqa: ARG002 - it has none
         """Texts have no right class."""
@@ -70,7 +73,7 @@ class ModelDeployment:
     def ask_once(self, requests: Requests) -> None:
         """Send the first prompt and check that it is answered. Raises TargetError with what came instead."""
         if failure := failure_of(self.endpoint(requests), FIRST_ANSWER_S):
-            raise TargetError(f"a request to the server failed: {failure}")
+            raise TargetError(f"a request to {self.server.name} failed: {failure}")
 
     def retire(self) -> None:
         """End its server."""

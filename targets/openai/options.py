@@ -1,10 +1,12 @@
 """The `target` section of a study of a server with OpenAI's API, and what all such servers have in common."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from targets.options import TargetOptions
+from targets.options import Duration, TargetOptions
 
 SCHEMES = ("http://", "https://")
 
@@ -34,6 +36,53 @@ class RequestOptions(TargetOptions):
         if ours:
             raise ValueError(f"`{ours[0]}` is given by Paretune; take it out")
         return body
+
+
+class LocalOptions(RequestOptions):
+    """A language model on a server that Paretune starts; a kind adds its own keys."""
+
+    model: str | None = Field(
+        None, description="folder of the model, relative to the study file, or its name in a hub; `config` may name it"
+    )
+    config: Path | None = Field(
+        None, description="your configuration file for the server: the baseline, and what the export changes"
+    )
+    args: list[str] = Field(default=[], description="further arguments of the server; nothing that is tuned")
+    env: dict[str, str] = Field(default={}, description="environment variables of the server, besides ours")
+    server: Path | None = Field(None, description="the server's command; looked for when absent")
+    port: int | None = Field(None, ge=1, le=65535, description="port to serve on; a free one when absent")
+    side_by_side: bool = Field(
+        False, description="several deployments may run at once: the device has memory and time for all of them"
+    )
+    apply_timeout: Duration = Field(600.0, gt=0, description="how long a start may take; large models take minutes")
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _numbers_are_texts(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        return {name: str(value) if type(value) in (int, float) else value for name, value in given.items()}
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _a_list(cls, given: object) -> object:
+        if isinstance(given, str):
+            raise ValueError(f"expected a list of arguments, like [{', '.join(given.split())}], but got a text")
+        if not isinstance(given, list):
+            return given
+        return [str(one) if type(one) in (int, float) else one for one in given]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "LocalOptions":
+        if self.model is None and self.config is None:
+            raise ValueError("give `model`, or a `config` that names it")
+        if self.side_by_side and self.port is not None:
+            raise ValueError("`side_by_side` needs a port for each deployment; leave `port` out")
+        return self
+
+    def files(self) -> Sequence[Path]:
+        """Return the configuration and the model, where it is a file or a folder here."""
+        return [*([self.config] if self.config else []), *([Path(self.model)] if self.model else [])]
 
 
 class OpenAIOptions(RequestOptions):

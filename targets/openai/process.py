@@ -1,4 +1,4 @@
-"""A run of a server of language models: its command line, its readiness, its end. Nothing here is llama.cpp's own."""
+"""A run of a server of language models: its command line, its readiness, its end."""
 
 import shutil
 import tempfile
@@ -77,7 +77,7 @@ class ModelServer:
 
     def __init__(self, launch: Launch, port: int, alias: str, context: Context) -> None:
         self.port, self.stopped = port, False
-        self._launch = launch
+        self._launch, self.name = launch, launch.name
         self._workdir = Path(tempfile.mkdtemp(prefix="paretune-"))
         self._log = DeploymentLog(context.log_path, alias, f"{launch.name} on port {port}\n{launch.text}", str)
         try:

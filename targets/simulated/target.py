@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ from targets.base import (
     TargetError,
     Value,
 )
-from targets.common import a_dataset, named_choices
+from targets.common import Encoded, a_dataset, check_tensors, named_choices
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from targets.repository import read_config
@@ -81,7 +81,7 @@ class SimulatedTarget:
 
     def check_requests(self, requests: Requests) -> None:
         """Any dataset will do: its inputs are sent as bytes that mean nothing to the server."""
-        a_dataset(requests)
+        check_tensors(requests)
 
     def start(self) -> None:
         """Start the server; an old one is stopped first."""
@@ -151,14 +151,16 @@ class SimulatedDeployment:
     config: Config
     _server: SimulatedServer
     _name: str
-    _encoded: dict[int, Endpoint] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._encoded = Encoded(self._encode)
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode the dataset for this deployment, once."""
-        dataset = a_dataset(requests)
-        if id(dataset) not in self._encoded:
-            self._encoded[id(dataset)] = wire.endpoint(dataset, self._name, HOST, self._server.port)
-        return self._encoded[id(dataset)]
+        return self._encoded(requests)
+
+    def _encode(self, requests: Requests) -> Endpoint:
+        return wire.endpoint(a_dataset(requests, ()), self._name, HOST, self._server.port)
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Return the class that an answer names: the label of the request, which it repeats."""

@@ -29,7 +29,7 @@ def endpoint(dataset: Dataset, alias: str, host: str, port: int) -> Endpoint:
 
 
 def _request(dataset: Dataset, index: int, label: int, alias: str, host: str) -> bytes:
-    body = b"".join(array[index].tobytes() for array in dataset.inputs.values())
+    body = b"".join(dataset.rows(name, index).tobytes() for name in dataset.inputs)
     head = (
         f"POST {path_of(alias)}/infer HTTP/1.1\r\n"
         f"Host: {host}\r\n"

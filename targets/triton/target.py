@@ -4,7 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ from targets.base import (
     TargetError,
     Value,
 )
-from targets.common import a_dataset, named_choices
+from targets.common import Encoded, a_dataset, named_choices
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from targets.triton import config as model_config
@@ -31,7 +31,7 @@ from targets.triton.installation import find_installation
 from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, read_model, stage
 from targets.triton.server import CONTROL_TIMEOUT_S, HOST, ServerLog, TritonServer
-from targets.triton.wire import Wire, check_inputs
+from targets.triton.wire import Wire, check_inputs, described
 from workloads.requests import Requests
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
@@ -101,7 +101,7 @@ class TritonTarget:
 
     def check_requests(self, requests: Requests) -> None:
         """Check that a dataset has every input of the user's model, in its type and shape."""
-        check_inputs(a_dataset(requests), self._user.config)
+        check_inputs(a_dataset(requests, described(self._user.config, "").inputs), self._user.config)
 
     def start(self) -> None:
         """Start tritonserver; an old one is stopped first."""
@@ -216,16 +216,18 @@ class TritonDeployment:
     _name: str
     _wanted: model_config.ModelConfig
     _wire: Wire
-    _encoded: dict[int, Endpoint] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._encoded = Encoded(self._encode)
 
     def endpoint(self, requests: Requests) -> Endpoint:
-        """Encode the dataset for this deployment, once."""
-        dataset = a_dataset(requests)
-        if id(dataset) not in self._encoded:
-            check_inputs(dataset, self._wanted)
-            port = self._server.request_port
-            self._encoded[id(dataset)] = self._wire.endpoint(dataset, self._wanted, self._name, HOST, port)
-        return self._encoded[id(dataset)]
+        """Encode tensors for this deployment, once."""
+        return self._encoded(requests)
+
+    def _encode(self, requests: Requests) -> Endpoint:
+        dataset = a_dataset(requests, described(self._wanted, self._name).inputs)
+        check_inputs(dataset, self._wanted)
+        return self._wire.endpoint(dataset, self._wanted, self._name, HOST, self._server.request_port)
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one complete HTTP answer, or the message of a gRPC answer."""

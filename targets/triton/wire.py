@@ -9,8 +9,9 @@ from tritonclient.grpc import model_config_pb2
 
 from targets.base import Endpoint
 from targets.kserve import wire
-from targets.kserve.wire import ModelSpec, TensorSpec
-from workloads.requests import Dataset
+from targets.kserve.wire import ModelSpec
+from workloads.datatypes import STRINGS
+from workloads.requests import Dataset, TensorSpec
 
 
 class Wire(Protocol):
@@ -55,4 +56,4 @@ def check_inputs(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None
 def _datatype(tensor: Any) -> str:
     """Return a tensor's type as the inference protocol spells it: TYPE_FP32 -> FP32, TYPE_STRING -> BYTES."""
     name: str = model_config_pb2.DataType.Name(tensor.data_type)
-    return wire.STRINGS if name == "TYPE_STRING" else name.removeprefix("TYPE_")
+    return STRINGS if name == "TYPE_STRING" else name.removeprefix("TYPE_")

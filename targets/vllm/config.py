@@ -1,19 +1,17 @@
 """The YAML of `vllm serve --config`: read as vLLM reads it, and changed so that comments and order stay."""
 
-import io
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.util import load_yaml_guess_indent
 
 from targets.base import Config, TargetError, Value
+from targets.openai import serve_yaml
 from targets.openai.help import Option
+from targets.openai.serve_yaml import ServeConfig
 from targets.vllm import knobs
 from targets.vllm.knobs import Speculative
 
@@ -32,78 +30,21 @@ UNUSABLE: Mapping[str, str] = {
 _ALIASES = {"device-memory-utilization": "gpu-memory-utilization"}
 
 
-@dataclass(frozen=True)
-class ServeConfig:
-    """A file for `vllm serve --config`.
-
-    Attributes:
-        path: as the study names it, for errors.
-        text: of the file.
-        said: key in vLLM's own spelling, with dashes -> value.
-        keys: the same keys -> how the file spells them.
-        lines: the same keys -> their line, from 1.
-        values: what it gives the knobs.
-    """
-
-    path: Path
-    text: str
-    said: Mapping[str, object]
-    keys: Mapping[str, str]
-    lines: Mapping[str, int]
-    values: Mapping[str, Value] = field(default_factory=dict)
-
-    def place(self, key: str) -> str:
-        """Return where a key stands, as errors name it."""
-        return f"{self.path}:{self.lines[key]}: {self.keys[key]}"
-
-    def text_of(self, key: str) -> str | None:
-        """Return a value that is a text, the first of a list of them; None where there is none."""
-        value = self.said.get(key)
-        if isinstance(value, list):
-            value = value[0] if value else None
-        return None if value is None else str(value)
-
-
 def parse(text: str, path: Path, speculative: Speculative) -> ServeConfig:
     """Parse a file for `vllm serve --config`.
 
     Raises:
         TargetError: with file, line, key, value and what is expected.
     """
-    try:
-        node, data = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise TargetError(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(node, yaml.MappingNode) or not data:
-        raise TargetError(f"{path}: expected settings like `max-num-seqs: 64`, one a line, but got {text[:60]!r}")
-    said: dict[str, object] = {}
-    keys: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    for key_node, _ in node.value:
-        spelt, line = str(key_node.value), key_node.start_mark.line + 1
-        key = canonical(spelt)
-        if key in keys:
-            raise TargetError(f"{path}:{line}: {spelt}: is given in line {lines[key]} already; keep one of them")
-        if spelt not in data:
-            raise TargetError(f"{path}:{line}: {spelt}: expected the name of an option")
-        said[key], keys[key], lines[key] = data[spelt], spelt, line
-    config = ServeConfig(path, text, said, keys, lines)
-    _check_keys(config)
-    return ServeConfig(path, text, said, keys, lines, _values(config, speculative))
+    config = serve_yaml.read(text, path, canonical, "max-num-seqs: 64")
+    serve_yaml.check_unusable(config, UNUSABLE)
+    return replace(config, values=_values(config, speculative))
 
 
 def canonical(spelt: str) -> str:
     """Return a key as vLLM's help writes the option; `no-X` is the option X."""
     key = spelt.replace("_", "-").removeprefix("no-")
     return _ALIASES.get(key, key)
-
-
-def _check_keys(config: ServeConfig) -> None:
-    for key, why in UNUSABLE.items():
-        if config.said.get(key) not in (None, False):
-            raise TargetError(f"{config.place(key)}: {why}; take it out for the tuning")
 
 
 def _ignored(config: ServeConfig, key: str) -> TargetError:
@@ -159,18 +100,12 @@ def rewrite(config: ServeConfig, wanted: Config, speculative: Speculative) -> st
         ConfigRefused: a name that the study does not give.
         TargetError: the text cannot be changed so that vLLM reads what is wanted.
     """
-    changes = {
-        knobs.key_of(name): knobs.written(name, value, speculative)
-        for name, value in wanted.items()
-        if config.values.get(name) != value
-    }
-    changes = {key: value for key, value in changes.items() if value is not None or key in config.said}
+    changes = serve_yaml.changes(config, wanted, knobs.key_of, partial(knobs.written, speculative=speculative))
     if not changes:
         return config.text
-    text = _changed(config, changes)
+    text = serve_yaml.change(config, changes, _spelt)
     again = parse(text, config.path, speculative)
-    kept = {key: value for key, value in config.said.items() if key not in changes}
-    if {**kept, **{key: value for key, value in changes.items() if value is not None}} != _positive(again, changes):
+    if serve_yaml.after(config.said, changes) != _positive(again, changes):
         raise TargetError(f"{config.path}: cannot be changed so that vLLM reads {changes}; write it without anchors")
     return text
 
@@ -179,36 +114,12 @@ def _positive(config: ServeConfig, changed: Mapping[str, object]) -> dict[str, o
     return {key: _said_positively(config, key) if key in changed else value for key, value in config.said.items()}
 
 
-def _changed(config: ServeConfig, changes: Mapping[str, object]) -> str:
-    writer = YAML()
-    writer.preserve_quotes = True
-    writer.width = 4096
-    try:
-        data, indent, offset = load_yaml_guess_indent(config.text, yaml=writer)
-    except YAMLError as error:
-        raise TargetError(f"{config.path}: cannot be changed: {error}") from None
-    for key, value in changes.items():
-        _set(data, config.keys.get(key), key, value)
-    writer.indent(mapping=indent or 2, sequence=indent or 2, offset=offset or 0)
-    stream = io.StringIO()
-    writer.dump(data, stream)
-    return stream.getvalue()
-
-
-def _set(data: CommentedMap, spelt: str | None, key: str, value: object) -> None:
-    """Set a key where it stands; None takes it out, and false is said as `no-X: true`, which vLLM does not ignore."""
-    negated = spelt is not None and spelt.replace("_", "-").startswith("no-")
-    named = f"no-{key}" if value is False else key if negated or spelt is None else spelt
-    if spelt is not None and value is None:
-        del data[spelt]
-    elif spelt is None or named == spelt:
-        data[named] = value is False or value
-    else:
-        place, comment = list(data).index(spelt), data.ca.items.pop(spelt, None)
-        del data[spelt]
-        data.insert(place, named, True)
-        if comment is not None:
-            data.ca.items[named] = comment
+def _spelt(stands: str | None, key: str, value: object) -> tuple[str, object]:
+    """Return key and value as vLLM reads them: it ignores `X: false`, so that is `no-X: true`."""
+    if value is False:
+        return f"no-{key}", True
+    negated = stands is not None and stands.replace("_", "-").startswith("no-")
+    return key if negated or stands is None else stands, value
 
 
 def check_options(config: ServeConfig, options: Mapping[str, Option], version: str) -> None:

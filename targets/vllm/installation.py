@@ -1,17 +1,14 @@
 """Find vLLM on this machine and ask it what it is and what it can be told."""
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 from targets.base import TargetError
 from targets.openai.help import Option, parse
+from targets.openai.installation import Installation, answer, find_command
 
 COMMAND = "vllm"
 ASK_TIMEOUT_S = 300.0
@@ -19,19 +16,6 @@ INSTALL_HINT = (
     "install it with: pip install vllm (see docs/vllm.md for a machine without a GPU), "
     "or name the command of yours with `target.server` in the study"
 )
-
-
-@dataclass(frozen=True)
-class Installation:
-    """A vLLM.
-
-    Attributes:
-        executable: its command.
-        source: where it was found: `study`, `environment` (beside the running Python) or `PATH`.
-    """
-
-    executable: Path
-    source: str
 
 
 @dataclass(frozen=True)
@@ -54,28 +38,16 @@ class Abilities:
 
 
 def find(given: Path | None) -> Installation:
-    """Find the command `vllm`.
-
-    Args:
-        given: that the study names.
-
-    Raises:
-        TargetError: there is none, or the given one is no executable file.
-    """
-    if given is not None:
-        if not os.access(given, os.X_OK) or given.is_dir():
-            raise TargetError(f"target.server: {given} is no executable file; {INSTALL_HINT}")
-        return Installation(given, "study")
-    beside = Path(sys.executable).parent / COMMAND
-    if os.access(beside, os.X_OK):
-        return Installation(beside, "environment")
-    if on_path := shutil.which(COMMAND):
-        return Installation(Path(on_path), "PATH")
-    raise TargetError(f"no {COMMAND} found beside {sys.executable} or on PATH; {INSTALL_HINT}")
+    """Find the command `vllm`. Raises TargetError where there is none, or the given one is no executable file."""
+    return find_command(COMMAND, given, INSTALL_HINT)
 
 
 def abilities(installation: Installation, env: Mapping[str, str]) -> Abilities:
     """Ask a vLLM for its version and its options; a program that was asked already is not asked again.
+
+    Args:
+        installation: where it is.
+        env: all of its environment.
 
     Raises:
         TargetError: it does not run.
@@ -86,7 +58,9 @@ def abilities(installation: Installation, env: Mapping[str, str]) -> Abilities:
 
 @lru_cache(maxsize=8)
 def _asked(executable: Path, changed_ns: int, env: frozenset[tuple[str, str]]) -> Abilities:  # noqa: ARG001 - the key
-    ask = partial(_answer, executable, env)
+    def ask(arguments: Sequence[str]) -> str:
+        return answer(executable, *arguments, env=dict(env), timeout_s=ASK_TIMEOUT_S, hint=INSTALL_HINT)
+
     with ThreadPoolExecutor() as pool:  # each takes seconds of importing
         version, text = pool.map(ask, (("--version",), ("serve", "--help=all")))
     options = parse(text)
@@ -95,25 +69,3 @@ def _asked(executable: Path, changed_ns: int, env: frozenset[tuple[str, str]]) -
     if "max-num-seqs" not in options:
         raise TargetError(f"{executable} serve --help names no --max-num-seqs: is it vLLM? {INSTALL_HINT}")
     return Abilities(version.strip().splitlines()[-1].split()[-1], options)
-
-
-def _answer(executable: Path, env: frozenset[tuple[str, str]], arguments: Sequence[str]) -> str:
-    asked = f"{executable} {' '.join(arguments)}"
-    try:
-        done = subprocess.run(
-            [executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env={**os.environ, **dict(env)},
-            text=True,
-            timeout=ASK_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TargetError(f"{asked} gave no answer within {ASK_TIMEOUT_S:g} s") from None
-    except OSError as error:
-        raise TargetError(f"{asked} cannot be run: {error}; {INSTALL_HINT}") from None
-    if done.returncode != 0 or not done.stdout.strip():
-        last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
-        raise TargetError(f"{asked} ended with exit code {done.returncode}: {last}; {INSTALL_HINT}")
-    return done.stdout

@@ -1,9 +1,11 @@
 """What a study and the user's own files say of the server together."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from targets.base import Config, Context, TargetError
+from targets.base import Config, Context, TargetError, Value
+from targets.openai import own
+from targets.openai.named import compiled_kept, one_of_both
 from targets.vllm import config as serve_config
 from targets.vllm import knobs
 from targets.vllm.options import VLLMOptions
@@ -41,49 +43,42 @@ class OwnConfig:
         _check_args(options.args)
         self.given = options.config is not None
         if options.config is not None:
-            text = _read(context.resolve(options.config), options.config)
+            text = own.read(context, options.config)
             self.config = serve_config.parse(text, options.config, options.speculative)
-            outside = options.config.is_absolute() or ".." in options.config.parts
-            self.exported = Path(options.config.name) if outside else options.config
+            self.exported = own.exported(options.config)
         else:
             assert options.model is not None, "one of both is given"
             self.config = serve_config.new(options.model, options.served_model_name, options.args, options.speculative)
             self.exported = self.config.path
-        self.model = _one(self.config, "model", options.model)
+        self.model = one_of_both(self.config, "model", "model", options.model)
         self.positional = None if "model" in self.config.said else self.model
-        self.served_name = _one(self.config, "served-model-name", options.served_model_name, self.model)
+        self.served_name = one_of_both(
+            self.config, "served-model-name", "served_model_name", options.served_model_name, self.model
+        )
         named = "served-model-name" in self.config.said or options.served_model_name is None
         self.arguments = [*options.args, *([] if named else ["--served-model-name", self.served_name])]
+
+    @property
+    def text(self) -> str:
+        """The file's text."""
+        return self.config.text
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """What the file gives the knobs."""
+        return self.config.values
 
     def rewritten(self, config: Config) -> str:
         """Return the file's text with the knobs of a configuration changed."""
         return serve_config.rewrite(self.config, config, self._speculative)
 
-    def headers(self, environment: Mapping[str, str]) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the server's environment: a search is no use of vLLM that its makers should count."""
+        return {"VLLM_NO_USAGE_STATS": "1", **compiled_kept(), **os.environ, **self._env}
+
+    def headers(self) -> dict[str, str]:
         """Return the headers that requests need: with the key, where the server asks for one."""
-        key = self.config.text_of("api-key") or {**environment, **self._env}.get(_KEY_VARIABLE)
-        return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _read(path: Path, named: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise TargetError(f"target.config: {named}: no such file; make it, or leave `config` out") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"target.config: {named}: cannot be read: {error}") from None
-
-
-def _one(config: serve_config.ServeConfig, key: str, given: str | None, otherwise: str | None = None) -> str:
-    """Return what the study or the file says; both may say the same."""
-    said = config.text_of(key)
-    option = key.replace("-", "_")
-    if given is not None and said is not None and given != said:
-        raise TargetError(f"target.{option}: is {given!r}, but {config.place(key)}: {said!r}; keep one of them")
-    found = given or said or otherwise
-    if found is None:
-        raise TargetError(f"target.{option}: is missing, and {config.path} has no `{key}` either")
-    return found
+        return own.bearer(self.config.text_of("api-key") or self.environment().get(_KEY_VARIABLE))
 
 
 def _check_args(args: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from tests.support.tune import tune
 from tests.tuner.result_builders import result, trial
-from tuner.cli import BAD_USAGE, TARGET_UNUSABLE
+from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE
 
 WriteStudy = Callable[..., Path]
 

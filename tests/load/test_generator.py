@@ -14,6 +14,7 @@ from tuner.load.generator import Generator, GeneratorError, LoadRun
 from tuner.load.null_server import NullServer
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan, Rewindow
 from workloads.arrivals import Poisson
+from workloads.order import Order
 from workloads.schedule import make_schedule
 
 MS = 1_000_000
@@ -46,7 +47,7 @@ def workers(run: LoadRun) -> set[int]:
 
 
 def test_the_processes_of_an_open_loop_together_send_the_schedule(server: NullServer, tmp_path: Path) -> None:
-    schedule = make_schedule(Poisson(2000.0), 0.3, 1, seed=4)
+    schedule = make_schedule(Poisson(2000.0), 0.3, Order(1), seed=4)
     with Generator(processes=3) as generator:
         made = plan(server.endpoint, OpenLoop(schedule, 30), tmp_path)
         run = generator.run(made)
@@ -107,7 +108,7 @@ def test_no_process_is_left_behind() -> None:
 
 
 def test_the_cpu_of_an_open_loop_that_ends_before_its_window_is_known(server: NullServer, tmp_path: Path) -> None:
-    schedule = make_schedule(Poisson(1000.0), 0.1, 1, seed=0)
+    schedule = make_schedule(Poisson(1000.0), 0.1, Order(1), seed=0)
     with Generator() as generator:
         run = generator.run(plan(server.endpoint, OpenLoop(schedule, 8), tmp_path, window_ms=200))
     assert 0 < run.report.cpu_share <= 1.1

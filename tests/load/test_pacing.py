@@ -13,6 +13,7 @@ from tuner.load.plan import OpenLoop
 from tuner.load.poller import Poller
 from tuner.records import issue_delays_s, latencies_s, service_times_s
 from workloads.arrivals import Constant
+from workloads.order import Order
 from workloads.schedule import make_schedule
 
 # Closed loops.
@@ -67,7 +68,7 @@ def test_a_closed_loop_goes_on_at_once_after_a_timeout(port: int, tmp_path: Path
 def test_the_same_seed_sends_the_same_bytes_in_the_same_order(server: Server, tmp_path: Path) -> None:
     requests = [post(f"/ok?{index}", bytes([index]) * 1000) for index in range(10)]
     for _ in range(2):
-        schedule = make_schedule(Constant(500.0), 0.2, 10, seed=3)
+        schedule = make_schedule(Constant(500.0), 0.2, Order(10), seed=3)
         run(plan(server.port, OpenLoop(schedule, 1), tmp_path, requests))
     saw = server.saw()
     assert saw["paths"] == [f"/ok?{index}" for index in schedule.requests] * 2
@@ -75,7 +76,7 @@ def test_the_same_seed_sends_the_same_bytes_in_the_same_order(server: Server, tm
 
 
 def test_an_open_loop_skips_nothing_of_its_schedule(port: int, tmp_path: Path, poller: Poller) -> None:
-    schedule = make_schedule(Constant(1000.0), 0.3, 1, seed=0)
+    schedule = make_schedule(Constant(1000.0), 0.3, Order(1), seed=0)
     made = plan(port, OpenLoop(schedule, 4), tmp_path, ["/slow?20"])
     _, records = run(made, poller)
     assert len(records.rows) == len(schedule) == 300

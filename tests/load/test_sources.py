@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from targets.base import Endpoint
 from tests.support.load_runs import judge
-from tuner.load.plan import ClosedLoop, OpenLoop, Plan
+from tuner.load.plan import ClosedLoop, OpenLoop, Plan, always
 from tuner.load.sources import Source, make_source
 from workloads.schedule import Schedule
 
@@ -87,11 +87,11 @@ def orders(length: int) -> np.ndarray:
 def test_the_shards_of_a_closed_loop_have_its_slots_and_its_total(
     count: int, concurrency: int, total: int, requests: int
 ) -> None:
-    whole = ClosedLoop(concurrency, orders(requests), 5, total)
+    whole = ClosedLoop(concurrency, orders(requests), always(5), total)
     shards = [whole.shard(index, count) for index in range(count)]
     assert sum(shard.concurrency for shard in shards) == concurrency
     assert sum(shard.total for shard in shards) == total
-    assert {shard.think_time_ns for shard in shards} == {5}
+    assert {int(shard.think_ns[0]) for shard in shards} == {5}
 
 
 @relaxed
@@ -99,7 +99,7 @@ def test_the_shards_of_a_closed_loop_have_its_slots_and_its_total(
 def test_the_shards_of_a_closed_loop_send_what_the_whole_sends(
     count: int, more: int, requests: int, total: int
 ) -> None:
-    whole = ClosedLoop(count + more, orders(requests), 0, total)
+    whole = ClosedLoop(count + more, orders(requests), always(0), total)
     sent = Counter(request for index in range(count) for _, request in taken(whole.shard(index, count)))
     assert sent == Counter(np.resize(whole.order, total).tolist())
 
@@ -107,27 +107,27 @@ def test_the_shards_of_a_closed_loop_send_what_the_whole_sends(
 @relaxed
 @given(counts, st.integers(1, 40))
 def test_a_shard_takes_every_so_many_th_request(count: int, requests: int) -> None:
-    whole = ClosedLoop(count, orders(requests), 0, 3 * requests)
+    whole = ClosedLoop(count, orders(requests), always(0), 3 * requests)
     for index in range(count):
         sent = [request for _, request in taken(whole.shard(index, count))]
         assert sent == np.tile(whole.order, 3)[index::count].tolist()
 
 
 def test_a_load_without_an_end_of_its_own_ends_with_the_window() -> None:
-    due = [when for when, _ in taken(ClosedLoop(2, orders(3), 500), answer_ns=WINDOW // 10)]
+    due = [when for when, _ in taken(ClosedLoop(2, orders(3), always(500)), answer_ns=WINDOW // 10)]
     assert max(due) < START + WINDOW
     assert len(due) == 2 * 10
 
 
 def test_the_order_begins_again_at_its_end() -> None:
     order = orders(5)
-    assert [one for _, one in taken(ClosedLoop(1, order, 0, 12))] == np.resize(order, 12).tolist()
+    assert [one for _, one in taken(ClosedLoop(1, order, always(0), 12))] == np.resize(order, 12).tolist()
 
 
 @relaxed
 @given(st.integers(1, 8), st.integers(1, 50), st.integers(0, 500))
 def test_no_more_are_on_their_way_than_there_are_slots(concurrency: int, total: int, think_ns: int) -> None:
-    due = taken(ClosedLoop(concurrency, orders(4), think_ns, total), answer_ns=100)
+    due = taken(ClosedLoop(concurrency, orders(4), always(think_ns), total), answer_ns=100)
     assert len(due) == total
     assert [when for when, _ in due] == [
         START + (number // concurrency) * (100 + think_ns) for number in range(total)

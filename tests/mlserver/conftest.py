@@ -16,7 +16,8 @@ from targets.mlserver.target import MLServerTarget
 from tests.conftest import STUDIES
 from tuner.load import engine
 from tuner.load.plan import ClosedLoop, Plan
-from workloads.requests import Dataset, load_dataset
+from workloads.datasets import load_npz
+from workloads.requests import Dataset
 
 MODELS = STUDIES / "mlserver" / "models"
 BATCHED = {"max_batch_size": 8, "max_batch_time": 0.002, "parallel_workers": 1}
@@ -63,7 +64,7 @@ def answers(deployment: Deployment, dataset: Dataset, folder: Path) -> list[Mapp
 @pytest.fixture(scope="session")
 def scans() -> Dataset:
     """The 600 held-out digits of the study, 64 numbers each."""
-    return load_dataset(STUDIES / "mlserver" / "test.npz")
+    return load_npz(STUDIES / "mlserver" / "test.npz")
 
 
 @pytest.fixture(scope="session")

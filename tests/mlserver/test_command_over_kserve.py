@@ -15,7 +15,8 @@ from targets.command.target import CommandTarget
 from targets.mlserver.installation import find_installation
 from tests.mlserver.conftest import MODELS, answers
 from tuner.measure import predicted_class
-from workloads.requests import Dataset, load_dataset
+from workloads.datasets import load_npz
+from workloads.requests import Dataset
 
 
 def free_port() -> int:
@@ -44,7 +45,7 @@ def target(tmp_path: Path) -> Iterator[CommandTarget]:
 
 
 def test_a_server_that_speaks_kserve_is_asked_with_tensors(target: CommandTarget, tmp_path: Path) -> None:
-    digits = load_dataset(MODELS.parent / "test.npz")
+    digits = load_npz(MODELS.parent / "test.npz")
     few = Dataset({name: array[:50] for name, array in digits.inputs.items()}, digits.labels[:50])
     target.check_requests(few)
     target.start()

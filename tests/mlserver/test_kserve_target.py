@@ -19,7 +19,8 @@ from targets.testing import RemoteTargetContract
 from targets.triton.target import TritonTarget
 from tests.conftest import DIGITS, STUDIES, MakeTriton
 from tests.mlserver.conftest import answers
-from workloads.requests import Dataset, load_dataset
+from workloads.datasets import load_npz
+from workloads.requests import Dataset
 
 MakeKServe = Callable[..., KServeTarget]
 
@@ -62,7 +63,7 @@ class OnMLServer(RemoteTargetContract):
 
     @staticmethod
     def requests() -> Dataset:
-        return load_dataset(STUDIES / "mlserver" / "test.npz")
+        return load_npz(STUDIES / "mlserver" / "test.npz")
 
 
 class TestKServeOnMLServerOverHttp(OnMLServer):
@@ -89,7 +90,7 @@ class TestKServeOnTritonOverHttp(RemoteTargetContract):
 
     @staticmethod
     def requests() -> Dataset:
-        return load_dataset(DIGITS / "test.npz")
+        return load_npz(DIGITS / "test.npz")
 
 
 def test_triton_is_asked_over_grpc_with_its_statistics(

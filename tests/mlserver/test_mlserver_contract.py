@@ -12,7 +12,8 @@ from targets.mlserver import server
 from targets.testing import TargetContract
 from tests.conftest import STUDIES
 from tests.mlserver.conftest import MODELS, mlserver_target
-from workloads.requests import Dataset, load_dataset
+from workloads.datasets import load_npz
+from workloads.requests import Dataset
 
 
 class TestMLServer(TargetContract):
@@ -29,7 +30,7 @@ class TestMLServer(TargetContract):
 
     @staticmethod
     def requests() -> Dataset:
-        return load_dataset(STUDIES / "mlserver" / "test.npz")
+        return load_npz(STUDIES / "mlserver" / "test.npz")
 
     @classmethod
     def reread(cls, export: Export, folder: Path) -> Target:

@@ -18,7 +18,7 @@ import numpy as np
 
 from targets.base import Endpoint, Outcome
 from tuner.load import engine
-from tuner.load.plan import ClosedLoop, OpenLoop, Plan, RunReport
+from tuner.load.plan import ClosedLoop, OpenLoop, Plan, RunReport, always
 from tuner.load.poller import Poller
 from tuner.records import Records, read_records
 from workloads.schedule import Schedule
@@ -126,7 +126,7 @@ def judge_stream(status: int, last: bytes) -> Outcome:
 
 def closed(concurrency: int, requests: int = 1, total: int | None = None, think_ms: int = 0) -> ClosedLoop:
     """Return a closed loop that sends the requests in turn."""
-    return ClosedLoop(concurrency, np.arange(requests, dtype=np.int32), think_ms * MS, total)
+    return ClosedLoop(concurrency, np.arange(requests, dtype=np.int32), always(think_ms * MS), total)
 
 
 def arrivals(offsets_ms: list[float], connections: int, requests: list[int] | None = None) -> OpenLoop:

@@ -13,8 +13,8 @@ from tritonclient.utils import np_to_triton_dtype
 from targets.base import TargetError, Tls
 from targets.kserve import wire_grpc, wire_http, wire_json
 from targets.kserve.judge import HEADER_LENGTH, header_value
-from targets.kserve.wire import ModelSpec, Site, TensorSpec, fitted
-from workloads.requests import Dataset
+from targets.kserve.wire import ModelSpec, Site, fitted
+from workloads.requests import Dataset, TensorSpec
 
 SITE = Site("127.0.0.1", 8000)
 NUMBERS = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]

@@ -12,7 +12,8 @@ from targets.triton import server as triton_server
 from targets.triton.options import TritonOptions
 from targets.triton.target import TritonTarget
 from tests.conftest import DIGITS, VARIANTS
-from workloads.requests import Dataset, load_dataset
+from workloads.datasets import load_npz
+from workloads.requests import Dataset
 
 
 class TestTriton(TargetContract):
@@ -32,7 +33,7 @@ class TestTriton(TargetContract):
 
     @staticmethod
     def requests() -> Dataset:
-        return load_dataset(DIGITS / "test.npz")
+        return load_npz(DIGITS / "test.npz")
 
     @classmethod
     def reread(cls, export: Export, folder: Path) -> Target:

@@ -32,7 +32,6 @@ def workload(name: str, arrivals: Arrivals | None = None) -> Workload:
         name=name,
         dataset=Dataset({"X": np.zeros((3, 1))}),
         arrivals=arrivals,
-        think_time_s=0.0,
         timeout_s=2.0,
         connections=16,
         keep_alive=True,

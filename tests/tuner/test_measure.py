@@ -111,7 +111,6 @@ def test_an_overloaded_server_is_a_missed_slo_and_a_valid_measurement(tmp_path: 
         name="flood",
         dataset=Dataset({"X": np.zeros((3, 1))}),
         arrivals=Constant(300.0),
-        think_time_s=0.0,
         timeout_s=20.0,
         connections=2,
         keep_alive=True,

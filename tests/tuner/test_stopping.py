@@ -241,7 +241,7 @@ def every_request(load: OpenLoop | ClosedLoop, latencies_ms: Sequence[int]) -> l
         at = 0.0
         for latency in latencies_ms[slot :: load.concurrency]:
             requests.append((at, at + latency))
-            at += latency + load.think_time_ns / MS
+            at += latency + load.think_ns[0] / MS
     return requests
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tuner.study.arrivals import BurstySpec, ClosedSpec, ConstantSpec, PoissonSpec
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
-from tuner.study.spec import BurstySpec, ClosedSpec, ConstantSpec, IsolationSpec, PoissonSpec
+from tuner.study.spec import IsolationSpec
 from tuner.wiring import prepare
 
 STUDY = """\
@@ -319,9 +320,8 @@ def test_an_unknown_process_lists_the_known_ones(tmp_path: Path) -> None:
 
 def test_a_missing_process_lists_the_known_ones(tmp_path: Path) -> None:
     message = failure(tmp_path, text=edited("{process: closed}", "{rate: 5/s}"))
-    assert (
-        message == "study.yaml:9: workloads.steady.arrival: `process` must be one of closed, constant, poisson, bursty"
-    )
+    assert message.startswith("study.yaml:9: workloads.steady.arrival: `process` must be one of 'closed', 'constant', ")
+    assert message.endswith("'trace', 'sum'")
 
 
 def test_a_workload_is_needed(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from typing import ClassVar
 import pytest
 
 from targets.base import Config, Export, Target
+from targets.openai import process
 from targets.testing import TargetContract
-from targets.vllm import server
 from tests.vllm.conftest import some_prompts, vllm_target
 from workloads.requests import Requests
 
@@ -32,4 +32,4 @@ class TestVLLM(TargetContract):
         return vllm_target(folder)
 
     def be_impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(server, "CONTROL_TIMEOUT_S", 1.0)
+        monkeypatch.setattr(process, "CONTROL_TIMEOUT_S", 1.0)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workloads.requests import RequestSourceError, load_dataset
+from workloads.datasets import load_npz
+from workloads.requests import RequestSourceError
 
 
 def stored(path: Path, **arrays: object) -> Path:
@@ -15,14 +16,14 @@ def stored(path: Path, **arrays: object) -> Path:
 
 def refused(path: Path) -> str:
     with pytest.raises(RequestSourceError) as error:
-        load_dataset(path)
+        load_npz(path)
     assert str(error.value).startswith(f"{path}: ")
     return str(error.value)
 
 
 def test_reads_inputs_and_labels(tmp_path: Path) -> None:
     images = np.arange(12, dtype=np.float32).reshape(3, 4)
-    dataset = load_dataset(stored(tmp_path / "test.npz", IMAGE=images, labels=np.array([2, 0, 1], np.int8)))
+    dataset = load_npz(stored(tmp_path / "test.npz", IMAGE=images, labels=np.array([2, 0, 1], np.int8)))
     assert list(dataset.inputs) == ["IMAGE"]
     np.testing.assert_array_equal(dataset.inputs["IMAGE"], images)
     assert dataset.labels is not None
@@ -32,14 +33,14 @@ def test_reads_inputs_and_labels(tmp_path: Path) -> None:
 
 
 def test_labels_are_optional(tmp_path: Path) -> None:
-    dataset = load_dataset(stored(tmp_path / "test.npz", A=np.zeros((5, 2)), B=np.zeros(5)))
+    dataset = load_npz(stored(tmp_path / "test.npz", A=np.zeros((5, 2)), B=np.zeros(5)))
     assert dataset.labels is None
     assert len(dataset) == 5
 
 
 def test_labels_may_have_another_name(tmp_path: Path) -> None:
     path = stored(tmp_path / "test.npz", IMAGE=np.zeros((2, 2)), y=np.array([1, 0]))
-    dataset = load_dataset(path, labels_key="y")
+    dataset = load_npz(path, labels_key="y")
     assert list(dataset.inputs) == ["IMAGE"]
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [1, 0]

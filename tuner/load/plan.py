@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,11 @@ STALL_NS = 1_000_000
 """A generator that does not look at its sockets for longer than this has stalled."""
 
 
+def always(time_ns: int) -> NDArray[np.int64]:
+    """Return think times that are all the same."""
+    return np.array([time_ns], np.int64)
+
+
 @dataclass(frozen=True)
 class ClosedLoop:
     """A fixed number of requests in flight; each slot sends the next when its answer came and its think time is over.
@@ -22,14 +27,26 @@ class ClosedLoop:
     Attributes:
         concurrency: slots, each with a connection of its own.
         order: int32 [k], request indices, taken in turn by whichever slot is next, from the start again at the end.
-        think_time_ns: pause of a slot between an answer and its next request.
+        think_ns: int64 [m], drawn pauses of a slot between an answer and its next request; which of them it takes is
+            told by the time of the answer, so that whoever knows that time knows when the next request is due.
         total: end after this many requests, or at the end of the window.
+        starts_ns: int64 [concurrency], when each slot begins, from the start of the load; None: all at once.
     """
 
     concurrency: int
     order: NDArray[np.int32]
-    think_time_ns: int = 0
+    think_ns: NDArray[np.int64] = field(default_factory=lambda: always(0))
     total: int | None = None
+    starts_ns: NDArray[np.int64] | None = None
+
+    def first_due_ns(self) -> NDArray[np.int64]:
+        """Return when the first request of each slot is due, from the start of the load, int64 [concurrency]."""
+        return np.zeros(self.concurrency, np.int64) if self.starts_ns is None else self.starts_ns
+
+    def next_due_ns(self, done_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return when the slots whose answers came at these times send again."""
+        due: NDArray[np.int64] = done_ns + self.think_ns[done_ns % len(self.think_ns)]
+        return due
 
     def shard(self, index: int, count: int) -> "ClosedLoop":
         """Return the `index`-th of `count` parts: slots, order and total are dealt out, none is lost or doubled.
@@ -40,8 +57,9 @@ class ClosedLoop:
         return ClosedLoop(
             _dealt(self.concurrency, index, count),
             self.order[(index + count * np.arange(length // math.gcd(length, count))) % length],
-            self.think_time_ns,
+            self.think_ns,
             None if self.total is None else _dealt(self.total, index, count),
+            None if self.starts_ns is None else self.starts_ns[index::count],
         )
 
 

@@ -93,9 +93,9 @@ class _ClosedSource:
     def __init__(self, load: ClosedLoop, plan: Plan) -> None:
         self._order = load.order.tolist()
         self._left = load.total if load.total is not None else -1
-        self._think = load.think_time_ns
+        self._think = load.think_ns.tolist()
         self._end = plan.window[1]
-        self._due = [plan.start_ns] * load.concurrency if self._left else []
+        self._due = sorted((plan.start_ns + load.first_due_ns()).tolist()) if self._left else []
         self._position = 0
         self.most_places = self.first_places = load.concurrency
 
@@ -116,7 +116,7 @@ class _ClosedSource:
         return request
 
     def on_done(self, done: int) -> bool:
-        due = done + self._think
+        due: int = done + self._think[done % len(self._think)]
         if due >= self._end or self._left == 0:
             return False
         heapq.heappush(self._due, due)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,25 @@ from targets.base import TargetError
 from targets.options import TargetOptions
 from tuner.study.own_metrics import check_objectives, own_bounds
 from tuner.study.source import Keys, Source, StudyError
-from tuner.study.spec import StudySpec, SyntheticSpec
+from tuner.study.spec import StudySpec
+from tuner.study.traffic import TAGS
 
 
 @dataclass(frozen=True)
 class Study:
-    """A valid study and where it came from."""
+    """A valid study and where it came from.
+
+    Attributes:
+        spec: what it says.
+        source: its file.
+        overrides: of its values, as `--set` takes them.
+        given: the file's content with the overrides, as it was written: with units.
+    """
 
     spec: StudySpec
     source: Source
     overrides: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def resolve(self, path: Path) -> Path:
         """Return a path of the study file relative to where that file stands."""
@@ -35,8 +44,7 @@ class Study:
         """Identify what is studied: the study after overrides, and the files of model and requests by size and time."""
         digest = hashlib.sha256(json.dumps(self.spec.model_dump(mode="json"), sort_keys=True).encode())
         roots = list(self.spec.target.files())
-        sources = [workload.requests for workload in self.spec.workloads.values()]
-        roots += [source.path for source in sources if not isinstance(source, SyntheticSpec)]
+        roots += [path for workload in self.spec.workloads.values() for path in workload.files()]
         for root in roots:
             resolved = self.resolve(root)
             for file in sorted(resolved.rglob("*")) if resolved.is_dir() else [resolved]:
@@ -67,7 +75,7 @@ def load_study(path: Path, overrides: Sequence[str] = (), text: str | None = Non
     except ValidationError as error:
         raise _first_error(source, data, error.errors()[0]) from None
     check_objectives(source, spec)
-    return Study(spec, source, tuple(overrides))
+    return Study(spec, source, tuple(overrides), data)
 
 
 def _target(source: Source, data: Mapping[str, Any]) -> dict[str, TargetOptions]:
@@ -170,7 +178,7 @@ def _first_error(source: Source, data: object, error: ErrorDetails) -> StudyErro
         message = "missing; add it"
     elif error["type"] in ("union_tag_not_found", "union_tag_invalid"):
         key = str(context["discriminator"]).strip("'")
-        tags = context.get("expected_tags") or "closed, constant, poisson, bursty"
+        tags = context.get("expected_tags") or ", ".join(map(repr, TAGS.get(key, ())))
         message = f"`{key}` must be one of {tags}"
     return source.error(keys, message)
 

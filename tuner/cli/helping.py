@@ -1,0 +1,60 @@
+"""What helps before a study runs: `init`, `knobs`, `schema`, `doctor`."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tuner import doctor
+from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE, Json, app, errors, fail
+from tuner.results import result_schema
+from tuner.starters import write_starter
+from tuner.study.schema import study_schema
+
+
+@app.command()
+def init(
+    kind: Annotated[str, typer.Argument(help="what to start from")] = "triton",
+    directory: Annotated[Path, typer.Option("--to", metavar="DIR", help="where to put it")] = Path(),
+) -> None:
+    """Write a starter study: `triton` with every key explained, or an example: `digits`, `mlserver`, `vllm-cpu`."""
+    with errors():
+        target = write_starter(kind, directory)
+        Console().print(f"{target}  (next: tune {target})", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def knobs(kind: Annotated[str, typer.Argument(help="kind of target")], as_json: Json = False) -> None:
+    """List what can be tuned on a kind of target, and the load levels."""
+    with errors():
+        rows = doctor.knob_rows(kind)
+        if as_json:
+            sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        else:
+            Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(rows))
+
+
+@app.command()
+def schema(of: Annotated[str, typer.Argument(help="`study` or `result`")] = "study") -> None:
+    """Print the JSON Schema of study files, for editors, or of result.json."""
+    with errors():
+        if of not in ("study", "result"):
+            fail(BAD_USAGE, f"there is a schema of `study` and of `result`, not of {of!r}")
+        document = study_schema() if of == "study" else result_schema()
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+
+
+@app.command(name="doctor")
+def doctor_command(
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure the load generator again")] = False,
+) -> None:
+    """Say what works on this machine, and what to do about what does not. Exit code 3: no target can be used."""
+    with errors():
+        checks = doctor.examine(fresh=fresh)
+        Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(checks))
+        if not doctor.some_server_can_be_tuned(checks):
+            raise typer.Exit(TARGET_UNUSABLE)

@@ -1,0 +1,126 @@
+"""Measurements without a search: `bench` and `compare`."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from reports import bench as bench_report
+from reports import comparison
+from tuner import head_to_head
+from tuner.ceiling import cached_ceiling
+from tuner.cli.frame import NOT_VALID, TARGET_UNUSABLE, Json, Overrides, Quiet, StudyPath, app, errors, fail
+from tuner.live import Live
+from tuner.results import Comparison, Trial, write_atomically
+from tuner.rundir import RunDirectory, locked, open_run
+from tuner.space import server_part
+from tuner.study.load import load_study
+from tuner.terminal import interruptible
+from tuner.wiring import Bench, Prepared, prepare, started
+from tuner.workload import every_load
+
+
+@app.command()
+def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Measure one configuration: yours, with every knob fixed by --set space.KNOB=VALUE.
+
+    Each workload is measured at each load level of the space. Exit code 5: a measurement was not valid.
+    """
+    with errors():
+        loaded = load_study(study, overrides or ())
+        directory = open_run(Path("runs"), f"{loaded.spec.study}-bench", "", None, fresh=True)
+        prepared = prepare(loaded, directory.log)
+        ceiling = cached_ceiling()
+        with _started(prepared, directory, quiet=quiet) as (live, made):
+            fixed = {one.name: one.values[0] for one in prepared.space if len(one.values) == 1}
+            user = prepared.target.user_config()
+            made.trier.learn_reference(user)
+            config = {**user, **server_part(fixed)}
+            live.phase("bench", "one configuration, every workload and load level")
+            loads = every_load(prepared.workloads, prepared.space)
+            trial = made.trier.trial(0, config, loads)
+        write_atomically(directory.path / "bench.json", trial.model_dump_json(indent=1))
+        if as_json:
+            sys.stdout.write(trial.model_dump_json(indent=1) + "\n")
+        else:
+            console = Console(width=max(140, shutil.get_terminal_size().columns))
+            core_rps = ceiling.core_rps if ceiling else None
+            console.print(bench_report.picture(trial, made.environment["isolation"], core_rps))
+        _end_bench(trial)
+
+
+@contextmanager
+def _started(prepared: Prepared, directory: RunDirectory, *, quiet: bool) -> Iterator[tuple[Live, Bench]]:
+    with (
+        locked(directory),
+        Live(prepared.space, prepared.goals, quiet=quiet) as live,
+        interruptible(),
+        started(prepared, directory.path) as made,
+    ):
+        yield live, made
+
+
+def _end_bench(trial: Trial) -> None:
+    if trial.state in ("refused", "crashed", "hung"):
+        fail(TARGET_UNUSABLE, f"the configuration could not be measured ({trial.state}): {trial.reason}")
+    if trial.state == "invalid":
+        fail(NOT_VALID, f"not valid: {trial.reason}")
+
+
+@app.command()
+def compare(
+    ours: Annotated[Path, typer.Argument(metavar="STUDY.yaml|RUN", help="a study, or a run to compare with another")],
+    theirs: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="the other run", show_default=False)] = None,
+    first: Annotated[
+        list[str] | None, typer.Option("--ours", metavar="KNOB=VALUE", help="of our configuration")
+    ] = None,
+    second: Annotated[list[str] | None, typer.Option("--theirs", metavar="KNOB=VALUE", help="of theirs")] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two configurations of a study, measured in turn; or two stored runs.
+
+    A side keeps your own configuration but for the knobs that are given. Exit code 5: not valid.
+    """
+    with errors():
+        if theirs is not None:
+            ratios = head_to_head.of_stored(ours, theirs)
+            if as_json:
+                sys.stdout.write(
+                    json.dumps(ratios, indent=1, default=lambda ratio: ratio.model_dump(mode="json")) + "\n"
+                )
+            else:
+                Console().print(comparison.ratios(ratios))
+            return
+        if ours.is_dir():
+            raise typer.BadParameter(f"{ours} is a run: give another one to compare it with")
+        made = _compare(ours, (first or [], second or []), overrides or [], quiet=quiet)
+        if as_json:
+            sys.stdout.write(made.model_dump_json(indent=1) + "\n")
+        else:
+            Console().print(comparison.sides(made), comparison.ratios(made.ratios))
+        if reasons := [*made.ours.reasons, *made.theirs.reasons]:
+            fail(NOT_VALID, f"not valid: {'; '.join(reasons)}")
+
+
+def _compare(study: Path, settings: tuple[list[str], list[str]], overrides: list[str], *, quiet: bool) -> Comparison:
+    loaded = [load_study(study, [*overrides, *(f"space.{one}" for one in knobs)]) for knobs in settings]
+    directory = open_run(Path("runs"), f"{loaded[0].spec.study}-compare", "", None, fresh=True)
+    prepared, other = (prepare(one, directory.log) for one in loaded)
+    user = prepared.target.user_config()
+    pair = tuple(
+        head_to_head.contender(number, user, one.space, one.workloads) for number, one in enumerate((prepared, other))
+    )
+    with _started(prepared, directory, quiet=quiet) as (live, made):
+        made.trier.learn_reference(user)
+        live.phase("compare", f"two configurations in turn, deployed {prepared.study.spec.confirm.redeployments} times")
+        found = head_to_head.measure(made.trier, (pair[0], pair[1]), prepared.study.spec.confirm)
+    write_atomically(directory.path / "compare.json", found.model_dump_json(indent=1))
+    return found

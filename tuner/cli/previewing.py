@@ -1,0 +1,44 @@
+"""What a study would send: `preview`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from reports import preview as preview_report
+from tuner.cli.frame import BAD_USAGE, Overrides, StudyPath, app, errors, fail
+from tuner.previewing import preview as previewed
+from tuner.results import write_atomically
+from tuner.study.load import load_study
+from tuner.terminal import shown
+from tuner.traffic import make_workloads
+from workloads.units import parse_duration
+
+
+@app.command()
+def preview(
+    study: StudyPath,
+    workload: Annotated[str | None, typer.Option("--workload", metavar="NAME", help="this one only")] = None,
+    time: Annotated[str | None, typer.Option(metavar="T", help="how much of it, like `30 s`")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="write a page with charts as well")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Show the traffic of a study: arrivals over time, gaps, lengths. No server is needed."""
+    with errors():
+        loaded = load_study(study, overrides or ())
+        workloads = make_workloads(loaded)
+        if workload is not None and workload not in loaded.spec.workloads:
+            fail(BAD_USAGE, f"{study} has no workload {workload!r}; it has {', '.join(loaded.spec.workloads)}")
+        try:
+            duration_s = None if time is None else parse_duration(time)
+        except ValueError as error:
+            fail(BAD_USAGE, f"--time: {error}")
+        chosen = [one for one in workloads if workload in (None, one.name)]
+        previews = [previewed(one, loaded, duration_s) for one in chosen]
+        Console().print(preview_report.picture(previews), highlight=False)
+        if page is not None:
+            write_atomically(page, preview_report.page(loaded.spec.study, previews))
+            Console().print(f"page     {shown(page)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,148 @@
+"""The shape of a study's workloads: what is sent, and when."""
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from targets.options import Duration, Section
+from tuner.study.arrivals import Arrival
+from tuner.study.lengths import Length
+from tuner.study.quantities import Fraction
+
+
+class DatasetSpec(Section):
+    """Tensors read from a file or a folder."""
+
+    source: Literal["dataset"] = Field(description="rows of an .npz, .npy or .jsonl file, or the files of a folder")
+    path: Path = Field(description="the file or folder, relative to the study file")
+    labels: str = Field("labels", description="array or key of the right classes, if the file has one")
+    input: str | None = Field(
+        None, description="input of the model that an .npy file or a folder is for; its name if absent"
+    )
+    output: str | None = Field(
+        None, description="output whose arg-max is compared with the labels; needed if there are several"
+    )
+
+
+class PerfAnalyzerSpec(Section):
+    """Tensors as perf_analyzer takes them."""
+
+    source: Literal["perf_analyzer"] = Field(description="a JSON file as `--input-data` of perf_analyzer takes it")
+    path: Path = Field(description="the file, relative to the study file")
+
+
+class TensorsSpec(Section):
+    """Random tensors, drawn for what the model says that it takes."""
+
+    source: Literal["tensors"] = Field(description="random tensors of the model's own types and shapes")
+    count: int = Field(1000, ge=1, le=1_000_000, description="requests; sent again from the first when all were")
+    lengths: dict[str, Length] = Field(default={}, description="name -> length of the dynamic axes that have it")
+    shapes: dict[str, list[str]] = Field(
+        default={}, description="input -> names of the lengths of its dynamic axes, in their order"
+    )
+    values: dict[str, tuple[float, float]] = Field(
+        default={}, description="input -> lowest and highest value; 0 to 1, or 0 to 100 for whole numbers if absent"
+    )
+    strings: Length = Field(16, description="length of strings, in bytes")
+    batch: Length | None = Field(None, description="items of a request; one if absent")
+    fresh: bool = Field(False, description="other values in every measurement, so that no cache knows them")
+
+
+class PromptsSpec(Section):
+    """Prompts for a language model: lines of a file."""
+
+    source: Literal["prompts"] = Field(description="lines of a JSONL file")
+    path: Path = Field(description="the file, relative to the study file")
+    default_output_tokens: int | None = Field(
+        None, ge=1, description="tokens asked for by lines without `output_tokens`"
+    )
+    fresh: bool = Field(True, description="no prompt is sent twice: each gets words of its own in front")
+
+
+class TokenIdsSpec(Section):
+    """Which token ids prompts are made of."""
+
+    low: int = Field(1000, ge=0)
+    high: int = Field(9999, ge=0)
+
+
+class PromptLengthsSpec(Section):
+    """A trace that prompts have their lengths from."""
+
+    path: Path = Field(description="the trace, relative to the study file")
+    format: Literal["csv", "jsonl"] | None = Field(None, description="of the trace; told by its content if absent")
+    start: Duration = Field(0.0, description="where the piece of the trace that is taken begins")
+    duration: Duration | None = Field(None, gt=0, description="of that piece; up to the end of the trace if absent")
+
+
+class SyntheticSpec(Section):
+    """Prompts for a language model, made up with given lengths."""
+
+    source: Literal["synthetic"] = Field(description="made up with given lengths")
+    input_tokens: Length | None = Field(None, description="length of the prompts; required without `lengths_from`")
+    output_tokens: Length | None = Field(None, description="tokens asked for; required without `lengths_from`")
+    lengths_from: PromptLengthsSpec | None = Field(
+        None, description="a trace: prompts and answers as long as its requests', row by row"
+    )
+    count: int | None = Field(
+        None, ge=1, le=1_000_000, description="prompts; 1000, or as many as the trace has, if absent"
+    )
+    form: Literal["text", "ids"] = Field(
+        "text", description="`text`: that many words; `ids`: token ids, of exactly that length (completions only)"
+    )
+    token_ids: TokenIdsSpec = TokenIdsSpec()
+    fresh: bool = Field(True, description="no prompt is sent twice: each begins with words or ids of its own")
+
+    @model_validator(mode="after")
+    def _lengths_are_given_once(self) -> "SyntheticSpec":
+        given = [name for name in ("input_tokens", "output_tokens") if getattr(self, name) is not None]
+        if self.lengths_from is not None and given:
+            raise ValueError(f"`lengths_from` gives the lengths; leave `{given[0]}` out")
+        if self.lengths_from is None and len(given) < 2:
+            raise ValueError("give `input_tokens` and `output_tokens`, or `lengths_from`")
+        return self
+
+
+class RepeatsSpec(Section):
+    """Requests that were sent before."""
+
+    share: Fraction = Field(gt=0, lt=1, description="of the requests")
+    skew: float = Field(1.0, ge=0, description="of their popularity (Zipf); 0: all that were sent are equally popular")
+
+
+RequestsSpec = Annotated[
+    DatasetSpec | PerfAnalyzerSpec | TensorsSpec | PromptsSpec | SyntheticSpec, Field(discriminator="source")
+]
+
+
+class WorkloadSpec(Section):
+    """One kind of traffic."""
+
+    arrival: Arrival
+    requests: RequestsSpec
+    repeats: RepeatsSpec | None = Field(None, description="requests that were sent before, as caches know them")
+    timeout: Duration = Field(2.0, gt=0, description="after this long without an answer a request counts as failed")
+    connections: int = Field(
+        256, ge=1, le=16384, description="open loop: connections at most; more requests due wait for one"
+    )
+    keep_alive: bool = Field(True, description="false: a new connection for every request (HTTP)")
+
+    def files(self) -> list[Path]:
+        """Return the files that the traffic is read from."""
+        source = self.requests
+        if isinstance(source, SyntheticSpec):
+            own = [source.lengths_from.path] if source.lengths_from else []
+        else:
+            own = [] if isinstance(source, TensorsSpec) else [source.path]
+        return [*self.arrival.files(), *own]
+
+
+def _words(union: object, key: str) -> tuple[str, ...]:
+    """Return the words that a key has in the members of a union."""
+    members = get_args(get_args(union)[0])
+    return tuple(word for member in members for word in get_args(member.model_fields[key].annotation))
+
+
+TAGS = {"process": _words(Arrival, "process"), "source": _words(RequestsSpec, "source")}
+"""Keys that decide which others there are -> what they can be."""

@@ -1,0 +1,171 @@
+"""A study's workloads made ready: requests read or drawn, arrival processes built."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from tuner.study.arrivals import ClosedSpec, OpenArrival, TraceSpec
+from tuner.study.lengths import Length, lengths_of
+from tuner.study.load import Study
+from tuner.study.source import Keys
+from tuner.study.traffic import (
+    DatasetSpec,
+    PerfAnalyzerSpec,
+    PromptLengthsSpec,
+    PromptsSpec,
+    RepeatsSpec,
+    RequestsSpec,
+    SyntheticSpec,
+    TensorsSpec,
+    WorkloadSpec,
+)
+from tuner.workload import Workload
+from workloads import think
+from workloads.arrivals import Arrivals
+from workloads.datasets import load_dataset, load_perf_analyzer
+from workloads.lengths import Lengths
+from workloads.prompts import Independent, PromptLengths, Recorded, Synthetic, load_prompts
+from workloads.requests import Requests, RequestSourceError
+from workloads.tensors import Drawn
+from workloads.traces import load_trace
+
+COUNT = 1000
+"""Prompts that are made up, where neither the study nor a trace says how many."""
+NO_REPEATS = RepeatsSpec.model_construct(share=0.0, skew=1.0)
+_Made = TypeVar("_Made")
+
+
+def make_workloads(study: Study) -> tuple[Workload, ...]:
+    """Read the requests of every workload of a study, and its traces.
+
+    Raises:
+        StudyError: a source cannot be read, or an arrival process cannot be; with its line.
+    """
+    sources: dict[str, Requests] = {}
+    return tuple(
+        _make(study, name, spec, sources, study.spec.search.seed + index)
+        for index, (name, spec) in enumerate(study.spec.workloads.items())
+    )
+
+
+def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Requests], seed: int) -> Workload:
+    from_files = isinstance(spec.requests, DatasetSpec | PerfAnalyzerSpec)
+    key = spec.requests.model_dump_json() + ("" if from_files else str(seed))
+    if key not in sources:
+        sources[key] = _requests(study, name, spec.requests, seed)
+    place = ("workloads", name)
+    closed = spec.arrival if isinstance(spec.arrival, ClosedSpec) else None
+    repeats = spec.repeats or NO_REPEATS
+    return Workload(
+        name=name,
+        dataset=sources[key],
+        arrivals=None if isinstance(spec.arrival, ClosedSpec) else _arrivals(study, name, spec.arrival),
+        think=_made(study, (*place, "arrival", "think_time"), closed.pauses) if closed else think.NONE,
+        ramp_up_s=closed.ramp_up if closed else 0.0,
+        timeout_s=spec.timeout,
+        connections=spec.connections,
+        keep_alive=spec.keep_alive,
+        output=spec.requests.output if isinstance(spec.requests, DatasetSpec) else None,
+        seed=seed,
+        fresh=isinstance(spec.requests, TensorsSpec | PromptsSpec | SyntheticSpec) and spec.requests.fresh,
+        shuffled=not _row_by_row(spec),
+        repeats=repeats.share,
+        skew=repeats.skew,
+    )
+
+
+def _row_by_row(spec: WorkloadSpec) -> bool:
+    """Whether the k-th arrival of a trace is to have the size of its own request."""
+    arrival, source = spec.arrival, spec.requests
+    if not isinstance(arrival, TraceSpec) or not isinstance(source, SyntheticSpec) or source.lengths_from is None:
+        return False
+    lengths = source.lengths_from
+    return (arrival.path, arrival.start, arrival.duration) == (lengths.path, lengths.start, lengths.duration)
+
+
+def _made(study: Study, place: Keys, make: Callable[[], _Made]) -> _Made:
+    """Make something of a part of a study; what is wrong with it points at its line."""
+    try:
+        return make()
+    except RequestSourceError as error:
+        raise study.source.error((*place, "path"), str(error)) from None
+    except ValueError as error:
+        raise study.source.error(place, str(error)) from None
+
+
+def _requests(study: Study, name: str, spec: RequestsSpec, seed: int) -> Requests:
+    place = ("workloads", name, "requests")
+    match spec:
+        case SyntheticSpec():
+            return _synthetic(study, place, spec, seed)
+        case TensorsSpec():
+            return _drawn(study, place, spec, seed)
+        case PromptsSpec(path=path, default_output_tokens=tokens):
+            return _made(study, place, lambda: load_prompts(study.resolve(path), tokens))
+        case PerfAnalyzerSpec(path=path):
+            return _made(study, place, lambda: load_perf_analyzer(study.resolve(path)))
+        case DatasetSpec(path=path, labels=labels, input=name_of_input):
+            return _made(study, place, lambda: load_dataset(study.resolve(path), labels, name_of_input))
+
+
+def _drawn(study: Study, place: Keys, spec: TensorsSpec, seed: int) -> Drawn:
+    for name, (low, high) in spec.values.items():
+        if not low <= high:
+            raise study.source.error((*place, "values", name), f"the first must not be above the second: {low}, {high}")
+    return Drawn(
+        count=spec.count,
+        seed=seed,
+        lengths={name: _lengths(study, (*place, "lengths", name), given) for name, given in spec.lengths.items()},
+        shapes=spec.shapes,
+        ranges=spec.values,
+        strings=_lengths(study, (*place, "strings"), spec.strings),
+        batch=None if spec.batch is None else _lengths(study, (*place, "batch"), spec.batch),
+    )
+
+
+def _synthetic(study: Study, place: Keys, spec: SyntheticSpec, seed: int) -> Requests:
+    ids = spec.token_ids
+    if ids.low > ids.high:
+        raise study.source.error((*place, "token_ids"), "`low <= high` must hold")
+    lengths, count = _prompt_lengths(study, place, spec)
+    return Synthetic(lengths, spec.count or count, spec.form == "ids", ids.low, ids.high).make(seed)
+
+
+def _prompt_lengths(study: Study, place: Keys, spec: SyntheticSpec) -> tuple[PromptLengths, int]:
+    """Return the lengths of prompts, and how many there are to be unless the study says it."""
+    given = spec.lengths_from
+    if given is not None:
+        recorded = _made(study, (*place, "lengths_from"), lambda: _recorded(study, given))
+        return recorded, len(recorded.input_tokens)
+    return Independent(
+        _lengths(study, (*place, "input_tokens"), spec.input_tokens),
+        _lengths(study, (*place, "output_tokens"), spec.output_tokens),
+    ), COUNT
+
+
+def _lengths(study: Study, place: Keys, spec: Length | None) -> Lengths:
+    assert spec is not None, "the study was validated"
+    return _made(study, place, lambda: lengths_of(spec))
+
+
+def _recorded(study: Study, spec: PromptLengthsSpec) -> Recorded:
+    path = study.resolve(spec.path)
+    trace = load_trace(path, None, spec.format).cut(spec.start, spec.duration)
+    if trace.input_tokens is None or trace.output_tokens is None:
+        missing = "input" if trace.input_tokens is None else "output"
+        raise RequestSourceError(f"{path}: does not say how many {missing} tokens its requests had")
+    return Recorded(trace.input_tokens, trace.output_tokens)
+
+
+def _arrivals(study: Study, name: str, spec: OpenArrival) -> Arrivals:
+    """Build an arrival process and check that a window can hold its shape."""
+    place = ("workloads", name, "arrival")
+    arrivals = _made(study, place, lambda: spec.made(study.resolve))
+    longest_s = max(study.spec.measure.window, study.spec.measure.max_window)
+    takes_s = arrivals.period_s or arrivals.shape_s
+    if takes_s > longest_s:
+        raise study.source.error(
+            place,
+            f"takes {takes_s:g} s to show its shape, and the longest window is {longest_s:g} s; make it faster, or "
+            f"give a `measure.max_window` of {takes_s:g} s or more",
+        )
+    return arrivals

@@ -1,0 +1,342 @@
+"""Datasets read from files: arrays, lines of JSON, a folder, and what perf_analyzer takes as `--input-data`."""
+
+import base64
+import binascii
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.datatypes import FLOATS, NUMPY, STRINGS
+from workloads.requests import Dataset, Requests, RequestSourceError, Rows, TensorSpec
+
+LABELS_FILE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Requests whose values are lists: what they are in numbers is told by the model.
+
+    Attributes:
+        path: of their file, for errors.
+        places: where each request stands, for errors: `line 3`.
+        rows: input -> value, for each request; a value is a nested list, or `Flat`.
+        labels: int64 [n], or None.
+    """
+
+    path: Path
+    places: Sequence[str]
+    rows: Sequence[Mapping[str, object]]
+    labels: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def shaped(self, inputs: Sequence[TensorSpec]) -> Dataset:
+        """Return the values in the model's types and shapes; without inputs, in those that numpy gives them.
+
+        Raises:
+            RequestSourceError: a value does not fit; naming file, place and input.
+        """
+        names = list(self.rows[0])
+        if not inputs:
+            return Dataset({name: self._plain(name) for name in names}, self.labels)
+        specs = {tensor.name: tensor for tensor in inputs}
+        if unknown := [name for name in names if name not in specs]:
+            raise RequestSourceError(
+                f"{self.path}: {self.places[0]}: the model has no input {unknown[0]!r}; it has {', '.join(specs)}"
+            )
+        return Dataset({name: self._tensors(specs[name]) for name in names}, self.labels)
+
+    def _tensors(self, tensor: TensorSpec) -> Rows:
+        return self._rows(tensor.name, lambda value: _tensor(value, tensor))
+
+    def _plain(self, name: str) -> Rows:
+        return self._rows(name, lambda value: np.array(value.values if isinstance(value, Flat) else value))
+
+    def _rows(self, name: str, made: Callable[[object], NDArray[np.generic]]) -> Rows:
+        found = []
+        for place, row in zip(self.places, self.rows, strict=True):
+            if name not in row:
+                raise RequestSourceError(f"{self.path}: {place}: has no {name!r}, unlike those before")
+            try:
+                found.append(made(row[name]))
+            except ValueError as error:
+                raise RequestSourceError(f"{self.path}: {place}: {name}: {error}") from None
+        alike = len({one.shape for one in found}) == 1
+        return np.stack(found) if alike else found
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Values in row-major order, or raw bytes, and maybe their shape."""
+
+    values: Sequence[object] | bytes
+    shape: tuple[int, ...] | None
+
+
+def _tensor(value: object, tensor: TensorSpec) -> NDArray[np.generic]:
+    """Return a value in the input's type; a flat one in the input's shape."""
+    if isinstance(value, Flat):
+        return _reshaped(_typed(value.values, tensor), tensor, value.shape)
+    array = _typed(value, tensor)
+    fits = array.ndim == len(tensor.shape) and all(
+        want in (-1, has) for want, has in zip(tensor.shape, array.shape, strict=True)
+    )
+    return array if fits else _reshaped(array.ravel(), tensor, None)
+
+
+def _typed(value: object, tensor: TensorSpec) -> NDArray[np.generic]:
+    if tensor.datatype not in NUMPY:
+        raise ValueError(f"is {tensor.datatype} in the model, which cannot be read from a file")
+    dtype = NUMPY[tensor.datatype]
+    if isinstance(value, bytes):
+        if tensor.datatype == STRINGS:
+            return np.array([value], object)
+        return _from_bytes(value, dtype)
+    if tensor.datatype == STRINGS:
+        return _strings(value)
+    try:
+        array = np.array(value)
+    except ValueError:
+        raise ValueError("its lists differ in length") from None
+    kinds = "biuf" if tensor.datatype in FLOATS else "b" if tensor.datatype == "BOOL" else "iu"
+    if tensor.datatype == "BOOL" and array.dtype.kind in "iu" and np.isin(array, (0, 1)).all():
+        return array.astype(np.bool_)
+    if array.dtype.kind not in kinds:
+        raise ValueError(f"expected values of {tensor.datatype}, but got {str(value)[:40]}")
+    typed = array.astype(dtype)
+    if tensor.datatype not in FLOATS and not np.array_equal(typed, array):
+        raise ValueError(f"{str(value)[:40]} is outside of {tensor.datatype}")
+    return typed
+
+
+def _from_bytes(value: bytes, dtype: type[np.generic]) -> NDArray[np.generic]:
+    if len(value) % np.dtype(dtype).itemsize:
+        raise ValueError(f"{len(value)} bytes are no whole number of values of {np.dtype(dtype).itemsize} bytes")
+    return np.frombuffer(value, dtype)
+
+
+def _strings(value: object) -> NDArray[np.generic]:
+    array = np.array(value, object)
+    flat = array.ravel()
+    if not all(isinstance(one, str) for one in flat):
+        raise ValueError(f"expected texts, but got {str(value)[:40]}")
+    encoded = np.empty(flat.shape, object)
+    encoded[:] = [one.encode() for one in flat]
+    return encoded.reshape(array.shape)
+
+
+def _reshaped(flat: NDArray[np.generic], tensor: TensorSpec, shape: tuple[int, ...] | None) -> NDArray[np.generic]:
+    """Return flat values in the shape given, or in the input's, where one axis may be any size."""
+    wanted = tensor.shape if shape is None else shape
+    try:
+        return flat.reshape(wanted)
+    except ValueError:
+        raise ValueError(f"has {flat.size} values, which is no {list(wanted)}") from None
+
+
+def load_dataset(path: Path, labels_key: str = "labels", name: str | None = None) -> Requests:
+    """Read a dataset by what its path is: .npz, .npy, .jsonl or a folder.
+
+    Args:
+        path: `.npz`: one array per model input and maybe one of labels; `.npy`: the array of the only input; `.jsonl`:
+            an object a line, input -> value; a folder: a file a request, `.npy` a tensor and others as they are, with
+            labels in `labels.csv` (lines `file,label`).
+        labels_key: array or key of the labels.
+        name: input that a .npy file or a folder is for; the path's own name without its ending if None.
+
+    Raises:
+        RequestSourceError: it cannot be read, or is not as expected; naming file and line.
+    """
+    if path.is_dir():
+        return _folder(path, name or path.name)
+    if path.suffix == ".jsonl":
+        return _lines(path, labels_key)
+    if path.suffix == ".npy":
+        return Dataset({name or path.stem: _array(path)})
+    return load_npz(path, labels_key)
+
+
+def _array(path: Path) -> NDArray[np.generic]:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise RequestSourceError(f"{path}: no such file") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise RequestSourceError(f"{path}: not an .npy file of a plain array ({error})") from error
+    if not isinstance(array, np.ndarray) or array.ndim == 0 or not len(array):
+        raise RequestSourceError(f"{path}: expected an array with a row for each request")
+    return array
+
+
+def _folder(path: Path, name: str) -> Requests:
+    files = sorted(one for one in path.iterdir() if one.is_file() and one.name != LABELS_FILE)
+    if not files:
+        raise RequestSourceError(f"{path}: no files; each would be a request")
+    labels = _folder_labels(path / LABELS_FILE, files) if (path / LABELS_FILE).is_file() else None
+    arrays = [one.suffix == ".npy" for one in files]
+    if any(arrays) and not all(arrays):
+        odd = files[arrays.index(not arrays[0])]
+        raise RequestSourceError(f"{odd}: all files of a folder must be .npy, or none of them")
+    if all(arrays):
+        values: list[NDArray[np.generic]] = [_array(one) for one in files]
+        alike = len({(one.shape, one.dtype) for one in values}) == 1
+        return Dataset({name: np.stack(values) if alike else values}, labels)
+    rows = [{name: Flat(one.read_bytes(), None)} for one in files]
+    return Listed(path, [one.name for one in files], rows, labels)
+
+
+def _folder_labels(path: Path, files: Sequence[Path]) -> NDArray[np.int64]:
+    known: dict[str, int] = {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        for number, line in enumerate(csv.reader(lines), 1):
+            if len(line) != 2 or not line[1].strip().isdigit():
+                raise RequestSourceError(f"{path}:{number}: expected `file,label` with a whole number, but got {line}")
+            known[line[0].strip()] = int(line[1])
+    if missing := [one.name for one in files if one.name not in known]:
+        raise RequestSourceError(f"{path}: has no label for {missing[0]}")
+    return np.array([known[one.name] for one in files], np.int64)
+
+
+def _lines(path: Path, labels_key: str) -> Listed:
+    rows, places, labels = [], [], []
+    for number, data in json_lines(path):
+        label = data.pop(labels_key, None)
+        if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
+            raise RequestSourceError(f"{path}:{number}: {labels_key}: expected a whole number, but got {label!r}")
+        if not data:
+            raise RequestSourceError(f"{path}:{number}: expected a value for each input of the model")
+        labels.append(label)
+        rows.append(data)
+        places.append(f"line {number}")
+    if not rows:
+        raise RequestSourceError(f"{path}: no requests; expected a JSON object a line")
+    if any(label is None for label in labels) and any(label is not None for label in labels):
+        raise RequestSourceError(f"{path}: {places[labels.index(None)]}: has no {labels_key!r}, unlike others")
+    return Listed(path, places, rows, None if labels[0] is None else np.array(labels, np.int64))
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number and object of each line that is not empty.
+
+    Raises:
+        RequestSourceError: the file cannot be read, or a line is no object.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise RequestSourceError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestSourceError(f"{path}: cannot be read: {error}") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise RequestSourceError(f"{path}:{number}: not JSON: {error.msg}") from None
+        if not isinstance(data, dict):
+            raise RequestSourceError(f"{path}:{number}: expected an object, but got {line.strip()[:40]!r}")
+        yield number, data
+
+
+def load_perf_analyzer(path: Path) -> Listed:
+    """Read a JSON file as perf_analyzer's `--input-data` takes it.
+
+    `data` is a list of requests, or of streams that are lists of requests; all are sent, one after the other. A value
+    is a flat list in row-major order, `{"content": [...], "shape": [...]}`, or `{"b64": "..."}` with raw bytes.
+
+    Raises:
+        RequestSourceError: it cannot be read, or is not as expected; naming the request.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RequestSourceError(f"{path}: no such file") from None
+    except json.JSONDecodeError as error:
+        raise RequestSourceError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestSourceError(f"{path}: cannot be read: {error}") from None
+    steps = data.get("data") if isinstance(data, dict) else None
+    if not isinstance(steps, list) or not steps:
+        raise RequestSourceError(f'{path}: expected {{"data": [...]}} with a request in it')
+    places, rows = [], []
+    for number, step in enumerate(steps):
+        for inner, request in enumerate(step) if isinstance(step, list) else [(None, step)]:
+            place = f"data[{number}]" if inner is None else f"data[{number}][{inner}]"
+            if not isinstance(request, dict) or not request:
+                raise RequestSourceError(f"{path}: {place}: expected an object, input -> values")
+            places.append(place)
+            rows.append({name: _flat(path, f"{place}.{name}", value) for name, value in request.items()})
+    return Listed(path, places, rows)
+
+
+def _flat(path: Path, place: str, value: object) -> Flat:
+    shape = None
+    if isinstance(value, dict):
+        shape = _shape(path, place, value.get("shape"))
+        content = value.get("content", value)
+    else:
+        content = value
+    if isinstance(content, dict) and isinstance(content.get("b64"), str):
+        try:
+            return Flat(base64.b64decode(content["b64"], validate=True), shape)
+        except binascii.Error as error:
+            raise RequestSourceError(f"{path}: {place}: not base64: {error}") from None
+    if not isinstance(content, list):
+        raise RequestSourceError(
+            f'{path}: {place}: expected a list, {{"content": ..., "shape": ...}} or {{"b64": "..."}}, '
+            f"but got {str(value)[:40]}"
+        )
+    return Flat(content, shape)
+
+
+def _shape(path: Path, place: str, given: object) -> tuple[int, ...] | None:
+    if given is None:
+        return None
+    if not isinstance(given, list) or not all(type(size) is int and size >= 0 for size in given):
+        raise RequestSourceError(f"{path}: {place}: `shape` must be a list of whole numbers, but is {given!r}")
+    return tuple(given)
+
+
+def load_npz(path: Path, labels_key: str = "labels") -> Dataset:
+    """Read an .npz file: one array per model input, rows are items, and optionally an array of labels.
+
+    Raises:
+        RequestSourceError: the file is missing, is no .npz, holds no input, or its arrays differ in length.
+    """
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise RequestSourceError(
+                    f"{path}: not an .npz file but a single array; expected one array per model input"
+                )
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise RequestSourceError(f"{path}: no such file") from None
+    except RequestSourceError:
+        raise
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
+        raise RequestSourceError(f"{path}: not an .npz file of plain arrays ({error})") from error
+    labels = arrays.pop(labels_key, None)
+    if labels is not None and (labels.dtype.kind not in "iub" or labels.ndim != 1):
+        raise RequestSourceError(
+            f"{path}: `{labels_key}` must hold one whole number per item, its right class; "
+            f"it is {labels.dtype} of shape {labels.shape}"
+        )
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if labels is not None:
+        lengths[labels_key] = len(labels)
+    if not arrays or 0 in lengths.values() or len(set(lengths.values())) != 1:
+        raise RequestSourceError(
+            f"{path}: expected one array per model input, all with the same number of rows; found {lengths}"
+        )
+    return Dataset(arrays, None if labels is None else labels.astype(np.int64))
