@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from targets.base import Config, Context, Knob, ServerCounters, Value
+from targets.base import Config, Context, Knob, Value
 from targets.llamacpp import config as env_file
 from targets.llamacpp import help as helped
 from targets.llamacpp import installation, knobs, log, metrics, readback
 from targets.llamacpp.options import LlamaCppOptions
 from targets.llamacpp.own import OwnConfig
-from targets.openai.installation import Installation
 from targets.openai.local import LocalTarget
 from targets.openai.process import HOST, ModelServer
 
@@ -31,6 +30,9 @@ class LlamaCppTarget(LocalTarget):
     name = "llama-server"
     file_name = env_file.NEW_NAME
     usage = "final"
+    find = staticmethod(installation.find)
+    reason = staticmethod(log.reason)
+    counters = staticmethod(metrics.counters)
 
     def __init__(self, options: LlamaCppOptions, context: Context) -> None:
         self._options, self._own = options, OwnConfig(options, context)
@@ -41,17 +43,6 @@ class LlamaCppTarget(LocalTarget):
     def all_knobs() -> Sequence[Knob]:
         """Every knob of llama.cpp's that can be tuned; a version may not know all of them."""
         return knobs.KNOBS
-
-    @staticmethod
-    def availability() -> str:
-        """Say which llama-server would be taken."""
-        found = installation.find(None)
-        return f"{found.executable} (from {found.source})"
-
-    @staticmethod
-    def find(given: Path | None) -> Installation:
-        """Find llama-server."""
-        return installation.find(given)
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""
@@ -83,16 +74,6 @@ class LlamaCppTarget(LocalTarget):
         env_file.parse(file.read_text(encoding="utf-8"), self._own.exported)
         served = [str(self.found().executable), *self._own.arguments]
         return ["/bin/sh", "-c", _WITH_FILE, str(file), *served, "--metrics", "--host", HOST, "--port", str(port)]
-
-    @staticmethod
-    def reason(said: str) -> str:
-        """Find why it ended."""
-        return log.reason(said)
-
-    @staticmethod
-    def counters(taken_ns: int, answer: bytes) -> ServerCounters:
-        """Read its metrics."""
-        return metrics.counters(taken_ns, answer)
 
     def mismatches(self, config: Config, running: ModelServer) -> list[str]:
         """Ask llama-server what it took."""

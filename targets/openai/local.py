@@ -51,6 +51,12 @@ class LocalTarget(ABC):
     def find(given: Path | None) -> Installation:
         """Find the server: that of the study, or on this machine. Raises TargetError where there is none."""
 
+    @classmethod
+    def availability(cls) -> str:
+        """Say which server would be taken."""
+        found = cls.find(None)
+        return f"{found.executable} (from {found.source})"
+
     @abstractmethod
     def version(self) -> str:
         """Return the version of the server that was found. Raises TargetError where it does not run."""
@@ -69,12 +75,12 @@ class LocalTarget(ABC):
 
     @staticmethod
     @abstractmethod
-    def reason(said: str) -> str:
+    def reason(text: str) -> str:
         """Find in the server's log why it ended; "" where the log does not say."""
 
     @staticmethod
     @abstractmethod
-    def counters(taken_ns: int, answer: bytes) -> ServerCounters:
+    def counters(taken_ns: int, text: bytes) -> ServerCounters:
         """Read an answer of /metrics, taken at a monotonic time in ns."""
 
     @abstractmethod

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from targets.base import Config, Context, Knob, ServerCounters, ServerDied, Value
+from targets.base import Config, Context, Knob, ServerDied, Value
 from targets.common import prompts
-from targets.openai.installation import Installation
 from targets.openai.local import LocalTarget
 from targets.openai.named import check_ids
 from targets.openai.process import HOST, ModelServer
@@ -28,6 +27,9 @@ class SGLangTarget(LocalTarget):
     name = "SGLang"
     file_name = serve_config.NEW_NAME
     usage = "continuous"
+    find = staticmethod(installation.find)
+    reason = staticmethod(log.reason)
+    counters = staticmethod(metrics.counters)
 
     def __init__(self, options: SGLangOptions, context: Context) -> None:
         self._options, self._own = options, OwnConfig(options, context)
@@ -39,16 +41,11 @@ class SGLangTarget(LocalTarget):
         """Every knob of SGLang's that can be tuned; a version may not know all of them."""
         return knobs.KNOBS
 
-    @staticmethod
-    def availability() -> str:
+    @classmethod
+    def availability(cls) -> str:
         """Say which SGLang would be taken."""
         found = installation.find(None)
         return f"{found.executable} -m {installation.MODULE} (from {found.source})"
-
-    @staticmethod
-    def find(given: Path | None) -> Installation:
-        """Find a Python that has SGLang."""
-        return installation.find(given)
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""
@@ -76,16 +73,6 @@ class SGLangTarget(LocalTarget):
         """Return `python -m sglang.launch_server ...`."""
         served = [str(self.found().executable), "-m", installation.MODULE, "--config", str(file), *self._own.arguments]
         return [*served, "--enable-metrics", "--host", HOST, "--port", str(port)]
-
-    @staticmethod
-    def reason(said: str) -> str:
-        """Find why it ended."""
-        return log.reason(said)
-
-    @staticmethod
-    def counters(taken_ns: int, answer: bytes) -> ServerCounters:
-        """Read its metrics."""
-        return metrics.counters(taken_ns, answer)
 
     def mismatches(self, config: Config, running: ModelServer) -> list[str]:
         """Ask SGLang what it took."""

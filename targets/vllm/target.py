@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from targets.base import Config, Context, Knob, ServerCounters, Value
+from targets.base import Config, Context, Knob, Value
 from targets.common import prompts
-from targets.openai.installation import Installation
 from targets.openai.local import LocalTarget
 from targets.openai.named import check_ids
 from targets.openai.process import HOST, ModelServer
@@ -28,6 +27,9 @@ class VLLMTarget(LocalTarget):
     name = "vLLM"
     file_name = serve_config.NEW_NAME
     usage = "continuous"
+    find = staticmethod(installation.find)
+    reason = staticmethod(log.reason)
+    counters = staticmethod(metrics.counters)
 
     def __init__(self, options: VLLMOptions, context: Context) -> None:
         self._options, self._own = options, OwnConfig(options, context)
@@ -38,17 +40,6 @@ class VLLMTarget(LocalTarget):
     def all_knobs() -> Sequence[Knob]:
         """Every knob of vLLM's that can be tuned; a version may not know all of them."""
         return knobs.KNOBS
-
-    @staticmethod
-    def availability() -> str:
-        """Say which vLLM would be taken."""
-        found = installation.find(None)
-        return f"{found.executable} (from {found.source})"
-
-    @staticmethod
-    def find(given: Path | None) -> Installation:
-        """Find vLLM."""
-        return installation.find(given)
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""
@@ -78,16 +69,6 @@ class VLLMTarget(LocalTarget):
         model = [self._own.positional] if self._own.positional else []
         address = [f"--host={HOST}", f"--port={port}"]
         return [str(self.found().executable), "serve", *model, "--config", str(file), *self._own.arguments, *address]
-
-    @staticmethod
-    def reason(said: str) -> str:
-        """Find why it ended."""
-        return log.reason(said)
-
-    @staticmethod
-    def counters(taken_ns: int, answer: bytes) -> ServerCounters:
-        """Read its metrics."""
-        return metrics.counters(taken_ns, answer)
 
     def mismatches(self, config: Config, running: ModelServer) -> list[str]:
         """Read back from the log what vLLM took."""

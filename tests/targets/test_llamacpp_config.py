@@ -226,6 +226,6 @@ def test_a_file_without_a_model_needs_one_of_the_study(tmp_path: Path) -> None:
 
 
 def test_what_the_study_reads_is_what_it_names(tmp_path: Path) -> None:
-    made = LlamaCppOptions(model=Path("model.gguf"), config=Path("llama.env"))
+    made = LlamaCppOptions(model="model.gguf", config=Path("llama.env"))
     assert list(made.files()) == [Path("llama.env"), Path("model.gguf")]
     assert {metric.name for metric in made.metrics()} == {metric.name for metric in target(tmp_path).metrics()}

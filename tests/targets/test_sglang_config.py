@@ -223,7 +223,7 @@ def test_token_ids_have_to_be_the_models(tmp_path: Path) -> None:
     made = target(tmp_path, endpoint="completions")
     asked = Prompts([[1, 99]], [4], ids=(1, 99))
     made.check_requests(asked)
-    with pytest.raises(TargetError, match="the model has tokens 0 to 99, but the prompts have 1 to 100"):
+    with pytest.raises(TargetError, match="the model has the token ids 0 to 99, but the prompts have 1 to 100"):
         made.check_requests(Prompts([[1, 100]], [4], ids=(1, 100)))
 
 
