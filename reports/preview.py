@@ -66,7 +66,7 @@ def _section(one: Preview) -> list[Text]:
         ]
     if len(one.gaps_s):
         lines += _histogram("gaps", one.gaps_s * 1e3, "ms")
-    for name in one.sizes:
+    for name in one.sizes if len(one.requests) else ():
         lines += _histogram(name, one.sent(name).astype(float), "")
     return [*lines, Text("")]
 
@@ -113,7 +113,7 @@ def _charts(one: Preview) -> list[str]:
         found.append(_histogram_chart(f"{one.workload}-gaps", one.gaps_s * 1e3, "gap between requests, ms"))
     return found + [
         _histogram_chart(f"{one.workload}-{number}", one.sent(name).astype(float), name)
-        for number, name in enumerate(one.sizes)
+        for number, name in enumerate(one.sizes if len(one.requests) else ())
     ]
 
 

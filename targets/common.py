@@ -54,11 +54,11 @@ class Encoded:
 
     def __call__(self, requests: Requests) -> Endpoint:
         """Return the requests encoded."""
-        if id(requests) not in self._kept:
-            while len(self._kept) >= _KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[id(requests)] = (requests, self._encode(requests))
-        return self._kept[id(requests)][1]
+        kept = self._kept.pop(id(requests), None) or (requests, self._encode(requests))
+        while len(self._kept) >= _KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[id(requests)] = kept  # the last one
+        return kept[1]
 
 
 def prompts(requests: Requests) -> Prompts:

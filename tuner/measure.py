@@ -125,7 +125,7 @@ class Meter:
 
     def _plan(self, deployment: Deployment, workload: Workload, load: Load, pace: Pace) -> Plan:
         """Return the load with the longest warm-up and window, to start in a moment."""
-        warmup_s, window_s = workload.fitted(load, pace.longest_warmup_s, pace.longest_window_s)
+        warmup_s, window_s = workload.fitted(load, pace.longest_warmup_s, pace.longest_window_s, pace.window_s)
         return Plan(
             endpoint=deployment.endpoint(workload.requests()),
             load=workload.loop(load, warmup_s + window_s),

@@ -11,7 +11,7 @@ from workloads.prompts import lengths_of
 from workloads.requests import Dataset, Prompts
 from workloads.tensors import Drawn
 
-SHORTEST_S, PERIODS, MOST = 10.0, 3, 1_000_000
+SHORTEST_S, PERIODS, MOST, FEWEST = 10.0, 3, 1_000_000, 100
 
 
 def preview(workload: Workload, study: Study, duration_s: float | None = None) -> Preview:
@@ -32,7 +32,8 @@ def preview(workload: Workload, study: Study, duration_s: float | None = None) -
         return Preview(
             workload.name, told, 0.0, np.empty(0), np.arange(len(workload.dataset)), _sizes(workload), (note,)
         )
-    wanted_s = max(SHORTEST_S, PERIODS * max(arrivals.period_s, arrivals.shape_s)) if duration_s is None else duration_s
+    shown_s = max(SHORTEST_S, PERIODS * arrivals.least_window_s, FEWEST / arrivals.mean_rate_rps)
+    wanted_s = shown_s if duration_s is None else duration_s
     length_s = min(wanted_s, MOST / arrivals.mean_rate_rps)
     loop = workload.loop(workload.at(None), length_s)
     assert isinstance(loop, OpenLoop), "it has arrivals"

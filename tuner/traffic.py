@@ -1,8 +1,9 @@
 """A study's workloads made ready: requests read or drawn, arrival processes built."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tuner.space import Space
 from tuner.study.arrivals import ClosedSpec, OpenArrival, TraceSpec
 from tuner.study.lengths import Length, lengths_of
 from tuner.study.load import Study
@@ -18,16 +19,25 @@ from tuner.study.traffic import (
     TensorsSpec,
     WorkloadSpec,
 )
-from tuner.workload import Workload
+from tuner.workload import Workload, every_load
 from workloads import think
 from workloads.arrivals import Arrivals
 from workloads.datasets import load_dataset, load_perf_analyzer
 from workloads.lengths import Lengths
-from workloads.prompts import Independent, PromptLengths, Recorded, Synthetic, load_prompts
+from workloads.prompts import (
+    TOO_FEW_IDS,
+    Independent,
+    PromptLengths,
+    Recorded,
+    Synthetic,
+    can_be_fresh,
+    load_prompts,
+)
 from workloads.requests import Requests, RequestSourceError
 from workloads.tensors import Drawn
 from workloads.traces import load_trace
 
+ROUNDING = 1e-9
 COUNT = 1000
 """Prompts that are made up, where neither the study nor a trace says how many."""
 NO_REPEATS = RepeatsSpec.model_construct(share=0.0, skew=1.0)
@@ -53,6 +63,9 @@ def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Reques
     if key not in sources:
         sources[key] = _requests(study, name, spec.requests, seed)
     place = ("workloads", name)
+    fresh = isinstance(spec.requests, TensorsSpec | PromptsSpec | SyntheticSpec) and spec.requests.fresh
+    if fresh and not can_be_fresh(sources[key]):
+        raise study.source.error((*place, "requests"), f"{TOO_FEW_IDS}; take more of them, or give `fresh: false`")
     closed = spec.arrival if isinstance(spec.arrival, ClosedSpec) else None
     repeats = spec.repeats or NO_REPEATS
     return Workload(
@@ -66,7 +79,7 @@ def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Reques
         keep_alive=spec.keep_alive,
         output=spec.requests.output if isinstance(spec.requests, DatasetSpec) else None,
         seed=seed,
-        fresh=isinstance(spec.requests, TensorsSpec | PromptsSpec | SyntheticSpec) and spec.requests.fresh,
+        fresh=fresh,
         shuffled=not _row_by_row(spec),
         repeats=repeats.share,
         skew=repeats.skew,
@@ -79,7 +92,10 @@ def _row_by_row(spec: WorkloadSpec) -> bool:
     if not isinstance(arrival, TraceSpec) or not isinstance(source, SyntheticSpec) or source.lengths_from is None:
         return False
     lengths = source.lengths_from
-    return (arrival.path, arrival.start, arrival.duration) == (lengths.path, lengths.start, lengths.duration)
+    same = all(
+        getattr(arrival, name) == getattr(lengths, name) for name in ("path", "format", "unit", "start", "duration")
+    )
+    return same and source.count is None
 
 
 def _made(study: Study, place: Keys, make: Callable[[], _Made]) -> _Made:
@@ -149,7 +165,7 @@ def _lengths(study: Study, place: Keys, spec: Length | None) -> Lengths:
 
 def _recorded(study: Study, spec: PromptLengthsSpec) -> Recorded:
     path = study.resolve(spec.path)
-    trace = load_trace(path, None, spec.format).cut(spec.start, spec.duration)
+    trace = load_trace(path, spec.unit, spec.format).cut(spec.start, spec.duration)
     if trace.input_tokens is None or trace.output_tokens is None:
         missing = "input" if trace.input_tokens is None else "output"
         raise RequestSourceError(f"{path}: does not say how many {missing} tokens its requests had")
@@ -160,12 +176,22 @@ def _arrivals(study: Study, name: str, spec: OpenArrival) -> Arrivals:
     """Build an arrival process and check that a window can hold its shape."""
     place = ("workloads", name, "arrival")
     arrivals = _made(study, place, lambda: spec.made(study.resolve))
-    longest_s = max(study.spec.measure.window, study.spec.measure.max_window)
-    takes_s = arrivals.period_s or arrivals.shape_s
-    if takes_s > longest_s:
+    _check_fits(study, place, arrivals)
+    return arrivals
+
+
+def check_windows(study: Study, workloads: Sequence[Workload], space: Space) -> None:
+    """Check that a window can hold the shape of every workload at every load level. Raises StudyError."""
+    for workload, load in every_load(workloads, space):
+        if workload.arrivals is not None:
+            _check_fits(study, ("workloads", workload.name, "arrival"), workload.arrivals.at_rate(load.level))
+
+
+def _check_fits(study: Study, place: Keys, arrivals: Arrivals) -> None:
+    longest_s, takes_s = max(study.spec.measure.window, study.spec.measure.max_window), arrivals.least_window_s
+    if takes_s > longest_s * (1 + ROUNDING):
         raise study.source.error(
             place,
-            f"takes {takes_s:g} s to show its shape, and the longest window is {longest_s:g} s; make it faster, or "
-            f"give a `measure.max_window` of {takes_s:g} s or more",
+            f"at {arrivals.mean_rate_rps:,.4g}/s it takes {takes_s:,.6g} s to show its shape, and the longest window "
+            f"is {longest_s:,.6g} s; make it faster, or give a `measure.max_window` of {takes_s:,.6g} s or more",
         )
-    return arrivals

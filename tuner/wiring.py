@@ -24,7 +24,7 @@ from tuner.stopping import Pace
 from tuner.study.load import Study
 from tuner.telemetry.host import cpu_model
 from tuner.telemetry.nvml import GpuSampler
-from tuner.traffic import make_workloads
+from tuner.traffic import check_windows, make_workloads
 from tuner.trials import Accuracies, Trier
 from tuner.workload import Workload
 
@@ -66,6 +66,7 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     space = make_space(spec.space, target.knobs(), study.source)
     workloads = make_workloads(study)
     _check_levels(study, space, workloads)
+    check_windows(study, workloads, space)
     _check_requests(study, target, workloads)
     for parameter in space:
         target.export({**target.user_config(), **server_part({parameter.name: parameter.values[0]})})

@@ -74,7 +74,7 @@ class Workload:
         nonce = time.monotonic_ns() // NONCE_NS
         if isinstance(self.dataset, Prompts):
             return fresh(self.dataset, nonce)
-        return replace(self.dataset, seed=nonce) if isinstance(self.dataset, Drawn) else self.dataset
+        return replace(self.dataset, values_seed=nonce) if isinstance(self.dataset, Drawn) else self.dataset
 
     @property
     def level_name(self) -> str:
@@ -88,14 +88,11 @@ class Workload:
 
     def paced(self, load: Load, pace: Pace) -> Pace:
         """Return a pace that leaves the traffic time to show its shape: to ramp up, and to change its rate."""
-        shape_s = 0.0
-        if self.arrivals is not None:
-            shape = self.arrivals.at_rate(load.level)
-            shape_s = shape.period_s or shape.shape_s
+        shape_s = self.arrivals.at_rate(load.level).least_window_s if self.arrivals else 0.0
         return replace(pace, warmup_s=max(pace.warmup_s, self.ramp_up_s), window_s=max(pace.window_s, shape_s))
 
-    def fitted(self, load: Load, warmup_s: float, window_s: float) -> tuple[float, float]:
-        """Return warm-up and window stretched to whole periods of traffic that has one.
+    def fitted(self, load: Load, warmup_s: float, window_s: float, least_s: float = 0.0) -> tuple[float, float]:
+        """Return warm-up and window as whole periods of traffic that has one: the window as many as fit into it.
 
         Both edges are where they cut nothing: a window that cut a burst would count half of it, and what is read at its
         edges would disturb the very requests that are due then.
@@ -103,7 +100,10 @@ class Workload:
         shape = self.arrivals.at_rate(load.level) if self.arrivals else None
         if shape is None or not shape.period_s:
             return warmup_s, window_s
-        return self.edge_s(load, warmup_s), max(1, round(window_s / shape.period_s)) * shape.period_s
+        periods = max(1, math.floor(window_s / shape.period_s + _ROUNDING))
+        if periods * shape.period_s < least_s:
+            periods = math.ceil(least_s / shape.period_s - _ROUNDING)
+        return self.edge_s(load, warmup_s), periods * shape.period_s
 
     def edge_s(self, load: Load, after_s: float) -> float:
         """Return the first moment from a given one on at which a window may begin or end, in seconds of the load."""

@@ -26,6 +26,7 @@ class Arrivals(ABC):
     Attributes:
         period_s: after this long the process repeats itself, in seconds; 0.0: it does not.
         edge_s: where in a period a window may begin and end without cutting anything, in seconds.
+        least_window_s: a shorter window would not do the process justice, in seconds: a period, or some clusters.
         shape_s: a load this long shows the shape, in seconds.
     """
 
@@ -45,9 +46,14 @@ class Arrivals(ABC):
         return 0.0
 
     @property
-    def shape_s(self) -> float:
-        """One period shows the shape."""
+    def least_window_s(self) -> float:
+        """A period."""
         return self.period_s
+
+    @property
+    def shape_s(self) -> float:
+        """The least window shows the shape."""
+        return self.least_window_s
 
     @abstractmethod
     def at_rate(self, rate_rps: float) -> "Arrivals":
@@ -177,7 +183,7 @@ class Gamma(Arrivals):
         return self.rate_rps
 
     @property
-    def shape_s(self) -> float:
+    def least_window_s(self) -> float:
         """Some clusters: 25 * cv^2 gaps."""
         return 25 * self.cv**2 / self.rate_rps
 

@@ -2,8 +2,8 @@
 
 import base64
 import binascii
-import csv
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from workloads.datatypes import FLOATS, NUMPY, STRINGS
 from workloads.requests import Dataset, Requests, RequestSourceError, Rows, TensorSpec
 
 LABELS_FILE = "labels.csv"
+_HIGHEST_LABEL = 2**31
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Listed:
             RequestSourceError: a value does not fit; naming file, place and input.
         """
         names = list(self.rows[0])
+        for place, row in zip(self.places, self.rows, strict=True):
+            if more := [name for name in row if name not in self.rows[0]]:
+                raise RequestSourceError(f"{self.path}: {place}: has {more[0]!r}, unlike those before")
         if not inputs:
             return Dataset({name: self._plain(name) for name in names}, self.labels)
         specs = {tensor.name: tensor for tensor in inputs}
@@ -58,7 +62,7 @@ class Listed:
         return self._rows(tensor.name, lambda value: _tensor(value, tensor))
 
     def _plain(self, name: str) -> Rows:
-        return self._rows(name, lambda value: np.array(value.values if isinstance(value, Flat) else value))
+        return self._rows(name, _as_it_looks)
 
     def _rows(self, name: str, made: Callable[[object], NDArray[np.generic]]) -> Rows:
         found = []
@@ -81,15 +85,26 @@ class Flat:
     shape: tuple[int, ...] | None
 
 
+def _as_it_looks(value: object) -> NDArray[np.generic]:
+    content = value.values if isinstance(value, Flat) else value
+    return np.array(content, object if isinstance(content, bytes) else None)
+
+
 def _tensor(value: object, tensor: TensorSpec) -> NDArray[np.generic]:
-    """Return a value in the input's type; a flat one in the input's shape."""
+    """Return a value in the input's type; one that is flat, or differs by axes of length 1, in the input's shape."""
     if isinstance(value, Flat):
         return _reshaped(_typed(value.values, tensor), tensor, value.shape)
     array = _typed(value, tensor)
-    fits = array.ndim == len(tensor.shape) and all(
-        want in (-1, has) for want, has in zip(tensor.shape, array.shape, strict=True)
-    )
-    return array if fits else _reshaped(array.ravel(), tensor, None)
+    if _fits(array.shape, tensor.shape):
+        return array
+    without = tuple(size for size in array.shape if size != 1)
+    if array.ndim > 1 and not _fits(without, tuple(size for size in tensor.shape if size != 1)):
+        raise ValueError(f"has the shape {list(array.shape)}, and the model takes {list(tensor.shape)}")
+    return _reshaped(array.ravel(), tensor, None)
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    return len(shape) == len(wanted) and all(want in (-1, has) for want, has in zip(wanted, shape, strict=True))
 
 
 def _typed(value: object, tensor: TensorSpec) -> NDArray[np.generic]:
@@ -196,10 +211,13 @@ def _folder(path: Path, name: str) -> Requests:
 def _folder_labels(path: Path, files: Sequence[Path]) -> NDArray[np.int64]:
     known: dict[str, int] = {}
     with path.open(encoding="utf-8", newline="") as lines:
-        for number, line in enumerate(csv.reader(lines), 1):
-            if len(line) != 2 or not line[1].strip().isdigit():
-                raise RequestSourceError(f"{path}:{number}: expected `file,label` with a whole number, but got {line}")
-            known[line[0].strip()] = int(line[1])
+        for number, line in enumerate(lines, 1):
+            name, comma, label = line.strip().rpartition(",")
+            if not comma or not label.strip().isdigit() or int(label) > _HIGHEST_LABEL:
+                raise RequestSourceError(
+                    f"{path}:{number}: expected `file,label` with a whole number, but got {line.strip()[:60]!r}"
+                )
+            known[name.strip()] = int(label)
     if missing := [one.name for one in files if one.name not in known]:
         raise RequestSourceError(f"{path}: has no label for {missing[0]}")
     return np.array([known[one.name] for one in files], np.int64)
@@ -209,7 +227,7 @@ def _lines(path: Path, labels_key: str) -> Listed:
     rows, places, labels = [], [], []
     for number, data in json_lines(path):
         label = data.pop(labels_key, None)
-        if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
+        if label is not None and (type(label) is not int or not 0 <= label <= _HIGHEST_LABEL):
             raise RequestSourceError(f"{path}:{number}: {labels_key}: expected a whole number, but got {label!r}")
         if not data:
             raise RequestSourceError(f"{path}:{number}: expected a value for each input of the model")
@@ -230,18 +248,27 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         RequestSourceError: the file cannot be read, or a line is no object.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RequestSourceError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RequestSourceError(f"{path}: cannot be read: {error}") from None
-    for number, line in enumerate(lines, 1):
+    yield from objects(path, text)
+
+
+def objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number and object of each line of a text that is not empty.
+
+    Raises:
+        RequestSourceError: a line is no object.
+    """
+    for number, line in enumerate(text.split("\n"), 1):  # JSON may hold other characters that end a line in Python
         if not line.strip():
             continue
         try:
             data = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise RequestSourceError(f"{path}:{number}: not JSON: {error.msg}") from None
+        except ValueError as error:
+            raise RequestSourceError(f"{path}:{number}: not JSON: {getattr(error, 'msg', error)}") from None
         if not isinstance(data, dict):
             raise RequestSourceError(f"{path}:{number}: expected an object, but got {line.strip()[:40]!r}")
         yield number, data
@@ -262,13 +289,15 @@ def load_perf_analyzer(path: Path) -> Listed:
         raise RequestSourceError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise RequestSourceError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RequestSourceError(f"{path}: cannot be read: {error}") from None
     steps = data.get("data") if isinstance(data, dict) else None
     if not isinstance(steps, list) or not steps:
         raise RequestSourceError(f'{path}: expected {{"data": [...]}} with a request in it')
     places, rows = [], []
     for number, step in enumerate(steps):
+        if step == []:
+            raise RequestSourceError(f"{path}: data[{number}]: is a stream without a request; take it out")
         for inner, request in enumerate(step) if isinstance(step, list) else [(None, step)]:
             place = f"data[{number}]" if inner is None else f"data[{number}][{inner}]"
             if not isinstance(request, dict) or not request:
@@ -324,7 +353,7 @@ def load_npz(path: Path, labels_key: str = "labels") -> Dataset:
         raise RequestSourceError(f"{path}: no such file") from None
     except RequestSourceError:
         raise
-    except (OSError, EOFError, ValueError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
         raise RequestSourceError(f"{path}: not an .npz file of plain arrays ({error})") from error
     labels = arrays.pop(labels_key, None)
     if labels is not None and (labels.dtype.kind not in "iub" or labels.ndim != 1):

@@ -16,6 +16,8 @@ from workloads.arrivals import BLOCK, Arrivals, Times, require_positive
 
 _SINUSOID_PIECES = 256
 _DWELLS = 1024
+MMPP_BLOCK = 4096
+"""Arrivals of a Markov-modulated process that are made at once: between two of them there may be many states."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class MarkovModulated(Arrivals):
         return float(np.dot(self.rates_rps, self.dwells_s) / sum(self.dwells_s))
 
     @property
-    def shape_s(self) -> float:
+    def least_window_s(self) -> float:
         """As long as ten visits to every state take."""
         return 10 * sum(self.dwells_s)
 
@@ -168,12 +170,14 @@ class MarkovModulated(Arrivals):
         hidden, visible = rng.spawn(2)
         times, cumulated = np.zeros(1), np.zeros(1)
         visits = self._visits(hidden)
-        for sums in unit_arrivals(visible):
-            while cumulated[-1] <= sums[-1]:
+        for sums in unit_arrivals(visible, MMPP_BLOCK):
+            new_times, new_cumulated, time, reached = [times], [cumulated], times[-1], cumulated[-1]
+            while reached <= sums[-1]:
                 states, stays = next(visits)
-                times = np.concatenate([times, times[-1] + np.cumsum(stays)])
-                grown = np.cumsum(np.array(self.rates_rps)[states] * stays)
-                cumulated = np.concatenate([cumulated, cumulated[-1] + grown])
+                new_times.append(time + np.cumsum(stays))
+                new_cumulated.append(reached + np.cumsum(np.array(self.rates_rps)[states] * stays))
+                time, reached = new_times[-1][-1], new_cumulated[-1][-1]
+            times, cumulated = np.concatenate(new_times), np.concatenate(new_cumulated)
             yield np.interp(sums, cumulated, times)
             done = max(0, int(np.searchsorted(cumulated, sums[-1], side="right")) - 1)
             times, cumulated = times[done:], cumulated[done:]
@@ -189,10 +193,10 @@ class MarkovModulated(Arrivals):
             yield states[:-1], rng.exponential(dwells[states[:-1]])
 
 
-def unit_arrivals(rng: np.random.Generator) -> Iterator[Times]:
+def unit_arrivals(rng: np.random.Generator, block: int = BLOCK) -> Iterator[Times]:
     """Yield the arrivals of a Poisson process of rate 1, in blocks."""
     end = 0.0
     while True:
-        sums = end + np.cumsum(rng.exponential(1.0, BLOCK))
+        sums = end + np.cumsum(rng.exponential(1.0, block))
         end = float(sums[-1])
         yield sums

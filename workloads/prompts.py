@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from workloads.datasets import json_lines
 from workloads.lengths import Lengths
-from workloads.requests import Prompts, RequestSourceError
+from workloads.requests import Prompts, Requests, RequestSourceError
 
 WORDS: tuple[str, ...] = tuple(
     """
@@ -34,6 +34,8 @@ WORDS: tuple[str, ...] = tuple(
 FIRST_ID, LAST_ID = 1000, 9999
 """Token ids that prompts of ids are made of, unless the study names others: most vocabularies have them as words."""
 _Token = TypeVar("_Token", str, int)
+_FEWEST_IDS = 32
+TOO_FEW_IDS = f"prompts of fewer than {_FEWEST_IDS} different token ids cannot be told apart by their beginning"
 MARKED = 4
 """Tokens at the start of a prompt that make it one of its kind."""
 
@@ -111,6 +113,12 @@ class Synthetic:
         if self.ids:
             return Prompts([one.tolist() for one in tokens], outputs, (low, high), made_up=True)
         return Prompts([" ".join(WORDS[index] for index in one) for one in tokens], outputs, made_up=True)
+
+
+def can_be_fresh(requests: Requests) -> bool:
+    """Whether there are ids enough to mark each prompt as one of its kind; other requests always can be."""
+    ids = requests.ids if isinstance(requests, Prompts) else None
+    return ids is None or ids[1] - ids[0] + 1 >= _FEWEST_IDS
 
 
 def fresh(prompts: Prompts, nonce: int) -> Prompts:

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from workloads.arrivals import BLOCK, Arrivals, Times, require_positive
 
+_ALIKE = 1e-6
+"""Share by which two periods may differ that are meant to be the same."""
+
 
 @dataclass(frozen=True, eq=False)
 class Replay(Arrivals):
@@ -85,20 +88,21 @@ class Superposition(Arrivals):
         return sum(part.mean_rate_rps for part in self.parts)
 
     @property
-    def _periodic(self) -> Arrivals | None:
-        """The part whose period all that have one share, None where they differ or none has one."""
-        periodic = [part for part in self.parts if part.period_s]
-        return periodic[0] if len({part.period_s for part in periodic}) == 1 else None
-
-    @property
     def period_s(self) -> float:
         """The period that the parts share; 0.0 where they have different ones."""
-        return self._periodic.period_s if self._periodic else 0.0
+        periods = [part.period_s for part in self.parts if part.period_s]
+        alike = periods and max(periods) - min(periods) <= _ALIKE * max(periods)
+        return max(periods) if alike else 0.0
 
     @property
     def edge_s(self) -> float:
-        """The edge of the first part with a period."""
-        return self._periodic.edge_s if self._periodic else 0.0
+        """The edge of the first part that must not be cut anywhere, if there is one."""
+        return next((part.edge_s for part in self.parts if part.edge_s), 0.0)
+
+    @property
+    def least_window_s(self) -> float:
+        """The longest of the parts'."""
+        return max(part.least_window_s for part in self.parts)
 
     @property
     def shape_s(self) -> float:

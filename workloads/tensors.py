@@ -22,7 +22,8 @@ class Drawn:
 
     Attributes:
         count: how many requests.
-        seed: of all that is drawn; lengths, values of each input and batch sizes have streams of their own.
+        seed: of lengths, batch sizes and values, which have streams of their own.
+        values_seed: of the values alone, so that they can be others while the sizes stay; None: `seed`.
         lengths: name -> distribution of a dynamic axis' length; axes of one name have the same length in a request.
         shapes: input -> the names of its dynamic axes, in their order.
         ranges: input -> lowest and highest value; [0, 1) for floats and 0 to 100 for whole numbers if absent.
@@ -37,6 +38,7 @@ class Drawn:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     strings: Lengths = field(default_factory=lambda: Constant(16))
     batch: Lengths | None = None
+    values_seed: int | None = None
 
     @property
     def labels(self) -> None:
@@ -57,7 +59,7 @@ class Drawn:
         wanted = [tensor for tensor in inputs if not tensor.optional or tensor.name in self.shapes]
         self._check_names(inputs)
         lengths, batches = self._lengths(), self._batches()
-        values_seed = np.random.SeedSequence(self.seed).spawn(3)[2]
+        values_seed = np.random.SeedSequence(self.seed if self.values_seed is None else self.values_seed).spawn(3)[2]
         rows = self.count if batches is None else int(batches.sum())
         drawn: dict[str, Rows] = {}
         for tensor, seed in zip(wanted, values_seed.spawn(len(wanted)), strict=True):
@@ -117,15 +119,24 @@ class Drawn:
         if tensor.datatype == "BOOL":
             return rng.integers(0, 2, shape).astype(dtype)
         if tensor.datatype in FLOATS:
-            low, high = self.ranges.get(tensor.name, (0.0, 1.0))
-            return rng.uniform(low, high, shape).astype(dtype)
+            return rng.uniform(*self._real_range(tensor, dtype), shape).astype(dtype)
         low, high = self._whole_range(tensor, np.iinfo(dtype))
         whole: NDArray[np.generic] = rng.integers(low, high, shape, dtype, endpoint=True)  # type: ignore[arg-type]
         return whole
 
+    def _real_range(self, tensor: TensorSpec, dtype: type[np.generic]) -> tuple[float, float]:
+        low, high = self.ranges.get(tensor.name, (0.0, 1.0))
+        if not np.isfinite(np.array([low, high]).astype(dtype).astype(np.float64)).all():
+            raise RequestSourceError(
+                f"input {tensor.name!r} is {tensor.datatype}: its `values` must be numbers that it can hold, but are "
+                f"{low:g} to {high:g}"
+            )
+        return low, high
+
     def _whole_range(self, tensor: TensorSpec, limits: "np.iinfo[Any]") -> tuple[int, int]:
         low, high = self.ranges.get(tensor.name, INTEGERS)
-        if low != int(low) or high != int(high) or not limits.min <= low <= high <= limits.max:
+        whole = bool(np.isfinite([low, high]).all()) and low == int(low) and high == int(high)
+        if not whole or not limits.min <= low <= high <= limits.max:
             raise RequestSourceError(
                 f"input {tensor.name!r} is {tensor.datatype}: its `values` must be whole numbers from {limits.min} to "
                 f"{limits.max}, but are {low:g} to {high:g}"

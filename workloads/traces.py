@@ -12,16 +12,17 @@ Formats, told apart by their content unless the study names one:
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.datasets import objects
 from workloads.replay import Replay
 from workloads.requests import RequestSourceError
 
@@ -30,6 +31,8 @@ UNITS_S: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _TIMES = ("timestamp", "time", "arrival_time", "arrived_at")
 _INPUTS = ("input_tokens", "input_length", "contexttokens", "prompt_tokens")
 _OUTPUTS = ("output_tokens", "output_length", "generatedtokens", "completion_tokens")
+_ROUNDING = 1e-9
+_MOST_TOKENS = 2**40
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
@@ -60,9 +63,13 @@ class Trace:
         """Return the piece [start, start + length) of the trace; its times count from the start of the piece.
 
         Raises:
-            ValueError: nothing came in it.
+            ValueError: nothing came in it, or it goes beyond the trace.
         """
         length_s = self.span_s - start_s if length_s is None else length_s
+        if length_s > 0 and start_s + length_s > self.span_s * (1 + _ROUNDING):
+            raise ValueError(
+                f"the trace is {self.span_s:g} s long, but {length_s:g} s from {start_s:g} s on are asked for"
+            )
         inside = (self.times_s >= start_s) & (self.times_s < start_s + length_s)
         if length_s <= 0 or not inside.any():
             raise ValueError(f"no request came between {start_s:g} s and {start_s + length_s:g} s of the trace")
@@ -120,7 +127,9 @@ def _intervals(path: Path, text: str, unit_s: float) -> Trace:
     if not sum(intervals) > 0:
         raise RequestSourceError(f"{path}: expected intervals, one a line, some of them above 0")
     ends = np.cumsum(intervals)
-    return Trace(np.concatenate([[0.0], ends[:-1]]), float(ends[-1]))
+    times = np.concatenate([[0.0], ends[:-1]])
+    # Intervals of 0 at the end: what follows them comes together with the first of the next round.
+    return Trace(np.sort(np.where(times < ends[-1], times, 0.0)), float(ends[-1]))
 
 
 Row = tuple[int, Mapping[str, object]]
@@ -129,7 +138,7 @@ Row = tuple[int, Mapping[str, object]]
 def _csv_rows(path: Path, text: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text))
     header = [name.strip().lower() for name in next(reader, [])]
-    for values in reader:
+    for values in _lines(path, reader):
         if not values or values == [""]:
             continue
         if len(values) != len(header):
@@ -139,16 +148,15 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
         yield reader.line_num, dict(zip(header, values, strict=True))
 
 
+def _lines(path: Path, reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise RequestSourceError(f"{path}:{reader.line_num}: not CSV: {error}") from None
+
+
 def _json_rows(path: Path, text: str) -> Iterator[Row]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise RequestSourceError(f"{path}:{number}: not JSON: {error.msg}") from None
-        if not isinstance(data, dict):
-            raise RequestSourceError(f"{path}:{number}: expected an object, but got {line.strip()[:40]!r}")
+    for number, data in objects(path, text):
         yield number, {str(name).lower(): value for name, value in data.items()}
 
 
@@ -194,7 +202,7 @@ def _sizes(path: Path, rows: list[Row], names: tuple[str, ...]) -> NDArray[np.in
     found = []
     for number, row in rows:
         value = _number(row.get(key))
-        if value is None or value < 0 or value != int(value):
+        if value is None or not 0 <= value <= _MOST_TOKENS or value != int(value):
             raise RequestSourceError(
                 f"{path}:{number}: {key}: expected a whole number of tokens, but got {row.get(key)!r}"
             )
@@ -208,6 +216,6 @@ def _number(value: object) -> float | None:
         return None
     try:
         found = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if np.isfinite(found) else None

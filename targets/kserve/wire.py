@@ -94,7 +94,7 @@ def fitted(model: ModelSpec, dataset: Dataset) -> ModelSpec:
     """
     inputs = model.inputs or tuple(_described(dataset))
     given = [(tensor, dataset.inputs[tensor.name]) for tensor in inputs if tensor.name in dataset.inputs]
-    batched = all(len(tensor.shape) == 1 + rows[0].ndim and tensor.shape[0] in (-1, 1) for tensor, rows in given)
+    batched = all(len(tensor.shape) == 1 + len(_shape(rows)) and tensor.shape[0] in (-1, 1) for tensor, rows in given)
     if batched:
         inputs = tuple(replace(tensor, shape=tensor.shape[1:]) for tensor in inputs)
     found = replace(model, inputs=inputs, batched=batched)
@@ -113,12 +113,18 @@ def items_of(model: ModelSpec) -> tuple[TensorSpec, ...]:
 
 def _described(dataset: Dataset) -> Iterator[TensorSpec]:
     for name, rows in dataset.inputs.items():
-        dtype, shapes = rows[0].dtype, {row.shape for row in rows}
+        dtype = rows.dtype if isinstance(rows, np.ndarray) else rows[0].dtype
         datatype = STRINGS if dtype.kind in "SUO" else np_to_triton_dtype(dtype)
         if datatype is None:
             raise TargetError(f"input {name!r} is {dtype} in the dataset, which the protocol has no type for")
-        open_axes = (-1,) * rows[0].ndim
-        yield TensorSpec(name, datatype, (-1, *(rows[0].shape if len(shapes) == 1 else open_axes)))
+        yield TensorSpec(name, datatype, (-1, *_shape(rows)))
+
+
+def _shape(rows: Rows) -> tuple[int, ...]:
+    """Return the shape of a row; -1 on every axis where rows differ."""
+    if isinstance(rows, np.ndarray):
+        return rows.shape[1:]
+    return rows[0].shape if len({row.shape for row in rows}) == 1 else (-1,) * rows[0].ndim
 
 
 def check_inputs(dataset: Dataset, model: ModelSpec) -> None:
@@ -138,8 +144,9 @@ def check_inputs(dataset: Dataset, model: ModelSpec) -> None:
             f"the dataset has an array {extra[0]!r}, which is no input of model {model.name!r} "
             f"({', '.join(sorted(known))})"
         )
-    for name, tensor in wanted.items():
-        _check_input(name, dataset.inputs[name], tensor)
+    for tensor in model.inputs:
+        if tensor.name in dataset.inputs:
+            _check_input(tensor.name, dataset.inputs[tensor.name], tensor)
 
 
 def _check_input(name: str, rows: Rows, tensor: TensorSpec) -> None:
@@ -173,4 +180,4 @@ def items(dataset: Dataset, model: ModelSpec) -> Iterator[list[Tensor]]:
 
 def _value(rows: NDArray[np.generic], batched: bool) -> NDArray[np.generic]:
     rows = np.char.encode(rows.astype(np.str_), "utf-8") if rows.dtype.kind == "U" else rows
-    return rows if batched else rows[0]
+    return rows if batched else rows.reshape(rows.shape[1:])

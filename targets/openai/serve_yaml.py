@@ -67,6 +67,8 @@ def read(text: str, path: Path, canonical: Callable[[str], str], example: str) -
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise TargetError(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
+    except ValueError as error:  # a value that looks like a date and is none
+        raise TargetError(f"{path}: not YAML: {error}") from None
     if not isinstance(node, yaml.MappingNode) or not data:
         raise TargetError(f"{path}: expected settings like `{example}`, one a line, but got {text[:60]!r}")
     said: dict[str, object] = {}

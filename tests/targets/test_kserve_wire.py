@@ -13,7 +13,7 @@ from tritonclient.utils import np_to_triton_dtype
 from targets.base import TargetError, Tls
 from targets.kserve import wire_grpc, wire_http, wire_json
 from targets.kserve.judge import HEADER_LENGTH, header_value
-from targets.kserve.wire import ModelSpec, Site, fitted
+from targets.kserve.wire import ModelSpec, Site, check_inputs, fitted
 from workloads.requests import Dataset, TensorSpec
 
 SITE = Site("127.0.0.1", 8000)
@@ -214,3 +214,21 @@ def test_a_model_that_names_no_inputs_gets_what_the_dataset_has() -> None:
 def test_a_dataset_that_does_not_fit_is_named(model: ModelSpec, array: NDArray[np.generic], message: str) -> None:
     with pytest.raises(TargetError, match=message):
         fitted(model, Dataset({"X": array}))
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_texts_of_one_value_are_sent(shape: tuple[int, ...]) -> None:
+    """A row of a one-dimensional array of texts is no array: its shape is told by the whole."""
+    texts = np.array([b"hello", b"you"], object).reshape(2, *([1] * (len(shape) - 1)))
+    dataset = Dataset({"TEXT": texts})
+    found = fitted(ModelSpec("m", (TensorSpec("TEXT", "BYTES", shape),), (), batched=False), dataset)
+    assert found.batched
+    for wire in (wire_http, wire_grpc, wire_json):
+        assert len(set(wire.endpoint(dataset, found, SITE).requests)) == 2
+
+
+def test_an_optional_input_is_checked_too() -> None:
+    inputs = (TensorSpec("A", "INT32", (1,)), TensorSpec("B", "INT32", (1,), optional=True))
+    dataset = Dataset({"A": np.zeros((1, 1), np.int32), "B": np.zeros((1, 1))})
+    with pytest.raises(TargetError, match="input 'B' is INT32 in the model, but float64 in the dataset"):
+        check_inputs(dataset, ModelSpec("m", inputs, (), batched=True))

@@ -47,6 +47,7 @@ def test_even_arrivals_have_no_variation() -> None:
     assert even.mean_rate_rps == 100
     assert even.cv == pytest.approx(0, abs=1e-6)
     assert even.dispersion(1.0) == pytest.approx(0, abs=1e-6)
+    assert [even.dispersion(window_s) for window_s in (0.01, 0.1)] == [0, 0], "edges are exact"
     assert even.peak_rate_rps(1.0) == 100
     assert even.peak_rate_rps(0.1) == 100
 
@@ -92,6 +93,15 @@ def test_the_time_shows_the_shape_unless_it_is_given(tmp_path: Path) -> None:
     found = previewed(tmp_path, "{process: sinusoid, rate: 20/s, period: 15 s}", SYNTHETIC)
     assert found.duration_s == 45
     assert previewed(tmp_path, "{process: poisson, rate: 20/s}", SYNTHETIC).duration_s == 10
+
+
+def test_few_arrivals_are_waited_for_and_none_is_no_error(tmp_path: Path) -> None:
+    assert previewed(tmp_path, "{process: poisson, rate: 1/min}", SYNTHETIC).duration_s == 6000
+    nothing = previewed(tmp_path, "{process: poisson, rate: 1/min}", SYNTHETIC, 0.001)
+    assert len(nothing.offsets_s) == 0
+    assert "distinct requests" in dict(report.figures(nothing))
+    report.picture([nothing])
+    report.page("traffic", [nothing])
 
 
 def test_very_many_arrivals_are_cut(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_every_process_is_built(
         ({"process": "steps", "rates": ["0/s", "0/s"], "each": "1 s"}, "arrival", "some of them above 0"),
         ({"process": "trace", "path": "nowhere.csv"}, "arrival.path", "nowhere.csv: no such file"),
         ({"process": "trace", "path": "trace.csv", "start": "1 h"}, "arrival", "no request came between 3600 s and"),
-        ({"process": "sinusoid", "rate": "5/s", "period": "1 h"}, "arrival", "takes 3600 s to show its shape"),
+        ({"process": "sinusoid", "rate": "5/s", "period": "1 h"}, "arrival", "takes 3,600 s to show its shape"),
         ({"process": "gamma", "rate": "1/s", "cv": 3}, "arrival", "give a `measure.max_window` of 225 s or more"),
         ({"process": "sum", "parts": [{"process": "constant", "rate": "20/s"}]}, "arrival.parts", "at least 2 items"),
         ({"process": "sum", "parts": [{"process": "closed"}] * 2}, "arrival.parts.0", "must be one of 'constant'"),
@@ -171,7 +171,8 @@ def test_the_shortest_window_shows_the_shape(tmp_path: Path, arrival: dict[str, 
 def test_windows_hold_whole_periods(tmp_path: Path) -> None:
     workload = made(tmp_path, {"process": "sinusoid", "rate": "50/s", "period": "2 s"})
     load = workload.at(None)
-    assert workload.fitted(load, 0.3, 5.1) == (2.0, 6.0)
+    assert workload.fitted(load, 0.3, 5.1) == (2.0, 4.0)
+    assert workload.fitted(load, 0.3, 5.1, 5.0) == (2.0, 6.0), "not below the shortest"
     assert workload.edge_s(load, 2.5) == 4.0
 
 
@@ -213,6 +214,11 @@ def test_sizes_stay_together_when_the_times_are_others(tmp_path: Path) -> None:
             "requests.input_tokens",
             "`weights` must be one for each of the 2 `values`",
         ),
+        (
+            {**PROMPTS, "form": "ids", "token_ids": {"low": 5, "high": 9}, "fresh": True},
+            "requests",
+            "cannot be told apart by their beginning",
+        ),
         ({"source": "perf_analyzer", "path": "data.json"}, "requests.path", "data.json: no such file"),
         ({"source": "tensors", "values": {"X": [2, 1]}}, "requests.values.X", "must not be above the second"),
         (
@@ -245,7 +251,8 @@ def test_fresh_tensors_are_others_each_time(tmp_path: Path) -> None:
     assert isinstance(fresh.dataset, Drawn)
     one = fresh.requests()
     assert isinstance(one, Drawn)
-    assert one.seed != fresh.dataset.seed
+    assert one.seed == fresh.dataset.seed, "the sizes stay"
+    assert one.values_seed is not None
     kept = made(tmp_path, arrival, {"source": "tensors"})
     assert kept.requests() is kept.dataset
 

@@ -120,7 +120,9 @@ def test_perf_analyzer_gives_dynamic_axes_their_sizes(tmp_path: Path) -> None:
         ([{"X": [300]}], TensorSpec("X", "UINT8", (1,)), r"line 1: X: \[300\] is outside of UINT8"),
         ([{"X": [1.5]}], TensorSpec("X", "INT32", (1,)), "line 1: X: expected values of INT32"),
         ([{"X": [2]}], TensorSpec("X", "BOOL", (1,)), "line 1: X: expected values of BOOL"),
-        ([{"X": [1]}, {"Y": [1]}], TensorSpec("X", "INT32", (1,)), "line 2: has no 'X', unlike those before"),
+        ([{"X": [1], "Y": [2]}, {"X": [1]}], TensorSpec("Y", "INT32", (1,)), "the model has no input 'X'"),
+        ([{"X": [1]}, {"X": [1], "Y": [1]}], TensorSpec("X", "INT32", (1,)), "line 2: has 'Y', unlike those before"),
+        ([{"X": [[1, 2, 3], [4, 5, 6]]}], TensorSpec("X", "INT32", (3, 2)), r"has the shape \[2, 3\], and the model"),
     ],
 )
 def test_what_does_not_fit_the_model_is_named(

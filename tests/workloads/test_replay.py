@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workloads.arrivals import NS_PER_S, Arrivals, Bursty, Constant, Poisson
+from workloads.arrivals import NS_PER_S, Arrivals, Bursty, Constant, Gamma, Poisson
 from workloads.modulated import sinusoid
 from workloads.replay import Replay, Superposition
 
@@ -75,6 +75,10 @@ def test_a_sum_has_the_period_that_its_parts_share() -> None:
     bursts = Bursty(3, 0.5)
     assert Superposition((Poisson(5.0), bursts)).period_s == bursts.period_s
     assert Superposition((Poisson(5.0), bursts)).edge_s == bursts.edge_s
+    alike = Superposition((Bursty(10, 0.05, 0.0005), Bursty(5, 0.0545)))
+    assert alike.period_s == pytest.approx(0.0545), "the same but for rounding"
+    clustered = Superposition((Bursty(40, 1.0), Gamma(50.0, 4.0)))
+    assert (clustered.period_s, clustered.least_window_s) == (1.0, 8.0)
     different = Superposition((sinusoid(10.0, 0.5, 2.0), bursts))
     assert different.period_s == 0.0
     assert different.shape_s == 2.0

@@ -51,6 +51,13 @@ def test_reads_the_intervals_of_perf_analyzer(tmp_path: Path) -> None:
     assert offsets.tolist() == [0, 100_000, 350_000, 400_000, 500_000, 750_000]
 
 
+def test_intervals_of_zero_at_the_end_lose_no_request(tmp_path: Path) -> None:
+    """The last requests come together with the first of the next round."""
+    trace = read(tmp_path, "50000\n0\n0\n").cut(0, None)
+    assert trace.times_s.tolist() == [0, 0, 0]
+    assert len(trace.arrivals().offsets_ns(1.0, np.random.default_rng(0))) == 60
+
+
 def test_reads_times_alone(tmp_path: Path) -> None:
     trace = read(tmp_path, "time,who\n10.5,a\n10.0,b\n11.5,c\n")
     assert trace.times_s.tolist() == [0.0, 0.5, 1.5]
@@ -80,6 +87,8 @@ def test_a_piece_of_a_trace_counts_from_its_start(tmp_path: Path) -> None:
     assert piece.span_s == 2.0
     assert piece.output_tokens is not None
     assert piece.output_tokens.tolist() == [2, 3]
+    with pytest.raises(ValueError, match=r"the trace is 5\.33333 s long, but 9 s from 1 s on are asked for"):
+        read(tmp_path, "time\n0\n1\n2.5\n4\n").cut(1.0, 9.0)
     with pytest.raises(ValueError, match=r"no request came between 1\.2 s and 1\.3 s"):
         read(tmp_path, "time\n0\n1\n2.5\n").cut(1.2, 0.1)
 

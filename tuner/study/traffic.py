@@ -72,6 +72,9 @@ class PromptLengthsSpec(Section):
 
     path: Path = Field(description="the trace, relative to the study file")
     format: Literal["csv", "jsonl"] | None = Field(None, description="of the trace; told by its content if absent")
+    unit: Literal["s", "ms", "us", "ns"] | None = Field(
+        None, description="of times that are numbers; `s` in CSV, `ms` in JSONL if absent"
+    )
     start: Duration = Field(0.0, description="where the piece of the trace that is taken begins")
     duration: Duration | None = Field(None, gt=0, description="of that piece; up to the end of the trace if absent")
 
