@@ -25,7 +25,7 @@ COUNTED_S = (1 - DROPPED_SHARE) * SETTINGS.round * SETTINGS.redeployments
 
 
 def workload(name: str, arrivals: Arrivals | None = None) -> Workload:
-    return Workload(name, Dataset({"X": np.zeros((3, 1))}), arrivals, 0.0, 2.0, 64, True, None, 0)
+    return Workload(name, Dataset({"X": np.zeros((3, 1))}), arrivals, 2.0, 64, True, None, 0)
 
 
 def trier(bounds: Mapping[str, float], *workloads: Workload, confidence: float = 0.99) -> Trier:

@@ -208,7 +208,7 @@ def test_a_load_may_be_cut_short_before_it_began(begin: Callable[..., Course]) -
 
 
 def workload(arrivals: Arrivals | None) -> Workload:
-    return Workload("some", Dataset({"X": np.zeros((2, 1))}), arrivals, 0.0, 2.0, 64, True, None, 0)
+    return Workload("some", Dataset({"X": np.zeros((2, 1))}), arrivals, 2.0, 64, True, None, 0)
 
 
 def pauses(arrivals: Bursty, edge_s: float) -> tuple[float, float]:

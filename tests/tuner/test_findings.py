@@ -34,7 +34,7 @@ def over(share: float, number: int, throughput: float) -> Trial:
 
 
 def test_trials_with_room_to_the_bound_are_measured_again_before_faster_ones_without() -> None:
-    workload = Workload("steady", Dataset({"X": np.zeros((1, 1))}), None, 0.0, 1.0, 1, True, None, 0)
+    workload = Workload("steady", Dataset({"X": np.zeros((1, 1))}), None, 1.0, 1, True, None, 0)
     study = SimpleNamespace(spec=SimpleNamespace(slo=SimpleNamespace(bounds=lambda: {"p99": 0.01})))
     found = Findings(study, None, [workload], GOALS)  # type: ignore[arg-type]
     found.trials = [over(0.0, 0, 150), over(0.009, 1, 300), over(0.0, 2, 200), over(0.004, 3, 250), over(0.0, 4, 100)]

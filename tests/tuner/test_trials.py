@@ -38,7 +38,7 @@ MakeTrier = Callable[[Mapping[str, float]], Trier]
 
 
 def workload(name: str) -> Workload:
-    return Workload(name, Dataset({"X": np.zeros((3, 1))}), Poisson(400.0), 0.0, 2.0, 64, True, None, 0)
+    return Workload(name, Dataset({"X": np.zeros((3, 1))}), Poisson(400.0), 2.0, 64, True, None, 0)
 
 
 @pytest.fixture(scope="module")
