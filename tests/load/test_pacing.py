@@ -137,7 +137,7 @@ def test_requests_that_never_get_a_connection_are_dropped(port: int, tmp_path: P
 def test_the_window_excludes_the_warm_up_without_a_pause_between_them(
     port: int, tmp_path: Path, poller: Poller
 ) -> None:
-    made = plan(port, closed(1), tmp_path, ["/ok"], warmup_ns=100 * MS, window_ns=100 * MS)
+    made = plan(port, closed(1), tmp_path, ["/ok"], warmup_ns=500 * MS, window_ns=500 * MS)
     _, records = run(made, poller)
     inside = records.in_window()
     assert 0 < len(inside) < len(records.rows)
