@@ -71,8 +71,7 @@ class Meter:
     ) -> Run:
         """Offer the load for warm-up and window, without a pause between them, and drain.
 
-        The warm-up ends when the load has settled, the window when the aims are met, both within the pace and fitted to
-        the traffic's shape (`Workload.fitted`).
+        The warm-up ends when the load has settled, the window when the aims are met, as pace and traffic's shape allow.
 
         Args:
             deployment: where to.

@@ -13,7 +13,6 @@ from tuner.study.traffic import (
     PerfAnalyzerSpec,
     PromptLengthsSpec,
     PromptsSpec,
-    RepeatsSpec,
     RequestsSpec,
     SyntheticSpec,
     TensorsSpec,
@@ -40,7 +39,6 @@ from workloads.traces import load_trace
 ROUNDING = 1e-9
 COUNT = 1000
 """Prompts that are made up, where neither the study nor a trace says how many."""
-NO_REPEATS = RepeatsSpec.model_construct(share=0.0, skew=1.0)
 _Made = TypeVar("_Made")
 
 
@@ -67,7 +65,6 @@ def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Reques
     if fresh and not can_be_fresh(sources[key]):
         raise study.source.error((*place, "requests"), f"{TOO_FEW_IDS}; take more of them, or give `fresh: false`")
     closed = spec.arrival if isinstance(spec.arrival, ClosedSpec) else None
-    repeats = spec.repeats or NO_REPEATS
     return Workload(
         name=name,
         dataset=sources[key],
@@ -81,8 +78,8 @@ def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Reques
         seed=seed,
         fresh=fresh,
         shuffled=not _row_by_row(spec),
-        repeats=repeats.share,
-        skew=repeats.skew,
+        repeats=spec.repeats.share if spec.repeats else 0.0,
+        skew=spec.repeats.skew if spec.repeats else 1.0,
     )
 
 
