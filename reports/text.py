@@ -10,11 +10,13 @@ from tuner.catalog import key_of
 from tuner.results import Estimate, Load, MetricInfo, Result, Side, Value
 
 
-def summary(result: Result) -> Table:
-    """Return baseline and best side by side on every workload, with SLO and gain."""
+def summary(result: Result) -> Table | None:
+    """Return baseline and best side by side on every workload, with SLO and gain; None when there is neither."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     columns = _columns(result)
+    if not columns:
+        return None
     for name, _ in columns:
         table.add_column(name, overflow="fold")
     table.add_row("config", *(words.config(config, result.knobs) for _, (config, _) in columns))

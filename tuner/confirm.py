@@ -144,10 +144,11 @@ def rounds_needed(
     for workload in trier.workloads:
         length = (1 - DROPPED_SHARE) * max(settings.round, workload.shortest_round_s)
         points = [_measured(trials[one.trial], workload.name, one.loads[workload.name]) for one in contenders]
-        seconds = max(
+        asked = [
             max(requests / _offered(point), MARGIN * independent * point.window_s / max(1.0, point.independent))
             for point in points
-        )
+        ]
+        seconds = max(asked, default=0.0)
         rounds = math.ceil(seconds / (length * settings.redeployments))
         needed[workload.name] = min(max(settings.rounds, rounds), MAX_ROUNDS_FACTOR * settings.rounds)
     return needed

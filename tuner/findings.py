@@ -95,6 +95,24 @@ class Findings:
         others = [one for one in ranked if one.trial.number > 0 and one not in better]
         return [*better, *others][:count]
 
+    def spoiled(self) -> list[Trial]:
+        """Return the trials that the load generator spoiled if they are the most; where they are few they do not count.
+
+        A run in which the generator could hardly measure says nothing of whether the server can meet the SLO.
+        """
+        invalid = [trial for trial in self.trials if trial.state == "invalid"]
+        return invalid if 2 * len(invalid) > len(self.trials) else []
+
+    def nothing_met(self) -> str:
+        """Return what to say when no configuration met the SLO: was it the server, or the generator?"""
+        spoiled = self.spoiled()
+        if not spoiled:
+            return "no configuration met the SLO"
+        return (
+            f"not decided: nothing valid met the SLO, and {len(spoiled)} of {len(self.trials)} trials are invalid; "
+            f"the last one: {spoiled[-1].reason}"
+        )
+
     def baseline(self) -> Candidate | None:
         """Return the user's configuration at its best load level, None when it meets the SLO at none."""
         return next((one for one in self.ranked() if one.trial.number == 0), None)

@@ -152,11 +152,10 @@ class Tuning:
         return trial, pessimistic(self._found.goals, constraints)
 
     def _reserve_s(self) -> float:
-        found = self._found.candidates()
-        if not found:
-            return 0.0
-        one = confirm.contender(found[0].trial, found[0].point, self._workloads)
-        return budget.reserve_s(self._spec.confirm, self._found.apply_s(), self._rounds([one]), self._workloads)
+        """Return what has to be kept for measuring the best again; while nothing meets the SLO the least of it."""
+        found = self._found.ranked()[:1]
+        rounds = self._rounds([confirm.contender(one.trial, one.point, self._workloads) for one in found])
+        return budget.reserve_s(self._spec.confirm, self._found.apply_s(), rounds, self._workloads)
 
     # -- shortlist, confirmation, export --
 
@@ -187,7 +186,7 @@ class Tuning:
             self._export(self._found.unconfirmed(baseline))
             return
         self._found.closest = rank.closest(self._found.candidates())
-        self._found.message = "no configuration met the SLO"
+        self._found.message = self._found.nothing_met()
 
     def _fallback(self) -> Best:
         """Return what is left when no candidate was confirmed: the user's configuration, or the best as measured."""
@@ -371,7 +370,7 @@ class Tuning:
 
     def _exit_code(self) -> int:
         if self._found.best is None:
-            return SLO_MISSED
+            return UNDECIDED if self._found.spoiled() else SLO_MISSED
         return DONE if self._found.best.confirmed or self._found.best.trial == 0 else UNDECIDED
 
     def _settle(self, state: RunState, exit_code: int) -> None:

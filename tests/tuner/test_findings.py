@@ -41,3 +41,24 @@ def test_trials_with_room_to_the_bound_are_measured_again_before_faster_ones_wit
     assert [one.trial.number for one in found.ranked()] == [1, 3, 2, 0, 4]
     assert [one.trial.number for one in found.challengers(2)] == [3, 2]
     assert [one.trial.number for one in found.challengers(9)] == [3, 2, 1, 4], "the last is worse than the baseline"
+
+
+def spoilt(number: int) -> Trial:
+    """Return a trial that the generator spoiled."""
+    return trial(number, point()).model_copy(update={"state": "invalid", "reason": f"sent late in trial {number}"})
+
+
+def test_a_run_that_the_generator_mostly_spoiled_does_not_say_that_the_server_missed_the_slo() -> None:
+    found = Findings(None, None, [], GOALS)  # type: ignore[arg-type]
+    found.trials = [trial(0, point()), spoilt(1), spoilt(2)]
+    assert [one.number for one in found.spoiled()] == [1, 2]
+    assert found.nothing_met() == (
+        "not decided: nothing valid met the SLO, and 2 of 3 trials are invalid; the last one: sent late in trial 2"
+    )
+
+
+def test_a_few_spoiled_trials_leave_the_answer_to_the_others() -> None:
+    found = Findings(None, None, [], GOALS)  # type: ignore[arg-type]
+    found.trials = [trial(0, point()), trial(1, point()), spoilt(2)]
+    assert found.spoiled() == []
+    assert found.nothing_met() == "no configuration met the SLO"

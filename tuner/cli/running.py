@@ -104,7 +104,8 @@ def _show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
         sys.stdout.write(directory.result.read_text() + "\n")
         return
     console = Console()
-    console.print(text.summary(result))
+    if (table := text.summary(result)) is not None:
+        console.print(table)
     console.print(text.headline(result), highlight=False)
     where = shown(directory.path)
     console.print(f"report   {where}/report.html", highlight=False, soft_wrap=True)
