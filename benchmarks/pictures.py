@@ -19,6 +19,7 @@ from tuner import head_to_head, stats
 from tuner.confirm import Rounds, redeploy_and_measure
 from tuner.records import latencies_s
 from tuner.runs import Run
+from tuner.slo import Slo
 from tuner.stopping import Aims, Pace
 from tuner.study.load import load_study
 from tuner.trials import Trier
@@ -39,7 +40,7 @@ def main() -> None:
         deployment = trier.target.deploy(dict(one.config), "picture")
         workload = trier.workloads[0]
         load = one.loads[workload.name]
-        aims = Aims({"p99": BOUND_S}, BOUND_S, "throughput", (), (), 0.05, 0.99)
+        aims = Aims(Slo({"p99": BOUND_S}), "throughput", (), (), 0.05, 0.99)
         pace = Pace(0.3, 1.5, 0.3, 3.0)
         draw_measurement(trier.measure(deployment, workload, load, pace, aims), pace, folder / "measurement.png")
         draw_intervals(trier.measure(deployment, workload, load, Pace.fixed(0.3, 10.0)), folder / "intervals.png")

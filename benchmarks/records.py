@@ -28,6 +28,7 @@ from targets.base import Outcome
 from tuner.load.plan import RunReport
 from tuner.metrics import generator_report, outcome_counts, summarise
 from tuner.records import RecordsWriter, read_records
+from tuner.slo import Slo
 
 REQUESTS = 10_000_000
 MAX_SECONDS = 10.0
@@ -79,7 +80,7 @@ def capture(path: Path) -> None:
 def summary(path: Path) -> None:
     """Read and summarise the records as a point of a trial is."""
     records = read_records(path, WINDOW_NS)
-    summarise(records, {"p50": 0.01, "p99": 0.05}, 0.05)
+    summarise(records, Slo({"p50": 0.01, "p99": 0.05}))
     outcome_counts(records)
     generator_report(records, RunReport(len(records.rows), 0.1, 0, 0.0, 0, 0))
 

@@ -20,6 +20,7 @@ from targets.base import Endpoint
 from tuner.load.generator import Generator
 from tuner.load.plan import ClosedLoop, Plan
 from tuner.metrics import generator_report, summarise
+from tuner.slo import Slo
 
 WARMUP_S, WINDOW_S = 0.3, 1.0
 _SETTLED_S, _WATCHED_S = 0.2, 0.6
@@ -72,7 +73,7 @@ def ours(
 def measured(generator: Generator, plan: Plan) -> Round:
     """Run a plan and sum it up; every request must be answered ok."""
     run = generator.run(plan)
-    metrics = summarise(run.records, {}, None)
+    metrics = summarise(run.records, Slo({}))
     failed = metrics["error_rate"].value
     if failed:
         raise RuntimeError(f"{failed:.2%} of the requests failed: {run.report.failures}")

@@ -28,6 +28,7 @@ from targets.base import Endpoint, Outcome
 from tuner import stopping
 from tuner.load.plan import OpenLoop, Plan
 from tuner.records import AFTER, ROW, WARMUP, WINDOW, Records
+from tuner.slo import Slo
 from tuner.stopping import Aims, Pace
 from workloads.schedule import Schedule
 
@@ -122,7 +123,7 @@ def row_of(cell: Cell, runs: int, run_all: RunAll) -> Row:
 def run(cell: Cell, limit_s: float, number: int) -> tuple[str, float]:
     """Measure once; return the verdict on the p99 and the length of the window in seconds."""
     rows, plan = load_of(cell, np.random.default_rng([number, round(100 * cell.load), len(cell.queue)]))
-    aims = Aims({"p99": limit_s}, limit_s, None, (), (), 0.05, CONFIDENCE)
+    aims = Aims(Slo({"p99": limit_s}), None, (), (), 0.05, CONFIDENCE)
     looks_s, settle_ns, (start_ns, end_ns) = PACE.looks_s(), round(limit_s * 1e9), plan.window
     for length_s in looks_s[:-1]:
         now_ns = start_ns + round(length_s * 1e9)

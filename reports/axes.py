@@ -52,7 +52,8 @@ def axes(result: Result) -> tuple[Axis, Axis]:
 def named(result: Result) -> Sequence[Axis]:
     """Return every metric of the SLO and of the objectives that is no matter of course in a table of trials."""
     ours = [objective.split(" ")[1].rpartition(".")[2] for objective in result.study.objectives]
-    names = dict.fromkeys([*ours, *result.study.slo])
+    bounded = (name for workload in result.study.workloads for name in result.study.bounds_of(workload))
+    names = dict.fromkeys([*ours, *bounded])
     return [_of(result, name) for name in names if name not in ("throughput", "p50", "p99", "error_rate")]
 
 

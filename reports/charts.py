@@ -179,15 +179,16 @@ def _bars(estimates: Sequence[Estimate], members: Sequence[FrontPoint | None], s
 
 
 def _draw_slo(figure: go.Figure, result: Result, up: Axis, across: Sequence[float]) -> None:
-    if up.name not in result.study.slo or not across:
+    asked = result.study.bounds_of(result.study.workloads[0]).get(up.name)
+    if asked is None or not across:
         return
-    bound = result.study.slo[up.name] * up.scale
+    bound = asked * up.scale
     figure.add_scatter(
         x=[0, max(across) * 1.05],
         y=[bound, bound],
         mode="lines",
         line={"color": RED, "dash": "dash"},
-        name=f"SLO: {up.name} {words.metric_value(up.name, result.study.slo[up.name], result.own_metrics)}",
+        name=f"SLO: {up.name} {words.metric_value(up.name, asked, result.own_metrics)}",
         hoverinfo="skip",
     )
 

@@ -25,7 +25,7 @@ def summary(result: Result) -> Table | None:
             f"{workload}: throughput",
             *(_measured(found, workload, "throughput", ()) for _, (_, found) in columns),
         )
-        for name in result.study.slo:
+        for name in result.study.bounds_of(workload):
             shown = (_measured(found, workload, name, result.own_metrics) for _, (_, found) in columns)
             table.add_row(f"{workload}: {name}", *shown)
     return table
@@ -36,8 +36,7 @@ def headline(result: Result) -> str:
     best = result.best
     if best is None:
         return f"{result.message}\n{_closest(result)}".strip()
-    bounds = result.study.slo.items()
-    slo = ", ".join(f"{name} <= {words.metric_value(name, bound, result.own_metrics)}" for name, bound in bounds)
+    slo = words.slo(result.study, result.own_metrics)
     if best.trial == 0 and words.only_load(result.knobs):
         return f"The server as it is meets the SLO ({slo}) at {words.load(best.load)}"
     if best.trial == 0:

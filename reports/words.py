@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from tuner.catalog import METRICS
-from tuner.results import Ending, Estimate, KnobInfo, Load, MetricInfo, SloVerdict, Value
+from tuner.results import Ending, Estimate, KnobInfo, Load, MetricInfo, SloVerdict, StudyInfo, Value
 from tuner.units import format_value
 
 Shown: TypeAlias = Callable[[float], str]
@@ -81,6 +81,16 @@ def verdicts(found: Mapping[str, SloVerdict]) -> str:
     """Return `met`, or what is not: `missed: p99; undecided: error_rate`."""
     kinds = {kind: [name for name, verdict in found.items() if verdict == kind] for kind in ("missed", "undecided")}
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names) or "met"
+
+
+def slo(study: StudyInfo, own: Sequence[MetricInfo] = ()) -> str:
+    """Return every bound: those that all workloads have once, those of one workload or class with its name."""
+    found: dict[str, str] = {}
+    for workload in study.workloads:
+        for name, bound in study.bounds_of(workload).items():
+            shared = study.slo.get(name) == bound
+            found[name if shared else f"{workload}.{name}"] = metric_value(name, bound, own)
+    return ", ".join(f"{name} <= {value}" for name, value in found.items())
 
 
 def gain(estimate: Estimate | None) -> str:

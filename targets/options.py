@@ -81,6 +81,11 @@ class TargetOptions(Section):
         """Whether answers are streamed token by token."""
         return False
 
+    @property
+    def takes_priority(self) -> bool:
+        """Whether requests can have a priority in the server's queue."""
+        return False
+
     def metrics(self) -> Sequence[ServerMetric]:
         """Return what the server's statistics give beyond what all servers have."""
         return ()

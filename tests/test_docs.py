@@ -34,6 +34,7 @@ from targets.triton.target import TritonTarget
 from tuner import cli, metrics, records, results, tuning
 from tuner.catalog import BOUNDED, METRICS, STREAMED
 from tuner.cli import frame
+from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, make_space
 from tuner.study import arrivals, lengths, traffic
 from tuner.study.load import Study, load_study
@@ -212,7 +213,7 @@ PAGED = {
     traffic.TokenIdsSpec,
     traffic.PromptLengthsSpec,
 }
-KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED]
+KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED and ".mix." not in key.path]
 OWN_KEYS = [
     *(key for kind in registry.names() for key in own_keys(kind)),
     *paged_keys("prompts.md", "requests", PROMPTS),
@@ -221,6 +222,7 @@ OWN_KEYS = [
     *paged_keys("workloads.md", "STATE", [arrivals.StateSpec]),
     *paged_keys("workloads.md", "TIME", TIMES),
     *paged_keys("workloads.md", "requests", SOURCES),
+    *(Key(f"CLASS.{name}", name, traffic.ClassSpec, "workloads.md") for name in ("weight", "timeout", "priority")),
 ]
 
 
@@ -522,7 +524,7 @@ def test_the_python_example_computes_the_p99_of_stored_records(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     computed: dict[str, Any] = {}
     exec(example.text, computed)
-    expected = metrics.summarise(stored, {}, None)[METRICS["p99"].key].value
+    expected = metrics.summarise(stored, Slo({}))[METRICS["p99"].key].value
     assert computed["p99_s"] == expected
 
 
@@ -593,7 +595,7 @@ def simulated_study(tmp_path: Path) -> Path:
 def test_the_study_of_the_simulated_server_is_ready_to_run(simulated_study: Path, tmp_path: Path) -> None:
     prepared = prepare(load_study(simulated_study), tmp_path / "log.txt")
     assert prepared.target.user_config()["precision"] == "fp32"
-    assert [workload.dataset.labels is not None for workload in prepared.workloads] == [True, True]
+    assert [workload.classes[0].dataset.labels is not None for workload in prepared.workloads] == [True, True]
 
 
 def test_every_knob_and_key_of_the_simulated_server_is_documented() -> None:

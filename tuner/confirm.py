@@ -19,7 +19,7 @@ from tuner.stats import P99_MIN_SAMPLES
 from tuner.stopping import Pace, slo_verdicts
 from tuner.study.spec import ConfirmSpec
 from tuner.trials import Trier
-from tuner.workload import Workload
+from tuner.workload import Workload, part_named, parts_of
 
 DROPPED_SHARE = 0.2
 """Share of a round that is its transient and not counted."""
@@ -29,7 +29,7 @@ MARGIN = 1.5
 
 @dataclass(frozen=True)
 class Contender:
-    """A configuration in the comparison, with the load it is measured at on each workload."""
+    """A configuration in the comparison, with the load it is measured at on each workload, and each class of a mix."""
 
     trial: int
     config: Config
@@ -62,7 +62,10 @@ def contender(trial: Trial, point: int, workloads: Sequence[Workload]) -> Conten
     for workload in workloads:
         same = [one.load for one in trial.points if one.workload == workload.name]
         loads[workload.name] = chosen.load if chosen.load in same else same[0]
-    return Contender(trial.number, trial.config, {**loads, chosen.workload: chosen.load})
+    loads[chosen.workload] = chosen.load
+    return Contender(
+        trial.number, trial.config, {part.name: loads[workload.name] for workload, part in parts_of(workloads)}
+    )
 
 
 def redeploy_and_measure(
@@ -129,29 +132,34 @@ def rounds_needed(
 ) -> dict[str, int]:
     """Return workload -> rounds per redeployment that the first look at the SLO's verdicts needs, within reason.
 
+    A class of a mix needs as many of its own requests.
+
     "At most a share q of the requests" is certain with an error e, without a single one seen, from ln(e) / ln(1 - q)
     independent requests on; MARGIN times as many leave room for some that are seen. A p99 needs P99_MIN_SAMPLES.
     """
     error = allowed_error(trier.confidence, settings, settings.redeployments)
-    shares = {name: one.allowed for name, one in BOUNDED.items() if one.allowed is not None}
-    independent = max(
-        (_certain_from(shares[name], error) for name in trier.meter.bounds if name in shares), default=0.0
-    )
-    requests = _certain_from(trier.meter.bounds.get("error_rate", 0.0), error)
-    if "p99" in trier.meter.bounds:
-        requests = max(requests, P99_MIN_SAMPLES)
     needed = {}
     for workload in trier.workloads:
         length = (1 - DROPPED_SHARE) * max(settings.round, workload.shortest_round_s)
-        points = [_measured(trials[one.trial], workload.name, one.loads[workload.name]) for one in contenders]
-        asked = [
-            max(requests / _offered(point), MARGIN * independent * point.window_s / max(1.0, point.independent))
-            for point in points
+        points = [
+            (_measured(trials[one.trial], part.name, one.loads[part.name]), trier.meter.slos[part.name].bounds)
+            for part in workload.parts
+            for one in contenders
         ]
-        seconds = max(asked, default=0.0)
+        seconds = max((_seconds_needed(point, bounds, error) for point, bounds in points), default=0.0)
         rounds = math.ceil(seconds / (length * settings.redeployments))
         needed[workload.name] = min(max(settings.rounds, rounds), MAX_ROUNDS_FACTOR * settings.rounds)
     return needed
+
+
+def _seconds_needed(point: Point, bounds: Mapping[str, float], error: float) -> float:
+    """Return how long the load of a point has to be measured for verdicts on these bounds, in seconds."""
+    shares = {name: one.allowed for name, one in BOUNDED.items() if one.allowed is not None}
+    independent = max((_certain_from(shares[name], error) for name in bounds if name in shares), default=0.0)
+    requests = _certain_from(bounds.get("error_rate", 0.0), error)
+    if "p99" in bounds:
+        requests = max(requests, P99_MIN_SAMPLES)
+    return max(requests / _offered(point), MARGIN * independent * point.window_s / max(1.0, point.independent))
 
 
 def more_rounds(rounds: Mapping[str, int], one: Side, settings: ConfirmSpec) -> dict[str, int]:
@@ -200,15 +208,18 @@ def side(trier: Trier, one: Contender, gathered: Rounds, error: float) -> Side:
     metrics, judged, server, reasons = {}, {}, {}, []
     for workload in trier.workloads:
         run = gathered.pooled(workload.name)
-        found = trier.meter.summary(run)
-        found |= trier.accuracies.metrics(trier.variant(one.config), workload.name)
-        metrics[workload.name] = found
-        judged[workload.name] = {
-            **verdicts.slo_verdicts(found, trier.meter.bounds),
-            **slo_verdicts(run.records, trier.meter.bounds, error),
-        }
+        for part in workload.parts:
+            own, slo = run.of_part(part), trier.meter.slos[part.name]
+            found = trier.meter.summary(own, part.name)
+            found |= trier.accuracies.metrics(trier.variant(one.config), part.name)
+            metrics[part.name] = found
+            judged[part.name] = {
+                **verdicts.slo_verdicts(found, slo.bounds),
+                **slo_verdicts(own.records, slo.bounds, error / len(workload.parts)),
+            }
+        validity = trier.meter.validity(run, workload, workload.parts[0], metrics[workload.name])
         server[workload.name] = stored_server(run.server) if run.server else None
-        reasons += [f"{workload.name}: {reason}" for reason in trier.meter.validity(run, found).reasons]
+        reasons += [f"{workload.name}: {reason}" for reason in validity.reasons]
     return Side(
         trial=one.trial,
         config=dict(one.config),
@@ -257,7 +268,7 @@ def confirmation(
     )
 
 
-def per_redeployment(trier: Trier, gathered: Rounds, workload: str) -> list[dict[str, Estimate]]:
-    """Return the metrics of each redeployment on a workload."""
-    runs = gathered.per_redeployment(workload)
-    return [trier.meter.summary(run) for run in runs]
+def per_redeployment(trier: Trier, gathered: Rounds, name: str) -> list[dict[str, Estimate]]:
+    """Return the metrics of each redeployment on a workload, or on a class of one."""
+    workload, part = part_named(trier.workloads, name)
+    return [trier.meter.summary(run.of_part(part), name) for run in gathered.per_redeployment(workload.name)]

@@ -28,7 +28,7 @@ from tuner.results import (
 from tuner.space import Space
 from tuner.study.load import Study
 from tuner.verdicts import has_room, slo_verdicts
-from tuner.workload import Workload
+from tuner.workload import Workload, parts_of
 
 
 @dataclass
@@ -61,8 +61,13 @@ class Findings:
 
     @property
     def names(self) -> list[str]:
-        """Names of the workloads, the primary one first."""
-        return [workload.name for workload in self.workloads]
+        """Names of the workloads and the classes of mixes, the primary one first."""
+        return [part.name for _, part in parts_of(self.workloads)]
+
+    @property
+    def bounds(self) -> dict[str, dict[str, float]]:
+        """Name -> SLO -> bound."""
+        return self.study.spec.bounds()
 
     def by_number(self) -> dict[int, Trial]:
         """Return the trials by number."""
@@ -89,9 +94,13 @@ class Findings:
 
         Those that are better than it with room to their bounds come first.
         """
-        bounds, ranked = self.study.spec.slo.bounds(), self.ranked()
+        bounds, ranked = self.bounds, self.ranked()
         place = next((index for index, one in enumerate(ranked) if one.trial.number == 0), len(ranked))
-        better = [one for one in ranked[:place] if all(has_room(point.metrics, bounds) for point in one.points)]
+        better = [
+            one
+            for one in ranked[:place]
+            if all(has_room(point.metrics, bounds[point.workload]) for point in one.points)
+        ]
         others = [one for one in ranked if one.trial.number > 0 and one not in better]
         return [*better, *others][:count]
 
@@ -143,7 +152,7 @@ class Findings:
             name: next(one.metrics for one in trial.points if one.workload == name and one.load == chosen.loads[name])
             for name in self.names
         }
-        bounds = self.study.spec.slo.bounds()
+        bounds = self.bounds
         return Best(
             trial=trial.number,
             point=candidate.point,
@@ -151,7 +160,7 @@ class Findings:
             load=trial.points[candidate.point].load,
             confirmed=False,
             metrics=metrics,
-            verdicts={name: slo_verdicts(found, bounds) for name, found in metrics.items()},
+            verdicts={name: slo_verdicts(found, bounds[name]) for name, found in metrics.items()},
             objective=self.goals[0].key,
             gain_vs_baseline=None,
         )
@@ -238,8 +247,9 @@ def study_info(study: Study) -> StudyInfo:
         fingerprint=study.fingerprint(),
         seed=spec.search.seed,
         slo=spec.slo.bounds(),
+        bounds=spec.bounds(),
         objectives=spec.objectives,
-        workloads=list(spec.workloads),
+        workloads=list(spec.bounds()),
     )
 
 

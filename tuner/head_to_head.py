@@ -13,7 +13,7 @@ from tuner.results import Comparison, Ratio, ResultError, Trial, read_result
 from tuner.space import Space, server_part
 from tuner.study.spec import ConfirmSpec
 from tuner.trials import Trier
-from tuner.workload import Workload, load_level
+from tuner.workload import Workload, load_level, parts_of
 
 
 class NotOneConfig(Exception):
@@ -41,7 +41,7 @@ def contender(number: int, user: Config, space: Space, workloads: Sequence[Workl
                 f"space.{workload.level_name} has {len(levels)} values; a comparison is made at one: "
                 f"add `--set space.{workload.level_name}={levels[-1]:g}`"
             )
-    loads = {workload.name: workload.at(load_level(workload, fixed)) for workload in workloads}
+    loads = {part.name: workload.at(load_level(workload, fixed)) for workload, part in parts_of(workloads)}
     return Contender(number, {**user, **server_part(fixed)}, loads)
 
 
@@ -63,9 +63,9 @@ def measure(trier: Trier, pair: tuple[Contender, Contender], settings: ConfirmSp
     error = 1 - trier.confidence
     ours, theirs = (confirm.side(trier, one, runs, error) for one, runs in zip(pair, gathered, strict=True))
     ratios = {}
-    for workload in trier.workloads:
-        sides = (confirm.per_redeployment(trier, runs, workload.name) for runs in gathered)
-        ratios[workload.name] = ratios_of_pairs(list(zip(*sides, strict=True)), own=trier.meter.directions)
+    for _, part in parts_of(trier.workloads):
+        sides = (confirm.per_redeployment(trier, runs, part.name) for runs in gathered)
+        ratios[part.name] = ratios_of_pairs(list(zip(*sides, strict=True)), own=trier.meter.directions)
     return Comparison(
         ours=ours,
         theirs=theirs,

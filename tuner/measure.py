@@ -1,28 +1,31 @@
 """Measure: drive a deployment with a workload and read, around exactly the window, what server and host say."""
 
 import gc
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Deployment, ServerCounters, ServerHung, TargetError, difference, metric_values
+from targets.base import Deployment, Endpoint, ServerCounters, ServerHung, TargetError, difference, metric_values
 from targets.options import ServerMetric
 from tuner import results, steady
 from tuner.autocorrelation import effective_size, finite
 from tuner.catalog import METRICS
 from tuner.course import Course
 from tuner.load.generator import Generator
-from tuner.load.plan import ClosedLoop, Plan
+from tuner.load.plan import ClassPlan, ClosedLoop, Plan
 from tuner.metrics import failures, generator_report, outcome_counts, summarise, violations
 from tuner.records import Records, latencies_s
+from tuner.request_class import Part, RequestClass
 from tuner.results import Estimate, Load, Point, Validity
 from tuner.runs import Run, stored_server
+from tuner.slo import Slo
 from tuner.stats import P99_MIN_SAMPLES, near
 from tuner.stopping import Aims, Decision, Pace
 from tuner.telemetry.host import cores_used, read_tree
@@ -48,16 +51,14 @@ class Meter:
     Attributes:
         generator: the load generator's process.
         gpus: the GPU sampler.
-        bounds: SLO -> bound.
-        latency_bound_s: goodput's bound, None without one.
+        slos: workload, or `WORKLOAD.CLASS` -> what is asked of its requests.
         scratch: folder for records that are not kept.
         own: metrics that only this server has.
     """
 
     generator: Generator
     gpus: GpuSampler
-    bounds: Mapping[str, float]
-    latency_bound_s: float | None
+    slos: Mapping[str, Slo]
     scratch: Path
     own: Sequence[ServerMetric] = ()
 
@@ -126,7 +127,7 @@ class Meter:
         """Return the load with the longest warm-up and window, to start in a moment."""
         warmup_s, window_s = workload.fitted(load, pace.longest_warmup_s, pace.longest_window_s, pace.window_s)
         return Plan(
-            endpoint=deployment.endpoint(workload.requests()),
+            endpoint=joined([deployment.endpoint(one.requests()) for one in workload.classes]),
             load=workload.loop(load, warmup_s + window_s),
             start_ns=time.monotonic_ns() + _lead_ns(load),
             warmup_ns=round(warmup_s * 1e9),
@@ -134,59 +135,68 @@ class Meter:
             timeout_ns=round(workload.timeout_s * 1e9),
             records_path=self.scratch / "round.bin",
             keep_alive=workload.keep_alive,
+            classes=_class_plans(workload) if workload.mixed else (),
         )
 
     def point(
         self,
         run: Run,
         workload: Workload,
+        part: Part,
         load: Load,
         extra: Mapping[str, Estimate],
         decision: Decision,
         records: str | None,
     ) -> Point:
-        """Summarise a run as a point of a trial.
+        """Summarise a part of a run as a point of a trial.
 
         Args:
-            run: what was measured.
+            run: what was measured of the workload.
             workload: the traffic.
+            part: of it.
             load: its level.
             extra: metrics that do not come from the records (accuracy).
             decision: why the window ended, and the verdicts then.
             records: where the records are kept, relative to the run directory.
         """
-        metrics = {**self.summary(run), **extra}
-        settled = steadiness(run.records, load)
+        own = run.of_part(part)
+        metrics, bounds = {**self.summary(own, part.name), **extra}, self.slos[part.name].bounds
+        settled = steadiness(own.records, load)
         return Point(
-            workload=workload.name,
+            workload=part.name,
             load=load,
-            warmup_s=run.warmup_s,
-            window_s=run.records.window_s,
+            warmup_s=own.warmup_s,
+            window_s=own.records.window_s,
             metrics=metrics,
-            outcomes=outcome_counts(run.records),
-            failures=failures(run.records, run.report),
-            violations=violations(metrics, self.bounds, overloaded=settled.state == "overloaded"),
-            verdicts=in_state(settled.state, {**slo_verdicts(metrics, self.bounds), **decision.verdicts}),
+            outcomes=outcome_counts(own.records),
+            failures=failures(own.records, own.report),
+            violations=violations(metrics, bounds, overloaded=settled.state == "overloaded"),
+            verdicts=in_state(settled.state, {**slo_verdicts(metrics, bounds), **decision.of(part.index)}),
             steadiness=settled,
             ended=decision.ending,
-            independent=self._independent(run.records),
-            server=stored_server(run.server),
+            independent=self._independent(own.records, part.name),
+            server=stored_server(own.server) if own.server else None,
             telemetry=results.Telemetry(
-                cpu_cores=run.cores, rss_bytes=run.rss_bytes, gpu=list(run.gpus), notes=list(run.notes)
+                cpu_cores=own.cores, rss_bytes=own.rss_bytes, gpu=list(own.gpus), notes=list(own.notes)
             ),
-            generator=generator_report(run.records, run.report),
-            validity=self.validity(run, metrics),
+            generator=generator_report(own.records, own.report),
+            validity=self.validity(run, workload, part, metrics),
             records=records,
         )
 
-    def summary(self, run: Run) -> dict[str, Estimate]:
+    def summary(self, run: Run, name: str) -> dict[str, Estimate]:
         """Return metric key -> estimate of a run, those included that the server gives of itself.
 
-        A number of the server's is what it is in that window: its interval is the value alone.
+        A number of the server's is what it is in that window: its interval is the value alone. It is not told of a
+        class.
+
+        Args:
+            run: of a workload, or of a class of it.
+            name: of that.
         """
-        found = summarise(run.records, self.bounds, self.latency_bound_s)
-        for name, value in metric_values(run.server, self.own).items():
-            found[name] = Estimate(value=value, low=value, high=value, n=1)
+        found = summarise(run.records, self.slos[name])
+        for own, value in metric_values(run.server, self.own).items() if run.server else ():
+            found[own] = Estimate(value=value, low=value, high=value, n=1)
         return found
 
     @property
@@ -199,15 +209,22 @@ class Meter:
         """Whether the server has gauges, which have to be read while the window lasts."""
         return any(metric.kind == "gauge" for metric in self.own)
 
-    def _independent(self, records: Records) -> float:
+    def _independent(self, records: Records, name: str) -> float:
         """Return how many independent requests a window is worth, as far as the latency bound is concerned."""
-        latencies = latencies_s(records.in_window())
-        return near(latencies, self.latency_bound_s) if self.latency_bound_s else effective_size(finite(latencies))
+        latencies, bound = latencies_s(records.in_window()), self.slos[name].latency_bound_s
+        return near(latencies, bound) if bound else effective_size(finite(latencies))
 
-    def validity(self, run: Run, metrics: Mapping[str, Estimate]) -> Validity:
-        """Judge whether the generator kept out of the measurement's way."""
-        report = generator_report(run.records, run.report)
-        allowed = max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * (self.latency_bound_s or 0.0))
+    def validity(self, run: Run, workload: Workload, part: Part, metrics: Mapping[str, Estimate]) -> Validity:
+        """Judge whether the generator kept out of the measurement's way.
+
+        Args:
+            run: of the workload: a class is spoiled when the whole is.
+            workload: the traffic.
+            part: of it.
+            metrics: of the part.
+        """
+        report, slo = generator_report(run.records, run.report), self.slos[workload.name]
+        allowed = max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s)
         reasons = []
         if report.issue_delay_p99_s > allowed:
             reasons.append(
@@ -221,7 +238,7 @@ class Meter:
             )
         samples = metrics[METRICS["p99"].key].n
         warnings = []
-        if "p99" in self.bounds and samples < P99_MIN_SAMPLES:
+        if "p99" in self.slos[part.name].bounds and samples < P99_MIN_SAMPLES:
             warnings.append(f"p99 from {samples} requests; fewer than {P99_MIN_SAMPLES} claim little about it")
         wrong, answers = misplaced(run.records)
         if wrong:
@@ -231,8 +248,8 @@ class Meter:
             )
         return Validity(valid=not reasons, reasons=reasons, warnings=warnings)
 
-    def correct(self, deployment: Deployment, workload: Workload) -> NDArray[np.bool_]:
-        """Send every labelled item once and return which were answered right, shape [n].
+    def correct(self, deployment: Deployment, workload: Workload, one: RequestClass) -> NDArray[np.bool_]:
+        """Send every labelled item of a class once and return which were answered right, shape [n].
 
         An item without an ok answer counts as wrong.
 
@@ -240,16 +257,16 @@ class Meter:
             ServerHung: the items take too long.
             ServerDied, GeneratorError: as `run`.
         """
-        labels = workload.dataset.labels
-        assert labels is not None, "only labelled workloads have an accuracy"
+        labels = one.dataset.labels
+        assert labels is not None, "only labelled requests have an accuracy"
         order = np.arange(len(labels), dtype=np.int32)
         plan = Plan(
-            endpoint=deployment.endpoint(workload.dataset),
+            endpoint=deployment.endpoint(one.dataset),
             load=ClosedLoop(ACCURACY_CONCURRENCY, order, total=len(labels)),
             start_ns=time.monotonic_ns() + LEAD_NS,
             warmup_ns=0,
             window_ns=round(ACCURACY_TIMEOUT_S * 1e9),
-            timeout_ns=round(workload.timeout_s * 1e9),
+            timeout_ns=round(one.timeout_s * 1e9),
             records_path=self.scratch / "accuracy.bin",
             keep_answers=True,
         )
@@ -261,8 +278,23 @@ class Meter:
                 f"within {ACCURACY_TIMEOUT_S:g} s"
             )
         for index, answer in report.answers:
-            right[index] = predicted_class(deployment.outputs(answer), workload.output) == labels[index]
+            right[index] = predicted_class(deployment.outputs(answer), one.output) == labels[index]
         return right
+
+
+def joined(endpoints: Sequence[Endpoint]) -> Endpoint:
+    """Return the requests of several classes as those of one endpoint, one class after the other."""
+    first = endpoints[0]
+    if len(endpoints) == 1:
+        return first
+    return replace(first, requests=tuple(request for one in endpoints for request in one.requests))
+
+
+def _class_plans(workload: Workload) -> tuple[ClassPlan, ...]:
+    counts = [len(one.dataset) for one in workload.classes]
+    firsts = itertools.accumulate(counts[:-1], initial=0)
+    timeouts = (round(one.timeout_s * 1e9) for one in workload.classes)
+    return tuple(ClassPlan(first, timeout) for first, timeout in zip(firsts, timeouts, strict=True))
 
 
 def steadiness(records: Records, load: Load) -> results.Steadiness:

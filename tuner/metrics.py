@@ -21,18 +21,19 @@ from tuner.catalog import STREAMED as STREAMED_METRICS
 from tuner.load.plan import RunReport
 from tuner.records import Records, issue_delays_s, service_times_s
 from tuner.results import Estimate, Failure, Generator
+from tuner.slo import Slo
 from tuner.timings import good, values_s
 
 OVERLOADED = 0.01
 
 
-def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: float | None) -> dict[str, Estimate]:
+def summarise(records: Records, slo: Slo) -> dict[str, Estimate]:
     """Summarise the windows of a load.
 
     Args:
         records: requests and windows; several runs of the same load may be pooled.
-        bounds: SLO -> bound; for each percentile among them the share of slower requests is estimated too.
-        latency_bound_s: goodput counts answers within it, and within the bounds of TTFT and TPOT (`timings.good`).
+        slo: for each percentile among its bounds the share of slower requests is estimated too; goodput counts answers
+            within the bounds that a request can keep (`timings.good`).
 
     Returns:
         Metric key -> estimate. Percentiles are over the requests intended in the windows, throughput over the
@@ -41,7 +42,7 @@ def summarise(records: Records, bounds: Mapping[str, float], latency_bound_s: fl
     throughput = stats.rate(records.completed_ns(), records.windows_ns)
     rows = records.in_window()
     offered = len(rows) / records.window_s
-    among = good(records, latency_bound_s, bounds)
+    bounds, among = slo.bounds, good(records, slo)
     values = {
         "throughput": throughput,
         "goodput": stats.rate(records.completed_ns(among), records.windows_ns),

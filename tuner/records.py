@@ -10,19 +10,19 @@ it is about.
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Outcome
-from tuner.rows import Column, Joined, Rows, chunks, count_of
+from tuner.rows import Column, Joined, Rows, Selected, chunks, count_of
 
 WARMUP, WINDOW, AFTER = 0, 1, 2
 """Values of the `phase` column: intended before, in or after the measuring window."""
@@ -58,6 +58,7 @@ _EVENT_STRUCT = struct.Struct("<" + "".join(_CODES[kind] for _, kind, _ in EVENT
 _pack_row, _ROW_BYTES = _ROW_STRUCT.pack_into, _ROW_STRUCT.size
 _pack_event, _EVENT_BYTES = _EVENT_STRUCT.pack_into, _EVENT_STRUCT.size
 _INITIAL_ROWS = 1 << 14
+ClassOf: TypeAlias = Callable[[Column], NDArray[np.int16]]
 _COMPRESSION = 1
 """zlib's fastest level: on these columns it takes a quarter of the default's time for the same size."""
 
@@ -137,10 +138,14 @@ class RecordsWriter(_Capture):
         _pack_row(self._map, at, *times, last_ns, *sizes, tokens, request, code, 0, self._worker, outcome, 0)
         self.count = count + 1
 
-    def close(self, window_ns: tuple[int, int]) -> None:
-        """Fill the `phase` column for a window [start, end) and write the file; nothing may be appended afterwards.
+    def close(self, window_ns: tuple[int, int], class_of: ClassOf | None = None) -> None:
+        """Fill the columns `phase` and `class` and write the file; nothing may be appended afterwards.
 
         The file appears as a whole under its name; readers of the one that was there before keep what they mapped.
+
+        Args:
+            window_ns: the window [start, end).
+            class_of: request indices -> indices of their classes; None: all are of class 0.
 
         Raises:
             OSError: it cannot be written.
@@ -151,6 +156,8 @@ class RecordsWriter(_Capture):
             rows["phase"][part] = np.where(
                 intended < window_ns[0], WARMUP, np.where(intended < window_ns[1], WINDOW, AFTER)
             )
+            if class_of is not None:
+                rows["class"][part] = class_of(rows["request"][part])
         with _replacing(self._path) as file:
             for name, _, _ in FIELDS:
                 for part in chunks(self.count):
@@ -234,6 +241,13 @@ class Records:
         due_inside: NDArray[np.bool_] = rows["phase"] == WINDOW
         inside = rows[due_inside]
         return inside.in_order_of("intended_ns") if ordered else inside
+
+    def of_class(self, *indices: int) -> "Records":
+        """Return the requests of a class, or of several, with the same windows; their events are numbered anew."""
+        mine = np.isin(self.columns["class"], indices)
+        events = self.events[mine[self.events["row"]]]
+        events["row"] = (np.cumsum(mine) - 1)[events["row"]]
+        return Records(Selected(self.columns, np.flatnonzero(mine)), self.windows_ns, events)
 
     def completed_ns(self, among: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Return the sorted completion times of answers that were ok, all phases.

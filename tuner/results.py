@@ -297,9 +297,16 @@ class StudyInfo(Data):
     overrides: list[str] = Field(description="PATH=VALUE given with --set")
     fingerprint: str
     seed: int
-    slo: dict[str, float]
+    slo: dict[str, float] = Field(description="SLO -> bound, of every workload")
+    bounds: dict[str, dict[str, float]] = Field({}, description="workload, or WORKLOAD.CLASS -> SLO -> bound")
     objectives: list[str]
-    workloads: list[str] = Field(description="the first is the primary one")
+    workloads: list[str] = Field(
+        description="the first is the primary one; the classes of a mix follow it as WORKLOAD.CLASS"
+    )
+
+    def bounds_of(self, workload: str) -> dict[str, float]:
+        """Return SLO -> bound of a workload, or of a class of one."""
+        return self.bounds.get(workload, self.slo)
 
 
 class Timing(Data):

@@ -30,9 +30,33 @@ class Joined(Mapping[str, Column]):
         return len(self._parts[0])
 
 
+class Selected(Mapping[str, Column]):
+    """Some of the requests: a column of them is gathered when it is asked for, and not kept.
+
+    Args:
+        columns: name -> array [total].
+        index: which of them, in 0..total-1.
+    """
+
+    def __init__(self, columns: Mapping[str, Column], index: NDArray[np.int64]) -> None:
+        self._columns, self._index = columns, index
+        self.count = len(index)
+
+    def __getitem__(self, name: str) -> Column:
+        found: Column = self._columns[name][self._index]
+        found.flags.writeable = False
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
 def count_of(columns: Mapping[str, Column]) -> int:
     """Return how many requests the columns hold."""
-    return columns.count if isinstance(columns, Joined) else len(next(iter(columns.values())))
+    return columns.count if isinstance(columns, Joined | Selected) else len(next(iter(columns.values())))
 
 
 class Rows:

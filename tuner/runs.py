@@ -9,6 +9,7 @@ from targets.base import BatchSize, ServerStats
 from tuner import results
 from tuner.load.plan import RunReport, merged_reports
 from tuner.records import Records, pooled
+from tuner.request_class import Part
 from tuner.results import Gpu
 from tuner.stopping import Decision
 
@@ -19,7 +20,7 @@ class Run:
 
     Attributes:
         records: of the requests.
-        server: the server's own numbers of the window; None where it could not be asked.
+        server: the server's own numbers of the window; None for one class, which it does not tell apart.
         cores: CPU of the server's processes, in cores.
         warmup_s: load before each window.
         rss_bytes: their resident memory at the end.
@@ -30,7 +31,7 @@ class Run:
     """
 
     records: Records
-    server: ServerStats
+    server: ServerStats | None
     cores: float
     warmup_s: float
     rss_bytes: int
@@ -39,13 +40,19 @@ class Run:
     notes: tuple[str, ...]
     decision: Decision | None = None
 
+    def of_part(self, part: Part) -> "Run":
+        """Return what it gave of a part of its workload."""
+        if part.index is None:
+            return self
+        return replace(self, records=self.records.of_class(part.index), server=None)
+
 
 def pooled_runs(runs: Sequence[Run]) -> Run:
     """Put runs of the same load together; telemetry is taken from the last of them."""
     last = runs[-1]
     return Run(
         records=pooled([run.records for run in runs]),
-        server=_summed([run.server for run in runs]),
+        server=_summed([run.server for run in runs if run.server]),
         cores=float(np.mean([run.cores for run in runs])),
         warmup_s=last.warmup_s,
         rss_bytes=max(run.rss_bytes for run in runs),
@@ -73,7 +80,9 @@ def stored_server(stats: ServerStats) -> results.Server:
     )
 
 
-def _summed(parts: Sequence[ServerStats]) -> ServerStats:
+def _summed(parts: Sequence[ServerStats]) -> ServerStats | None:
+    if not parts:
+        return None
     requests = sum(part.requests for part in parts)
     totals: dict[int, list[float]] = {}
     for part in parts:

@@ -18,6 +18,7 @@ from tuner.catalog import BOUNDED, ITL, LATENCY, key_of
 from tuner.load.plan import OpenLoop, Plan
 from tuner.records import FIELDS, ROW, WARMUP, WINDOW, Records
 from tuner.results import Ending, Estimate, SloVerdict, overall
+from tuner.slo import Slo
 from tuner.timings import good, judged_by, values_s
 from tuner.verdicts import verdict
 
@@ -26,7 +27,7 @@ GROWTH = 1.5
 FROM_NOTHING = 16
 """A shortest length of 0 begins at this part of the longest."""
 OPEN = -1
-"""`worker` of a request that had not ended when it was looked at, though it was due long ago."""
+"""`worker` and `class` of a request that had not ended when it was looked at, though it was due long ago."""
 LAG_NS = 2_000_000
 """Requests may have ended this long before a look without being seen by it yet."""
 JUDGED = (*BOUNDED, "error_rate")
@@ -91,8 +92,7 @@ class Aims:
     """What a measurement is to find out.
 
     Attributes:
-        bounds: SLO -> bound; those that records cannot tell of are left alone.
-        latency_bound_s: goodput's bound, None without one.
+        slo: the bounds; those that records cannot tell of are left alone.
         objective: metric whose interval is to be tight, None where only the SLO matters.
         goals: (metric, whether more is better) of every objective; () where they are not all of this workload.
         rivals: the front so far: metric key -> estimate of each member.
@@ -101,8 +101,7 @@ class Aims:
         longest_s: of the window.
     """
 
-    bounds: Mapping[str, float]
-    latency_bound_s: float | None
+    slo: Slo
     objective: str | None
     goals: Sequence[tuple[str, bool]]
     rivals: Sequence[Mapping[str, Estimate]]
@@ -116,22 +115,35 @@ class Aims:
 
         A mean needs to know how slow: it has to wait for the answer; and so do the times of tokens.
         """
-        asked = [BOUNDED[name] for name in (*self.bounds, self.objective or "") if name in BOUNDED]
+        bounds = [item for one in (self.slo, *self.slo.classes) for item in one.bounds.items() if item[0] in BOUNDED]
+        names = (*(name for name, _ in bounds), self.objective or "")
+        asked = [BOUNDED[name] for name in names if name in BOUNDED]
         if any(one.allowed is None or one.timing is not LATENCY for one in asked):
             return None
-        return max((bound for name, bound in self.bounds.items() if name in BOUNDED), default=None)
+        return max((bound for _, bound in bounds), default=None)
 
     def error(self, looks: int) -> float:
-        """Return the error that one of so many looks may make."""
-        return (1 - self.confidence) / looks
+        """Return the error that one of so many looks may make in what it says of all requests, or of one class."""
+        return (1 - self.confidence) / looks / (1 + len(self.slo.classes))
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Why a measurement ended, and what was certain then: SLO -> verdict, of the SLOs that records can tell of."""
+    """Why a measurement ended, and what was certain then.
+
+    Attributes:
+        ending: why.
+        verdicts: SLO -> verdict, of the SLOs that records can tell of.
+        classes: the same of each class of the requests, by its index.
+    """
 
     ending: Ending
     verdicts: Mapping[str, SloVerdict]
+    classes: tuple[Mapping[str, SloVerdict], ...] = ()
+
+    def of(self, index: int | None) -> Mapping[str, SloVerdict]:
+        """Return the verdicts on a class, None: on all requests together."""
+        return self.verdicts if index is None else self.classes[index]
 
 
 def decide(records: Records, aims: Aims, looks: int) -> Decision | None:
@@ -147,21 +159,60 @@ def decide(records: Records, aims: Aims, looks: int) -> Decision | None:
         aims: what is to be found out.
         looks: how often this question is asked at most; the error is divided among them.
     """
-    verdicts = slo_verdicts(records, aims.bounds, aims.error(looks))
-    verdicts |= {name: "undecided" for name in verdicts if name in BOUNDED and BOUNDED[name].timing is ITL}
-    judged = overall(verdicts[name] for name in verdicts if name not in _out_of_reach(records, aims, looks))
+    error = aims.error(looks)
+    verdicts, classes = _told(records, aims.slo.bounds, error), _of_classes(records, aims.slo, error)
+    parts = [(records, aims.slo, verdicts)]
+    parts += [(records.of_class(i), one, classes[i]) for i, one in enumerate(aims.slo.classes)]
+    judged = overall(
+        told[name]
+        for part, slo, told in parts
+        for name in told
+        if name not in _out_of_reach(part, slo.bounds, error, aims.longest_s)
+    )
     if judged == "missed":
-        return Decision("missed", verdicts)
+        return Decision("missed", verdicts, classes)
     if aims.goals and aims.rivals and _dominated(records, aims, looks):
-        return Decision("dominated", verdicts)
+        return Decision("dominated", verdicts, classes)
     if judged == "met" and (aims.objective is None or _tight(_metric(aims.objective, records, aims), aims.tolerance)):
-        return Decision("certain", verdicts)
+        return Decision("certain", verdicts, classes)
     return None
 
 
 def at_the_cap(records: Records, aims: Aims, pace: Pace) -> Decision:
     """Return what the whole window says: the last of the looks."""
-    return Decision("cap", slo_verdicts(records, aims.bounds, aims.error(len(pace.looks_s()))))
+    error = aims.error(len(pace.looks_s()))
+    return Decision("cap", slo_verdicts(records, aims.slo.bounds, error), of_classes(records, aims.slo, error))
+
+
+def of_classes(records: Records, slo: Slo, error: float) -> tuple[dict[str, SloVerdict], ...]:
+    """Return the verdicts on each class of a load that has ended, see `slo_verdicts`."""
+    return tuple(slo_verdicts(records.of_class(index), one.bounds, error) for index, one in enumerate(slo.classes))
+
+
+def _told(records: Records, bounds: Mapping[str, float], error: float) -> dict[str, SloVerdict]:
+    """Return what a look says of the SLOs; the gaps between tokens of answers that still come are not known."""
+    verdicts = slo_verdicts(records, bounds, error)
+    return verdicts | {name: "undecided" for name in verdicts if name in BOUNDED and BOUNDED[name].timing is ITL}
+
+
+def _of_classes(records: Records, slo: Slo, error: float) -> tuple[dict[str, SloVerdict], ...]:
+    """Return what a look says of each class.
+
+    Of which class a request is that has not ended is not known: `met` holds though it were of this one, `missed`
+    though it were of another.
+    """
+    found = []
+    for index, one in enumerate(slo.classes):
+        without = _told(records.of_class(index), one.bounds, error)
+        with_open = _told(records.of_class(index, OPEN), one.bounds, error)
+        found.append({name: _both(with_open[name], without[name]) for name in without})
+    return tuple(found)
+
+
+def _both(with_open: SloVerdict, without: SloVerdict) -> SloVerdict:
+    if with_open == "met":
+        return "met"
+    return "missed" if without == "missed" else "undecided"
 
 
 def slo_verdicts(records: Records, bounds: Mapping[str, float], error: float) -> dict[str, SloVerdict]:
@@ -207,7 +258,7 @@ def seen(rows: NDArray[np.void], plan: Plan, start_ns: int, now_ns: int, settle_
 
     Of the requests that were due after that one only the fast ones have ended; they would make the server look better
     than it is. A request that was due longer than `settle_ns` ago is not waited for: it is there as timed out, with
-    the `worker` OPEN.
+    the `worker` OPEN, and of no class.
 
     Args:
         rows: those that ended, array [n] of records.ROW, in any order.
@@ -224,6 +275,7 @@ def seen(rows: NDArray[np.void], plan: Plan, start_ns: int, now_ns: int, settle_
     late["intended_ns"], late["done_ns"], late["outcome"] = late_ns, now_ns, Outcome.TIMEOUT
     late["worker"] = OPEN
     known = np.concatenate([ended, late])
+    known["class"] = np.where(known["worker"] == OPEN, OPEN, plan.class_of(known["request"]))
     known = known[np.argsort(known["intended_ns"], kind="stable")]
     known["phase"] = np.where(known["intended_ns"] >= start_ns, WINDOW, WARMUP)
     return Records({name: np.ascontiguousarray(known[name]) for name, _, _ in FIELDS}, [(start_ns, until_ns)])
@@ -247,13 +299,13 @@ def _unanswered(ended: NDArray[np.void], plan: Plan, horizon_ns: int) -> NDArray
     return missing
 
 
-def _out_of_reach(records: Records, aims: Aims, looks: int) -> set[str]:
+def _out_of_reach(records: Records, bounds: Mapping[str, float], error: float, longest_s: float) -> set[str]:
     """Return the bound on errors if even the longest window without an error has too few requests to show it."""
-    bound, rows = aims.bounds.get("error_rate", 0.0), records.in_window(ordered=False)
+    bound, rows = bounds.get("error_rate", 0.0), records.in_window(ordered=False)
     if not 0 < bound < 1 or np.any(rows["outcome"] != Outcome.OK):
         return set()
-    most = len(rows) / records.window_s * aims.longest_s
-    return {"error_rate"} if most < math.log(aims.error(looks)) / math.log1p(-bound) else set()
+    most = len(rows) / records.window_s * longest_s
+    return {"error_rate"} if most < math.log(error) / math.log1p(-bound) else set()
 
 
 def _metric(name: str, records: Records, aims: Aims, confidence: float = stats.CONFIDENCE) -> stats.Interval:
@@ -261,7 +313,7 @@ def _metric(name: str, records: Records, aims: Aims, confidence: float = stats.C
     if name == "throughput":
         return stats.rate(records.completed_ns(), records.windows_ns, confidence)
     if name == "goodput":
-        among = good(records, aims.latency_bound_s, aims.bounds)
+        among = good(records, aims.slo)
         return stats.rate(records.completed_ns(among), records.windows_ns, confidence)
     if name not in BOUNDED or BOUNDED[name].timing is ITL:
         return stats.Interval(math.nan, -math.inf, math.inf, 0)

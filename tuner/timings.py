@@ -9,8 +9,7 @@ from targets.base import Outcome
 from tuner.catalog import BOUNDED, ITL, LATENCY, TPOT, TTFT, Timing
 from tuner.records import WINDOW, Records, latencies_s
 from tuner.rows import Rows
-
-_LATENCY_BOUNDS = ("p99", "p95", "p90", "p50")
+from tuner.slo import Slo
 
 
 def values_s(timing: Timing, records: Records) -> NDArray[np.float64]:
@@ -80,31 +79,31 @@ def _gaps_s(records: Records) -> NDArray[np.float64]:
     return found
 
 
-def good(records: Records, latency_bound_s: float | None, bounds: Mapping[str, float]) -> NDArray[np.bool_]:
+def good(records: Records, slo: Slo) -> NDArray[np.bool_]:
     """Return which requests of all phases are good: answered ok, within the bounds that a request can keep.
 
     Args:
         records: of a load.
-        latency_bound_s: of the latency, None without one.
-        bounds: SLO -> bound; the bounds of the highest percentiles of TTFT and of TPOT are those of a request.
+        slo: the bounds of the highest percentiles of latency, TTFT and TPOT are those of a request; a request has the
+            bounds of its class.
 
     Returns:
         Mask [n], in the order in which the requests are stored.
     """
+    if slo.classes:
+        classes = records.columns["class"]
+        of_classes = [good(records, one) & (classes == index) for index, one in enumerate(slo.classes)]
+        any_of_them: NDArray[np.bool_] = np.logical_or.reduce(of_classes)
+        return any_of_them
     rows = records.rows
     found: NDArray[np.bool_] = rows["outcome"] == Outcome.OK
-    if latency_bound_s is not None:
-        found = found & (latencies_s(rows) <= latency_bound_s)
-    if (bound := request_bound_s(TTFT, bounds)) is not None:
+    if (bound := slo.latency_bound_s) is not None:
+        found = found & (latencies_s(rows) <= bound)
+    if (bound := slo.request_bound_s(TTFT)) is not None:
         found = found & (ttft_s(rows) <= bound)
-    if (bound := request_bound_s(TPOT, bounds)) is not None:
+    if (bound := slo.request_bound_s(TPOT)) is not None:
         found = found & ~(tpot_s(rows) > bound)  # an answer of one token has no TPOT to be too long
     return found
-
-
-def request_bound_s(timing: Timing, bounds: Mapping[str, float]) -> float | None:
-    """Return the bound of the highest percentile of a timing, None without one: goodput holds each request to it."""
-    return next((bounds[name] for one in _LATENCY_BOUNDS if (name := timing.name(one)) in bounds), None)
 
 
 def misplaced(records: Records) -> tuple[int, int]:

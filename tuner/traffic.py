@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tuner.request_class import RequestClass
 from tuner.space import Space
-from tuner.study.arrivals import ClosedSpec, OpenArrival, TraceSpec
+from tuner.study.arrivals import Arrival, ClosedSpec, OpenArrival, TraceSpec
 from tuner.study.lengths import Length, lengths_of
 from tuner.study.load import Study
 from tuner.study.source import Keys
@@ -32,11 +33,13 @@ from workloads.prompts import (
     can_be_fresh,
     load_prompts,
 )
-from workloads.requests import Requests, RequestSourceError
+from workloads.requests import Requests, RequestSourceError, prioritised
 from workloads.tensors import Drawn
 from workloads.traces import load_trace
 
 ROUNDING = 1e-9
+CLASS_SEEDS = 1000
+"""The seeds of a workload's classes are so far apart: further than those of a study's workloads."""
 COUNT = 1000
 """Prompts that are made up, where neither the study nor a trace says how many."""
 _Made = TypeVar("_Made")
@@ -56,36 +59,51 @@ def make_workloads(study: Study) -> tuple[Workload, ...]:
 
 
 def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Requests], seed: int) -> Workload:
-    from_files = isinstance(spec.requests, DatasetSpec | PerfAnalyzerSpec)
-    key = spec.requests.model_dump_json() + ("" if from_files else str(seed))
-    if key not in sources:
-        sources[key] = _requests(study, name, spec.requests, seed)
     place = ("workloads", name)
-    fresh = isinstance(spec.requests, TensorsSpec | PromptsSpec | SyntheticSpec) and spec.requests.fresh
-    if fresh and not can_be_fresh(sources[key]):
-        raise study.source.error((*place, "requests"), f"{TOO_FEW_IDS}; take more of them, or give `fresh: false`")
     closed = spec.arrival if isinstance(spec.arrival, ClosedSpec) else None
     return Workload(
         name=name,
-        dataset=sources[key],
+        classes=tuple(
+            _class(study, (*place, "mix", one) if one else place, spec, one, sources, seed) for one in spec.classes()
+        ),
         arrivals=None if isinstance(spec.arrival, ClosedSpec) else _arrivals(study, name, spec.arrival),
         think=_made(study, (*place, "arrival", "think_time"), closed.pauses) if closed else think.NONE,
         ramp_up_s=closed.ramp_up if closed else 0.0,
-        timeout_s=spec.timeout,
         connections=spec.connections,
         keep_alive=spec.keep_alive,
-        output=spec.requests.output if isinstance(spec.requests, DatasetSpec) else None,
         seed=seed,
-        fresh=fresh,
-        shuffled=not _row_by_row(spec),
-        repeats=spec.repeats.share if spec.repeats else 0.0,
-        skew=spec.repeats.skew if spec.repeats else 1.0,
     )
 
 
-def _row_by_row(spec: WorkloadSpec) -> bool:
+def _class(
+    study: Study, place: Keys, workload: WorkloadSpec, name: str, sources: dict[str, Requests], seed: int
+) -> RequestClass:
+    """Read the requests of a class; classes and workloads of the same source share it."""
+    spec = workload.classes()[name]
+    source, repeats = spec.requests, spec.repeats
+    from_files = isinstance(source, DatasetSpec | PerfAnalyzerSpec)
+    seed += list(workload.classes()).index(name) * CLASS_SEEDS
+    key = source.model_dump_json() + ("" if from_files else str(seed))
+    if key not in sources:
+        sources[key] = _requests(study, (*place, "requests"), source, seed)
+    fresh = isinstance(source, TensorsSpec | PromptsSpec | SyntheticSpec) and source.fresh
+    if fresh and not can_be_fresh(sources[key]):
+        raise study.source.error((*place, "requests"), f"{TOO_FEW_IDS}; take more of them, or give `fresh: false`")
+    return RequestClass(
+        name=name,
+        dataset=prioritised(sources[key], spec.priority) if spec.priority else sources[key],
+        weight=spec.weight,
+        timeout_s=spec.timeout or workload.timeout,
+        output=source.output if isinstance(source, DatasetSpec) else None,
+        fresh=fresh,
+        shuffled=len(workload.classes()) > 1 or not _row_by_row(workload.arrival, source),
+        repeats=repeats.share if repeats else 0.0,
+        skew=repeats.skew if repeats else 1.0,
+    )
+
+
+def _row_by_row(arrival: Arrival, source: RequestsSpec) -> bool:
     """Whether the k-th arrival of a trace is to have the size of its own request."""
-    arrival, source = spec.arrival, spec.requests
     if not isinstance(arrival, TraceSpec) or not isinstance(source, SyntheticSpec) or source.lengths_from is None:
         return False
     lengths = source.lengths_from
@@ -105,8 +123,7 @@ def _made(study: Study, place: Keys, make: Callable[[], _Made]) -> _Made:
         raise study.source.error(place, str(error)) from None
 
 
-def _requests(study: Study, name: str, spec: RequestsSpec, seed: int) -> Requests:
-    place = ("workloads", name, "requests")
+def _requests(study: Study, place: Keys, spec: RequestsSpec, seed: int) -> Requests:
     match spec:
         case SyntheticSpec():
             return _synthetic(study, place, spec, seed)

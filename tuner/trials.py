@@ -176,7 +176,7 @@ class Trier:
                 lost = rivals is not None and any(map(_settles_it, points))
                 pace = self.pace.shortest() if lost else self.pace
                 aims = self._aims(workload, rivals or ())
-                points.append(self._point(deployment, workload, load, pace, aims, number, self.variant(config)))
+                points += self._points(deployment, workload, load, pace, aims, number, self.variant(config))
         except ConfigRefused as error:
             return ended("refused", str(error))
         except ServerDied as error:
@@ -185,7 +185,8 @@ class Trier:
             return ended("hung" if isinstance(error, ServerHung) else "crashed", str(error))
         except GeneratorError as error:
             return ended("invalid", str(error))
-        reasons = [f"{point.workload}: {reason}" for point in points for reason in point.validity.reasons]
+        whole = [point for point in points if point.workload in [workload.name for workload in self.workloads]]
+        reasons = [f"{point.workload}: {reason}" for point in whole for reason in point.validity.reasons]
         return ended("invalid", "; ".join(reasons)) if reasons else ended("complete")
 
     def measure(
@@ -201,8 +202,7 @@ class Trier:
         objective = self.goals[0]
         all_here = all(goal.workload == workload.name for goal in self.goals)
         return Aims(
-            bounds=self.meter.bounds,
-            latency_bound_s=self.meter.latency_bound_s,
+            slo=self.meter.slos[workload.name],
             objective=objective.metric if objective.workload == workload.name else None,
             goals=[(goal.metric, goal.maximize) for goal in self.goals] if all_here else (),
             rivals=[rival.metrics for rival in rivals if rival.workload == workload.name],
@@ -211,7 +211,7 @@ class Trier:
             longest_s=self.pace.longest_window_s,
         )
 
-    def _point(
+    def _points(
         self,
         deployment: Deployment,
         workload: Workload,
@@ -220,8 +220,10 @@ class Trier:
         aims: Aims,
         number: int,
         variant: str,
-    ) -> Point:
-        """Measure a point; one that the generator spoiled is measured once more.
+    ) -> list[Point]:
+        """Measure a workload: a point of all its requests, and one of each class of a mix.
+
+        One that the generator spoiled is measured once more.
 
         Raises:
             ServerHung: not a single request was answered in any way.
@@ -231,13 +233,23 @@ class Trier:
             run = self.measure(deployment, workload, load, pace, aims)
             _require_answers(run, workload)
             self.learn_accuracy(deployment, variant)
-            extra = self.accuracies.metrics(variant, workload.name)
             decision = run.decision or stopping.at_the_cap(run.records, aims, pace)
-            point = self.meter.point(run, workload, load, extra, decision, f"records/{name}")
-            if point.validity.valid:
+            points = [
+                self.meter.point(
+                    run,
+                    workload,
+                    part,
+                    load,
+                    self.accuracies.metrics(variant, part.name),
+                    decision,
+                    f"records/{name}",
+                )
+                for part in workload.parts
+            ]
+            if points[0].validity.valid:
                 break
         save_records(run.records, self.run_path / "records" / name)
-        return point
+        return points
 
     def learn_accuracy(self, deployment: Deployment, variant: str) -> None:
         """Measure a variant's accuracy, once.
@@ -247,10 +259,19 @@ class Trier:
         """
         if variant in self.accuracies.right:
             return
-        labelled = [workload for workload in self.workloads if workload.dataset.labels is not None]
-        self.accuracies.right[variant] = {
-            workload.name: self.meter.correct(deployment, workload) for workload in labelled
-        }
+        found: dict[str, NDArray[np.bool_]] = {}
+        for workload in self.workloads:
+            found |= self._right(deployment, workload)
+        self.accuracies.right[variant] = found
+
+    def _right(self, deployment: Deployment, workload: Workload) -> dict[str, NDArray[np.bool_]]:
+        """Return which items are answered right: of the labelled classes, and of all of them together."""
+        labelled = [index for index, one in enumerate(workload.classes) if one.dataset.labels is not None]
+        right = {index: self.meter.correct(deployment, workload, workload.classes[index]) for index in labelled}
+        if not right:
+            return {}
+        found = {part.name: right[part.index] for part in workload.parts if part.index in right}
+        return {workload.name: np.concatenate(list(right.values())), **found}
 
 
 def _settles_it(point: Point) -> bool:

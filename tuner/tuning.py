@@ -148,7 +148,7 @@ class Tuning:
             self._remember_accuracies()
         if trial.state == "complete":
             return trial, evaluate(trial.points, self._found.goals)
-        constraints = [f"{name}.{slo}" for name in self._found.names for slo in self._spec.slo.bounds()]
+        constraints = [f"{name}.{slo}" for name, bounds in self._found.bounds.items() for slo in bounds]
         return trial, pessimistic(self._found.goals, constraints)
 
     def _reserve_s(self) -> float:
@@ -243,7 +243,7 @@ class Tuning:
     def _promises(self, entry: tuple[Contender, Rounds], baseline: float) -> bool:
         """Whether a contender is better than the baseline with room to every bound."""
         (side,) = self._sides([entry[0]], [entry[1]])
-        roomy = all(has_room(metrics, self._spec.slo.bounds()) for metrics in side.metrics.values())
+        roomy = all(has_room(metrics, self._found.bounds[name]) for name, metrics in side.metrics.items())
         return roomy and self._rank((entry[0], side)) > baseline
 
     def _sides(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Side]:
@@ -269,8 +269,9 @@ class Tuning:
         return self._budget.left_s() > self._cost_s(contenders, rounds) + kept_s
 
     def _within_bounds(self, side: Side) -> bool:
-        bounds = self._spec.slo.bounds()
-        return all(over <= 0 for found in side.metrics.values() for over in violations(found, bounds).values())
+        bounds = self._found.bounds
+        found = (violations(metrics, bounds[name]) for name, metrics in side.metrics.items())
+        return all(over <= 0 for violated in found for over in violated.values())
 
     def _rank(self, pair: tuple[Contender, Side]) -> float:
         """Return a number that is larger for the better of two on the first objective."""
@@ -338,7 +339,7 @@ class Tuning:
         self._listener.phase("export", "writing the configuration and loading it")
         export = self._target.export(server_part(best.config))
         write_files(self._run.best, export.files)
-        self._target.verify(export, self._workloads[0].dataset)
+        self._target.verify(export, self._workloads[0].classes[0].dataset)
         if export.files:
             best = best.model_copy(update={"export": self._run.best.name, "export_verified": True})
         self._found.best = best

@@ -3,7 +3,7 @@
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from tuner.isolation import Cores, CpusUnavailable, divide_host
 from tuner.load.generator import Generator
 from tuner.measure import Meter
 from tuner.objective import Goal, parse_goals
+from tuner.slo import Slo
 from tuner.space import Space, make_space, server_part
 from tuner.stopping import Pace
 from tuner.study.load import Study
@@ -87,10 +88,12 @@ def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...
                 ("workloads", workload.name, "keep_alive"),
                 "a new connection for every request is for `target.protocol: http`; gRPC keeps its connections",
             )
-        try:
-            target.check_requests(workload.dataset)
-        except TargetError as error:
-            raise study.source.error(("workloads", workload.name, "requests"), str(error)) from None
+        for one in workload.classes:
+            try:
+                target.check_requests(one.dataset)
+            except TargetError as error:
+                place = ("workloads", workload.name, *(("mix", one.name) if one.name else ()), "requests")
+                raise study.source.error(place, str(error)) from None
 
 
 def _check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
@@ -104,8 +107,21 @@ def _check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -
     for name in ("concurrency", "rate"):
         if space.levels(name) and name not in used:
             raise study.source.error(("space", name), f"no workload of this study has a {name}; take it out")
-    if "accuracy_drop" in study.spec.slo.bounds() and all(one.dataset.labels is None for one in workloads):
+    _check_labels(study, workloads)
+
+
+def _check_labels(study: Study, workloads: tuple[Workload, ...]) -> None:
+    classes = [one for workload in workloads for one in workload.classes]
+    if "accuracy_drop" in study.spec.slo.bounds() and all(one.dataset.labels is None for one in classes):
         raise study.source.error(("slo", "accuracy_drop"), "no workload's requests have labels to judge accuracy by")
+    for name, workload in study.spec.workloads.items():
+        for of_class, spec in (workload.mix or {}).items():
+            (made,) = (one for w in workloads if w.name == name for one in w.classes if one.name == of_class)
+            if "accuracy_drop" in spec.slo.bounds() and made.dataset.labels is None:
+                raise study.source.error(
+                    ("workloads", name, "mix", of_class, "slo", "accuracy_drop"),
+                    "the requests of this class have no labels to judge accuracy by",
+                )
 
 
 @contextmanager
@@ -123,9 +139,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         prepared.target.start()
         generator = stack.enter_context(Generator(prepared.cores.generator, prepared.cores.processes))
         gpus = GpuSampler()
-        meter = Meter(
-            generator, gpus, spec.slo.bounds(), spec.slo.latency_bound_s(), scratch, prepared.target.metrics()
-        )
+        meter = Meter(generator, gpus, slos_of(spec.bounds(), prepared.workloads), scratch, prepared.target.metrics())
         trier = Trier(
             prepared.target,
             meter,
@@ -138,6 +152,16 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             run_path,
         )
         yield Bench(trier, environment(prepared, gpus))
+
+
+def slos_of(bounds: Mapping[str, Mapping[str, float]], workloads: Sequence[Workload]) -> dict[str, Slo]:
+    """Return what is asked of each workload, and of each class of a mix, by its name."""
+    found: dict[str, Slo] = {}
+    for workload in workloads:
+        _, *of_classes = (Slo(bounds[part.name]) for part in workload.parts)
+        found |= {part.name: Slo(bounds[part.name]) for part in workload.parts[1:]}
+        found[workload.name] = Slo(bounds[workload.name], tuple(of_classes))
+    return found
 
 
 def environment(prepared: Prepared, gpus: GpuSampler) -> dict[str, str]:

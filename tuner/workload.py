@@ -1,31 +1,26 @@
 """A study's traffic at a load level: what the load engine is told, and which windows do it justice."""
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tuner.load.plan import ClosedLoop, OpenLoop
+from tuner.request_class import Part, RequestClass
 from tuner.results import Load
 from tuner.space import Space
 from tuner.stopping import Pace
 from workloads import think
 from workloads.arrivals import Arrivals
-from workloads.order import Order
-from workloads.prompts import fresh
-from workloads.requests import Prompts, Requests
+from workloads.order import Indices, Mixed
 from workloads.schedule import make_schedule
-from workloads.tensors import Drawn
 from workloads.think import Pauses
 
 _ORDER_PASSES = 16
 _SHORTEST_ORDER = 1 << 15
 _THINKS = 4093
 """Pauses that are drawn; a prime, so that no rhythm of the answers meets one of them more often than another."""
-NONCE_NS = 10_000_000
-"""Two measurements never begin within so short a time."""
 _ROUNDING = 1e-6
 """Share of a period by which a moment may miss an edge that it is meant to be."""
 _OWN_RATE: list[float | None] = [None]
@@ -37,44 +32,45 @@ class Workload:
 
     Attributes:
         name: as the study has it.
-        dataset: the requests.
-        fresh: they are others in each measurement.
+        classes: of the requests: one, or those of a mix.
         arrivals: the open loop's process, None for a closed loop.
-        think: closed loop: pauses of a slot.
-        ramp_up_s: closed loop: the slots begin one after the other over so long.
-        timeout_s: of a request.
         connections: open loop: at most.
         keep_alive: False: a new connection for every request.
-        output: the output that is compared with the labels, None: the only one.
         seed: of schedules and request order; the same for every configuration.
-        shuffled: False: requests are sent in the order of their source.
-        repeats: share of the requests that were sent before.
-        skew: of the repeats' popularity.
+        think: closed loop: pauses of a slot.
+        ramp_up_s: closed loop: the slots begin one after the other over so long.
     """
 
     name: str
-    dataset: Requests
+    classes: tuple[RequestClass, ...]
     arrivals: Arrivals | None
-    timeout_s: float
     connections: int
     keep_alive: bool
-    output: str | None
     seed: int
-    fresh: bool = False
     think: Pauses = think.NONE
     ramp_up_s: float = 0.0
-    shuffled: bool = True
-    repeats: float = 0.0
-    skew: float = 1.0
 
-    def requests(self) -> Requests:
-        """Return the requests of the next measurement: others each time if they are to be fresh."""
-        if not self.fresh:
-            return self.dataset
-        nonce = time.monotonic_ns() // NONCE_NS
-        if isinstance(self.dataset, Prompts):
-            return fresh(self.dataset, nonce)
-        return replace(self.dataset, values_seed=nonce) if isinstance(self.dataset, Drawn) else self.dataset
+    @property
+    def mixed(self) -> bool:
+        """Whether its requests are a mix of classes."""
+        return bool(self.classes[0].name)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What results are told of: all requests first, then each class of a mix."""
+        of_classes = (Part(f"{self.name}.{one.name}", index) for index, one in enumerate(self.classes))
+        return (Part(self.name, None), *(of_classes if self.mixed else ()))
+
+    @property
+    def timeout_s(self) -> float:
+        """The longest time that a request is waited for."""
+        return max(one.timeout_s for one in self.classes)
+
+    @property
+    def order(self) -> Indices:
+        """The order of the requests, numbered one class after the other."""
+        orders = [one.order for one in self.classes]
+        return Mixed(orders, [one.weight for one in self.classes]) if self.mixed else orders[0]
 
     @property
     def level_name(self) -> str:
@@ -121,18 +117,18 @@ class Workload:
 
     def loop(self, load: Load, duration_s: float) -> ClosedLoop | OpenLoop:
         """Return what the engine runs for `duration_s` seconds of this load."""
-        order = Order(len(self.dataset), self.shuffled, self.repeats, self.skew)
         if self.arrivals is None:
-            return self._closed(int(load.level), order)
+            return self._closed(int(load.level))
         arrivals = self.arrivals.at_rate(load.level)
-        return OpenLoop(make_schedule(arrivals, duration_s, order, self.seed), self.connections)
+        return OpenLoop(make_schedule(arrivals, duration_s, self.order, self.seed), self.connections)
 
-    def _closed(self, concurrency: int, order: Order) -> ClosedLoop:
+    def _closed(self, concurrency: int) -> ClosedLoop:
         order_rng, think_rng = (np.random.default_rng(one) for one in np.random.SeedSequence(self.seed).spawn(2))
+        count = sum(len(one.dataset) for one in self.classes)
         starts_s = np.arange(concurrency) * (self.ramp_up_s / concurrency)
         return ClosedLoop(
             concurrency,
-            order.indices(max(len(self.dataset) * _ORDER_PASSES, _SHORTEST_ORDER), order_rng),
+            self.order.indices(max(count * _ORDER_PASSES, _SHORTEST_ORDER), order_rng),
             np.rint(self.think.draw(_THINKS, think_rng) * 1e9).astype(np.int64),
             starts_ns=np.rint(starts_s * 1e9).astype(np.int64) if self.ramp_up_s else None,
         )
@@ -151,3 +147,13 @@ def every_load(workloads: Sequence[Workload], space: Space) -> list[tuple[Worklo
         for workload in workloads
         for level in (list(map(float, space.levels(workload.level_name))) or _OWN_RATE)
     ]
+
+
+def parts_of(workloads: Sequence[Workload]) -> list[tuple[Workload, Part]]:
+    """Return everything that results are told of, workload by workload, the primary one first."""
+    return [(workload, part) for workload in workloads for part in workload.parts]
+
+
+def part_named(workloads: Sequence[Workload], name: str) -> tuple[Workload, Part]:
+    """Return the workload, and the part of it, with this name."""
+    return next(found for found in parts_of(workloads) if found[1].name == name)

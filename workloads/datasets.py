@@ -5,7 +5,7 @@ import binascii
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -29,15 +29,21 @@ class Listed:
         places: where each request stands, for errors: `line 3`.
         rows: input -> value, for each request; a value is a nested list, or `Flat`.
         labels: int64 [n], or None.
+        priority: of the requests in the server's queue.
     """
 
     path: Path
     places: Sequence[str]
     rows: Sequence[Mapping[str, object]]
     labels: NDArray[np.int64] | None = None
+    priority: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def at_priority(self, priority: int) -> "Listed":
+        """Return the same with a priority in the server's queue."""
+        return replace(self, priority=priority)
 
     def shaped(self, inputs: Sequence[TensorSpec]) -> Dataset:
         """Return the values in the model's types and shapes; without inputs, in those that numpy gives them.
@@ -50,13 +56,13 @@ class Listed:
             if more := [name for name in row if name not in self.rows[0]]:
                 raise RequestSourceError(f"{self.path}: {place}: has {more[0]!r}, unlike those before")
         if not inputs:
-            return Dataset({name: self._plain(name) for name in names}, self.labels)
+            return Dataset({name: self._plain(name) for name in names}, self.labels, priority=self.priority)
         specs = {tensor.name: tensor for tensor in inputs}
         if unknown := [name for name in names if name not in specs]:
             raise RequestSourceError(
                 f"{self.path}: {self.places[0]}: the model has no input {unknown[0]!r}; it has {', '.join(specs)}"
             )
-        return Dataset({name: self._tensors(specs[name]) for name in names}, self.labels)
+        return Dataset({name: self._tensors(specs[name]) for name in names}, self.labels, priority=self.priority)
 
     def _tensors(self, tensor: TensorSpec) -> Rows:
         return self._rows(tensor.name, lambda value: _tensor(value, tensor))

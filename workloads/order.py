@@ -1,11 +1,22 @@
-"""Which request is sent when: shuffled, in order, or with some of them sent again. Pure and seeded."""
+"""Which request is sent when: shuffled, in order, some of them again, several classes mixed. Pure and seeded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK = 1 << 14
+
+
+class Indices(Protocol):
+    """An order of requests. A longer one only appends."""
+
+    def indices(self, length: int, rng: np.random.Generator) -> NDArray[np.int32]:
+        """Return `length` request indices, int32 [length]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,4 +81,43 @@ class Order:
         for start in range(0, length, self.count):
             one = rng.permutation(all_of_them) if self.shuffled else all_of_them
             found[start : start + self.count] = one[: length - start]
+        return found
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The orders of several classes of requests, mixed. A longer one only appends.
+
+    Each position is of class c with probability w_c / sum of w, independently of all others; the k-th position of a
+    class takes the k-th request of the class' own order. The requests of the classes are numbered one class after the
+    other.
+
+    Attributes:
+        orders: of each class.
+        weights: w_c > 0, one for each class.
+    """
+
+    orders: Sequence[Order]
+    weights: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if not self.orders or len(self.orders) != len(self.weights):
+            raise ValueError(f"each class has a weight, but got {len(self.orders)} orders, {len(self.weights)} weights")
+        if not all(weight > 0 and np.isfinite(weight) for weight in self.weights):
+            raise ValueError(f"weights must be above 0, but got {list(self.weights)}")
+
+    @cached_property
+    def firsts(self) -> NDArray[np.int64]:
+        """Number of the first request of each class, int64 [classes]."""
+        return np.cumsum([0, *(order.count for order in self.orders[:-1])])
+
+    def indices(self, length: int, rng: np.random.Generator) -> NDArray[np.int32]:
+        """Return `length` request indices, int32 [length]."""
+        drawn_rng, *own_rngs = rng.spawn(1 + len(self.orders))
+        shares = np.cumsum(self.weights) / np.sum(self.weights)
+        classes = np.searchsorted(shares[:-1], drawn_rng.random(length), side="right")
+        found = np.empty(length, np.int32)
+        for index, (order, own_rng) in enumerate(zip(self.orders, own_rngs, strict=True)):
+            mine = classes == index
+            found[mine] = order.indices(int(mine.sum()), own_rng) + self.firsts[index]
         return found

@@ -1,7 +1,7 @@
 """Requests: the inputs that are sent, with labels where accuracy can be judged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -41,11 +41,13 @@ class Dataset:
         inputs: input name -> its rows; the same number for every input.
         labels: int64 [n], the right class of each row, or None.
         batches: int64 [m], how many rows each request takes, in turn; None: one.
+        priority: of the requests in the server's queue, as the server counts it; 0: what it gives those without one.
     """
 
     inputs: Mapping[str, Rows]
     labels: NDArray[np.int64] | None = None
     batches: NDArray[np.int64] | None = None
+    priority: int = 0
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()))) if self.batches is None else len(self.batches)
@@ -72,12 +74,14 @@ class Prompts:
         output_tokens: int64 [n], how many tokens are asked for at most.
         ids: lowest and highest token id that occur, None where all are texts.
         made_up: nobody minds another beginning.
+        priority: of the requests in the server's queue, as the server counts it; 0: what it gives those without one.
     """
 
     texts: Sequence[str | Sequence[int]]
     output_tokens: NDArray[np.int64]
     ids: tuple[int, int] | None = None
     made_up: bool = False
+    priority: int = 0
 
     @property
     def labels(self) -> None:
@@ -99,6 +103,10 @@ class Unshaped(Protocol):
 
     def __len__(self) -> int: ...
 
+    def at_priority(self, priority: int) -> "Unshaped":
+        """Return the same with a priority in the server's queue."""
+        ...
+
     def shaped(self, inputs: Sequence[TensorSpec]) -> Dataset:
         """Return the tensors for a model's inputs.
 
@@ -109,3 +117,10 @@ class Unshaped(Protocol):
 
 
 Requests: TypeAlias = Dataset | Prompts | Unshaped
+
+
+def prioritised(requests: Requests, priority: int) -> Requests:
+    """Return the same requests with a priority in the server's queue."""
+    if isinstance(requests, Dataset | Prompts):
+        return replace(requests, priority=priority)
+    return requests.at_priority(priority)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.arrivals import Arrivals
-from workloads.order import Order
+from workloads.order import Indices
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Schedule:
         return Schedule(self.offsets_ns[index::count], self.requests[index::count])
 
 
-def make_schedule(arrivals: Arrivals, duration_s: float, order: Order, seed: int) -> Schedule:
+def make_schedule(arrivals: Arrivals, duration_s: float, order: Indices, seed: int) -> Schedule:
     """Draw the arrivals of `duration_s` seconds and a request for each.
 
     Args:

@@ -1,7 +1,7 @@
 """Tensors drawn for whatever a model takes: every data type, with dynamic axes from distributions. Pure and seeded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class Drawn:
         count: how many requests.
         seed: of lengths, batch sizes and values, which have streams of their own.
         values_seed: of the values alone, so that they can be others while the sizes stay; None: `seed`.
+        priority: of the requests in the server's queue.
         lengths: name -> distribution of a dynamic axis' length; axes of one name have the same length in a request.
         shapes: input -> the names of its dynamic axes, in their order.
         ranges: input -> lowest and highest value; [0, 1) for floats and 0 to 100 for whole numbers if absent.
@@ -39,6 +40,7 @@ class Drawn:
     strings: Lengths = field(default_factory=lambda: Constant(16))
     batch: Lengths | None = None
     values_seed: int | None = None
+    priority: int = 0
 
     @property
     def labels(self) -> None:
@@ -47,6 +49,10 @@ class Drawn:
 
     def __len__(self) -> int:
         return self.count
+
+    def at_priority(self, priority: int) -> "Drawn":
+        """Return the same with a priority in the server's queue."""
+        return replace(self, priority=priority)
 
     def shaped(self, inputs: Sequence[TensorSpec]) -> Dataset:
         """Draw the tensors.
@@ -76,7 +82,7 @@ class Drawn:
             drawn[tensor.name] = [
                 self._values(tensor, shape, rng) for shape in _shapes(tensor, [lengths[name] for name in names])
             ]
-        return Dataset(drawn, None, batches)
+        return Dataset(drawn, None, batches, self.priority)
 
     def _check_names(self, inputs: Sequence[TensorSpec]) -> None:
         known = [tensor.name for tensor in inputs]

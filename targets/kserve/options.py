@@ -102,6 +102,11 @@ class KServeOptions(TargetOptions):
         return _place(self.url)
 
     @property
+    def takes_priority(self) -> bool:
+        """Triton among the servers takes the parameter `priority`; others ignore it."""
+        return True
+
+    @property
     def keeps_connections(self) -> bool:
         """Calls of gRPC share connections."""
         return self.place.scheme == "grpc"

@@ -29,13 +29,15 @@ _CONTENTS = {
 
 def endpoint(dataset: Dataset, model: ModelSpec, site: Site) -> Endpoint:
     """Encode each item of a dataset as a ModelInferRequest."""
-    requests = tuple(_request(tensors, model) for tensors in items(dataset, model))
+    requests = tuple(_request(tensors, model, dataset.priority) for tensors in items(dataset, model))
     metadata = tuple((name.lower(), value) for name, value in site.headers)
     return Endpoint(site.host, site.port, requests, judge_grpc, Grpc(PATH, metadata), site.tls)
 
 
-def _request(tensors: list[Tensor], model: ModelSpec) -> bytes:
+def _request(tensors: list[Tensor], model: ModelSpec, priority: int) -> bytes:
     message = service_pb2.ModelInferRequest(model_name=model.name, model_version=model.version)
+    if priority:
+        message.parameters["priority"].uint64_param = priority
     for tensor in tensors:
         message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
         message.raw_input_contents.append(_raw(tensor))

@@ -17,13 +17,16 @@ from workloads.requests import Dataset
 def endpoint(dataset: Dataset, model: ModelSpec, site: Site) -> Endpoint:
     """Encode each item of a dataset as a complete HTTP request with binary tensors, for binary tensors."""
     outputs = [tritonclient.http.InferRequestedOutput(name, binary_data=True) for name in model.outputs]
-    requests = tuple(_request(tensors, outputs, model, site) for tensors in items(dataset, model))
+    priority = dataset.priority
+    requests = tuple(_request(tensors, outputs, model, site, priority) for tensors in items(dataset, model))
     return Endpoint(site.host, site.port, requests, judge, tls=site.tls)
 
 
-def _request(tensors: list[Tensor], outputs: list[Any], model: ModelSpec, site: Site) -> bytes:
+def _request(tensors: list[Tensor], outputs: list[Any], model: ModelSpec, site: Site, priority: int) -> bytes:
     inputs = [_input(tensor) for tensor in tensors]
-    body, header_length = tritonclient.http.InferenceServerClient.generate_request_body(inputs, outputs=outputs)
+    body, header_length = tritonclient.http.InferenceServerClient.generate_request_body(
+        inputs, outputs=outputs, priority=priority
+    )
     own = f"Inference-Header-Content-Length: {header_length or len(body)}\r\n"
     return head(model, site, "application/octet-stream", len(body), own) + bytes(body)
 

@@ -20,12 +20,14 @@ def endpoint(dataset: Dataset, model: ModelSpec, site: Site) -> Endpoint:
     Raises:
         TargetError: a value that JSON cannot say: no finite number, or a string that is not UTF-8.
     """
-    requests = tuple(_request(tensors, model, site) for tensors in items(dataset, model))
+    requests = tuple(_request(tensors, model, site, dataset.priority) for tensors in items(dataset, model))
     return Endpoint(site.host, site.port, requests, judge, tls=site.tls)
 
 
-def _request(tensors: list[Tensor], model: ModelSpec, site: Site) -> bytes:
+def _request(tensors: list[Tensor], model: ModelSpec, site: Site, priority: int) -> bytes:
     content: dict[str, object] = {"inputs": [_input(tensor) for tensor in tensors]}
+    if priority:
+        content["parameters"] = {"priority": priority}
     if model.outputs:
         content["outputs"] = [{"name": name} for name in model.outputs]
     body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()

@@ -101,6 +101,11 @@ class OpenAIOptions(RequestOptions):
     )
     ca: str | None = Field(None, description="file with the certificates to trust, for https; the system's when absent")
 
+    @property
+    def takes_priority(self) -> bool:
+        """VLLM among the servers takes the field `priority`; others may refuse it."""
+        return True
+
     @field_validator("url")
     @classmethod
     def _a_web_address(cls, url: str) -> str:

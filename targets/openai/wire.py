@@ -85,6 +85,8 @@ def endpoint(
     fixed = {"model": model, "stream": True, "temperature": options.temperature, **_usage(usage)}
     if options.ignore_eos:
         fixed["ignore_eos"] = True
+    if prompts.priority:
+        fixed["priority"] = prompts.priority
     fixed |= options.body
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (

@@ -39,6 +39,11 @@ class TritonOptions(TargetOptions):
         """Calls of gRPC share connections."""
         return self.protocol == "grpc"
 
+    @property
+    def takes_priority(self) -> bool:
+        """The parameter `priority` of a request picks a level of the queue."""
+        return True
+
     def files(self) -> Sequence[Path]:
         """Return the folders of the model and of the models that are variants of it."""
         others = [str(overlay["model"]) for overlay in self.variants.values() if "model" in overlay]

@@ -24,6 +24,11 @@ class VLLMOptions(LocalOptions):
         description="name -> speculative config, {} for none; the knob `speculative_config` picks one",
     )
 
+    @property
+    def takes_priority(self) -> bool:
+        """The field `priority` of a request, for `scheduling-policy: priority`."""
+        return True
+
     def metrics(self) -> Sequence[ServerMetric]:
         """Return what vLLM's own metrics give."""
         return METRICS

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from targets.base import Outcome, Tls
-from tests.support.load_runs import arrivals, closed, collected, open_files, outcomes, plan, run
+from tests.support.load_runs import MS, arrivals, closed, collected, open_files, outcomes, plan, run
 from tuner.load import engine
 from tuner.load.generator import Generator, GeneratorError
+from tuner.load.plan import ClassPlan
 from tuner.load.poller import Poller
 
 # What it says.
@@ -129,3 +130,18 @@ def test_a_host_that_runs_out_of_file_descriptors_ends_the_run_and_says_so(port:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
     assert open_files() == before
+
+
+def test_each_class_of_requests_has_its_timeout_and_stands_in_its_rows(port: int, tmp_path: Path) -> None:
+    """A request that takes 3 s is too slow for a class that is waited for 1 s, and not for the other."""
+    classes = (ClassPlan(0, 10_000 * MS), ClassPlan(1, 1_000 * MS))
+    load = arrivals([0, 1, 2, 3], 4, [0, 1, 0, 2])
+    report, records = run(plan(port, load, tmp_path, ["/slow?3000", "/slow?3000", "/ok"], classes=classes))
+    found = sorted(zip(*(records.columns[name].tolist() for name in ("request", "class", "outcome")), strict=True))
+    assert found == [
+        (0, 0, Outcome.OK),
+        (0, 0, Outcome.OK),
+        (1, 1, Outcome.TIMEOUT),
+        (2, 1, Outcome.OK),
+    ]
+    assert [failure.text for failure in report.failures] == ["no answer within 1 s"]

@@ -15,6 +15,7 @@ from tuner.load import engine
 from tuner.load.plan import Plan, RunReport
 from tuner.metrics import summarise
 from tuner.records import Records, read_records
+from tuner.slo import Slo
 from tuner.timings import misplaced, values_s
 from workloads.requests import Prompts
 
@@ -122,7 +123,7 @@ def test_an_answer_that_failed_is_infinite_whatever_came_before(
     for timing in (TTFT, TPOT, ITL):
         assert np.count_nonzero(np.isinf(values_s(timing, records))) == 1, timing
     assert len(values_s(ITL, records)) == 1 + 2
-    found = summarise(records, {"ttft_p50": 1.0, "itl_p99": 1.0}, None)
+    found = summarise(records, Slo({"ttft_p50": 1.0, "itl_p99": 1.0}))
     assert found["error_rate"].value == 0.5
     assert found["over_ttft_p50_bound"].value == 0.5
     assert found["over_itl_p99_bound"].value == pytest.approx(1 / 3)
@@ -137,7 +138,7 @@ def test_an_answer_of_one_token_has_a_first_one_and_no_gap(url: str, tmp_path: P
 def test_goodput_holds_each_request_to_the_bounds_on_its_tokens(url: str, tmp_path: Path) -> None:
     _, records = ask(url, tmp_path, "count=3 first=2000", "count=3 every=1000", "count=3", "count=1", at_once=4)
     rates = {
-        name: summarise(records, bounds, None)["goodput_rps"].value * records.window_s
+        name: summarise(records, Slo(bounds))["goodput_rps"].value * records.window_s
         for name, bounds in {
             "all": {},
             "ttft": {"ttft_p99": 1.5},
@@ -150,7 +151,7 @@ def test_goodput_holds_each_request_to_the_bounds_on_its_tokens(url: str, tmp_pa
 
 def test_throughput_counts_tokens_when_they_came(url: str, tmp_path: Path) -> None:
     _, records = ask(url, tmp_path, "count=8 per_event=4 every=5", "count=5", at_once=1)
-    found = summarise(records, {}, None)
+    found = summarise(records, Slo({}))
     assert found["token_throughput_tps"].value * records.window_s == pytest.approx(13)
     assert found["output_tokens_mean"].value == 6.5
 

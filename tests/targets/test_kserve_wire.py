@@ -232,3 +232,23 @@ def test_an_optional_input_is_checked_too() -> None:
     dataset = Dataset({"A": np.zeros((1, 1), np.int32), "B": np.zeros((1, 1))})
     with pytest.raises(TargetError, match="input 'B' is INT32 in the model, but float64 in the dataset"):
         check_inputs(dataset, ModelSpec("m", inputs, (), batched=True))
+
+
+@pytest.mark.parametrize("wire", [wire_json, wire_http], ids=["json", "binary"])
+def test_a_priority_is_a_parameter_of_the_request(wire: type[wire_json]) -> None:
+    inputs = {"X": np.zeros((1, 2), np.float32)}
+    for priority, expected in ((0, None), (3, 3)):
+        (request,) = wire.endpoint(Dataset(dict(inputs), priority=priority), model(inputs), SITE).requests
+        head, body = parts(request)
+        lengths = [line.partition(": ")[2] for line in head if line.startswith(HEADER_LENGTH.decode().title())]
+        said = json.loads(body[: int(lengths[0])] if lengths else body)
+        assert said.get("parameters", {}).get("priority") == expected
+
+
+def test_a_priority_is_a_parameter_of_the_call() -> None:
+    inputs = {"X": np.zeros((1, 2), np.float32)}
+    for priority in (0, 3):
+        (request,) = wire_grpc.endpoint(Dataset(dict(inputs), priority=priority), model(inputs), SITE).requests
+        found = service_pb2.ModelInferRequest.FromString(request).parameters
+        assert ("priority" in found) == bool(priority)
+        assert found["priority"].uint64_param == priority

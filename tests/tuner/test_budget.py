@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pytest
+from workload_builders import workload
 
 from tuner.budget import (
     BASELINE_LEVELS,
@@ -20,24 +20,9 @@ from tuner.budget import (
     typical_cost_s,
 )
 from tuner.study.spec import ConfirmSpec
-from tuner.workload import Workload
-from workloads.arrivals import Arrivals, Bursty, Poisson
-from workloads.requests import Dataset
+from workloads.arrivals import Bursty, Poisson
 
 SETTINGS = ConfirmSpec(candidates=3, redeployments=4, rounds=6, round="0.3 s")
-
-
-def workload(name: str, arrivals: Arrivals | None = None) -> Workload:
-    return Workload(
-        name=name,
-        dataset=Dataset({"X": np.zeros((3, 1))}),
-        arrivals=arrivals,
-        timeout_s=2.0,
-        connections=16,
-        keep_alive=True,
-        output=None,
-        seed=0,
-    )
 
 
 def test_an_overdrawn_budget_is_negative() -> None:

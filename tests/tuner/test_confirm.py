@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 from result_builders import GOALS, estimate, point, trial
+from workload_builders import workload
 
 from tuner.confirm import DROPPED_SHARE, MAX_ROUNDS_FACTOR, Contender, allowed_error, more_rounds, rounds_needed
 from tuner.measure import Meter
 from tuner.results import Load, Point, Side, SloVerdict
+from tuner.slo import Slo
 from tuner.stats import proportion
 from tuner.stopping import Pace
 from tuner.study.spec import ConfirmSpec
 from tuner.trials import Accuracies, Trier
 from tuner.workload import Workload
 from workloads.arrivals import Arrivals, Bursty
-from workloads.requests import Dataset
 
 SETTINGS = ConfirmSpec(redeployments=4, max_redeployments=4, rounds=6, round="0.3 s")
 MOST = MAX_ROUNDS_FACTOR * SETTINGS.rounds
@@ -24,13 +24,9 @@ COUNTED_S = (1 - DROPPED_SHARE) * SETTINGS.round * SETTINGS.redeployments
 """What one round in each redeployment adds up to."""
 
 
-def workload(name: str, arrivals: Arrivals | None = None) -> Workload:
-    return Workload(name, Dataset({"X": np.zeros((3, 1))}), arrivals, 2.0, 64, True, None, 0)
-
-
 def trier(bounds: Mapping[str, float], *workloads: Workload, confidence: float = 0.99) -> Trier:
     """Return one that knows what was asked for; it cannot measure."""
-    meter = Meter(None, None, bounds, None, Path())  # type: ignore[arg-type]
+    meter = Meter(None, None, {one.name: Slo(bounds) for one in workloads}, Path())  # type: ignore[arg-type]
     pace = Pace.fixed(0.1, 1.0)
     return Trier(None, meter, workloads, Accuracies(), pace, GOALS, 0.05, confidence, Path())  # type: ignore[arg-type]
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import workload_builders
 
 from tests.support.load_runs import Server, closed, plan, scripted_server
 from tuner.course import AHEAD_NS, Course
 from tuner.load.generator import Generator, LoadRun
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan
 from tuner.results import Load
+from tuner.slo import Slo
 from tuner.stopping import Aims, Decision, Pace
 from tuner.workload import Workload
 from workloads.arrivals import Arrivals, Bursty, Poisson
-from workloads.requests import Dataset
 
 FEW = closed(1, think_ms=20)
 """So few requests that nothing can be certain."""
@@ -41,7 +42,7 @@ def generator() -> Iterator[Generator]:
 
 def aims(bounds: Mapping[str, float]) -> Aims:
     """Ask only whether the SLO is met."""
-    return Aims(bounds, None, None, (), (), tolerance=0.05, confidence=0.99)
+    return Aims(Slo(bounds), None, (), (), tolerance=0.05, confidence=0.99)
 
 
 def anywhere(after_s: float) -> float:
@@ -208,7 +209,7 @@ def test_a_load_may_be_cut_short_before_it_began(begin: Callable[..., Course]) -
 
 
 def workload(arrivals: Arrivals | None) -> Workload:
-    return Workload("some", Dataset({"X": np.zeros((2, 1))}), arrivals, 2.0, 64, True, None, 0)
+    return workload_builders.workload("some", arrivals, items=2)
 
 
 def pauses(arrivals: Bursty, edge_s: float) -> tuple[float, float]:

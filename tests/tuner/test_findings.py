@@ -2,14 +2,12 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 from result_builders import GOALS, candidate, estimate, point, trial
+from workload_builders import workload
 
 from tuner.findings import Findings, front_point
 from tuner.rank import candidates, pareto
 from tuner.results import FrontPoint, Trial
-from tuner.workload import Workload
-from workloads.requests import Dataset
 
 
 def test_the_baseline_is_as_the_front_lists_it() -> None:
@@ -34,9 +32,8 @@ def over(share: float, number: int, throughput: float) -> Trial:
 
 
 def test_trials_with_room_to_the_bound_are_measured_again_before_faster_ones_without() -> None:
-    workload = Workload("steady", Dataset({"X": np.zeros((1, 1))}), None, 1.0, 1, True, None, 0)
-    study = SimpleNamespace(spec=SimpleNamespace(slo=SimpleNamespace(bounds=lambda: {"p99": 0.01})))
-    found = Findings(study, None, [workload], GOALS)  # type: ignore[arg-type]
+    study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {"p99": 0.01}}))
+    found = Findings(study, None, [workload()], GOALS)  # type: ignore[arg-type]
     found.trials = [over(0.0, 0, 150), over(0.009, 1, 300), over(0.0, 2, 200), over(0.004, 3, 250), over(0.0, 4, 100)]
     assert [one.trial.number for one in found.ranked()] == [1, 3, 2, 0, 4]
     assert [one.trial.number for one in found.challengers(2)] == [3, 2]

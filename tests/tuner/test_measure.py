@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
+import workload_builders
 from record_builders import MS, answered, records
 
 from targets.base import Endpoint, Outcome, ServerCounters, ServerStats
@@ -18,9 +18,9 @@ from tuner.metrics import summarise
 from tuner.records import Records
 from tuner.results import Validity
 from tuner.runs import Run
+from tuner.slo import Slo
 from tuner.stopping import Decision, Pace
 from tuner.telemetry.nvml import GpuSampler
-from tuner.workload import Workload
 from workloads.arrivals import Constant
 from workloads.requests import Dataset
 
@@ -28,14 +28,15 @@ QUIET = RunReport(requests=1000, cpu_share=0.2, stalls=0, longest_stall_s=0.0, q
 STATS = ServerStats(1.0, 1000, 0, 1000, {"queue": 0.0}, [])
 
 
-def meter(bounds: dict[str, float], latency_bound_s: float | None, generator: Generator | None = None) -> Meter:
-    return Meter(generator, GpuSampler(), bounds, latency_bound_s, Path())  # type: ignore[arg-type]
+def meter(bounds: dict[str, float], generator: Generator | None = None) -> Meter:
+    return Meter(generator, GpuSampler(), {"steady": Slo(bounds)}, Path())  # type: ignore[arg-type]
 
 
 def judged(some: Records, report: RunReport = QUIET, slo_p99_s: float | None = 0.01) -> Validity:
     bounds = {"p99": slo_p99_s} if slo_p99_s else {}
     run = Run(some, STATS, 1.0, 0.1, 0, (), report, ())
-    return meter(bounds, slo_p99_s).validity(run, summarise(some, bounds, slo_p99_s))
+    one = workload_builders.workload()
+    return meter(bounds).validity(run, one, one.parts[0], summarise(some, Slo(bounds)))
 
 
 def with_delays(delay_ms: float, count: int = 1000) -> Records:
@@ -107,21 +108,12 @@ class Deployed:
 
 def test_an_overloaded_server_is_a_missed_slo_and_a_valid_measurement(tmp_path: Path) -> None:
     """Two connections of 20 ms each carry 100 requests per second; 300 are offered."""
-    workload = Workload(
-        name="flood",
-        dataset=Dataset({"X": np.zeros((3, 1))}),
-        arrivals=Constant(300.0),
-        timeout_s=20.0,
-        connections=2,
-        keep_alive=True,
-        output=None,
-        seed=0,
-    )
+    workload = workload_builders.workload("flood", Constant(300.0), timeout_s=20.0, connections=2)
     with scripted_server() as server, Generator() as generator:
-        made = Meter(generator, GpuSampler(), {"p99": 0.5}, 0.5, tmp_path)
+        made = Meter(generator, GpuSampler(), {"flood": Slo({"p99": 0.5})}, tmp_path)
         load = workload.at(None)
         run = made.run(Deployed(server.port, "/slow?20", {}), workload, load, Pace.fixed(0.2, 2.0))  # type: ignore[arg-type]
-        point = made.point(run, workload, load, {}, Decision("cap", {"p99": "undecided"}), None)
+        point = made.point(run, workload, workload.parts[0], load, {}, Decision("cap", {"p99": "undecided"}), None)
     assert point.violations["p99"] > 0
     assert point.verdicts == {"p99": "missed"}
     assert point.steadiness.state == "overloaded"
@@ -131,3 +123,17 @@ def test_an_overloaded_server_is_a_missed_slo_and_a_valid_measurement(tmp_path: 
     assert point.metrics["service_time_p50_s"].value < point.metrics["latency_p50_s"].value / 2
     late = point.generator.issue_delay_p99_s > 0.025
     assert point.validity.valid is not late, "only this host's own stalls may spoil it"
+
+
+@pytest.mark.parametrize(
+    ("slo", "bound_s"),
+    [
+        (Slo({}), 0.0),
+        (Slo({"p50": 0.1, "p99": 0.2}), 0.2),
+        (Slo({"ttft_p90": 0.4, "tpot_p90": 0.05}), 0.4),
+        (Slo({"ttft_p90": 0.4, "p99": 2.0}), 0.4),
+        (Slo({"error_rate": 0.1}, (Slo({"p99": 2.0}), Slo({"p95": 0.3}))), 0.3),
+    ],
+)
+def test_sending_late_is_held_against_what_counts_from_when_a_request_is_due(slo: Slo, bound_s: float) -> None:
+    assert slo.since_due_bound_s == bound_s

@@ -20,13 +20,14 @@ from tuner.metrics import (
 )
 from tuner.records import Records, pooled
 from tuner.results import Estimate
+from tuner.slo import Slo
 
 EVERY_10_MS = [answered(10 * index, index + 1) for index in range(100)]
 """100 requests in a second; latencies 1 ms, 2 ms, ... 100 ms."""
 
 
-def values(of: Records, bounds: dict[str, float] | None = None, bound_s: float | None = None) -> dict[str, float]:
-    return {key: one.value for key, one in summarise(of, bounds or {}, bound_s).items()}
+def values(of: Records, bounds: dict[str, float] | None = None) -> dict[str, float]:
+    return {key: one.value for key, one in summarise(of, Slo(bounds or {})).items()}
 
 
 def exactly(value: float) -> Estimate:
@@ -42,13 +43,13 @@ def test_throughput_counts_ok_answers_that_came_in_the_window() -> None:
 
 
 def test_goodput_counts_ok_answers_within_the_bound() -> None:
-    found = values(records(EVERY_10_MS), bound_s=0.025)
+    found = values(records(EVERY_10_MS), {"p99": 0.025})
     assert found["goodput_rps"] == pytest.approx(25.0)
     assert found["throughput_rps"] == pytest.approx(91.0)
 
 
 def test_an_answer_just_at_the_bound_is_good() -> None:
-    assert values(records([answered(0, 10), answered(0, 10.001)]), bound_s=0.010)["goodput_rps"] == pytest.approx(1.0)
+    assert values(records([answered(0, 10), answered(0, 10.001)]), {"p99": 0.010})["goodput_rps"] == pytest.approx(1.0)
 
 
 def test_goodput_is_throughput_without_a_bound() -> None:
@@ -57,12 +58,12 @@ def test_goodput_is_throughput_without_a_bound() -> None:
 
 
 def test_a_failure_is_never_good() -> None:
-    assert values(records([(0, 0, 1, Outcome.MALFORMED)]), bound_s=1.0)["goodput_rps"] == 0.0
+    assert values(records([(0, 0, 1, Outcome.MALFORMED)]), {"p99": 1.0})["goodput_rps"] == 0.0
 
 
 def test_offered_load_counts_requests_due_in_the_window() -> None:
     requests = [answered(-1, 1), answered(0, 5000), (999, 999, 1000, Outcome.TIMEOUT), answered(1000, 1)]
-    found = summarise(records(requests), {}, None)["offered_rps"]
+    found = summarise(records(requests), Slo({}))["offered_rps"]
     assert (found.value, found.low, found.high, found.n) == (2.0, 2.0, 2.0, 2)
 
 
@@ -109,7 +110,7 @@ def test_service_times_are_of_ok_answers_only() -> None:
 
 
 def test_a_percentile_carries_its_interval_and_samples() -> None:
-    found = summarise(records(EVERY_10_MS), {}, None)["latency_p50_s"]
+    found = summarise(records(EVERY_10_MS), Slo({}))["latency_p50_s"]
     expected = stats.percentile(stats.Ordered.of(np.arange(1, 101) / 1000), 0.5)
     assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
     assert found.n == 100
@@ -127,7 +128,7 @@ def test_the_error_rate_is_over_the_requests_due_in_the_window() -> None:
         (-1, -1, 0, Outcome.HTTP_ERROR),
         (1000, 1000, 1001, Outcome.HTTP_ERROR),
     ]
-    found = summarise(records(requests), {}, None)["error_rate"]
+    found = summarise(records(requests), Slo({}))["error_rate"]
     assert (found.value, found.n) == (0.03, 100)
     assert 0 < found.low < 0.03 < found.high < 0.2
 
@@ -149,7 +150,7 @@ def test_every_metric_is_known_by_its_key() -> None:
 
 
 def test_a_window_without_requests_is_unknown_rather_than_good() -> None:
-    found = summarise(records([answered(-5, 1)], (0, 1000)), {"p99": 0.01}, 0.01)
+    found = summarise(records([answered(-5, 1)], (0, 1000)), Slo({"p99": 0.01}))
     assert found["offered_rps"].value == 0.0
     assert found["latency_p99_s"].value == math.inf
     assert (found["over_p99_bound"].low, found["over_p99_bound"].high) == (0.0, 1.0)

@@ -8,7 +8,7 @@ import pytest
 
 from reports import preview as report
 from tuner.preview import Preview
-from tuner.previewing import preview
+from tuner.previewing import previews
 from tuner.study.load import Study, load_study
 from tuner.traffic import make_workloads
 
@@ -39,7 +39,8 @@ def studied(folder: Path, arrival: str, requests: str) -> Study:
 
 def previewed(folder: Path, arrival: str, requests: str, duration_s: float | None = None) -> Preview:
     study = studied(folder, arrival, requests)
-    return preview(make_workloads(study)[0], study, duration_s)
+    (one,) = previews(make_workloads(study)[0], study, duration_s)
+    return one
 
 
 def test_even_arrivals_have_no_variation() -> None:

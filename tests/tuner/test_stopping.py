@@ -19,6 +19,7 @@ from tests.support.load_runs import arrivals, closed, plan
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan
 from tuner.records import ROW, WARMUP, WINDOW, Records, latencies_s
 from tuner.results import Estimate
+from tuner.slo import Slo
 from tuner.stats import Interval
 from tuner.stopping import LAG_NS, Aims, Decision, Pace, _tight, at_the_cap, decide, seen, slo_verdicts
 
@@ -392,9 +393,8 @@ def aims(
     objective: str | None = None,
     goals: Sequence[tuple[str, bool]] = (THROUGHPUT, P99),
     rivals: Sequence[Mapping[str, Estimate]] = (),
-    latency_bound_s: float | None = None,
 ) -> Aims:
-    return Aims(bounds, latency_bound_s, objective, goals, rivals, tolerance=0.05, confidence=0.99)
+    return Aims(Slo(bounds), objective, goals, rivals, tolerance=0.05, confidence=0.99)
 
 
 def test_a_measurement_ends_when_an_slo_is_missed() -> None:
@@ -480,11 +480,12 @@ def test_goodput_counts_what_is_within_the_latency_bound() -> None:
     """A third of the answers is too slow for it, at random: its interval is wider than that of the throughput."""
     some = measured(np.where(np.random.default_rng(0).random(1500) < 1 / 3, 20.0, 1.0))
     good, all_of_them, unbounded = (
-        replace(aims({}, objective, latency_bound_s=bound_s), tolerance=0.02)
-        for objective, bound_s in (("goodput", 0.010), ("throughput", 0.010), ("goodput", None))
+        replace(aims(bounds, objective), tolerance=0.02)
+        for objective, bounds in (("goodput", {"p50": 0.010}), ("throughput", {"p50": 0.010}), ("goodput", {}))
     )
     assert decide(some, good, 5) is None
-    assert decide(some, all_of_them, 5) == decide(some, unbounded, 5) == Decision("certain", {})
+    assert decide(some, all_of_them, 5) == Decision("certain", {"p50": "met"})
+    assert decide(some, unbounded, 5) == Decision("certain", {})
 
 
 def test_the_error_is_divided_among_the_looks() -> None:
@@ -584,7 +585,7 @@ def measured_in_virtual_time(limit_s: float, longest_s: float, seed: int) -> tup
     rows["done_ns"] = np.rint(serve(arrivals_s, rng.exponential(0.5 / RATE, len(arrivals_s))).done_s * 1e9)
     load = arrivals((rows["intended_ns"] / MS).tolist(), 8)
     load = replace(load, schedule=replace(load.schedule, offsets_ns=rows["intended_ns"].copy()))
-    pace, asked = Pace(0.0, 0.0, 0.3, longest_s), aims({"p99": limit_s}, latency_bound_s=limit_s)
+    pace, asked = Pace(0.0, 0.0, 0.3, longest_s), aims({"p99": limit_s})
     made = replace(running(load), start_ns=0, warmup_ns=warmup_ns, window_ns=round(longest_s * 1e9))
     looks_s = pace.looks_s()
     for length_s in looks_s[:-1]:

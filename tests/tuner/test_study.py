@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tuner.slo import Slo
 from tuner.study.arrivals import BurstySpec, ClosedSpec, ConstantSpec, PoissonSpec
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
@@ -98,9 +99,9 @@ def test_what_is_not_given_has_its_default(tmp_path: Path) -> None:
 
 
 def test_goodput_counts_to_the_bound_of_the_highest_percentile(tmp_path: Path) -> None:
-    assert load(tmp_path).spec.slo.latency_bound_s() == 0.01
-    assert load(tmp_path, "slo={p50: 1 ms, p95: 4 ms, mean: 2 s}").spec.slo.latency_bound_s() == 0.004
-    assert load(tmp_path, "slo={error_rate: 1%}").spec.slo.latency_bound_s() is None
+    assert Slo(load(tmp_path).spec.slo.bounds()).latency_bound_s == 0.01
+    assert Slo(load(tmp_path, "slo={p50: 1 ms, p95: 4 ms, mean: 2 s}").spec.slo.bounds()).latency_bound_s == 0.004
+    assert Slo(load(tmp_path, "slo={error_rate: 1%}").spec.slo.bounds()).latency_bound_s is None
 
 
 @pytest.mark.parametrize(

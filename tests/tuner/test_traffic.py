@@ -181,19 +181,19 @@ LENGTHS_FROM = {"source": "synthetic", "fresh": False, "lengths_from": {"path": 
 
 def test_a_replayed_request_has_its_own_size(tmp_path: Path) -> None:
     workload = made(tmp_path, {"process": "trace", "path": "trace.csv"}, LENGTHS_FROM)
-    assert isinstance(workload.dataset, Prompts)
+    assert isinstance(workload.classes[0].dataset, Prompts)
     schedule = open_loop(workload, 4.0).schedule
-    sent = [len(str(workload.dataset.texts[request]).split()) for request in schedule.requests]
+    sent = [len(str(workload.classes[0].dataset.texts[request]).split()) for request in schedule.requests]
     assert sent[:7] == [10, 20, 30, 40, 50, 10, 20]
-    assert workload.dataset.output_tokens[schedule.requests][:5].tolist() == [1, 2, 3, 4, 5]
+    assert workload.classes[0].dataset.output_tokens[schedule.requests][:5].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_sizes_stay_together_when_the_times_are_others(tmp_path: Path) -> None:
     workload = made(tmp_path, {"process": "poisson", "rate": "50/s"}, LENGTHS_FROM)
-    assert isinstance(workload.dataset, Prompts)
+    prompts = workload.classes[0].dataset
+    assert isinstance(prompts, Prompts)
     pairs = {
-        (len(str(text).split()), int(tokens))
-        for text, tokens in zip(workload.dataset.texts, workload.dataset.output_tokens, strict=True)
+        (len(str(text).split()), int(tokens)) for text, tokens in zip(prompts.texts, prompts.output_tokens, strict=True)
     }
     assert pairs == {(10, 1), (20, 2), (30, 3), (40, 4), (50, 5)}
     assert open_loop(workload).schedule.requests[:5].tolist() != [0, 1, 2, 3, 4]
@@ -248,13 +248,13 @@ def test_a_share_of_the_requests_is_sent_again(tmp_path: Path) -> None:
 def test_fresh_tensors_are_others_each_time(tmp_path: Path) -> None:
     arrival = {"process": "constant", "rate": "10/s"}
     fresh = made(tmp_path, arrival, {"source": "tensors", "fresh": True})
-    assert isinstance(fresh.dataset, Drawn)
-    one = fresh.requests()
+    assert isinstance(fresh.classes[0].dataset, Drawn)
+    one = fresh.classes[0].requests()
     assert isinstance(one, Drawn)
-    assert one.seed == fresh.dataset.seed, "the sizes stay"
+    assert one.seed == fresh.classes[0].dataset.seed, "the sizes stay"
     assert one.values_seed is not None
     kept = made(tmp_path, arrival, {"source": "tensors"})
-    assert kept.requests() is kept.dataset
+    assert kept.classes[0].requests() is kept.classes[0].dataset
 
 
 def test_a_trace_is_a_file_of_the_study(tmp_path: Path) -> None:

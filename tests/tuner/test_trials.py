@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+import workload_builders
 from result_builders import point
 
 from targets.base import Deployment, ServerCounters
@@ -19,13 +19,13 @@ from tuner.metrics import violations
 from tuner.objective import Goal
 from tuner.results import Point, Trial
 from tuner.runs import pooled_runs
+from tuner.slo import Slo
 from tuner.stopping import Pace
 from tuner.telemetry.nvml import GpuSampler
 from tuner.trials import Accuracies, Trier
 from tuner.verdicts import slo_verdicts
 from tuner.workload import Workload
 from workloads.arrivals import Poisson
-from workloads.requests import Dataset
 
 QUEUE = '{"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 1.0, "each_ms": 0.0}'
 PACE = Pace(0.05, 0.05, 0.2, 20.0)
@@ -38,7 +38,7 @@ MakeTrier = Callable[[Mapping[str, float]], Trier]
 
 
 def workload(name: str) -> Workload:
-    return Workload(name, Dataset({"X": np.zeros((3, 1))}), Poisson(400.0), 2.0, 64, True, None, 0)
+    return workload_builders.workload(name, Poisson(400.0))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def make_trier(target: SimulatedTarget, tmp_path: Path) -> Iterator[MakeTrier]:
     with Generator() as generator:
         yield lambda bounds: Trier(
             target=target,
-            meter=Meter(generator, GpuSampler(), bounds, None, tmp_path),
+            meter=Meter(generator, GpuSampler(), dict.fromkeys(("first", "second"), Slo(bounds)), tmp_path),
             workloads=[workload("first"), workload("second")],
             accuracies=Accuracies(),
             pace=PACE,
@@ -154,7 +154,7 @@ def test_what_only_this_server_gives_stands_beside_latency(make_trier: MakeTrier
     told = Told(trier.target.deploy(trier.target.user_config(), "told"))
     first = trier.workloads[0]
     run = trier.measure(told, first, first.at(None), Pace.fixed(0.1, 2.5))
-    found = trier.meter.summary(run)
+    found = trier.meter.summary(run, "first")
     readings = len(told.readings) - 1
     assert readings == 4, "at both edges of the window, and every second between"
     assert found["busy"].value == pytest.approx((1 + 2 + 3 + 4) / 4)
@@ -163,7 +163,7 @@ def test_what_only_this_server_gives_stands_beside_latency(make_trier: MakeTrier
     judged = slo_verdicts(found, {"busy": 0.5, "p50": 1.0})
     assert judged == {"busy": "missed", "p50": "met"}
     assert violations(found, {"busy": 0.5})["busy"] == pytest.approx(4.0)
-    pooled = trier.meter.summary(pooled_runs([run, run]))
+    pooled = trier.meter.summary(pooled_runs([run, run]), "first")
     assert pooled["busy"].value == pytest.approx(2.5)
     assert pooled["executions"].value == pytest.approx(found["executions"].value)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from workloads.order import Order
+from workloads.order import Mixed, Order
 
 relaxed = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 1000)
@@ -95,3 +95,62 @@ def test_says_what_is_wrong(make: object, message: str) -> None:
     assert callable(make)
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# A mix of classes.
+
+
+def mixed(weights: list[float], counts: list[int], length: int, seed: int = 0) -> tuple[Mixed, NDArray[np.int32]]:
+    mix = Mixed([Order(count) for count in counts], weights)
+    return mix, mix.indices(length, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("weights", [[9, 1], [0.5, 0.25, 0.25], [1e-3, 1]])
+def test_each_class_gets_its_share_of_a_mix(weights: list[float]) -> None:
+    length = 100_000
+    mix, found = mixed(weights, [7] * len(weights), length)
+    classes = np.searchsorted(mix.firsts[1:], found, side="right")
+    for index, weight in enumerate(weights):
+        share = weight / sum(weights)
+        assert abs(np.mean(classes == index) - share) < 4 * np.sqrt(share * (1 - share) / length)
+
+
+def test_who_follows_whom_in_a_mix_is_independent() -> None:
+    mix, found = mixed([1, 1], [3, 5], 50_000)
+    first = found < mix.firsts[1]
+    assert np.mean(first[1:][first[:-1]]) == pytest.approx(np.mean(first), abs=0.02)
+
+
+@relaxed
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(0, 200), st.integers(0, 200), seeds)
+def test_a_longer_mix_only_appends(counts: list[int], length: int, more: int, seed: int) -> None:
+    weights = [1.0 + index for index in range(len(counts))]
+    _, short = mixed(weights, counts, length, seed)
+    _, long = mixed(weights, counts, length + more, seed)
+    assert long[:length].tolist() == short.tolist()
+
+
+@relaxed
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(0, 300), seeds)
+def test_the_requests_of_a_class_are_sent_equally_often_in_a_mix(counts: list[int], length: int, seed: int) -> None:
+    mix, found = mixed([1.0] * len(counts), counts, length, seed)
+    assert found.dtype == np.int32
+    for first, count in zip(mix.firsts.tolist(), counts, strict=True):
+        sent = np.bincount(found[(found >= first) & (found < first + count)] - first, minlength=count)
+        assert sent.max() - sent.min() <= 1
+
+
+@pytest.mark.parametrize(
+    ("orders", "weights", "says"),
+    [
+        ([], [], "each class has a weight"),
+        ([Order(1)], [1, 2], "each class has a weight, but got 1 orders, 2 weights"),
+        ([Order(1), Order(1)], [1, 0], "weights must be above 0"),
+        ([Order(1)], [float("inf")], "weights must be above 0"),
+    ],
+)
+def test_a_mix_of_nothing_or_with_wrong_weights_is_refused(
+    orders: list[Order], weights: list[float], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        Mixed(orders, weights)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from reports import preview as preview_report
 from tuner.cli.frame import BAD_USAGE, Overrides, StudyPath, app, errors, fail
-from tuner.previewing import preview as previewed
+from tuner.previewing import previews as previewed
 from tuner.results import write_atomically
 from tuner.study.load import load_study
 from tuner.terminal import shown
@@ -37,7 +37,7 @@ def preview(
         except ValueError as error:
             fail(BAD_USAGE, f"--time: {error}")
         chosen = [one for one in workloads if workload in (None, one.name)]
-        previews = [previewed(one, loaded, duration_s) for one in chosen]
+        previews = [part for one in chosen for part in previewed(one, loaded, duration_s)]
         Console().print(preview_report.picture(previews), highlight=False)
         if page is not None:
             write_atomically(page, preview_report.page(loaded.spec.study, previews))

@@ -80,6 +80,7 @@ class _Engine:
         self.retry_ns = 0
         self.next_sweep = 0
         self.site = resolved(plan.endpoint, plan.timeout_ns)
+        self.shortest_timeout_ns = min((one.timeout_ns for one in plan.classes), default=plan.timeout_ns)
 
     def run(self) -> None:
         if self.plan.keep_alive or self.plan.endpoint.grpc:
@@ -123,7 +124,7 @@ class _Engine:
             connection.close()
 
     def report(self) -> RunReport:
-        self.records.close(self.plan.window)
+        self.records.close(self.plan.window, self.plan.class_of if self.plan.classes else None)
         self.events.close(np.array(self.rows_of_streams, np.int64))
         own = self.watch_self
         return RunReport(
@@ -352,9 +353,10 @@ class _Engine:
     def _sweep(self, now: int) -> None:
         """Fail what had no answer in time, and see to what is due and has no connection."""
         self.next_sweep = now + _SWEEP_NS
+        for exchange, connection in self._sent_before(now - self.shortest_timeout_ns):
+            if exchange.sent_ns < now - self.plan.timeout_of(exchange.request):
+                self._time_out(connection, exchange, now)
         late = now - self.plan.timeout_ns
-        for exchange, connection in self._sent_before(late):
-            self._time_out(connection, exchange, now)
         for connection in [one for one in self.opening if one.since_ns < late]:
             self._break(connection, Outcome.TIMEOUT, 0, "the connection did not open in time")
         now = time.monotonic_ns()  # what timed out just now may have made others due
@@ -373,7 +375,7 @@ class _Engine:
     def _time_out(self, connection: Connection, exchange: Exchange, now: int) -> None:
         if connection.closed or exchange not in self.busy:
             return
-        text = f"no answer within {self.plan.timeout_ns / 1e9:g} s"
+        text = f"no answer within {self.plan.timeout_of(exchange.request) / 1e9:g} s"
         try:
             goes_on = connection.abandon(exchange)
         except OSError:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,19 @@ class OpenLoop:
 
 
 @dataclass(frozen=True)
+class ClassPlan:
+    """A class of requests: those from `first` up to the next class' first.
+
+    Attributes:
+        first: index of its first request.
+        timeout_ns: a request of it without an answer after this long has failed.
+    """
+
+    first: int
+    timeout_ns: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """One run of the load engine.
 
@@ -90,11 +104,12 @@ class Plan:
         start_ns: when the load starts, on the monotonic clock that all processes of the host share.
         warmup_ns: load before the window.
         window_ns: length of the window; the load never pauses between warm-up and window.
-        timeout_ns: a request without an answer after this long has failed.
+        timeout_ns: a request without an answer after this long has failed; with classes the longest of them.
         records_path: where the rows go.
         keep_answers: return each answer's bytes with its request index (for accuracy; costs memory).
         keep_alive: False: a new connection for every request; gRPC has none of that.
         worker: index of the generator process that runs it, as it stands in the records.
+        classes: of the requests, by ascending `first`, the first from 0; (): all are of one.
     """
 
     endpoint: Endpoint
@@ -107,6 +122,21 @@ class Plan:
     keep_answers: bool = False
     keep_alive: bool = True
     worker: int = 0
+    classes: tuple[ClassPlan, ...] = ()
+
+    def class_of(self, requests: NDArray[np.integer[Any]]) -> NDArray[np.int16]:
+        """Return the index of each request's class, same shape."""
+        firsts = np.array([one.first for one in self.classes[1:]], np.int64)
+        return np.searchsorted(firsts, requests, side="right").astype(np.int16)
+
+    def timeout_of(self, request: int) -> int:
+        """Return how long a request is waited for, in ns."""
+        found = self.timeout_ns
+        for one in self.classes:
+            if request < one.first:
+                break
+            found = one.timeout_ns
+        return found
 
     @property
     def window(self) -> tuple[int, int]:

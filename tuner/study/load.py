@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from targets import registry
 from targets.base import TargetError
 from targets.options import TargetOptions
-from tuner.study.own_metrics import check_objectives, own_bounds
+from tuner.study.own_metrics import check_classes, check_objectives, own_bounds
 from tuner.study.source import Keys, Source, StudyError
 from tuner.study.spec import StudySpec
 from tuner.study.traffic import TAGS
@@ -75,6 +75,7 @@ def load_study(path: Path, overrides: Sequence[str] = (), text: str | None = Non
     except ValidationError as error:
         raise _first_error(source, data, error.errors()[0]) from None
     check_objectives(source, spec)
+    check_classes(source, spec)
     return Study(spec, source, tuple(overrides), data)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from targets.options import ServerMetric, TargetOptions
 from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED
+from tuner.study.slo import SloSpec
 from tuner.study.source import Source
-from tuner.study.spec import OBJECTIVE, SloSpec, StudySpec
+from tuner.study.spec import OBJECTIVE, StudySpec
 from workloads.units import parse_duration, parse_fraction, parse_rate
 
 
@@ -33,8 +34,30 @@ def own_bounds(source: Source, data: Mapping[str, Any], target: TargetOptions | 
             hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
             raise source.error(("slo", str(name)), f"unknown key `{name}`; {hint}")
         elif name in STREAMED and not target.streams:
-            raise source.error(("slo", name), f"{target.kind} does not stream tokens, so its answers have none")
+            raise source.error(("slo", name), _streams_none(target))
     return {"slo": read}
+
+
+def _streams_none(target: TargetOptions) -> str:
+    return f"{target.kind} does not stream tokens, so its answers have none"
+
+
+def check_classes(source: Source, spec: StudySpec) -> None:
+    """Check that the classes of mixes ask for what the target has.
+
+    Raises:
+        StudyError: a bound on tokens of a server that streams none, or a priority for a server that takes none.
+    """
+    for name, workload in spec.workloads.items():
+        for of_class, one in (workload.mix or {}).items():
+            place = ("workloads", name, "mix", of_class)
+            for metric in one.slo.bounds():
+                if metric in STREAMED and not spec.target.streams:
+                    raise source.error((*place, "slo", metric), _streams_none(spec.target))
+            if one.priority and not spec.target.takes_priority:
+                raise source.error(
+                    (*place, "priority"), f"{spec.target.kind} takes no priorities of requests; take it out"
+                )
 
 
 def _bound(source: Source, metric: ServerMetric, given: object) -> float:

@@ -3,61 +3,15 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, SerializeAsAny, StringConstraints, Tag, model_validator
+from pydantic import Discriminator, Field, SerializeAsAny, Tag, model_validator
 
 from targets.options import Duration, Section, TargetOptions
 from tuner.cpus import format_cpus
 from tuner.study.quantities import CpuSet, Fraction
-from tuner.study.traffic import WorkloadSpec
+from tuner.study.slo import SloSpec
+from tuner.study.traffic import WorkloadName, WorkloadSpec
 
-WorkloadName = Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
-
-OBJECTIVE = re.compile(r"(?P<direction>maximize|minimize) (?:(?P<workload>[\w-]+)\.)?(?P<metric>\w+)")
-
-
-class SloSpec(Section):
-    """Bounds that every workload must meet; the target's own metrics can have one too."""
-
-    model_config = ConfigDict(extra="allow")
-
-    mean: Duration | None = Field(None, gt=0, description="of done - intended, as are the next four")
-    p50: Duration | None = Field(None, gt=0)
-    p90: Duration | None = Field(None, gt=0)
-    p95: Duration | None = Field(None, gt=0)
-    p99: Duration | None = Field(None, gt=0)
-    ttft_mean: Duration | None = Field(None, gt=0, description="of the time to the first token, as are the next four")
-    ttft_p50: Duration | None = Field(None, gt=0)
-    ttft_p90: Duration | None = Field(None, gt=0)
-    ttft_p95: Duration | None = Field(None, gt=0)
-    ttft_p99: Duration | None = Field(None, gt=0)
-    tpot_mean: Duration | None = Field(None, gt=0, description="of the time per output token, as are the next four")
-    tpot_p50: Duration | None = Field(None, gt=0)
-    tpot_p90: Duration | None = Field(None, gt=0)
-    tpot_p95: Duration | None = Field(None, gt=0)
-    tpot_p99: Duration | None = Field(None, gt=0)
-    itl_mean: Duration | None = Field(None, gt=0, description="of the gap before a token, as are the next four")
-    itl_p50: Duration | None = Field(None, gt=0)
-    itl_p90: Duration | None = Field(None, gt=0)
-    itl_p95: Duration | None = Field(None, gt=0)
-    itl_p99: Duration | None = Field(None, gt=0)
-    error_rate: Fraction | None = None
-    accuracy_drop: Fraction | None = Field(
-        None, description="percentage points lost against the user's config, item by item"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _suggest_for_unknown_keys(cls, data: object) -> object:
-        return data  # which other keys there are depends on the target: `load_study` knows
-
-    def bounds(self) -> dict[str, float]:
-        """Return metric -> bound of those that are set, in seconds or as fractions."""
-        return {name: value for name, value in self if value is not None}
-
-    def latency_bound_s(self) -> float | None:
-        """Return the bound of the highest percentile (goodput's default), or None."""
-        bounds = (self.p99, self.p95, self.p90, self.p50)
-        return next((bound for bound in bounds if bound is not None), None)
+OBJECTIVE = re.compile(r"(?P<direction>maximize|minimize) (?:(?P<workload>[\w-]+(?:\.[\w-]+)?)\.)?(?P<metric>\w+)")
 
 
 class BudgetSpec(Section):
@@ -172,6 +126,22 @@ class StudySpec(Section):
     def _objectives_name_workloads(self) -> "StudySpec":
         for text in self.objectives:
             match = OBJECTIVE.fullmatch(text)
-            if match and match["workload"] and match["workload"] not in self.workloads:
-                raise ValueError(f"objective {text!r} names no workload of this study ({', '.join(self.workloads)})")
+            if match and match["workload"] and match["workload"] not in self.bounds():
+                raise ValueError(f"objective {text!r} names no workload of this study ({', '.join(self.bounds())})")
         return self
+
+    def bounds(self) -> dict[str, dict[str, float]]:
+        """Return workload -> SLO -> bound, with an entry `WORKLOAD.CLASS` for each class of a mix after its workload.
+
+        A metric that a class has a bound of its own on is judged class by class: the others then have the study's bound
+        on it, and all requests together have none.
+        """
+        found: dict[str, dict[str, float]] = {}
+        everywhere = self.slo.bounds()
+        for name, workload in self.workloads.items():
+            own = {one: spec.slo.bounds() for one, spec in (workload.mix or {}).items()}
+            by_class = {metric for bounds in own.values() for metric in bounds}
+            shared = {metric: bound for metric, bound in everywhere.items() if metric in by_class}
+            found[name] = {metric: bound for metric, bound in everywhere.items() if metric not in by_class}
+            found |= {f"{name}.{one}": {**shared, **bounds} for one, bounds in own.items()}
+        return found

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from targets.options import Duration, Section
 from tuner.study.arrivals import Arrival
 from tuner.study.lengths import Length
 from tuner.study.quantities import Fraction
+from tuner.study.slo import BoundsSpec
+
+WorkloadName = Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
 
 
 class DatasetSpec(Section):
@@ -119,11 +122,27 @@ RequestsSpec = Annotated[
 ]
 
 
+class ClassSpec(Section):
+    """A class of the requests of a mix."""
+
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="share of the requests, over all weights")
+    requests: RequestsSpec
+    repeats: RepeatsSpec | None = Field(None, description="requests of the class that were sent before")
+    timeout: Duration | None = Field(None, gt=0, description="of its requests; the workload's if absent")
+    priority: int = Field(
+        0, ge=0, le=2**32 - 1, description="in the server's queue, as the server counts it; 0: the server's default"
+    )
+    slo: BoundsSpec = Field(BoundsSpec(), description="bounds of its own; a metric named here is judged class by class")
+
+
 class WorkloadSpec(Section):
     """One kind of traffic."""
 
     arrival: Arrival
-    requests: RequestsSpec
+    requests: RequestsSpec | None = Field(None, description="what is sent; this or `mix`")
+    mix: dict[WorkloadName, ClassSpec] | None = Field(
+        None, min_length=1, description="what is sent: classes of requests, each with its results"
+    )
     repeats: RepeatsSpec | None = Field(None, description="requests that were sent before, as caches know them")
     timeout: Duration = Field(2.0, gt=0, description="after this long without an answer a request counts as failed")
     connections: int = Field(
@@ -131,14 +150,31 @@ class WorkloadSpec(Section):
     )
     keep_alive: bool = Field(True, description="false: a new connection for every request (HTTP)")
 
+    @model_validator(mode="after")
+    def _has_requests_once(self) -> "WorkloadSpec":
+        if (self.requests is None) == (self.mix is None):
+            raise ValueError("give `requests`, or a `mix` of classes that have them")
+        if self.mix is not None and self.repeats is not None:
+            raise ValueError("`repeats` is of one class of requests; give it in the classes of the mix")
+        return self
+
+    def classes(self) -> dict[str, ClassSpec]:
+        """Return the classes of the requests; one without a name where it is no mix."""
+        if self.mix is not None:
+            return self.mix
+        assert self.requests is not None, "it was validated"
+        return {"": ClassSpec(requests=self.requests, repeats=self.repeats)}
+
     def files(self) -> list[Path]:
         """Return the files that the traffic is read from."""
-        source = self.requests
-        if isinstance(source, SyntheticSpec):
-            own = [source.lengths_from.path] if source.lengths_from else []
-        else:
-            own = [] if isinstance(source, TensorsSpec) else [source.path]
+        own = [path for one in self.classes().values() for path in _files(one.requests)]
         return [*self.arrival.files(), *own]
+
+
+def _files(source: RequestsSpec) -> list[Path]:
+    if isinstance(source, SyntheticSpec):
+        return [source.lengths_from.path] if source.lengths_from else []
+    return [] if isinstance(source, TensorsSpec) else [source.path]
 
 
 def _words(union: object, key: str) -> tuple[str, ...]:

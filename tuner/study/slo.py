@@ -1,0 +1,50 @@
+"""The shape of SLOs: bounds on latency, the times of tokens, errors and accuracy."""
+
+from pydantic import ConfigDict, Field, model_validator
+
+from targets.options import Duration, Section
+from tuner.study.quantities import Fraction
+
+
+class BoundsSpec(Section):
+    """Bounds on what is measured of requests."""
+
+    mean: Duration | None = Field(None, gt=0, description="of done - intended, as are the next four")
+    p50: Duration | None = Field(None, gt=0)
+    p90: Duration | None = Field(None, gt=0)
+    p95: Duration | None = Field(None, gt=0)
+    p99: Duration | None = Field(None, gt=0)
+    ttft_mean: Duration | None = Field(None, gt=0, description="of the time to the first token, as are the next four")
+    ttft_p50: Duration | None = Field(None, gt=0)
+    ttft_p90: Duration | None = Field(None, gt=0)
+    ttft_p95: Duration | None = Field(None, gt=0)
+    ttft_p99: Duration | None = Field(None, gt=0)
+    tpot_mean: Duration | None = Field(None, gt=0, description="of the time per output token, as are the next four")
+    tpot_p50: Duration | None = Field(None, gt=0)
+    tpot_p90: Duration | None = Field(None, gt=0)
+    tpot_p95: Duration | None = Field(None, gt=0)
+    tpot_p99: Duration | None = Field(None, gt=0)
+    itl_mean: Duration | None = Field(None, gt=0, description="of the gap before a token, as are the next four")
+    itl_p50: Duration | None = Field(None, gt=0)
+    itl_p90: Duration | None = Field(None, gt=0)
+    itl_p95: Duration | None = Field(None, gt=0)
+    itl_p99: Duration | None = Field(None, gt=0)
+    error_rate: Fraction | None = None
+    accuracy_drop: Fraction | None = Field(
+        None, description="percentage points lost against the user's config, item by item"
+    )
+
+    def bounds(self) -> dict[str, float]:
+        """Return metric -> bound of those that are set, in seconds or as fractions."""
+        return {name: value for name, value in self if value is not None}
+
+
+class SloSpec(BoundsSpec):
+    """Bounds that every workload must meet; the target's own metrics can have one too."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suggest_for_unknown_keys(cls, data: object) -> object:
+        return data  # which other keys there are depends on the target: `load_study` knows
