@@ -94,7 +94,10 @@ class Findings:
 
         Those that are better than it with room to their bounds come first.
         """
-        bounds, ranked = self.bounds, self.ranked()
+        bounds, best_of = self.bounds, dict[int, Candidate]()
+        for one in self.ranked():
+            best_of.setdefault(one.trial.number, one)
+        ranked = list(best_of.values())
         place = next((index for index, one in enumerate(ranked) if one.trial.number == 0), len(ranked))
         better = [
             one

@@ -83,12 +83,14 @@ class Live:
     def _outcome(self, trial: Trial) -> str:
         workload = trial.points[0].workload
         same = [point for point in trial.points if point.workload == workload]
-        top = max(same, key=lambda point: point.metrics["goodput_rps"].value)
-        missed = [
-            f"{point.workload}.{name}" for point in trial.points for name, over in point.violations.items() if over > 0
-        ]
-        verdict = f"misses {', '.join(missed)}" if missed and trial.number else ""
+        fine = [point for point in same if all(over <= 0 for over in point.violations.values())]
+        top = max(fine or same, key=lambda point: point.metrics["goodput_rps"].value)
         others = [point for point in trial.points if point.workload != workload]
+        judged = [top, *(point for point in others if len(same) == 1 or point.load in (top.load, others[0].load))]
+        missed = [f"{point.workload}.{name}" for point in judged for name, over in point.violations.items() if over > 0]
+        verdict = f"misses {', '.join(missed)}" if missed and trial.number else ""
+        if len(same) > 1 and trial.number:
+            verdict = f"at {top.load.level:g} {verdict}".rstrip()
         values = [_value(goal, point) for goal in self._goals for point in (top, *others) if _is_of(goal, point)]
         return f"{' '.join(values)} {verdict}".rstrip()
 

@@ -62,6 +62,12 @@ def next_probe(
     return None if probing.knows(everything) else everything
 
 
+def starting_points(space: Space, start: Candidate) -> list[Config]:
+    """Return the configurations that the study wants tried first, at the load where the user's works best."""
+    origin = _origin(space, start)
+    return [{**(origin or {}), **config} for config in space.starts]
+
+
 @dataclass(frozen=True)
 class _Probing:
     """What is known while moves are tried.
@@ -79,7 +85,8 @@ class _Probing:
     known: AbstractSet[_Key]
 
     def knows(self, config: Config) -> bool:
-        return _key(self.space, config) in self.known
+        """Whether nothing is to be learnt from a configuration: it was tried, or may not be."""
+        return _key(self.space, config) in self.known or not self.space.allows(config)
 
     def round(
         self, origin: Config, moves: Sequence[tuple[str, Value]], reference: Candidate
@@ -140,4 +147,5 @@ def _highest_load(space: Space) -> dict[str, Value]:
 
 
 def _key(space: Space, config: Config) -> _Key:
-    return tuple(config.get(parameter.name) for parameter in space)
+    active = space.active(config)
+    return tuple(active.get(parameter.name) for parameter in space)

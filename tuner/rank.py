@@ -1,12 +1,12 @@
 """Which points count, which is the best of them, and which came closest when none did. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tuner.front import membership, non_dominated
-from tuner.objective import Goal, Objective, evaluate
+from tuner.objective import Goal, Objective, evaluate, pessimistic
 from tuner.results import Closest, Estimate, FrontPoint, Point, Trial
 
 LEAST_MEMBERSHIP = 0.05
@@ -55,6 +55,21 @@ def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequenc
             if len(together) == len(workloads):
                 found.append(Candidate(trial, index, evaluate(together, goals), together))
     return found
+
+
+def worth(trial: Trial, workloads: Sequence[str], goals: Sequence[Goal]) -> Objective:
+    """Return what a sampler is told of a complete trial: its best feasible point, else the one that came closest.
+
+    A trial without a point on every workload (its load was given up when one of them missed its SLO) has the worst
+    values, and the violations of what was measured last.
+    """
+    found = candidates([trial], workloads, goals)
+    if feasible := by_value(found, goals[0]):
+        return feasible[0].objective
+    if found:
+        return min(found, key=lambda one: max(one.objective.violations.values(), default=0.0)).objective
+    violated = {f"{one.workload}.{name}": over for one in trial.points for name, over in one.violations.items()}
+    return replace(pessimistic(goals, ()), violations=violated)
 
 
 def by_value(found: Sequence[Candidate], goal: Goal) -> list[Candidate]:

@@ -7,15 +7,15 @@ proposal is told: a killed process loses nothing that was measured.
 
 import json
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from targets.base import Config, Value
@@ -27,6 +27,9 @@ STARTUP_TRIALS = 6
 FRONT_EVERY = 5
 """After the first trials every fifth proposal is for the whole front, the others for the first objective."""
 ATTEMPTS_FOR_NEW = 50
+POPULATION = 12
+"""Trials of a generation of NSGA-II."""
+_APPLIED = ("restart", "reload", "live")
 _TRIAL, _VALUES = "paretune:trial", "paretune:values"
 
 
@@ -38,6 +41,29 @@ class Proposal:
     config: Config
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which sampler is taken, and why."""
+
+    sampler: str
+    reason: str
+
+
+def choose_sampler(asked: str, space: Space, trials: int) -> Choice:
+    """Return the sampler that a study is searched with.
+
+    Args:
+        asked: `auto`, or its name.
+        space: what may be proposed.
+        trials: that the study may make.
+    """
+    if asked != "auto":
+        return Choice(asked, "as the study says")
+    if space.size <= trials:
+        return Choice("grid", f"{trials} trials are enough for all {space.size} configurations")
+    return Choice("tpe", f"{trials} trials for {space.size} configurations")
+
+
 class Search:
     """An Optuna study in a SQLite file.
 
@@ -45,7 +71,7 @@ class Search:
         storage: the file; an existing one is continued.
         space: what may be proposed.
         goals: the objectives.
-        sampler: `auto`, `tpe` or `random`; `auto` is `tpe`.
+        sampler: name of one, see `choose_sampler`.
         seed: the sampler's seed for a proposal derives from it and the proposal's number, so that the same told
             results give the same proposals, across a resume too.
     """
@@ -53,7 +79,7 @@ class Search:
     def __init__(self, storage: Path, space: Space, goals: Sequence[Goal], sampler: str, seed: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
-        self._kind = "tpe" if sampler == "auto" else sampler
+        self._kind = sampler
         self._seed = seed
         self._study = optuna.create_study(
             storage=f"sqlite:///{storage}",
@@ -77,6 +103,14 @@ class Search:
         """Return the trials told so far, by number."""
         return [Trial.model_validate_json(trial.user_attrs[_TRIAL]) for trial in self._told()]
 
+    def skip(self, configs: Iterable[Config]) -> None:
+        """Take note of configurations of the space that are known without having been proposed."""
+        self._tried |= {self._key_of(self._indices(config)) for config in configs}
+
+    def first_new(self, configs: Iterable[Config]) -> Config | None:
+        """Return the first of some configurations of the space that was not tried yet, None when all were."""
+        return next((config for config in configs if self._is_new(self._indices(config))), None)
+
     def ask(self, planned: Config | None = None) -> Proposal | None:
         """Propose a configuration that was not tried yet; None when every one was.
 
@@ -86,6 +120,8 @@ class Search:
         if len(self._tried) >= self._space.size:
             return None
         number = len(self._told()) + 1
+        if planned is None and self._kind == "grid":
+            planned = self._next_of_the_grid()
         if planned is not None:
             self._study.enqueue_trial(self._indices(planned))
         elif self._kind == "tpe" and number > STARTUP_TRIALS and number % FRONT_EVERY:
@@ -93,8 +129,9 @@ class Search:
         self._study.sampler = self._sampler(number)
         trial = self._study.ask()
         chosen = {parameter.name: self._suggest(trial, parameter) for parameter in self._space}
-        if self._key_of(chosen) in self._tried:
+        if not self._is_new(chosen):
             # The sampler repeats itself where it sees no noise to average out; a measurement is too dear for that.
+            # And it does not know which configurations the study's constraints leave out.
             self._study.tell(trial, state=TrialState.FAIL)
             trial, chosen = self._untried(number)
         self._open = trial
@@ -112,11 +149,19 @@ class Search:
 
     def _indices(self, config: Config) -> dict[str, int | str]:
         return {
-            parameter.name: parameter.values.index(config[parameter.name])
-            if parameter.ordered
-            else str(config[parameter.name])
+            parameter.name: parameter.values.index(value) if parameter.ordered else str(value)
             for parameter in self._space
+            for value in [config.get(parameter.name, parameter.values[0])]
         }
+
+    def _next_of_the_grid(self) -> Config | None:
+        """Return the next configuration of all: what is dear to change varies slowest, the load fastest."""
+        dearest_first = sorted(self._space, key=lambda one: _APPLIED.index(one.knob.applied))
+        return self.first_new(replace(self._space, parameters=tuple(dearest_first)).configs())
+
+    def _is_new(self, chosen: dict[str, int | str]) -> bool:
+        """Whether a configuration was not tried yet and keeps the constraints."""
+        return self._key_of(chosen) not in self._tried and self._space.allows(self._config(chosen))
 
     def _settle_stale(self) -> None:
         """End what an interrupted run left open: told if its trial was stored already, forgotten otherwise."""
@@ -134,10 +179,14 @@ class Search:
 
     def _sampler(self, number: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-        if self._kind == "random":
+        if self._kind in ("random", "grid"):
             return RandomSampler(seed=seed)
+        if self._kind == "nsga2":
+            return NSGAIISampler(seed=seed, population_size=POPULATION)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            if self._kind == "qmc":  # one sequence for all proposals; the study stores how far it has come
+                return QMCSampler(seed=self._seed, scramble=True, warn_asynchronous_seeding=False)
             return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
 
     def _focused(self, number: int) -> dict[str, int | str]:
@@ -162,15 +211,11 @@ class Search:
         shape = [len(parameter.values) for parameter in self._space]
         for _ in range(ATTEMPTS_FOR_NEW):
             chosen = self._choice([int(rng.integers(size)) for size in shape])
-            if self._key_of(chosen) not in self._tried:
+            if self._is_new(chosen):
                 break
         else:
-            indices = (np.unravel_index(flat, shape) for flat in range(self._space.size))
-            chosen = next(
-                choice
-                for index in indices
-                if self._key_of(choice := self._choice(list(map(int, index)))) not in self._tried
-            )
+            every = (self._indices(config) for config in self._space.configs())
+            chosen = next(choice for choice in every if self._is_new(choice))
         self._study.enqueue_trial(chosen)
         trial = self._study.ask()
         for parameter in self._space:
@@ -193,18 +238,20 @@ class Search:
         return chosen
 
     def _config(self, chosen: dict[str, int | str]) -> dict[str, Value]:
-        return {
+        whole: dict[str, Value] = {
             parameter.name: parameter.values[int(chosen[parameter.name])]
             if parameter.ordered
-            else chosen[parameter.name]
+            else next(value for value in parameter.values if str(value) == chosen[parameter.name])
             for parameter in self._space
         }
+        return self._space.active(whole)
 
     def _key(self, trial: FrozenTrial) -> str:
         return self._key_of(trial.params)
 
     def _key_of(self, chosen: dict[str, Any]) -> str:
-        return json.dumps([chosen.get(parameter.name) for parameter in self._space])
+        active = self._config(chosen) if len(chosen) == len(self._space.parameters) else {}
+        return json.dumps([chosen.get(one.name) if one.name in active else None for one in self._space])
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

@@ -1,12 +1,17 @@
-"""The space a study searches: every parameter as a finite, ordered list of legal values."""
+"""The space a study searches: every parameter as a finite, ordered list of legal values, and what they must keep."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
+from itertools import product
 from math import prod
 from typing import Any
 
+import yaml
+
 from targets.base import Config, Knob, Value
+from tuner.relations import Relation, RelationError, parse_relation
 from tuner.study.source import Source
 from tuner.units import format_value
 from workloads.units import parse_duration, parse_rate
@@ -17,6 +22,8 @@ LOAD_KNOBS = (
 )
 LOAD_NAMES = tuple(knob.name for knob in LOAD_KNOBS)
 MAX_VALUES = 10_000
+MAX_COUNTED = 200_000
+"""A space of more combinations is not counted one by one."""
 UNORDERED = ("choice", "bool")
 
 
@@ -28,11 +35,13 @@ class Parameter:
         knob: what it sets.
         values: the legal values, ascending where they have an order.
         ordered: whether neighbours are alike; names and yes/no are not.
+        when: the parameter counts only where this holds; elsewhere the knob keeps the user's value. None: everywhere.
     """
 
     knob: Knob
     values: tuple[Value, ...]
     ordered: bool
+    when: Relation | None = None
 
     @property
     def name(self) -> str:
@@ -42,22 +51,76 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """The parameters of a study, in the order of its file."""
+    """The parameters of a study, in the order of its file.
+
+    Attributes:
+        parameters: what is searched.
+        constraints: relations that every configuration keeps.
+        own: the user's configuration: the values of knobs that are not searched, or not everywhere.
+        starts: configurations that are tried first; knobs that one lacks keep the user's value.
+    """
 
     parameters: tuple[Parameter, ...]
+    constraints: tuple[Relation, ...] = ()
+    own: Config = field(default_factory=dict)
+    starts: tuple[Config, ...] = ()
 
     def __iter__(self) -> Iterator[Parameter]:
         return iter(self.parameters)
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """Number of configurations, load levels included."""
-        return prod(len(parameter.values) for parameter in self.parameters)
+        """Number of configurations, load levels included; of a large space with conditions an upper bound."""
+        combinations = prod(len(parameter.values) for parameter in self.parameters)
+        free = not self.constraints and all(parameter.when is None for parameter in self.parameters)
+        return combinations if free or combinations > MAX_COUNTED else sum(1 for _ in self.configs())
+
+    def configs(self) -> Iterator[dict[str, Value]]:
+        """Yield every configuration once, the last parameter's values fastest."""
+        names = [parameter.name for parameter in self.parameters]
+        seen = set()
+        for values in product(*(parameter.values for parameter in self.parameters)):
+            config = self.active(dict(zip(names, values, strict=True)))
+            key = tuple(config.items())
+            if self.allows(config) and key not in seen:
+                seen.add(key)
+                yield config
+
+    def active(self, config: Config) -> dict[str, Value]:
+        """Return the parameters of a configuration that count in it, in the space's order.
+
+        Conditions are asked in that order, and of a parameter that does not count itself they see the user's value.
+        """
+        found: dict[str, Value] = {}
+        for parameter in self.parameters:
+            if parameter.name in config and (parameter.when is None or parameter.when.holds({**self.own, **found})):
+                found[parameter.name] = config[parameter.name]
+        return found
+
+    def allows(self, config: Config) -> bool:
+        """Whether a configuration keeps every constraint."""
+        whole = {**self.own, **self.active(config)}
+        return all(constraint.holds(whole) for constraint in self.constraints)
 
     @property
     def of_server(self) -> bool:
         """Whether it has a knob of the server, or load levels alone."""
         return any(parameter.name not in LOAD_NAMES for parameter in self.parameters)
+
+    def at_every_load(self, server: Config) -> list[dict[str, Value]]:
+        """Return the configurations of the space with these values of the server's knobs; [] where it has none."""
+        choices = []
+        for one in self.parameters:
+            value = server.get(one.name)
+            if one.name not in LOAD_NAMES and value not in one.values:
+                return []
+            choices.append(one.values if one.name in LOAD_NAMES else (one.values[one.values.index(value)],))
+        names = [one.name for one in self.parameters]
+        return [dict(zip(names, values, strict=True)) for values in product(*choices)]
+
+    def without_load(self) -> "Space":
+        """Return the parameters of the server alone."""
+        return replace(self, parameters=tuple(one for one in self.parameters if one.name not in LOAD_NAMES))
 
     def levels(self, name: str) -> tuple[Value, ...]:
         """Return the values of a load parameter, () where the study does not search or fix it."""
@@ -69,22 +132,90 @@ def server_part(config: Config) -> dict[str, Value]:
     return {name: value for name, value in config.items() if name not in LOAD_NAMES}
 
 
-def make_space(raw: Mapping[str, Any], knobs: Sequence[Knob], source: Source) -> Space:
-    """Check the study's `space` against what the target can apply.
+def make_space(
+    raw: Mapping[str, Any],
+    knobs: Sequence[Knob],
+    source: Source,
+    constraints: Sequence[object] = (),
+    own: Config | None = None,
+) -> Space:
+    """Check the study's `space` and its constraints against what the target can apply.
+
+    Args:
+        raw: the study's `space`.
+        knobs: of the target.
+        source: of the study.
+        constraints: relations between knobs, as the study has them.
+        own: the user's configuration.
 
     Raises:
-        StudyError: an unknown knob, a value out of its legal range or of the wrong kind; with its line.
+        StudyError: an unknown knob, a value out of its legal range or of the wrong kind; no relation, or one that no
+            configuration keeps; with its line.
     """
     known = {knob.name: knob for knob in (*knobs, *LOAD_KNOBS)}
-    parameters = []
+    parameters: list[Parameter] = []
     for name, given in raw.items():
         if name not in known:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
             raise source.error(("space", name), f"no such knob; {hint}")
-        values = _Reader(known[name], source).values(given)
-        parameters.append(Parameter(known[name], values, ordered=known[name].type not in UNORDERED))
-    return Space(tuple(parameters))
+        when, wanted = None, given
+        if isinstance(given, dict) and "when" in given:
+            before = {one.name for one in parameters} | {knob.name for knob in knobs if knob.name not in raw}
+            when = _relation(given["when"], known, frozenset(before), source, ("space", name, "when"))
+            rest = {key: value for key, value in given.items() if key != "when"}
+            wanted = rest["values"] if set(rest) == {"values"} else rest
+        values = _Reader(known[name], source).values(wanted)
+        parameters.append(Parameter(known[name], values, known[name].type not in UNORDERED, when))
+    kept = tuple(
+        _relation(text, known, frozenset(known), source, ("constraints", index))
+        for index, text in enumerate(constraints)
+    )
+    space = Space(tuple(parameters), kept, dict(own or {}))
+    if kept and space.size == 0:
+        raise source.error(("constraints",), "no configuration of the space keeps all of them")
+    return space
+
+
+def with_starts(space: Space, raw: Sequence[Mapping[str, Any]], source: Source) -> Space:
+    """Return a space with the configurations that the study wants tried first.
+
+    Raises:
+        StudyError: one has a knob or a value that is not in the space, or does not keep the constraints; with its line.
+    """
+    parameters = {parameter.name: parameter for parameter in space}
+    starts = []
+    for index, given in enumerate(raw):
+        place = ("search", "start", index)
+        config: dict[str, Value] = {}
+        for name, value in given.items():
+            if name not in parameters:
+                raise source.error((*place, name), f"is not in the space; it has {', '.join(parameters)}")
+            one = parameters[name]
+            config[name] = _Reader(one.knob, source, (*place, name)).value(value)
+            if config[name] not in one.values:
+                known = ", ".join(format_value(each, one.knob.unit) for each in one.values)
+                raise source.error((*place, name), f"{value} is not in the space; it has {known}")
+        if not space.allows(config):
+            raise source.error(place, "does not keep the study's `constraints`")
+        starts.append(config)
+    return replace(space, starts=tuple(starts))
+
+
+def _relation(
+    text: object, known: Mapping[str, Knob], names: frozenset[str], source: Source, place: tuple[str | int, ...]
+) -> Relation:
+    def read(name: str, value: str) -> Value:
+        try:
+            given = yaml.safe_load(value)
+        except yaml.YAMLError:
+            given = value
+        return _Reader(known[name], source, place).value(given)
+
+    try:
+        return parse_relation(text, read, names)
+    except RelationError as error:
+        raise source.error(place, str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -93,6 +224,11 @@ class _Reader:
 
     knob: Knob
     source: Source
+    place: tuple[str | int, ...] = ()
+
+    def value(self, given: object) -> Value:
+        """Read one value; a range of the knob does not bind it."""
+        return self._number(given)
 
     def values(self, given: object) -> tuple[Value, ...]:
         if isinstance(given, dict):
@@ -108,7 +244,11 @@ class _Reader:
 
     def _range(self, given: dict[str, object]) -> tuple[Value, ...]:
         if unknown := set(given) - {"low", "high", "scale", "step"}:
-            raise self._error("unknown key; a range has low, high, scale (linear or log2) and step", unknown.pop())
+            raise self._error(
+                "unknown key; a range has low, high, scale (linear or log2), step and when; a list with a condition "
+                "has values and when",
+                unknown.pop(),
+            )
         if self.knob.type == "choice":
             raise self._error(f"is a list of {self._names()}")
         if self.knob.type == "bool":
@@ -191,4 +331,4 @@ class _Reader:
         return int(value) if self.knob.type == "int" else value
 
     def _error(self, message: str, *place: str | int) -> Exception:
-        return self.source.error(("space", self.knob.name, *place), message)
+        return self.source.error((*(self.place or ("space", self.knob.name)), *place), message)

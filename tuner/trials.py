@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,17 @@ from targets.base import Config, ConfigRefused, Deployment, Knob, Outcome, Serve
 from tuner import stopping
 from tuner.catalog import METRICS
 from tuner.load.generator import GeneratorError
+from tuner.load_plans import Climb, InTurn, Ladder, LoadPlan, sustained
 from tuner.measure import Meter
 from tuner.metrics import estimate
 from tuner.objective import Goal
 from tuner.records import save_records
 from tuner.results import Estimate, Load, Point, Trial, TrialState, overall
 from tuner.runs import Run
-from tuner.space import server_part
+from tuner.space import Space, server_part
 from tuner.stats import paired_drop, proportion
 from tuner.stopping import Aims, Pace
-from tuner.workload import Workload, load_level
+from tuner.workload import Workload, every_load, load_level
 
 ALIAS = "candidate"
 ATTEMPTS = 2
@@ -88,6 +89,7 @@ class Trier:
         goals: the study's objectives.
         tolerance: half of the width of the objective's interval over its value that is tight enough.
         confidence: of an SLO's verdict.
+        ladder: load levels, where the highest sustainable one is looked for; None: a proposal has its level.
         run_path: the run directory; records go to its `records` folder.
         measured_s: time spent under load so far.
     """
@@ -101,8 +103,10 @@ class Trier:
     tolerance: float
     confidence: float
     run_path: Path
+    ladder: Ladder | None = None
     measured_s: float = 0.0
     _deployed: Deployment | None = None
+    _reached: float | None = None
 
     def learn_reference(self, config: Config) -> None:
         """Measure the accuracy that drops are counted from.
@@ -124,6 +128,16 @@ class Trier:
                 self._deployed.retire()
             self._deployed = None
 
+    def baseline(self, config: Config, space: Space) -> Trial:
+        """Measure the user's configuration at every load level that candidates may get, or climb as they do.
+
+        Raises:
+            TargetError: the server was lost and could not be started again.
+        """
+        if self.ladder is not None:
+            return self.climbed(0, config)
+        return self.trial(0, config, InTurn(every_load(self.workloads, space)))
+
     def attempt(self, number: int, config: Config, rivals: Sequence[Point]) -> Trial:
         """Try a proposal at its load level: one point per workload.
 
@@ -135,22 +149,44 @@ class Trier:
         Raises:
             TargetError: the server was lost and could not be started again.
         """
+        if self.ladder is not None:
+            return self.climbed(number, config)
         loads = [(workload, workload.at(load_level(workload, config))) for workload in self.workloads]
-        return self.trial(number, config, loads, rivals)
+        return self.trial(number, config, InTurn(loads), rivals)
+
+    def climbed(self, number: int, config: Config) -> Trial:
+        """Try a configuration at the loads that lead to the highest sustainable one; begin at that of the one before.
+
+        Raises:
+            TargetError: the server was lost and could not be started again.
+        """
+        assert self.ladder is not None, "asked for where the study climbs"
+        scan = self.ladder.scan
+        start = self._reached if self._reached is not None else scan[len(scan) // 2]
+        trial = self.trial(number, config, Climb(self.workloads, self.ladder, start))
+        levels = [point.load.level for point in trial.points if point.workload == self._climbing and sustained(point)]
+        self._reached = max(levels, default=start)
+        return trial
+
+    @property
+    def _climbing(self) -> str:
+        """Name of the first workload whose load is searched."""
+        assert self.ladder is not None, "asked for where the study climbs"
+        return next(one.name for one in self.workloads if one.level_name == self.ladder.name)
 
     def trial(
         self,
         number: int,
         config: Config,
-        loads: Sequence[tuple[Workload, Load]],
+        loads: LoadPlan,
         rivals: Sequence[Point] | None = None,
     ) -> Trial:
-        """Deploy a configuration and measure it under the given loads.
+        """Deploy a configuration and measure it under the loads of a plan.
 
         Args:
             number: of the trial.
             config: what is tried.
-            loads: on which workloads, at which levels.
+            loads: say which workloads, at which levels.
             rivals: the front so far if this is a proposal: once it missed an SLO or is dominated, what is left of it is
                 measured for the shortest time. None: every load is a question of its own.
         """
@@ -172,10 +208,13 @@ class Trier:
         try:
             deployment = self._deployed = self.target.deploy(server_part(config), ALIAS)
             apply_s = time.monotonic() - started
-            for workload, load in loads:
+            while (at := loads.next(points)) is not None:
+                workload, load = at
                 lost = rivals is not None and any(map(_settles_it, points))
                 pace = self.pace.shortest() if lost else self.pace
                 aims = self._aims(workload, rivals or ())
+                if loads.climbs:  # only the verdict leads on; how much throughput there is tells the confirmation
+                    aims = replace(aims, objective=None)
                 points += self._points(deployment, workload, load, pace, aims, number, self.variant(config))
         except ConfigRefused as error:
             return ended("refused", str(error))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from targets.base import Config, ConfigRefused, ServerDied, Target, TargetError
+from targets.base import ConfigRefused, ServerDied, Target, TargetError
 from tuner import budget, confirm, rank
 from tuner.budget import Budget
 from tuner.compare import Standing, standing
@@ -11,17 +11,17 @@ from tuner.findings import Findings
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
 from tuner.metrics import violations
-from tuner.objective import Objective, evaluate, pessimistic
-from tuner.probes import next_probe
+from tuner.objective import Objective, pessimistic
+from tuner.planning import next_planned
 from tuner.rank import Candidate
 from tuner.results import Best, Confirmation, Result, RunState, Side, Trial, to_json, write_atomically
 from tuner.rundir import RunDirectory, write_files
-from tuner.search import Proposal, Search
+from tuner.search import Proposal, Search, choose_sampler
 from tuner.space import Space, server_part
 from tuner.study.load import Study
 from tuner.trials import Accuracies, Trier
 from tuner.verdicts import has_room
-from tuner.workload import Workload, every_load
+from tuner.workload import Workload
 
 DONE, SLO_MISSED, UNDECIDED = 0, 4, 5
 NOTHING_BETTER = "no configuration tried meets the SLO but your own"
@@ -53,11 +53,13 @@ class Tuning:
     ) -> None:
         spec = study.spec
         goals = trier.goals
-        self._spec, self._run, self._space, self._workloads = spec, run, space, workloads
+        self._spec, self._run, self._workloads = spec, run, workloads
         self._trier, self._environment, self._listener = trier, environment, listener
         self._target: Target = trier.target
         self._goal = goals[0]
-        self._search = Search(run.study_db, space, goals, spec.search.sampler, spec.search.seed)
+        self._space = space.without_load() if trier.ladder else space
+        self._sampler = choose_sampler(spec.search.sampler, self._space, spec.search.budget.trials)
+        self._search = Search(run.study_db, self._space, goals, self._sampler.sampler, spec.search.seed)
         self._found = Findings(study, space, workloads, goals)
         spent = self._search.remembered("spent") or {"wall_s": 0.0, "measured_s": 0.0}
         self._budget = Budget(spec.search.budget.time, float(spent["wall_s"]))
@@ -94,7 +96,7 @@ class Tuning:
             self._restore(Trial.model_validate(stored))
             return
         self._listener.phase("baseline", "your configuration, at every load level")
-        trial = self._trier.trial(0, config, every_load(self._workloads, self._space))
+        trial = self._trier.baseline(config, self._found.space)
         if trial.state in ("refused", "crashed", "hung"):
             raise TargetError(f"your own configuration cannot be measured ({trial.state}): {trial.reason}")
         self._remember_accuracies()
@@ -117,11 +119,14 @@ class Tuning:
         if not self._space.of_server:
             return
         self._listener.phase("search", f"{self._space.size} configurations in the space")
+        self._search.skip(self._space.at_every_load(self._target.user_config()))  # the baseline
+        self._listener.note(f"sampler {self._sampler.sampler}: {self._sampler.reason}")
         costs = [trial.wall_s for trial in self._found.trials[1:]]
         while len(costs) < self._spec.search.budget.trials:
             if self._budget.left_s() < self._reserve_s() + budget.typical_cost_s(costs):
                 break
-            proposal = self._search.ask(self._planned())
+            planned = next_planned(self._search, self._found, self._space, self._goal)
+            proposal = self._search.ask(planned)
             if proposal is None:
                 self._listener.note("every configuration of the space was tried")
                 break
@@ -129,15 +134,6 @@ class Tuning:
             self._search.tell(trial, objective)
             costs.append(trial.wall_s)
             self._trial_ended(trial)
-
-    def _planned(self) -> Config | None:
-        """Return the next probe around the user's configuration, None for the sampler to propose."""
-        start = self._found.probe_start()
-        if start is None:
-            return None
-        tried = [one for one in self._found.candidates() if one.trial.number > 0]
-        failed = [trial.config for trial in self._found.trials if trial.state != "complete"]
-        return next_probe(self._space, start, self._goal, tried, failed)
 
     def _attempt(self, proposal: Proposal) -> tuple[Trial, Objective]:
         known = set(self._trier.accuracies.right)
@@ -147,7 +143,7 @@ class Tuning:
         if set(self._trier.accuracies.right) != known:
             self._remember_accuracies()
         if trial.state == "complete":
-            return trial, evaluate(trial.points, self._found.goals)
+            return trial, rank.worth(trial, self._found.names, self._found.goals)
         constraints = [f"{name}.{slo}" for name, bounds in self._found.bounds.items() for slo in bounds]
         return trial, pessimistic(self._found.goals, constraints)
 

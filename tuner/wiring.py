@@ -17,10 +17,11 @@ from targets.process import pinned
 from tuner import __version__
 from tuner.isolation import Cores, CpusUnavailable, divide_host
 from tuner.load.generator import Generator
+from tuner.load_plans import Ladder
 from tuner.measure import Meter
 from tuner.objective import Goal, parse_goals
 from tuner.slo import Slo
-from tuner.space import Space, make_space, server_part
+from tuner.space import LOAD_NAMES, Space, make_space, server_part, with_starts
 from tuner.stopping import Pace
 from tuner.study.load import Study
 from tuner.telemetry.host import cpu_model
@@ -64,7 +65,8 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     spec = study.spec
     cores = _cores(study)
     target = registry.create(spec.target, Context(study.source.path.parent.resolve(), log_path, cores.server))
-    space = make_space(spec.space, target.knobs(), study.source)
+    space = make_space(spec.space, target.knobs(), study.source, spec.constraints, target.user_config())
+    space = with_starts(space, spec.search.start, study.source)
     workloads = make_workloads(study)
     _check_levels(study, space, workloads)
     check_windows(study, workloads, space)
@@ -107,7 +109,25 @@ def _check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -
     for name in ("concurrency", "rate"):
         if space.levels(name) and name not in used:
             raise study.source.error(("space", name), f"no workload of this study has a {name}; take it out")
+    _check_climb(study, space, workloads)
     _check_labels(study, workloads)
+
+
+def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
+    """Check that a search for the highest sustainable load has levels of one kind of load. Raises StudyError."""
+    if study.spec.load.search == "sampled":
+        return
+    name = workloads[0].level_name
+    other = next(one for one in LOAD_NAMES if one != name)
+    if len(space.levels(name)) < 2:
+        raise study.source.error(
+            ("load", "search"), f"`max_under_slo` needs levels to choose from: give `space.{name}` a range or a list"
+        )
+    if len(space.levels(other)) > 1:
+        raise study.source.error(
+            ("space", other),
+            f"`load.search: max_under_slo` searches `{name}`, that of the first workload; give one value",
+        )
 
 
 def _check_labels(study: Study, workloads: tuple[Workload, ...]) -> None:
@@ -150,8 +170,21 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             spec.measure.tolerance,
             spec.measure.confidence,
             run_path,
+            ladder_of(prepared),
         )
         yield Bench(trier, environment(prepared, gpus))
+
+
+def ladder_of(prepared: Prepared) -> Ladder | None:
+    """Return the levels of a study that looks for the highest sustainable load, None where levels are sampled."""
+    spec, space = prepared.study.spec.load, prepared.space
+    if spec.search == "sampled":
+        return None
+    name = prepared.workloads[0].level_name
+    other = next(one for one in LOAD_NAMES if one != name)
+    fixed = [float(level) for level in space.levels(other) if not isinstance(level, str)]
+    scan = tuple(float(level) for level in space.levels(name) if not isinstance(level, str))
+    return Ladder(name, scan, spec.resolution, fixed[0] if fixed else None)
 
 
 def slos_of(bounds: Mapping[str, Mapping[str, float]], workloads: Sequence[Workload]) -> dict[str, Slo]:

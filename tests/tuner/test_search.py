@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -10,8 +11,9 @@ from result_builders import GOALS, point, trial
 
 from targets.base import Config, Knob, Value
 from tuner.objective import WORST, Objective, pessimistic
+from tuner.relations import Relation, Term
 from tuner.results import Trial
-from tuner.search import FRONT_EVERY, STARTUP_TRIALS, Proposal, Search
+from tuner.search import FRONT_EVERY, STARTUP_TRIALS, Choice, Proposal, Search, choose_sampler
 from tuner.space import Parameter, Space
 
 
@@ -27,17 +29,17 @@ SPACE = Space(
     )
 )
 SMALL = Space((parameter("batch", 1, 2, 4), parameter("precision", "fp32", "int8", ordered=False)))
-SAMPLERS = pytest.mark.parametrize("sampler", ["auto", "random"])
+SAMPLERS = pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random", "grid"])
 
 
-def search(folder: Path, space: Space = SPACE, sampler: str = "auto", seed: int = 7) -> Search:
+def search(folder: Path, space: Space = SPACE, sampler: str = "tpe", seed: int = 7) -> Search:
     return Search(folder / "study.db", space, GOALS, sampler, seed)
 
 
 def worth(config: Config) -> Objective:
     """A smooth objective with a violated constraint at large batches."""
-    batch, delay = float(config["batch"]), float(config.get("delay", 0.0))
-    fast = 2.0 if config["precision"] == "int8" else 1.0
+    batch, delay = float(config.get("batch", 1)), float(config.get("delay", 0.0))
+    fast = 2.0 if config.get("precision") == "int8" else 1.0
     p99 = 0.001 * batch + delay
     return Objective((fast * batch * 100, p99), {"steady.p99": (p99 - 0.012) / 0.012})
 
@@ -320,3 +322,82 @@ def test_the_last_value_remembered_counts(tmp_path: Path) -> None:
 
 def test_what_was_not_remembered_is_none(tmp_path: Path) -> None:
     assert search(tmp_path).remembered("spent_s") is None
+
+
+# Samplers, conditions and constraints.
+
+RELATED = Space(
+    (
+        parameter("batch", 1, 2, 4, 8),
+        parameter("preferred", 1, 2, 4, 8),
+        replace(parameter("delay", 0.0, 0.001), when=Relation("batch > 2", (Term("batch", ">", 2),))),
+    ),
+    (Relation("preferred <= batch", (Term("preferred", "<=", right="batch"),)),),
+    {"delay": 0.0},
+)
+
+
+@SAMPLERS
+def test_every_configuration_that_keeps_the_constraints_is_proposed_once(tmp_path: Path, sampler: str) -> None:
+    one = search(tmp_path, RELATED, sampler)
+    asked = []
+    while (proposal := one.ask()) is not None:
+        asked.append(proposal.config)
+        tell(one, proposal, Objective((float(proposal.config["batch"]), 0.01), {}))
+    expected = list(RELATED.configs())
+    assert len(expected) == 1 + 2 + 2 * 3 + 2 * 4 == RELATED.size
+    assert sorted(map(str, asked)) == sorted(map(str, expected))
+
+
+def test_a_grid_changes_what_is_dear_least_often(tmp_path: Path) -> None:
+    dear = Parameter(Knob("threads", "int", 1, None, 1, "", "restart", ""), (1, 2), ordered=True)
+    load = Parameter(Knob("concurrency", "int", 1, None, 1, "", "live", ""), (1, 8), ordered=True)
+    asked = explore(search(tmp_path, Space((load, parameter("batch", 1, 2), dear)), "grid"), 8)
+    assert [one["threads"] for one in asked] == [1] * 4 + [2] * 4
+    assert [one["batch"] for one in asked] == [1, 1, 2, 2] * 2
+    assert [one["concurrency"] for one in asked] == [1, 8] * 4
+
+
+def test_a_yes_or_no_is_proposed_as_one(tmp_path: Path) -> None:
+    caching = Parameter(Knob("caching", "bool", None, None, True, "", "restart", ""), (True, False), ordered=False)
+    asked = explore(search(tmp_path, Space((caching,)), "random"), 2)
+    assert sorted(one["caching"] for one in asked) == [False, True]
+    assert {type(one["caching"]) for one in asked} == {bool}
+
+
+@pytest.mark.parametrize(
+    ("asked", "trials", "expected"),
+    [
+        ("auto", 30, Choice("grid", "30 trials are enough for all 30 configurations")),
+        ("auto", 29, Choice("tpe", "29 trials for 30 configurations")),
+        ("qmc", 30, Choice("qmc", "as the study says")),
+    ],
+)
+def test_auto_takes_the_grid_where_it_fits(asked: str, trials: int, expected: Choice) -> None:
+    assert choose_sampler(asked, SPACE, trials) == expected
+
+
+def test_the_first_new_of_some_configurations_is_the_first_that_was_not_tried(tmp_path: Path) -> None:
+    one = search(tmp_path)
+    proposal = one.ask({"batch": 4, "delay": 0.0, "precision": "int8"})
+    assert proposal is not None
+    tell(one, proposal)
+    other = {"batch": 1, "delay": 0.0, "precision": "int8"}
+    assert one.first_new([proposal.config, other]) == other
+    assert one.first_new([proposal.config]) is None
+
+
+def test_what_is_known_is_not_proposed(tmp_path: Path) -> None:
+    one = search(tmp_path, SMALL, "grid")
+    one.skip(SMALL.at_every_load({"batch": 2, "precision": "fp32", "other": 1}))
+    asked = explore(one, 5)
+    assert {"batch": 2, "precision": "fp32"} not in asked
+    assert one.ask() is None
+
+
+def test_a_configuration_is_known_at_every_load() -> None:
+    load = Parameter(Knob("concurrency", "int", 1, None, 1, "", "live", ""), (1, 8), ordered=True)
+    space = Space((load, parameter("batch", 1, 2)))
+    assert space.at_every_load({"batch": 2}) == [{"concurrency": 1, "batch": 2}, {"concurrency": 8, "batch": 2}]
+    assert space.at_every_load({"batch": 3}) == []
+    assert [one.name for one in space.without_load()] == ["batch"]

@@ -9,9 +9,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from targets.base import Knob
+from targets.base import Config, Knob
 from targets.common import named_choices
-from tuner.space import Space, make_space, server_part
+from tuner.relations import OPERATORS
+from tuner.space import Space, make_space, server_part, with_starts
 from tuner.study.source import Source, StudyError
 
 KNOBS = (
@@ -25,7 +26,13 @@ KNOBS = (
 )
 
 
-def space(text: str, variants: Sequence[str] = ("fp32", "int8")) -> Space:
+def space(
+    text: str,
+    variants: Sequence[str] = ("fp32", "int8"),
+    constraints: Sequence[object] = (),
+    own: Config | None = None,
+    starts: Sequence[dict[str, Any]] = (),
+) -> Space:
     """Make a space of the lines below `space:`; key number k stands in line k + 1."""
     raw: dict[str, Any] = yaml.safe_load(text)
     lines: dict[tuple[str | int, ...], int] = {("space",): 1}
@@ -33,9 +40,9 @@ def space(text: str, variants: Sequence[str] = ("fp32", "int8")) -> Space:
         lines["space", name] = number
         inner = content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
         lines.update({("space", name, key): number for key in inner})
-    return make_space(
-        raw, named_choices(KNOBS, "precision", variants), Source(Path("study.yaml"), text, lines, frozenset())
-    )
+    source = Source(Path("study.yaml"), text, lines, frozenset())
+    made = make_space(raw, named_choices(KNOBS, "precision", variants), source, constraints, own)
+    return with_starts(made, starts, source)
 
 
 def values(text: str) -> tuple[object, ...]:
@@ -273,3 +280,105 @@ def test_a_step_has_no_meaning_on_a_log2_scale() -> None:
 def test_a_variant_needs_variants_in_the_study() -> None:
     assert failure("precision: [fp32]", variants=()).endswith("'fp32' is no name of target.variants (none given)")
     assert failure("precision: {low: 1}", variants=()).endswith("(none given)")
+
+
+# Conditions and constraints.
+
+CONDITIONAL = """
+precision: [fp32, int8]
+instances: {low: 1, high: 3, when: precision == int8}
+max_queue_delay: {values: [0 ms, 1 ms], when: instances >= 2 and precision == int8}
+"""
+
+
+def test_a_parameter_counts_only_where_its_condition_holds() -> None:
+    found = list(space(CONDITIONAL, own={"instances": 1, "max_queue_delay": 0.0}).configs())
+    assert found == [
+        {"precision": "fp32"},
+        {"precision": "int8", "instances": 1},
+        *(
+            {"precision": "int8", "instances": count, "max_queue_delay": delay}
+            for count in (2, 3)
+            for delay in (0, 1e-3)
+        ),
+    ]
+    assert space(CONDITIONAL, own={"instances": 1}).size == len(found)
+
+
+def test_a_condition_sees_the_users_value_of_a_knob_that_is_not_searched() -> None:
+    text = "max_queue_delay: {values: [0 ms, 1 ms], when: max_batch_size > 1}"
+    assert list(space(text, own={"max_batch_size": 1}).configs()) == [{}]
+    assert len(list(space(text, own={"max_batch_size": 2}).configs())) == 2
+
+
+def test_a_constraint_leaves_out_what_does_not_keep_it() -> None:
+    found = space(
+        "max_batch_size: [1, 2, 4]\nmax_queue_delay: [0 ms, 1 ms]",
+        constraints=["max_queue_delay == 0 ms and max_batch_size <= 4"],
+    )
+    assert found.size == 3
+    assert {config["max_queue_delay"] for config in found.configs()} == {0.0}
+
+
+def test_a_constraint_may_relate_two_knobs() -> None:
+    found = space(
+        "max_batch_size: [1, 2, 4]\ninstances: {low: 1, high: 4}", constraints=["instances <= max_batch_size"]
+    )
+    pairs = {(config["max_batch_size"], config["instances"]) for config in found.configs()}
+    assert pairs == {(batch, count) for batch in (1, 2, 4) for count in range(1, 5) if count <= batch}
+    assert found.allows({"max_batch_size": 2, "instances": 2})
+    assert not found.allows({"max_batch_size": 2, "instances": 3})
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.sampled_from(["<=", "<", "==", "!="]))
+def test_the_size_counts_what_keeps_the_constraints(batches: int, copies: int, sign: str) -> None:
+    text = f"max_batch_size: {{low: 1, high: {batches}}}\ninstances: {{low: 1, high: {copies}}}"
+    pairs = [(one, two) for one in range(1, batches + 1) for two in range(1, copies + 1)]
+    constraints = [f"max_batch_size {sign} instances"]
+    kept = [pair for pair in pairs if OPERATORS[sign](*pair)]
+    if kept:
+        assert space(text, constraints=constraints).size == len(kept)
+    else:
+        assert "no configuration of the space keeps all of them" in failure_of(text, constraints)
+
+
+def failure_of(text: str, constraints: Sequence[object] = (), starts: Sequence[dict[str, Any]] = ()) -> str:
+    with pytest.raises(StudyError) as error:
+        space(text, constraints=constraints, starts=starts)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "constraints", "says"),
+    [
+        ("instances: [1, 2]", ["instnces < 2"], "constraints.0: 'instnces' is no knob"),
+        ("instances: [1, 2]", [{"instances": 1}], "constraints.0: expected a comparison"),
+        ("instances: [1, 2]", ["instances < many"], "constraints.0: expected a whole number, but got 'many'"),
+        ("max_queue_delay: [0 ms]", ["max_queue_delay < 5"], "constraints.0: "),
+        ("instances: {values: [1, 2], when: precision == fp64}", [], "space.instances.when: 'fp64' is no name"),
+        ("instances: {values: [1], when: precision == int8}\nprecision: [int8]", [], "'precision' is no knob"),
+        ("instances: {values: [1, 2], low: 1, when: memory < 1.0}", [], "unknown key"),
+    ],
+)
+def test_what_is_wrong_with_a_relation_is_told_with_its_place(text: str, constraints: list[object], says: str) -> None:
+    assert says in failure_of(text, constraints)
+
+
+def test_starts_are_read_in_the_units_of_their_knobs() -> None:
+    found = space(
+        "max_queue_delay: [0 ms, 1 ms]\ninstances: [1, 2]", starts=[{"max_queue_delay": "1 ms"}, {"instances": 2}]
+    )
+    assert found.starts == ({"max_queue_delay": 0.001}, {"instances": 2})
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        ({"memory": 0.5}, "search.start.0.memory: is not in the space; it has instances"),
+        ({"instances": 3}, "search.start.0.instances: 3 is not in the space; it has 1, 2"),
+        ({"instances": "two"}, "search.start.0.instances: expected a whole number"),
+        ({"instances": 2}, "search.start.0: does not keep the study's `constraints`"),
+    ],
+)
+def test_what_is_wrong_with_a_start_is_told_with_its_place(start: dict[str, Any], says: str) -> None:
+    assert says in failure_of("instances: [1, 2]", ["instances < 2"], [start])

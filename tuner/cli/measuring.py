@@ -17,6 +17,7 @@ from tuner import head_to_head
 from tuner.ceiling import cached_ceiling
 from tuner.cli.frame import NOT_VALID, TARGET_UNUSABLE, Json, Overrides, Quiet, StudyPath, app, errors, fail
 from tuner.live import Live
+from tuner.load_plans import InTurn
 from tuner.results import Comparison, Trial, write_atomically
 from tuner.rundir import RunDirectory, locked, open_run
 from tuner.space import server_part
@@ -44,7 +45,7 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
             config = {**user, **server_part(fixed)}
             live.phase("bench", "one configuration, every workload and load level")
             loads = every_load(prepared.workloads, prepared.space)
-            trial = made.trier.trial(0, config, loads)
+            trial = made.trier.trial(0, config, InTurn(loads))
         write_atomically(directory.path / "bench.json", trial.model_dump_json(indent=1))
         if as_json:
             sys.stdout.write(trial.model_dump_json(indent=1) + "\n")

@@ -14,6 +14,19 @@ from tuner.study.traffic import WorkloadName, WorkloadSpec
 OBJECTIVE = re.compile(r"(?P<direction>maximize|minimize) (?:(?P<workload>[\w-]+(?:\.[\w-]+)?)\.)?(?P<metric>\w+)")
 
 
+class LoadSpec(Section):
+    """How the load levels of the space are searched."""
+
+    search: Literal["sampled", "max_under_slo"] = Field(
+        "sampled",
+        description="`sampled`: each proposal has a level; `max_under_slo`: each is measured at the levels that lead "
+        "to the highest one that meets the SLO",
+    )
+    resolution: Fraction = Field(
+        0.05, ge=0, le=1, description="`max_under_slo`: how near a missed level has to be to the met one below it"
+    )
+
+
 class BudgetSpec(Section):
     """When the search ends."""
 
@@ -24,8 +37,13 @@ class BudgetSpec(Section):
 class SearchSpec(Section):
     """How configurations are proposed."""
 
-    sampler: Literal["auto", "tpe", "random"] = Field("auto", description="`auto` is `tpe`")
+    sampler: Literal["auto", "tpe", "nsga2", "qmc", "random", "grid"] = Field(
+        "auto", description="`auto`: `grid` where the trials are enough for the whole space, else `tpe`"
+    )
     budget: BudgetSpec = BudgetSpec()
+    start: list[dict[str, Any]] = Field(
+        default=[], description="configurations that are tried first, knob to value; others keep yours"
+    )
     seed: int = Field(0, ge=0)
 
 
@@ -112,6 +130,10 @@ class StudySpec(Section):
     space: dict[str, Any] = Field(
         description="knob or load level -> list of values, {low, high, scale, step}, or one value"
     )
+    constraints: list[str] = Field(
+        default=[], description="relations between knobs that every configuration keeps, like `KNOB <= OTHER`"
+    )
+    load: LoadSpec = LoadSpec()
     slo: SloSpec
     objectives: list[str] = Field(default=["maximize goodput", "minimize p99"], min_length=1)
     search: SearchSpec = SearchSpec()
