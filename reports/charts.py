@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 from reports import words
 from reports.axes import Axis, axes, named
 from tuner.catalog import key_of
+from tuner.rank import companions
 from tuner.results import Estimate, FrontPoint, Point, Result, Trial
 
 FAINTEST = 0.25
@@ -226,10 +227,13 @@ def _hover(result: Result, trial: Trial, point: Point, member: FrontPoint | None
 
 
 def _meets(result: Result, trial: Trial, point: Point) -> bool:
-    """Whether a point and the trial's points on the other workloads meet every SLO."""
-    others = [one for one in trial.points if one.workload != result.study.workloads[0]]
-    return trial.state == "complete" and all(
-        violation <= 0 for one in (point, *others) for violation in one.violations.values()
+    """Whether a point and what goes with it on the other workloads meet every SLO."""
+    together = (point, *companions(trial, point))
+    names = {one.workload for one in together}
+    return (
+        trial.state == "complete"
+        and names == set(result.study.workloads)
+        and all(violation <= 0 for one in together for violation in one.violations.values())
     )
 
 

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from reports import words
 from tuner.catalog import key_of
+from tuner.rank import companions
 from tuner.results import Estimate, Load, MetricInfo, Result, Side, Value
 
 
@@ -80,7 +81,7 @@ def _baseline(result: Result) -> tuple[dict[str, Value], _Found] | None:
         return None
     trial = result.trial(0)
     point = trial.points[result.baseline.point]
-    found = {one.workload: one.metrics for one in trial.points if one.workload != point.workload}
+    found = {one.workload: one.metrics for one in companions(trial, point)}
     return _with_load(trial.config, point.load), {point.workload: point.metrics, **found}
 
 

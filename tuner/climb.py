@@ -54,4 +54,4 @@ def _between(met: float, missed: float, resolution: float, *, whole: bool) -> fl
         if middle in (met, missed):
             middle = met + 1
         return middle if met < middle < missed and missed > met * (1 + resolution) else None
-    return middle if missed > met * (1 + resolution) else None
+    return middle if met < middle < missed and missed > met * (1 + resolution) else None

@@ -146,7 +146,9 @@ def rounds_needed(
             for part in workload.parts
             for one in contenders
         ]
-        seconds = max((_seconds_needed(point, bounds, error) for point, bounds in points), default=0.0)
+        seconds = max(
+            (_seconds_needed(point, bounds, error / len(workload.parts)) for point, bounds in points), default=0.0
+        )
         rounds = math.ceil(seconds / (length * settings.redeployments))
         needed[workload.name] = min(max(settings.rounds, rounds), MAX_ROUNDS_FACTOR * settings.rounds)
     return needed
@@ -166,10 +168,16 @@ def more_rounds(rounds: Mapping[str, int], one: Side, settings: ConfirmSpec) -> 
     """Return workload -> rounds of the next redeployment: more where an SLO is undecided, the fewest elsewhere."""
     return {
         name: min(2 * count, MAX_ROUNDS_FACTOR * settings.rounds)
-        if results.overall(one.verdicts[name].values()) == "undecided"
+        if results.overall(_verdicts_on(one, name)) == "undecided"
         else settings.rounds
         for name, count in rounds.items()
     }
+
+
+def _verdicts_on(one: Side, workload: str) -> list[SloVerdict]:
+    """Return the verdicts on a workload and on the classes of its mix."""
+    found = (by_slo for name, by_slo in one.verdicts.items() if name.partition(".")[0] == workload)
+    return [verdict for by_slo in found for verdict in by_slo.values()]
 
 
 def allowed_error(confidence: float, settings: ConfirmSpec, redeployments: int) -> float:

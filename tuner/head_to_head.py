@@ -42,7 +42,7 @@ def contender(number: int, user: Config, space: Space, workloads: Sequence[Workl
                 f"add `--set space.{workload.level_name}={levels[-1]:g}`"
             )
     loads = {part.name: workload.at(load_level(workload, fixed)) for workload, part in parts_of(workloads)}
-    return Contender(number, {**user, **server_part(fixed)}, loads)
+    return Contender(number, {**user, **server_part(space.active(fixed))}, loads)
 
 
 def measure(trier: Trier, pair: tuple[Contender, Contender], settings: ConfirmSpec) -> Comparison:

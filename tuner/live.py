@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from tuner.catalog import METRICS
 from tuner.objective import Goal
+from tuner.rank import companions
 from tuner.results import Point, Trial
 from tuner.space import Space
 from tuner.units import format_value
@@ -81,13 +82,13 @@ class Live:
         return " ".join(f"{name}={format_value(trial.config[name], unit)}" for name, unit in known.items())
 
     def _outcome(self, trial: Trial) -> str:
-        workload = trial.points[0].workload
+        workload = self._goals[0].workload.partition(".")[0]
         same = [point for point in trial.points if point.workload == workload]
         fine = [point for point in same if all(over <= 0 for over in point.violations.values())]
         top = max(fine or same, key=lambda point: point.metrics["goodput_rps"].value)
-        others = [point for point in trial.points if point.workload != workload]
-        judged = [top, *(point for point in others if len(same) == 1 or point.load in (top.load, others[0].load))]
-        missed = [f"{point.workload}.{name}" for point in judged for name, over in point.violations.items() if over > 0]
+        others = companions(trial, top)
+        judged = [(point.workload, name, over) for point in (top, *others) for name, over in point.violations.items()]
+        missed = [f"{place}.{name}" for place, name, over in judged if over > 0]
         verdict = f"misses {', '.join(missed)}" if missed and trial.number else ""
         if len(same) > 1 and trial.number:
             verdict = f"at {top.load.level:g} {verdict}".rstrip()

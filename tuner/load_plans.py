@@ -58,7 +58,8 @@ class Climb:
     """Looks for the highest level at which every workload meets its SLO.
 
     Workloads whose load does not change are measured first, once; if one of them misses its SLO, one level is measured
-    all the same, so that the configuration has a point. At a level the workloads are measured in turn until one misses.
+    all the same, so that the configuration has a point. At the first level all workloads are measured, at the others
+    in turn until one misses its SLO.
 
     Attributes:
         workloads: of the study.
@@ -83,7 +84,7 @@ class Climb:
             at_level = [point for point in points if point.load.level == level]
             met = all(sustained(point) for one in climbing for point in _of(one, at_level))
             unmeasured = [one for one in climbing if not _of(one, at_level)]
-            if met and unmeasured:
+            if unmeasured and (met or not results):  # a configuration has a point on every workload
                 return unmeasured[0], unmeasured[0].at(level)
             results[level] = met
         if results and not all(sustained(point) for one in fixed for point in _of(one, points)):

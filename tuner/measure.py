@@ -162,6 +162,8 @@ class Meter:
         own = run.of_part(part)
         metrics, bounds = {**self.summary(own, part.name), **extra}, self.slos[part.name].bounds
         settled = steadiness(own.records, load)
+        # A class that had no request in the window has missed nothing yet.
+        counted = {key: one for key, one in metrics.items() if one.n or part.index is None}
         return Point(
             workload=part.name,
             load=load,
@@ -170,7 +172,7 @@ class Meter:
             metrics=metrics,
             outcomes=outcome_counts(own.records),
             failures=failures(own.records, own.report),
-            violations=violations(metrics, bounds, overloaded=settled.state == "overloaded"),
+            violations=violations(counted, bounds, overloaded=settled.state == "overloaded"),
             verdicts=in_state(settled.state, {**slo_verdicts(metrics, bounds), **decision.of(part.index)}),
             steadiness=settled,
             ended=decision.ending,

@@ -4,6 +4,7 @@ from targets.base import Config
 from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.probes import next_probe, starting_points
+from tuner.rank import best_of_each
 from tuner.search import Search
 from tuner.space import Space
 
@@ -18,10 +19,10 @@ def next_planned(search: Search, found: Findings, space: Space, goal: Goal) -> C
         goal: the first objective.
     """
     start = found.probe_start()
-    starts = space.starts if start is None else starting_points(space, start)
-    wanted = search.first_new(starts)
+    wanted = search.first_new(starting_points(space, start))
     if wanted is not None or start is None:
         return wanted
-    tried = [one for one in found.candidates() if one.trial.number > 0]
-    failed = [trial.config for trial in found.trials if trial.state != "complete"]
+    tried = best_of_each([one for one in found.candidates() if one.trial.number > 0], goal)
+    known = {one.trial.number for one in tried}
+    failed = [trial.config for trial in found.trials if trial.number > 0 and trial.number not in known]
     return next_probe(space, start, goal, tried, failed)

@@ -62,10 +62,11 @@ def next_probe(
     return None if probing.knows(everything) else everything
 
 
-def starting_points(space: Space, start: Candidate) -> list[Config]:
+def starting_points(space: Space, start: Candidate | None) -> list[Config]:
     """Return the configurations that the study wants tried first, at the load where the user's works best."""
-    origin = _origin(space, start)
-    return [{**(origin or {}), **config} for config in space.starts]
+    own = {one.name: space.own[one.name] for one in space if space.own.get(one.name) in one.values}
+    origin = (start and _origin(space, start)) or {}
+    return [{**own, **origin, **config} for config in space.starts]
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,7 @@ def _origin(space: Space, start: Candidate) -> dict[str, Value] | None:
     """Return the start in terms of the space, None where one of its values is not in it."""
     load = start.trial.points[start.point].load
     level = dict.fromkeys(LOAD_NAMES, load.level)
-    origin: dict[str, Value] = {}
-    for parameter in space:
-        value = {**level, **start.trial.config}.get(parameter.name)
-        if value not in parameter.values:
-            return None
-        origin[parameter.name] = parameter.values[parameter.values.index(value)]
-    return origin
+    return space.nearest({**level, **start.trial.config})
 
 
 def _single_moves(space: Space, origin: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:

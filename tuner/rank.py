@@ -52,7 +52,7 @@ def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequenc
             if point.workload != workloads[0] or not point.validity.valid:
                 continue
             together = (point, *_companions(trial, point, workloads[1:]))
-            if len(together) == len(workloads):
+            if len(together) == len(workloads) and _has_all(together, goals):
                 found.append(Candidate(trial, index, evaluate(together, goals), together))
     return found
 
@@ -63,13 +63,21 @@ def worth(trial: Trial, workloads: Sequence[str], goals: Sequence[Goal]) -> Obje
     A trial without a point on every workload (its load was given up when one of them missed its SLO) has the worst
     values, and the violations of what was measured last.
     """
-    found = candidates([trial], workloads, goals)
-    if feasible := by_value(found, goals[0]):
-        return feasible[0].objective
-    if found:
-        return min(found, key=lambda one: max(one.objective.violations.values(), default=0.0)).objective
+    if found := best_of_each(candidates([trial], workloads, goals), goals[0]):
+        return found[0].objective
     violated = {f"{one.workload}.{name}": over for one in trial.points for name, over in one.violations.items()}
     return replace(pessimistic(goals, ()), violations=violated)
+
+
+def best_of_each(found: Sequence[Candidate], goal: Goal) -> list[Candidate]:
+    """Return one candidate of each trial: its best feasible one on a goal, else the one that came closest."""
+    by_trial: dict[int, list[Candidate]] = {}
+    for one in found:
+        by_trial.setdefault(one.trial.number, []).append(one)
+    return [
+        (by_value(group, goal) or [min(group, key=lambda one: max(one.objective.violations.values(), default=0.0))])[0]
+        for group in by_trial.values()
+    ]
 
 
 def by_value(found: Sequence[Candidate], goal: Goal) -> list[Candidate]:
@@ -136,12 +144,30 @@ def closest(found: Sequence[Candidate]) -> Closest | None:
     return Closest(trial=best.trial.number, point=best.point, missed=missed)
 
 
+def _has_all(together: Sequence[Point], goals: Sequence[Goal]) -> bool:
+    """Whether every objective was measured: a class without an answer has no times of tokens."""
+    by_workload = {point.workload: point for point in together}
+    return all(goal.key in by_workload[goal.workload].metrics for goal in goals)
+
+
+def companions(trial: Trial, point: Point) -> list[Point]:
+    """Return the valid points of a trial's other workloads and classes that go with one of its points."""
+    others = dict.fromkeys(one.workload for one in trial.points if one.workload != point.workload)
+    return list(_companions(trial, point, list(others)))
+
+
 def _companions(trial: Trial, point: Point, others: Sequence[str]) -> Iterator[Point]:
-    """Yield each other workload's point at the same level, or its only one."""
+    """Yield each other workload's point under the same load, or else its first one.
+
+    A workload whose load changes as this one's does (a closed loop beside a closed loop, where this one was measured at
+    several levels) has to have been measured under the same load.
+    """
+    levels = {one.load for one in trial.points if one.workload == point.workload}
     for workload in others:
         same = [one for one in trial.points if one.workload == workload and one.validity.valid]
-        at_level = [one for one in same if one.load == point.load]
-        yield from (at_level or same)[:1]
+        under_it = [one for one in same if one.load == point.load]
+        tied = len(levels) > 1 and any(one.load.mode == point.load.mode for one in same)
+        yield from (under_it or ([] if tied else same))[:1]
 
 
 def _estimates(candidate: Candidate, goals: Sequence[Goal]) -> list[Estimate]:

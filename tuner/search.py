@@ -147,7 +147,10 @@ class Search:
             # The sampler repeats itself where it sees no noise to average out; a measurement is too dear for that.
             # And it does not know which configurations the study's constraints leave out.
             self._study.tell(trial, state=TrialState.FAIL)
-            trial, chosen = self._untried(number)
+            untried = self._untried(number)
+            if untried is None:
+                return None
+            trial, chosen = untried
         self._open = trial
         return Proposal(number, self._config(chosen))
 
@@ -219,8 +222,8 @@ class Search:
         proposed = alone.ask()
         return {parameter.name: self._suggest(proposed, parameter) for parameter in self._space}
 
-    def _untried(self, number: int) -> tuple[optuna.Trial, dict[str, int | str]]:
-        """Draw at random until a configuration is new; then take the first new one in order."""
+    def _untried(self, number: int) -> tuple[optuna.Trial, dict[str, int | str]] | None:
+        """Draw at random until a configuration is new; then take the first new one in order, None if there is none."""
         rng = np.random.default_rng([self._seed, number, 1])
         shape = [len(parameter.values) for parameter in self._space]
         for _ in range(ATTEMPTS_FOR_NEW):
@@ -229,7 +232,10 @@ class Search:
                 break
         else:
             every = (self._indices(config) for config in self._space.configs())
-            chosen = next(choice for choice in every if self._is_new(choice))
+            first = next((choice for choice in every if self._is_new(choice)), None)
+            if first is None:
+                return None
+            chosen = first
         self._study.enqueue_trial(chosen)
         trial = self._study.ask()
         for parameter in self._space:

@@ -109,14 +109,27 @@ class Space:
 
     def at_every_load(self, server: Config) -> list[dict[str, Value]]:
         """Return the configurations of the space with these values of the server's knobs; [] where it has none."""
-        choices = []
-        for one in self.parameters:
-            value = server.get(one.name)
-            if one.name not in LOAD_NAMES and value not in one.values:
-                return []
-            choices.append(one.values if one.name in LOAD_NAMES else (one.values[one.values.index(value)],))
-        names = [one.name for one in self.parameters]
-        return [dict(zip(names, values, strict=True)) for values in product(*choices)]
+        loads = [one for one in self.parameters if one.name in LOAD_NAMES]
+        levels = [
+            dict(zip([one.name for one in loads], values, strict=True))
+            for values in product(*(one.values for one in loads))
+        ]
+        found = (self.nearest({**server, **level}) for level in levels)
+        return [config for config in found if config is not None and self.allows(config)]
+
+    def nearest(self, config: Config) -> dict[str, Value] | None:
+        """Return a configuration in terms of the space, None where a value that counts in it is not in the space.
+
+        A parameter that does not count in it has its first value.
+        """
+        whole = {
+            one.name: one.values[one.values.index(config[one.name])]
+            if config.get(one.name) in one.values
+            else one.values[0]
+            for one in self.parameters
+        }
+        active = self.active(whole)
+        return whole if all(config.get(name) == value for name, value in active.items()) else None
 
     def without_load(self) -> "Space":
         """Return the parameters of the server alone."""
@@ -172,7 +185,7 @@ def make_space(
         for index, text in enumerate(constraints)
     )
     space = Space(tuple(parameters), kept, dict(own or {}))
-    if kept and space.size == 0:
+    if kept and next(space.configs(), None) is None:
         raise source.error(("constraints",), "no configuration of the space keeps all of them")
     return space
 
@@ -213,9 +226,16 @@ def _relation(
         return _Reader(known[name], source, place).value(given)
 
     try:
-        return parse_relation(text, read, names)
+        relation = parse_relation(text, read, names)
     except RelationError as error:
         raise source.error(place, str(error)) from None
+    for term in relation.terms:
+        ordered = [known[name].type not in UNORDERED for name in (term.left, term.right) if name]
+        if len(set(ordered)) > 1:
+            raise source.error(place, f"{term.left} and {term.right} cannot be compared: one is a number, one a name")
+        if not ordered[0] and term.sign not in ("==", "!="):
+            raise source.error(place, f"{term.left} has no order; compare it with == or !=")
+    return relation
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ class Aims:
     Attributes:
         slo: the bounds; those that records cannot tell of are left alone.
         objective: metric whose interval is to be tight, None where only the SLO matters.
+        of_class: index of the class whose metric that is, None: of all requests.
         goals: (metric, whether more is better) of every objective; () where they are not all of this workload.
         rivals: the front so far: metric key -> estimate of each member.
         tolerance: half of the interval's width over the value that counts as tight.
@@ -108,6 +109,7 @@ class Aims:
     tolerance: float
     confidence: float
     longest_s: float = math.inf
+    of_class: int | None = None
 
     @property
     def slow_s(self) -> float | None:
@@ -116,6 +118,8 @@ class Aims:
         A mean needs to know how slow: it has to wait for the answer; and so do the times of tokens.
         """
         bounds = [item for one in (self.slo, *self.slo.classes) for item in one.bounds.items() if item[0] in BOUNDED]
+        if not all(BOUNDED.keys() & {*self.slo.bounds, *one.bounds} for one in self.slo.classes):
+            return None  # of a class without a bound no request is slow
         names = (*(name for name, _ in bounds), self.objective or "")
         asked = [BOUNDED[name] for name in names if name in BOUNDED]
         if any(one.allowed is None or one.timing is not LATENCY for one in asked):
@@ -173,9 +177,18 @@ def decide(records: Records, aims: Aims, looks: int) -> Decision | None:
         return Decision("missed", verdicts, classes)
     if aims.goals and aims.rivals and _dominated(records, aims, looks):
         return Decision("dominated", verdicts, classes)
-    if judged == "met" and (aims.objective is None or _tight(_metric(aims.objective, records, aims), aims.tolerance)):
+    if judged == "met" and _known_well(records, aims):
         return Decision("certain", verdicts, classes)
     return None
+
+
+def _known_well(records: Records, aims: Aims) -> bool:
+    """Whether the objective's interval is as tight as asked."""
+    if aims.objective is None:
+        return True
+    if aims.of_class is not None:
+        records, aims = records.of_class(aims.of_class), replace(aims, slo=aims.slo.classes[aims.of_class])
+    return _tight(_metric(aims.objective or "", records, aims), aims.tolerance)
 
 
 def at_the_cap(records: Records, aims: Aims, pace: Pace) -> Decision:
@@ -302,7 +315,7 @@ def _unanswered(ended: NDArray[np.void], plan: Plan, horizon_ns: int) -> NDArray
 def _out_of_reach(records: Records, bounds: Mapping[str, float], error: float, longest_s: float) -> set[str]:
     """Return the bound on errors if even the longest window without an error has too few requests to show it."""
     bound, rows = bounds.get("error_rate", 0.0), records.in_window(ordered=False)
-    if not 0 < bound < 1 or np.any(rows["outcome"] != Outcome.OK):
+    if not 0 < bound < 1 or not len(rows) or np.any(rows["outcome"] != Outcome.OK):
         return set()
     most = len(rows) / records.window_s * longest_s
     return {"error_rate"} if most < math.log(error) / math.log1p(-bound) else set()

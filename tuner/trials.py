@@ -225,6 +225,8 @@ class Trier:
         except GeneratorError as error:
             return ended("invalid", str(error))
         whole = [point for point in points if point.workload in [workload.name for workload in self.workloads]]
+        if loads.climbs and any(point.validity.valid for point in whole):
+            whole = []  # a climb goes up until something is in the way: what is below it counts
         reasons = [f"{point.workload}: {reason}" for point in whole for reason in point.validity.reasons]
         return ended("invalid", "; ".join(reasons)) if reasons else ended("complete")
 
@@ -239,10 +241,12 @@ class Trier:
     def _aims(self, workload: Workload, rivals: Sequence[Point]) -> Aims:
         """Return what a point of a workload is measured for."""
         objective = self.goals[0]
+        parts = {part.name: part.index for part in workload.parts}
         all_here = all(goal.workload == workload.name for goal in self.goals)
         return Aims(
             slo=self.meter.slos[workload.name],
-            objective=objective.metric if objective.workload == workload.name else None,
+            objective=objective.metric if objective.workload in parts else None,
+            of_class=parts.get(objective.workload),
             goals=[(goal.metric, goal.maximize) for goal in self.goals] if all_here else (),
             rivals=[rival.metrics for rival in rivals if rival.workload == workload.name],
             tolerance=self.tolerance,

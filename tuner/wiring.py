@@ -119,6 +119,15 @@ def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
         return
     name = workloads[0].level_name
     other = next(one for one in LOAD_NAMES if one != name)
+    if not study.spec.objectives[0].startswith("maximize"):
+        raise study.source.error(
+            ("objectives", 0), "with `load.search: max_under_slo` the first objective is to maximize something"
+        )
+    for index, relation in enumerate(space.constraints):
+        if any(term.left in LOAD_NAMES or term.right in LOAD_NAMES for term in relation.terms):
+            raise study.source.error(
+                ("constraints", index), "with `load.search: max_under_slo` a constraint cannot name the load"
+            )
     if len(space.levels(name)) < 2:
         raise study.source.error(
             ("load", "search"), f"`max_under_slo` needs levels to choose from: give `space.{name}` a range or a list"

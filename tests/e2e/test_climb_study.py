@@ -16,7 +16,7 @@ workloads:
   steady:
     arrival: {process: closed}
     requests: {source: dataset, path: requests.npz}
-load: {search: max_under_slo, resolution: 0%}
+load: {search: max_under_slo, resolution: 1%}
 space:
   instances: [1, 2]
   concurrency: {low: 1, high: 32, scale: log2}

@@ -42,7 +42,7 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
             fixed = {one.name: one.values[0] for one in prepared.space if len(one.values) == 1}
             user = prepared.target.user_config()
             made.trier.learn_reference(user)
-            config = {**user, **server_part(fixed)}
+            config = {**user, **server_part(prepared.space.active(fixed))}
             live.phase("bench", "one configuration, every workload and load level")
             loads = every_load(prepared.workloads, prepared.space)
             trial = made.trier.trial(0, config, InTurn(loads))

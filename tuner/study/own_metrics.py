@@ -89,6 +89,8 @@ def check_objectives(source: Source, spec: StudySpec) -> None:
         allowed = {direction: [name for name in names if name not in STREAMED] for direction, names in allowed.items()}
     for index, text in enumerate(spec.objectives):
         match = OBJECTIVE.fullmatch(text)
+        if match and "." in (match["workload"] or "") and match["metric"] in [metric.name for metric in own]:
+            raise source.error(("objectives", index), f"the server does not tell `{match['metric']}` of one class")
         if match is None or match["metric"] not in allowed.get(match["direction"], ()):
             usable = {direction: "|".join(names) for direction, names in allowed.items()}
             raise source.error(

@@ -23,7 +23,7 @@ class LoadSpec(Section):
         "to the highest one that meets the SLO",
     )
     resolution: Fraction = Field(
-        0.05, ge=0, le=1, description="`max_under_slo`: how near a missed level has to be to the met one below it"
+        0.05, ge=0.005, le=1, description="`max_under_slo`: how near a missed level has to be to the met one below it"
     )
 
 
