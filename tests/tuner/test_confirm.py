@@ -143,6 +143,11 @@ def test_an_undecided_workload_gets_twice_the_rounds_and_a_decided_one_the_fewes
     assert found == {"a": 12, "b": 24, "c": 6, "d": 6}
 
 
+def test_an_undecided_class_gets_its_workload_more_rounds() -> None:
+    found = more_rounds({"a": 6, "b": 6}, side(**{"a": "met", "a.rare": "undecided", "b": "met"}), SETTINGS)
+    assert found == {"a": 12, "b": 6}
+
+
 def test_there_is_an_end_to_more_rounds() -> None:
     assert more_rounds({"a": 20}, side(a="undecided"), SETTINGS) == {"a": MOST}
 

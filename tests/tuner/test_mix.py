@@ -248,3 +248,30 @@ def test_classes_share_the_error() -> None:
 
 def test_a_request_is_slow_for_sure_beyond_the_bound_of_every_class() -> None:
     assert asked(0.01, 0.02).slow_s == 0.02
+
+
+def test_a_class_without_a_request_has_missed_nothing_and_keeps_the_window_going() -> None:
+    some = of_classes(FAST.tolist(), [0] * len(FAST))
+    assert told(some, asked(0.01, 0.02)) == (None, [])
+    errors = Aims(Slo({}, (Slo({}), Slo({"error_rate": 0.01}))), None, (), (), tolerance=0.05, confidence=0.99)
+    assert decide(some, errors, 3) is None
+
+
+def test_no_request_is_slow_for_sure_where_a_class_has_no_bound() -> None:
+    slo = Slo({}, (Slo({}), Slo({"p99": 0.005})))
+    assert Aims(slo, "p99", (), (), tolerance=0.05, confidence=0.99).slow_s is None
+    both = Slo({"p99": 0.05}, (Slo({}), Slo({"error_rate": 0.1})))
+    assert Aims(both, "p99", (), (), tolerance=0.05, confidence=0.99).slow_s == 0.05
+
+
+def test_the_objective_of_a_class_is_known_well_by_its_own_requests() -> None:
+    """A twentieth of the requests is of the class, whose latencies differ widely."""
+    rare = np.arange(2000) % 20 == 0
+    spread_ms = np.where(rare, np.random.default_rng(0).exponential(4.0, 2000) + 1.0, FAST)
+    some = of_classes(spread_ms.tolist(), rare.astype(int).tolist())
+    slo = Slo({"p50": 1.0}, (Slo({}), Slo({})))
+    whole = Aims(slo, "p50", (), (), tolerance=0.05, confidence=0.99)
+    ending = decide(some, whole, 3)
+    assert ending is not None
+    assert ending.ending == "certain"
+    assert decide(some, replace(whole, of_class=1), 3) is None

@@ -6,7 +6,7 @@ import pytest
 from result_builders import GOALS, candidate, point, trial
 
 from tuner.objective import Goal
-from tuner.rank import by_value, candidates, closest, feasible_front, pareto
+from tuner.rank import best_of_each, by_value, candidates, closest, companions, feasible_front, pareto
 from tuner.results import Closest, FrontPoint, TrialState, Validity
 
 STEADY = ["steady"]
@@ -236,3 +236,32 @@ def test_the_closest_of_nothing_is_none() -> None:
 
 def test_a_point_without_violations_misses_nothing() -> None:
     assert closest([candidate()]) == Closest(trial=1, point=0, missed={})
+
+
+def test_a_workload_whose_load_changes_too_goes_with_the_same_load_only() -> None:
+    both = trial(1, point("steady", 1), point("other", 1), point("steady", 2))
+    assert [one.point for one in candidates([both], ["steady", "other"], GOALS)] == [0]
+
+
+def test_a_workload_whose_load_does_not_change_goes_with_every_load() -> None:
+    fixed = point("bursty", 500, mode="open")
+    levels = trial(1, fixed, point("steady", 1), point("steady", 2))
+    assert [one.points[1] for one in candidates([levels], ["steady", "bursty"], GOALS)] == [fixed, fixed]
+    assert companions(levels, levels.points[2]) == [fixed]
+
+
+def test_a_trial_without_the_metric_of_an_objective_is_no_candidate() -> None:
+    goals = (*GOALS, Goal(False, "steady", "ttft_p99"))
+    assert candidates([trial(1, point())], ["steady"], goals) == []
+
+
+def test_the_best_of_each_trial_is_feasible_where_one_is() -> None:
+    found = candidates(
+        [
+            trial(1, point(level=1, throughput=100), point(level=2, throughput=150)),
+            trial(2, point(level=1, violations={"p99": 0.5}), point(level=2, violations={"p99": 0.1})),
+        ],
+        ["steady"],
+        GOALS,
+    )
+    assert [(one.trial.number, one.point) for one in best_of_each(found, GOALS[0])] == [(1, 1), (2, 1)]

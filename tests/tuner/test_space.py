@@ -382,3 +382,30 @@ def test_starts_are_read_in_the_units_of_their_knobs() -> None:
 )
 def test_what_is_wrong_with_a_start_is_told_with_its_place(start: dict[str, Any], says: str) -> None:
     assert says in failure_of("instances: [1, 2]", ["instances < 2"], [start])
+
+
+def test_a_knob_that_does_not_count_does_not_keep_a_configuration_out_of_the_space() -> None:
+    text = "precision: [fp32, int8]\ninstances: {values: [2, 4], when: precision == int8}"
+    found = space(text, own={"precision": "fp32", "instances": 1})
+    assert found.nearest({"precision": "fp32", "instances": 1}) == {"precision": "fp32", "instances": 2}
+    assert found.nearest({"precision": "int8", "instances": 1}) is None
+    assert [found.active(one) for one in found.at_every_load({"precision": "fp32", "instances": 1})] == [
+        {"precision": "fp32"}
+    ]
+
+
+def test_a_configuration_that_breaks_a_constraint_is_none_of_the_space() -> None:
+    found = space("max_batch_size: [1, 2]\ninstances: [1, 2]", constraints=["instances <= max_batch_size"])
+    assert found.at_every_load({"max_batch_size": 1, "instances": 2}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("precision < instances", "precision and instances cannot be compared: one is a number, one a name"),
+        ("precision < int8", "precision has no order; compare it with == or !="),
+        ("caching >= true", "caching has no order; compare it with == or !="),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(text: str, says: str) -> None:
+    assert says in failure_of("instances: [1, 2]", [text])
