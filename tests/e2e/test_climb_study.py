@@ -20,7 +20,7 @@ load: {search: max_under_slo, resolution: 1%}
 space:
   instances: [1, 2]
   concurrency: {low: 1, high: 32, scale: log2}
-slo: {p99: 150 ms}
+slo: {p90: 150 ms}
 objectives: [maximize throughput, minimize p99]
 search: {budget: {trials: 4, time: 3 min}}
 measure: {warmup: 0.3 s, max_warmup: 0.5 s, window: 1 s, max_window: 6 s, confidence: 90%}
