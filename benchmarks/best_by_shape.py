@@ -19,7 +19,7 @@ from reports import words
 from studies import __file__ as studies_file
 from tuner.results import Result, read_result
 
-SHAPES = ("constant", "poisson", "bursty", "mmpp")
+SHAPES = ("constant", "bursty")
 FOLDER = Path(studies_file).parent / "shapes"
 
 

@@ -3,8 +3,9 @@
 The guardian starts the command in a process group of its own and prints its process id. It ends the whole group
 (SIGTERM, after a grace SIGKILL) when its standard input closes, which the kernel does for any death of the tuner,
 kill -9 included. Then it removes CLEANUP_DIR, the shared memory whose name starts with SHM_PREFIX, and what Python
-shared among the group's processes: a process that is killed leaves that behind. Should the guardian itself be killed,
-the kernel kills the server.
+shared among the group's processes: a process that is killed leaves that behind. Of processes that are all killed at
+once nobody can tell any more what they shared, so the guardian looks now and then while they live, seldom enough to
+disturb no measurement. Should the guardian itself be killed, the kernel kills the server.
 
 Standard library only, and nothing imported that is not needed: it lives as long as the server and should be small.
 """
@@ -25,6 +26,8 @@ AT_ONCE = b"at once"
 SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
 PYTHONS = ("psm_", "sem.mp-")
 """How Python begins the names of its shared memory and of its semaphores."""
+LOOKS_S = (1.0, 60.0)
+"""The first look at what is shared comes after so long, each other one after twice as long, up to this."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -48,11 +51,13 @@ def main(arguments: list[str]) -> int:
     )
     print(child.pid, flush=True)  # noqa: T201 - the tuner reads it
     signals: tuple[int, ...] = (signal.SIGTERM, signal.SIGKILL)
+    mapped: set[int] = set()
     try:
-        if _wait(child, read_end) == AT_ONCE:
+        if _wait(child, read_end, mapped) == AT_ONCE:
             signals = (signal.SIGKILL,)
     finally:
-        shared = _shared_by(child.pid)
+        mapped |= _mapped_by(child.pid)
+        shared = [path for name in PYTHONS for path in SHARED.glob(f"{name}*") if _inode(path) in mapped]
         _end_group(child, signals)
         shutil.rmtree(cleanup, ignore_errors=True)
         for segment in (*SHARED.glob(f"{shm_prefix}*"), *shared):
@@ -66,11 +71,19 @@ def _as_child(libc: ctypes.CDLL) -> None:
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _wait(child: "subprocess.Popen[bytes]", wakeup: int) -> bytes:
-    """Return when the child ended or standard input reached its end; return what was read from that last."""
-    last = b""
+def _wait(child: "subprocess.Popen[bytes]", wakeup: int, mapped: set[int]) -> bytes:
+    """Return when the child ended or standard input reached its end; return what was read from that last.
+
+    Meanwhile note now and then what the child's group has mapped.
+    """
+    last, (pause_s, longest_s) = b"", LOOKS_S
+    look_s = time.monotonic() + pause_s
     while child.poll() is None:
-        readable, _, _ = select.select([sys.stdin, wakeup], [], [])
+        readable, _, _ = select.select([sys.stdin, wakeup], [], [], max(0.0, look_s - time.monotonic()))
+        if time.monotonic() >= look_s:
+            mapped |= _mapped_by(child.pid)
+            pause_s = min(2 * pause_s, longest_s)
+            look_s = time.monotonic() + pause_s
         if wakeup in readable:
             os.read(wakeup, 64)
         if sys.stdin in readable:
@@ -93,10 +106,10 @@ def _end_group(child: "subprocess.Popen[bytes]", signals: tuple[int, ...]) -> No
     child.wait()
 
 
-def _shared_by(group: int) -> list[Path]:
-    """Return the shared memory and the semaphores of Python's that the processes of a group have mapped.
+def _mapped_by(group: int) -> set[int]:
+    """Return the inodes of shared memory that the processes of a group have mapped.
 
-    They are told by their inodes: a semaphore is mapped under a temporary name that is gone.
+    A name would not tell: a semaphore is mapped under a temporary one that is gone.
     """
     mapped: set[int] = set()
     for process in Path("/proc").glob("[0-9]*"):
@@ -108,7 +121,7 @@ def _shared_by(group: int) -> list[Path]:
         except (OSError, ValueError, IndexError):
             continue
         mapped |= {int(line.split()[4]) for line in lines if f" {SHARED}/" in line}
-    return [path for name in PYTHONS for path in SHARED.glob(f"{name}*") if _inode(path) in mapped]
+    return mapped
 
 
 def _inode(path: Path) -> int | None:

@@ -25,6 +25,7 @@ from tuner.workload import Workload
 
 DONE, SLO_MISSED, UNDECIDED = 0, 4, 5
 NOTHING_BETTER = "no configuration tried meets the SLO but your own"
+NOTHING_TRIED = "there was no time to try another one; raise `search.budget.time`"
 ONLY_THE_LOAD = "only the load was searched, nothing of the server"
 
 
@@ -178,7 +179,9 @@ class Tuning:
         """No trial met the SLO: the user's configuration is the best known, or nothing is."""
         baseline = self._found.baseline()
         if baseline is not None:
-            self._found.message = NOTHING_BETTER if self._space.of_server else ONLY_THE_LOAD
+            out_of_time = len(self._found.trials) == 1 and self._search.ask() is not None
+            tried = NOTHING_TRIED if out_of_time else NOTHING_BETTER
+            self._found.message = tried if self._space.of_server else ONLY_THE_LOAD
             self._export(self._found.unconfirmed(baseline))
             return
         self._found.closest = rank.closest(self._found.candidates())
@@ -368,6 +371,8 @@ class Tuning:
     def _exit_code(self) -> int:
         if self._found.best is None:
             return UNDECIDED if self._found.spoiled() else SLO_MISSED
+        if self._found.message == NOTHING_TRIED:
+            return UNDECIDED
         return DONE if self._found.best.confirmed or self._found.best.trial == 0 else UNDECIDED
 
     def _settle(self, state: RunState, exit_code: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from targets import guardian
 from targets.process import GuardedProcess
 
 PARENT = """
@@ -147,3 +148,31 @@ def test_a_command_that_is_ended_at_once_has_no_time_to_do_anything(tmp_path: Pa
     process.stop(at_once=True)
     assert not process.running()
     assert log.read_text() == "ready\n"
+
+
+SHARER = """
+import time
+from multiprocessing import shared_memory
+print(shared_memory.SharedMemory(create=True, size=4096).name, flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_python_shared_is_gone_even_when_the_whole_group_is_killed_at_once(tmp_path: Path) -> None:
+    """No process of it is left to tell what it had mapped, its resource tracker included."""
+    log = tmp_path / "log.txt"
+    process = GuardedProcess(
+        [sys.executable, "-c", SHARER],
+        env=dict(os.environ),
+        log_path=log,
+        cleanup=tmp_path / "temporary",
+        shm_prefix=f"paretune_test_{os.getpid()}_",
+    )
+    assert wait_until(lambda: log.exists() and log.read_text().strip().startswith("psm_"))
+    segment = Path("/dev/shm") / log.read_text().split()[0]
+    assert segment.exists()
+    time.sleep(2 * guardian.LOOKS_S[0] + 0.5)
+    for pid in process.tree():
+        os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not segment.exists())
+    process.stop()
