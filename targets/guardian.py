@@ -26,7 +26,7 @@ AT_ONCE = b"at once"
 SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
 PYTHONS = ("psm_", "sem.mp-")
 """How Python begins the names of its shared memory and of its semaphores."""
-LOOKS_S = (1.0, 60.0)
+LOOKS_S = (1.0, 5.0)
 """The first look at what is shared comes after so long, each other one after twice as long, up to this."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36

@@ -153,7 +153,8 @@ def test_a_command_that_is_ended_at_once_has_no_time_to_do_anything(tmp_path: Pa
 SHARER = """
 import time
 from multiprocessing import shared_memory
-print(shared_memory.SharedMemory(create=True, size=4096).name, flush=True)
+shared = shared_memory.SharedMemory(create=True, size=4096)
+print(shared.name, flush=True)
 time.sleep(600)
 """
 
