@@ -23,6 +23,8 @@ from pathlib import Path
 GRACE_S = 3.0
 AT_ONCE = b"at once"
 """Written to standard input before it closes: the group gets no time to end by itself."""
+LOOK = b"look"
+"""Written to standard input: note what the group shares, now that its server is up."""
 SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
 PYTHONS = ("psm_", "sem.mp-")
 """How Python begins the names of its shared memory and of its semaphores."""
@@ -90,7 +92,9 @@ def _wait(child: "subprocess.Popen[bytes]", wakeup: int, mapped: set[int]) -> by
             read = os.read(sys.stdin.fileno(), 64)
             if not read:
                 return last
-            last = read
+            if LOOK in read:
+                mapped |= _mapped_by(child.pid)
+            last = read.replace(LOOK, b"") or last
     return last
 
 

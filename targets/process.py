@@ -40,6 +40,12 @@ class GuardedProcess:
         assert self._guardian.stdout is not None
         self.pid = int(self._guardian.stdout.readline() or 0)
 
+    def note_shared(self) -> None:
+        """Have the guardian note what the processes share, so that it is removed even if all are killed at once."""
+        if self._guardian.stdin is not None and not self._guardian.stdin.closed:
+            with suppress(BrokenPipeError):
+                os.write(self._guardian.stdin.fileno(), guardian.LOOK)
+
     def running(self) -> bool:
         """Whether the command still runs; the guardian may outlive it while it ends what the command started."""
         return self._guardian.poll() is None and psutil.pid_exists(self.pid) and not _is_zombie(self.pid)

@@ -24,6 +24,8 @@ from tuner.workload import Workload, part_named, parts_of
 DROPPED_SHARE = 0.2
 """Share of a round that is its transient and not counted."""
 MAX_ROUNDS_FACTOR = 4
+MOST_ROUNDS = 1000
+"""Draws of a workload that a redeployment may take; each round of it has one that all sides share."""
 MARGIN = 1.5
 
 
@@ -79,7 +81,8 @@ def redeploy_and_measure(
 
     Where the server can have them side by side they are measured in turn, and the order of measuring alternates from
     one round to the next. Where it cannot, each is deployed and measured for as long as all its rounds would take,
-    one after the other. The order of deployment alternates from one call to the next.
+    one after the other. The order of deployment alternates from one call to the next. Each round is another draw of the
+    traffic, the same one for all contenders.
 
     Args:
         trier: target, instruments and workloads.
@@ -106,9 +109,10 @@ def redeploy_and_measure(
         for one in gathered:
             one.runs.setdefault(workload.name, []).append([])
         for number in range(rounds[workload.name]):
+            drawn = workload.drawn_anew(calls * MOST_ROUNDS + number)
             for index in order if (number + calls) % 2 == 0 else reversed(order):
                 load = contenders[index].loads[workload.name]
-                run = trier.measure(deployments[index], workload, load, pace)
+                run = trier.measure(deployments[index], drawn, load, pace)
                 gathered[index].runs[workload.name][-1].append(run)
     for deployment in deployments.values():
         deployment.retire()
@@ -122,7 +126,8 @@ def _measure_alone(trier: Trier, one: Contender, gathered: Rounds, rounds: Mappi
         length = max(round_s, workload.shortest_round_s)
         window_s = rounds[workload.name] * (1 - DROPPED_SHARE) * length
         pace = Pace(trier.pace.warmup_s, trier.pace.max_warmup_s, window_s, window_s)
-        run = trier.measure(deployment, workload, one.loads[workload.name], pace)
+        drawn = workload.drawn_anew(len(gathered.runs.get(workload.name, ())))
+        run = trier.measure(deployment, drawn, one.loads[workload.name], pace)
         gathered.runs.setdefault(workload.name, []).append([run])
     deployment.retire()
 

@@ -21,6 +21,8 @@ _ORDER_PASSES = 16
 _SHORTEST_ORDER = 1 << 15
 _THINKS = 4093
 """Pauses that are drawn; a prime, so that no rhythm of the answers meets one of them more often than another."""
+SEEDS = 1_000_003
+"""Seeds of the draws of one workload are so far apart: further than those of a study's workloads and classes."""
 _ROUNDING = 1e-6
 """Share of a period by which a moment may miss an edge that it is meant to be."""
 _OWN_RATE: list[float | None] = [None]
@@ -71,6 +73,10 @@ class Workload:
         """The order of the requests, numbered one class after the other."""
         orders = [one.order for one in self.classes]
         return Mixed(orders, [one.weight for one in self.classes]) if self.mixed else orders[0]
+
+    def drawn_anew(self, number: int) -> "Workload":
+        """Return the same traffic as another draw of it: a piece that is repeated shows one piece of the process."""
+        return replace(self, seed=self.seed + number * SEEDS)
 
     @property
     def level_name(self) -> str:

@@ -114,6 +114,7 @@ class ModelServer:
                     f"{launch.name} was not ready within {launch.timeout_s:g} s{f': {said}' if said else ''}"
                 )
             if self._answers(min(_PROBE_S, left)) and self._process.running():
+                self._process.note_shared()
                 return
             time.sleep(_PAUSE_S)
         raise ConfigRefused(self._why(f"{launch.name} ended before it was ready"))

@@ -159,7 +159,8 @@ time.sleep(600)
 """
 
 
-def test_what_python_shared_is_gone_even_when_the_whole_group_is_killed_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_what_python_shared_is_gone_even_when_the_whole_group_is_killed_at_once(tmp_path: Path, told: bool) -> None:
     """No process of it is left to tell what it had mapped, its resource tracker included."""
     log = tmp_path / "log.txt"
     process = GuardedProcess(
@@ -172,7 +173,9 @@ def test_what_python_shared_is_gone_even_when_the_whole_group_is_killed_at_once(
     assert wait_until(lambda: log.exists() and log.read_text().strip().startswith("psm_"))
     segment = Path("/dev/shm") / log.read_text().split()[0]
     assert segment.exists()
-    time.sleep(2 * guardian.LOOKS_S[0] + 0.5)
+    if told:
+        process.note_shared()
+    time.sleep(0.5 if told else 2 * guardian.LOOKS_S[0] + 0.5)
     for pid in process.tree():
         os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: not segment.exists())
