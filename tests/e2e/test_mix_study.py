@@ -74,7 +74,9 @@ def test_a_class_can_be_what_a_study_is_about(folder: Path) -> None:
     result = read_result(folder / "runs" / "mix" / "latest")
     assert result.study.workloads == ["mixed", "mixed.bulk", "mixed.urgent"]
     assert result.study.bounds_of("mixed.urgent") == {"p99": 10.0, "error_rate": 0.5}
-    assert result.confirmation is None or set(result.confirmation.gains) >= {"latency_p50_s", "throughput_rps"}
+    assert result.best is not None
+    assert result.best.objective == "latency_p50_s"
+    assert {"mixed", "mixed.bulk", "mixed.urgent"} == set(result.best.metrics)
     page = (folder / "runs/mix/latest/report.html").read_text()
     assert "mixed.urgent" in page
     rows = (folder / "runs/mix/latest/trials.csv").read_text()
