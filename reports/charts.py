@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from reports import words
 from reports.axes import Axis, axes, named
 from tuner.catalog import key_of
-from tuner.rank import companions
+from tuner.companions import companions
 from tuner.results import Estimate, FrontPoint, Point, Result, Trial
 
 FAINTEST = 0.25

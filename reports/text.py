@@ -7,7 +7,7 @@ from rich.table import Table
 
 from reports import words
 from tuner.catalog import key_of
-from tuner.rank import companions
+from tuner.companions import companions
 from tuner.results import Estimate, Load, MetricInfo, Result, Side, Value
 
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from tuner.catalog import METRICS
+from tuner.companions import companions
 from tuner.objective import Goal
-from tuner.rank import companions
 from tuner.results import Point, Trial
 from tuner.space import Space
 from tuner.units import format_value

@@ -1,10 +1,11 @@
 """Which points count, which is the best of them, and which came closest when none did. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tuner.companions import among
 from tuner.front import membership, non_dominated
 from tuner.objective import Goal, Objective, evaluate, pessimistic
 from tuner.results import Closest, Estimate, FrontPoint, Point, Trial
@@ -51,7 +52,7 @@ def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequenc
         for index, point in enumerate(trial.points):
             if point.workload != workloads[0] or not point.validity.valid:
                 continue
-            together = (point, *_companions(trial, point, workloads[1:]))
+            together = (point, *among(trial, point, workloads[1:]))
             if len(together) == len(workloads) and _has_all(together, goals):
                 found.append(Candidate(trial, index, evaluate(together, goals), together))
     return found
@@ -148,26 +149,6 @@ def _has_all(together: Sequence[Point], goals: Sequence[Goal]) -> bool:
     """Whether every objective was measured: a class without an answer has no times of tokens."""
     by_workload = {point.workload: point for point in together}
     return all(goal.key in by_workload[goal.workload].metrics for goal in goals)
-
-
-def companions(trial: Trial, point: Point) -> list[Point]:
-    """Return the valid points of a trial's other workloads and classes that go with one of its points."""
-    others = dict.fromkeys(one.workload for one in trial.points if one.workload != point.workload)
-    return list(_companions(trial, point, list(others)))
-
-
-def _companions(trial: Trial, point: Point, others: Sequence[str]) -> Iterator[Point]:
-    """Yield each other workload's point under the same load, or else its first one.
-
-    A workload whose load changes as this one's does (a closed loop beside a closed loop, where this one was measured at
-    several levels) has to have been measured under the same load.
-    """
-    levels = {one.load for one in trial.points if one.workload == point.workload}
-    for workload in others:
-        same = [one for one in trial.points if one.workload == workload and one.validity.valid]
-        under_it = [one for one in same if one.load == point.load]
-        tied = len(levels) > 1 and any(one.load.mode == point.load.mode for one in same)
-        yield from (under_it or ([] if tied else same))[:1]
 
 
 def _estimates(candidate: Candidate, goals: Sequence[Goal]) -> list[Estimate]:

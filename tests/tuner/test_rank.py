@@ -5,8 +5,9 @@ import math
 import pytest
 from result_builders import GOALS, candidate, point, trial
 
+from tuner.companions import companions
 from tuner.objective import Goal
-from tuner.rank import best_of_each, by_value, candidates, closest, companions, feasible_front, pareto
+from tuner.rank import best_of_each, by_value, candidates, closest, feasible_front, pareto
 from tuner.results import Closest, FrontPoint, TrialState, Validity
 
 STEADY = ["steady"]
