@@ -42,9 +42,11 @@ class GuardedProcess:
 
     def note_shared(self) -> None:
         """Have the guardian note what the processes share, so that it is removed even if all are killed at once."""
-        if self._guardian.stdin is not None and not self._guardian.stdin.closed:
-            with suppress(BrokenPipeError):
-                os.write(self._guardian.stdin.fileno(), guardian.LOOK)
+        assert self._guardian.stdin is not None, "it has a pipe"
+        assert self._guardian.stdout is not None, "likewise"
+        with suppress(BrokenPipeError):
+            os.write(self._guardian.stdin.fileno(), guardian.LOOK)
+            self._guardian.stdout.readline()  # it has; or it has ended
 
     def running(self) -> bool:
         """Whether the command still runs; the guardian may outlive it while it ends what the command started."""

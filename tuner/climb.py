@@ -53,5 +53,4 @@ def _between(met: float, missed: float, resolution: float, *, whole: bool) -> fl
         middle = round(middle)
         if middle in (met, missed):
             middle = met + 1
-        return middle if met < middle < missed and missed > met * (1 + resolution) else None
     return middle if met < middle < missed and missed > met * (1 + resolution) else None

@@ -281,6 +281,15 @@ def confirmation(
     )
 
 
+def remark(made: Confirmation) -> str | None:
+    """Say what a reader of the gain should know of the confirmation."""
+    if made.verdict != "met":
+        return "the confirmation could not decide on every SLO"
+    if overall(made.baseline) == "missed":
+        return "your own configuration missed an SLO when it was measured again; the gain is against it all the same"
+    return None
+
+
 def per_redeployment(trier: Trier, gathered: Rounds, name: str) -> list[dict[str, Estimate]]:
     """Return the metrics of each redeployment on a workload, or on a class of one."""
     workload, part = part_named(trier.workloads, name)

@@ -63,6 +63,7 @@ class Tuning:
         self._search = Search(run.study_db, self._space, goals, self._sampler.sampler, spec.search.seed)
         self._found = Findings(study, space, workloads, goals)
         spent = self._search.remembered("spent") or {"wall_s": 0.0, "measured_s": 0.0}
+        self._exhausted = False
         self._budget = Budget(spec.search.budget.time, float(spent["wall_s"]))
         trier.measured_s = float(spent["measured_s"])
 
@@ -129,6 +130,7 @@ class Tuning:
             planned = next_planned(self._search, self._found, self._space, self._goal)
             proposal = self._search.ask(planned)
             if proposal is None:
+                self._exhausted = True
                 self._listener.note("every configuration of the space was tried")
                 break
             trial, objective = self._attempt(proposal)
@@ -179,8 +181,7 @@ class Tuning:
         """No trial met the SLO: the user's configuration is the best known, or nothing is."""
         baseline = self._found.baseline()
         if baseline is not None:
-            out_of_time = len(self._found.trials) == 1 and self._search.ask() is not None
-            tried = NOTHING_TRIED if out_of_time else NOTHING_BETTER
+            tried = NOTHING_TRIED if self._out_of_time() else NOTHING_BETTER
             self._found.message = tried if self._space.of_server else ONLY_THE_LOAD
             self._export(self._found.unconfirmed(baseline))
             return
@@ -330,7 +331,7 @@ class Tuning:
             self._found.message = "no configuration was measurably better than your own"
             self._found.best = self._found.unconfirmed(baseline)
             return
-        self._found.message = _remark(made)
+        self._found.message = confirm.remark(made)
         self._found.best = self._found.confirmed(candidate, made)
 
     def _export(self, best: Best) -> None:
@@ -368,10 +369,14 @@ class Tuning:
     def _report_progress(self) -> None:
         self._listener.progress(self._budget.spent_s(), self._budget.total_s)
 
+    def _out_of_time(self) -> bool:
+        """Whether there was something to try, and no time for any of it."""
+        return self._space.of_server and not self._exhausted and len(self._found.trials) == 1
+
     def _exit_code(self) -> int:
         if self._found.best is None:
             return UNDECIDED if self._found.spoiled() else SLO_MISSED
-        if self._found.message == NOTHING_TRIED:
+        if self._out_of_time():
             return UNDECIDED
         return DONE if self._found.best.confirmed or self._found.best.trial == 0 else UNDECIDED
 
@@ -388,12 +393,3 @@ class Tuning:
         result = self._found.result(state, exit_code, self._environment, measured_s, wall_s)
         write_atomically(self._run.result, to_json(result))
         return result
-
-
-def _remark(made: Confirmation) -> str | None:
-    """Say what a reader of the gain should know of the confirmation."""
-    if made.verdict != "met":
-        return "the confirmation could not decide on every SLO"
-    if confirm.overall(made.baseline) == "missed":
-        return "your own configuration missed an SLO when it was measured again; the gain is against it all the same"
-    return None

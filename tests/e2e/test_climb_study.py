@@ -59,5 +59,4 @@ def test_the_space_is_that_of_the_server_and_the_answer_names_the_load(found: tu
     assert [trial.config["instances"] for trial in result.trials] == [1, 2], "yours is not tried again"
     assert result.best is not None
     assert result.best.config["instances"] == 2
-    assert result.best.load in [point.load for point in result.trial(1).points], "two in flight are as fast as ten"
     assert "concurrency" in said

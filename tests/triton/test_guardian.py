@@ -175,7 +175,8 @@ def test_what_python_shared_is_gone_even_when_the_whole_group_is_killed_at_once(
     assert segment.exists()
     if told:
         process.note_shared()
-    time.sleep(0.5 if told else 2 * guardian.LOOKS_S[0] + 0.5)
+    else:
+        time.sleep(2 * guardian.LOOKS_S[0] + 0.5)
     for pid in process.tree():
         os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: not segment.exists())
