@@ -120,11 +120,12 @@ def row_of(cell: Cell, runs: int, run_all: RunAll) -> Row:
     return row
 
 
-def run(cell: Cell, limit_s: float, number: int) -> tuple[str, float]:
+def run(cell: Cell, limit_s: float, number: int, pace: Pace = PACE) -> tuple[str, float]:
     """Measure once; return the verdict on the p99 and the length of the window in seconds."""
-    rows, plan = load_of(cell, np.random.default_rng([number, round(100 * cell.load), len(cell.queue)]))
+    rng = np.random.default_rng([number, round(1e6 * cell.load), len(cell.queue)])
+    rows, plan = load_of(cell, rng, pace.longest_window_s)
     aims = Aims(Slo({"p99": limit_s}), None, (), (), 0.05, CONFIDENCE)
-    looks_s, settle_ns, (start_ns, end_ns) = PACE.looks_s(), round(limit_s * 1e9), plan.window
+    looks_s, settle_ns, (start_ns, end_ns) = pace.looks_s(), round(limit_s * 1e9), plan.window
     for length_s in looks_s[:-1]:
         now_ns = start_ns + round(length_s * 1e9)
         ended = rows[rows["done_ns"] <= now_ns]
@@ -132,17 +133,18 @@ def run(cell: Cell, limit_s: float, number: int) -> tuple[str, float]:
         if decision is not None:
             return decision.verdicts["p99"], length_s
     whole = Records({name: np.ascontiguousarray(rows[name]) for name in ROW.names or ()}, [(start_ns, end_ns)])
-    return stopping.at_the_cap(whole, aims, PACE).verdicts["p99"], looks_s[-1]
+    return stopping.at_the_cap(whole, aims, pace).verdicts["p99"], looks_s[-1]
 
 
-def load_of(cell: Cell, rng: np.random.Generator) -> tuple[NDArray[np.void], Plan]:
+def load_of(cell: Cell, rng: np.random.Generator, longest_s: float) -> tuple[NDArray[np.void], Plan]:
     """Return all requests of a load, in the order of their arrival, and the plan that they follow.
 
     Time goes slower by a factor, so that RATE arrivals come in a second; a transient comes before the window.
     """
     slower = rate_of(cell.queue, cell.load) / RATE
-    before = TRANSIENT * AUTOCORRELATION[cell.queue][cell.load]
-    arrivals_s = np.cumsum(rng.exponential(1 / rate_of(cell.queue, cell.load), before + round(1.1 * RATE * LONGEST_S)))
+    known = AUTOCORRELATION[cell.queue]
+    before = TRANSIENT * known[min((load for load in known if load >= cell.load), default=max(known))]
+    arrivals_s = np.cumsum(rng.exponential(1 / rate_of(cell.queue, cell.load), before + round(1.1 * RATE * longest_s)))
     done_s = simulated(cell.queue, arrivals_s, rng)
     offsets_ns, done_ns = (np.rint(times * slower * 1e9).astype(np.int64) for times in (arrivals_s, done_s))
     plan = Plan(
@@ -150,7 +152,7 @@ def load_of(cell: Cell, rng: np.random.Generator) -> tuple[NDArray[np.void], Pla
         load=OpenLoop(Schedule(offsets_ns, np.zeros(len(offsets_ns), np.int32)), len(offsets_ns)),
         start_ns=0,
         warmup_ns=int(offsets_ns[before]),
-        window_ns=round(LONGEST_S * 1e9),
+        window_ns=round(longest_s * 1e9),
         timeout_ns=0,
         records_path=Path(),
     )

@@ -99,6 +99,56 @@ def batch_chart(result: Result) -> str:
     return _html(figure, "stages", height=90 + 45 * len(labels))
 
 
+def prediction_chart(result: Result) -> str:
+    """Return what the twin predicted of each trial against what was measured, "" where it predicted nothing."""
+    primary, (across, _) = result.study.workloads[0], axes(result)
+    pairs = [
+        (trial, trial.predicted[primary][across.key], max(found))
+        for trial in result.trials
+        if across.key in trial.predicted.get(primary, {})
+        and (found := [across.of(point) for point in _best_points(trial, primary)])
+    ]
+    if not pairs:
+        return ""
+    expected = [estimate.value * across.scale for _, estimate, _ in pairs]
+    measured = [value for _, _, value in pairs]
+    figure = go.Figure()
+    ends = [min(*expected, *measured), max(*expected, *measured)]
+    figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": GREY, "dash": "dot"}, name="predicted = measured")
+    figure.add_scatter(
+        x=expected,
+        y=measured,
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [(one.high - one.value) * across.scale for _, one, _ in pairs],
+            "arrayminus": [(one.value - one.low) * across.scale for _, one, _ in pairs],
+            "thickness": 0.8,
+            "width": 0,
+        },
+        mode="markers",
+        marker={"color": BLUE, "size": 8},
+        name="trials, with the 95% interval of the prediction",
+        text=[
+            f"<b>trial {trial.number}</b><br>{_escaped(words.config(trial.config, result.knobs))}"
+            for trial, _, _ in pairs
+        ],
+        hoverinfo="text",
+    )
+    figure.update_layout(
+        xaxis_title=f"predicted {across.title}",
+        yaxis_title=f"measured {across.title}",
+        legend={"orientation": "h", "y": -0.25},
+    )
+    return _html(figure, "predictions", height=380)
+
+
+def _best_points(trial: Trial, workload: str) -> list[Point]:
+    """Return a trial's points of a workload that meet its SLOs, or all of them where none does."""
+    points = [point for point in trial.points if point.workload == workload]
+    return [point for point in points if all(over <= 0 for over in point.violations.values())] or points
+
+
 def line_chart(
     name: str, across: NDArray[np.float64], up: NDArray[np.float64], across_title: str, up_title: str
 ) -> str:

@@ -1,11 +1,11 @@
 """trials.csv and front.csv: one row a point, units in the names of the columns."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from tuner.results import Point, Result, Trial, flat_config, overall
+from tuner.results import KnobInfo, Point, Result, Trial, Value, overall
 
 BOUNDED = ("throughput_rps", "goodput_rps", "latency_p50_s", "latency_p99_s")
 """Metrics whose interval gets columns of its own."""
@@ -73,3 +73,9 @@ def _row(result: Result, trial: Trial, point: Point) -> dict[str, object]:
 
 def _csv(rows: list[dict[str, object]]) -> str:
     return pd.DataFrame(rows).to_csv(index=False, float_format="%.9g")
+
+
+def flat_config(config: Mapping[str, Value], knobs: list[KnobInfo]) -> dict[str, Value]:
+    """Return a configuration with each knob's unit in its name, as the CSV files have it."""
+    units = {knob.name: knob.unit for knob in knobs}
+    return {f"{name}_{units[name]}" if units.get(name) == "s" else name: value for name, value in config.items()}

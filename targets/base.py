@@ -46,6 +46,7 @@ class ServerHung(ServerDied):
 
 
 KnobType = Literal["int", "float", "duration", "bool", "choice"]
+KnobRole = Literal["", "max_batch", "max_delay", "instances"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Knob:
         choices: the names that a `choice` has.
         choices_from: where in the study these names are given, "" where the target knows them.
         changes_answers: whether the answers depend on it; accuracy is then measured for each of its values.
+        role: the part of batch service that it sets, "" for none: the largest batch, how long the oldest request may
+            wait for its batch to fill, or how many batches are served at once. A simulation of the server needs it.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Knob:
     choices: tuple[str, ...] = ()
     choices_from: str = ""
     changes_answers: bool = False
+    role: KnobRole = ""
 
 
 @dataclass(frozen=True)

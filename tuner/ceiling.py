@@ -19,12 +19,12 @@ from pydantic import TypeAdapter
 from targets.process import pinned
 from tuner import __version__
 from tuner.cpus import format_cpus
+from tuner.files import write_atomically
 from tuner.isolation import divide_host
 from tuner.load.generator import Generator, GeneratorError, LoadRun
 from tuner.load.null_server import NullServer, NullServerError
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan
 from tuner.metrics import generator_report, outcome_counts
-from tuner.results import write_atomically
 from tuner.telemetry.host import cpu_model
 from workloads.arrivals import Constant
 from workloads.order import Order

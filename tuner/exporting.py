@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from targets.base import Export, TargetError
+from tuner.pick import NothingToPick, Pick, picked
 from tuner.results import Result
 from tuner.rundir import RunDirectory
 from tuner.space import server_part
@@ -15,16 +16,17 @@ class ExportError(Exception):
     """A run that has nothing to export; the message says why and the remedy."""
 
 
-def exported(result: Result, directory: RunDirectory, number: int | None) -> Export:
-    """Return the export of a run's best configuration, or of a trial.
+def exported(result: Result, directory: RunDirectory, number: int | None, pick: Pick = "best") -> Export:
+    """Return the export of the configuration of a run that is picked, or of a trial.
 
     Raises:
         ExportError: there is no such configuration, or the study or its model is not there any more.
     """
-    if number is None and result.best is None:
-        raise ExportError("this run has no best configuration; name a trial with --trial N")
     try:
-        config = result.trial(number).config if number is not None else (result.best and result.best.config) or {}
+        number = picked(result, pick) if number is None else number
+        config = result.trial(number).config
+    except NothingToPick as error:
+        raise ExportError(str(error)) from None
     except KeyError:
         numbers = ", ".join(str(one.number) for one in result.trials)
         raise ExportError(f"--trial {number}: no such trial; there are {numbers}") from None

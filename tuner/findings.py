@@ -3,9 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tuner import confirm, rank
+from tuner.applying import ApplyCosts
 from tuner.confirm import Contender
 from tuner.objective import Goal
+from tuner.preference import FIRST, Preference, best_values, regrets
 from tuner.probes import WORTH
 from tuner.rank import Candidate
 from tuner.results import (
@@ -19,6 +24,7 @@ from tuner.results import (
     Ratio,
     Result,
     RunState,
+    SearchInfo,
     Side,
     StudyInfo,
     Timing,
@@ -46,6 +52,7 @@ class Findings:
         best: what to deploy.
         closest: if nothing met the SLO.
         message: what a person should know beside it.
+        preference: how the objectives make one rank.
     """
 
     study: Study
@@ -58,6 +65,7 @@ class Findings:
     best: Best | None = None
     closest: Closest | None = None
     message: str | None = None
+    preference: Preference = FIRST
 
     @property
     def names(self) -> list[str]:
@@ -83,7 +91,18 @@ class Findings:
 
     def ranked(self) -> list[Candidate]:
         """Return the points that meet every SLO, the baseline's included, best first."""
-        return rank.by_value(self.candidates(), self.goals[0])
+        found = rank.by_value(self.candidates(), self.goals[0])
+        if self.preference.how == "first" or not found:
+            return found
+        scores = self.scores([one.objective.values for one in found])
+        return [found[index] for index in np.argsort(-scores, kind="stable")]
+
+    def scores(self, values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+        """Return a number for each row of objective values, larger for better ones, by the study's preference."""
+        maximize = [goal.maximize for goal in self.goals]
+        feasible = [one.objective.values for one in self.candidates() if one.feasible]
+        bests = best_values(np.array(feasible or values), maximize)
+        return self.preference.scores(np.array(values), bests, maximize)
 
     def front(self) -> list[Point]:
         """Return the primary workload's points of the front among those that meet every SLO."""
@@ -147,6 +166,17 @@ class Findings:
         near = [one for one in own if (one.objective.values[0] >= worst) == goal.maximize]
         return min(near or own, key=lambda one: one.trial.points[one.point].load.level)
 
+    def regrets(self, trial: int, point: int) -> dict[str, float]:
+        """Return objective -> the share by which a trial's point falls short of the best that met the SLO on it."""
+        feasible = [one for one in self.candidates() if one.feasible]
+        mine = [one for one in feasible if (one.trial.number, one.point) == (trial, point)]
+        if self.preference.how == "first" or not mine:
+            return {}
+        maximize = [goal.maximize for goal in self.goals]
+        bests = best_values(np.array([one.objective.values for one in feasible]), maximize)
+        lost = regrets(np.array([mine[0].objective.values]), bests, maximize)[0]
+        return {str(goal): float(share) for goal, share in zip(self.goals, lost, strict=True)}
+
     def unconfirmed(self, candidate: Candidate) -> Best:
         """Return a measured but unconfirmed point as the best."""
         trial = candidate.trial
@@ -166,6 +196,7 @@ class Findings:
             verdicts={name: slo_verdicts(found, bounds[name]) for name, found in metrics.items()},
             objective=self.goals[0].key,
             gain_vs_baseline=None,
+            regrets=self.regrets(trial.number, candidate.point),
         )
 
     def confirmed(self, candidate: Contender, made: Confirmation) -> Best:
@@ -187,6 +218,7 @@ class Findings:
             verdicts=made.candidate.verdicts,
             objective=self.goals[0].key,
             gain_vs_baseline=self.gain(made) if self.baseline() else None,
+            regrets=self.regrets(candidate.trial, index),
         )
 
     def gain(self, made: Confirmation) -> Ratio | None:
@@ -205,6 +237,8 @@ class Findings:
         environment: Mapping[str, str],
         measured_s: float,
         wall_s: float,
+        search: SearchInfo | None = None,
+        costs: ApplyCosts = ApplyCosts(),  # noqa: B008 - immutable
     ) -> Result:
         """Return the result document of what is known."""
         found, baseline, made = self.candidates(), self.baseline(), self.confirmation
@@ -216,7 +250,8 @@ class Findings:
             message=self.message,
             study=study_info(self.study),
             environment=dict(environment),
-            knobs=knob_infos(self.space),
+            knobs=knob_infos(self.space, costs),
+            search=search,
             own_metrics=own_metrics(self.study),
             trials=self.trials,
             front=front,
@@ -261,7 +296,7 @@ def own_metrics(study: Study) -> list[MetricInfo]:
     return [MetricInfo(name=one.name, unit=one.unit, doc=one.doc) for one in study.spec.target.metrics()]
 
 
-def knob_infos(space: Space) -> list[KnobInfo]:
+def knob_infos(space: Space, costs: ApplyCosts) -> list[KnobInfo]:
     """Return what a result says of the parameters searched."""
     return [
         KnobInfo(
@@ -270,6 +305,7 @@ def knob_infos(space: Space) -> list[KnobInfo]:
             applied=parameter.knob.applied,
             doc=parameter.knob.doc,
             values=list(parameter.values),
+            apply_s=costs.knobs.get(parameter.name),
         )
         for parameter in space
     ]

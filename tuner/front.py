@@ -157,3 +157,34 @@ def _dominated_in_each(costs: NDArray[np.float64], row: int) -> NDArray[np.bool_
         better |= cost < own
     dominated: NDArray[np.bool_] = np.any(no_worse & better, axis=1)
     return dominated
+
+
+def hypervolume(values: NDArray[np.float64], reference: NDArray[np.float64], maximize: Sequence[bool]) -> float:
+    """Return the volume that points dominate, up to a reference: how good a front is, as one number.
+
+    The objectives are sliced one after the other (While, Hingston, Barone and Huband, 2006): exact, in a time that
+    grows with points ** (objectives - 1).
+
+    Args:
+        values: objectives, shape [points, objectives]; finite.
+        reference: what every point is at least as good as, shape [objectives]; points that are not are left out.
+        maximize: per objective, whether more is better.
+
+    Returns:
+        Product of the objectives' units; 0 without points.
+    """
+    _check_values(values, maximize)
+    better_by = np.where(np.asarray(maximize), values - reference, reference - values)
+    return _volume(better_by[np.all(better_by > 0, axis=1)])
+
+
+def _volume(sides: NDArray[np.float64]) -> float:
+    """Return the volume of the union of boxes from the origin to each row."""
+    if not len(sides):
+        return 0.0
+    if sides.shape[1] == 1:
+        return float(sides.max())
+    by_last = sides[np.argsort(-sides[:, -1])]
+    depths = by_last[:, -1] - np.append(by_last[1:, -1], 0.0)
+    slices = [(depth, by_last[: index + 1, :-1]) for index, depth in enumerate(depths) if depth > 0]
+    return float(sum(depth * _volume(part) for depth, part in slices))

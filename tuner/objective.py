@@ -30,6 +30,9 @@ class Goal:
         """The metric's key in results."""
         return key_of(self.metric)
 
+    def __str__(self) -> str:
+        return f"{'maximize' if self.maximize else 'minimize'} {self.workload}.{self.metric}"
+
 
 @dataclass(frozen=True)
 class Objective:

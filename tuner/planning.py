@@ -1,28 +1,173 @@
-"""What is tried before the sampler is asked: the study's own starts, then probes around the user's configuration."""
+"""What is tried next: the study's own starts, then what the twin expects most of, or probes and the sampler."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
 
 from targets.base import Config
+from tuner.applying import ApplyCosts, learn_costs
 from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.probes import next_probe, starting_points
-from tuner.rank import best_of_each
-from tuner.search import Search
+from tuner.rank import best_of_each, candidates
+from tuner.results import Estimate
+from tuner.search import Proposal, Search
 from tuner.space import Space
+from tuner.twin.planner import Forecasts, Twin
+
+RECENT = 6
+"""Predictions that the twin is judged by."""
+FEWEST = 4
+"""Predictions before it is judged."""
+HANDOVER = math.log(1.5)
+"""The twin hands over when its recent predictions were off by more than this factor in the median."""
+TRIAL_S = 2.0
+"""A guess at what measuring a trial takes while none was made."""
+MOST_IN_A_ROW = 8
+"""Trials at most between two restarts of the server, however dear they are."""
+
+Predicted = dict[str, dict[str, Estimate]]
 
 
-def next_planned(search: Search, found: Findings, space: Space, goal: Goal) -> Config | None:
-    """Return the next configuration that is tried whatever the sampler says, None when it is the sampler's turn.
+@dataclass
+class Planner:
+    """Proposes trials.
 
-    Args:
-        search: knows what was tried.
+    Attributes:
+        search: knows what was tried, and asks the sampler.
         found: what came of it.
         space: what may be proposed.
         goal: the first objective.
+        twin: the simulation of the server, if it can be had and is wanted.
+        margin: a configuration is better when it is so by this share.
+        chance_left: the largest chance of an untried configuration to be better than the best by more than the margin,
+            as the twin saw it last; None: unknown.
     """
-    start = found.probe_start()
-    wanted = search.first_new(starting_points(space, start))
-    if wanted is not None or start is None:
-        return wanted
-    tried = best_of_each([one for one in found.candidates() if one.trial.number > 0], goal)
-    known = {one.trial.number for one in tried}
-    failed = [trial.config for trial in found.trials if trial.number > 0 and trial.number not in known]
-    return next_probe(space, start, goal, tried, failed)
+
+    search: Search
+    found: Findings
+    space: Space
+    goal: Goal
+    twin: Twin | None
+    margin: float
+    chance_left: float | None = None
+
+    def next(self) -> tuple[Proposal, Predicted] | None:
+        """Return the next proposal and what the twin expects of it, None when every configuration was tried."""
+        self._skip_refused()
+        start = self.found.probe_start()
+        wanted = self.search.first_new(starting_points(self.space, start))
+        forecasts = self._forecasts()
+        if forecasts is not None and self.twin is not None:
+            chosen = self._most_promising(forecasts)
+            if wanted is None and chosen is not None and not self.handed_over:
+                wanted = forecasts.configs[chosen]
+        elif wanted is None and start is not None:
+            wanted = self._probe()
+        proposal = self.search.ask(wanted, self._kept())
+        if proposal is None:
+            return None
+        return proposal, self._predicted(proposal.config, forecasts)
+
+    def _skip_refused(self) -> None:
+        """Leave out what the server does not take, whatever the load."""
+        for trial in self.found.trials[1:]:
+            if trial.state == "refused":
+                self.search.skip(self.space.at_every_load(trial.config))
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the twin was too far off of late to propose."""
+        errors = self.prediction_errors()[-RECENT:]
+        return len(errors) >= FEWEST and median(errors) > HANDOVER
+
+    def prediction_errors(self) -> list[float]:
+        """Return |ln(measured / predicted)| of the first objective, of each trial that was predicted and measured."""
+        found = []
+        for trial in self.found.trials:
+            expected = trial.predicted.get(self.goal.workload, {}).get(self.goal.key)
+            best = best_of_each(candidates([trial], self.found.names, self.found.goals), self.goal)
+            if expected is not None and best and 0 < best[0].objective.values[0] < math.inf:
+                found.append(abs(math.log(best[0].objective.values[0] / expected.value)))
+        return found
+
+    def costs(self) -> ApplyCosts:
+        """Return what changes of the knobs took so far."""
+        return learn_costs(self.found.trials)
+
+    def _forecasts(self) -> Forecasts | None:
+        if self.twin is None:
+            return None
+        return self.twin.forecasts(self.found.trials, self.twin.candidates)
+
+    def _most_promising(self, forecasts: Forecasts) -> int | None:
+        """Return the untried configuration with the largest expected gain per second, None when all were tried."""
+        new = np.array([key not in self.search.tried for key in self._keys])
+        if not new.any():
+            self.chance_left = 0.0
+            return None
+        ranked = self.found.ranked()
+        best = ranked[0].objective.values[0] if ranked else None
+        if best is not None:
+            self.chance_left = float(forecasts.chances(self.goal, best, self.margin)[new].max())
+        worth = forecasts.gains(self.goal, best) / self._seconds(forecasts.configs)
+        return int(np.argmax(np.where(new, worth, -np.inf)))
+
+    def _seconds(self, configs: Sequence[Config]) -> NDArray[np.float64]:
+        """Return what a trial of each configuration will take, shape [configurations]."""
+        measuring_s, costs, own, now = self._measuring_s(), self.costs(), self.space.own, self._applied()
+        return np.array([measuring_s + costs.of(now, {**own, **config}) for config in configs])
+
+    def _applied(self) -> Config:
+        """Return the configuration that was applied last."""
+        return self.found.trials[-1].config if self.found.trials else self.space.own
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        """The candidates of the twin as the search knows them."""
+        return [] if self.twin is None else [self.search.key(config) for config in self.twin.candidates]
+
+    def _measuring_s(self) -> float:
+        """Return what a trial takes beside applying its configuration."""
+        tried = [trial for trial in self.found.trials[1:] if trial.state == "complete"]
+        return median(trial.wall_s - trial.apply_s for trial in tried) if tried else TRIAL_S
+
+    def _kept(self) -> Config:
+        """Return what the next proposal of a sampler keeps: the knobs that need a restart, while the others are tried.
+
+        They are kept for about as many trials as take as long as the restart did.
+        """
+        restarting = [one.name for one in self.space if one.knob.applied == "restart"]
+        tried = self.found.trials[1:]
+        if not restarting or len(restarting) == len(self.space.parameters) or not tried:
+            return {}
+        last = {name: tried[-1].config[name] for name in restarting if name in tried[-1].config}
+        same = [{name: trial.config.get(name) for name in last} == last for trial in reversed(tried)]
+        in_a_row = same.index(False) if False in same else len(same)
+        restart_s = max(self.costs().knobs.get(name, 0.0) for name in restarting)
+        wanted = min(MOST_IN_A_ROW, round(restart_s / max(self._measuring_s(), 0.1)))
+        return last if tried[-1].state == "complete" and in_a_row < wanted else {}
+
+    def _predicted(self, config: Config, forecasts: Forecasts | None) -> Predicted:
+        """Return what the twin expects of a proposal; where loads are climbed, at the load that it expects most of."""
+        if forecasts is None:
+            return {}
+        key = self.search.key(config)
+        mine = [index for index, other in enumerate(self._keys) if other == key]
+        if not mine:
+            return {}
+        best = int(np.argmax(forecasts.gains(self.goal, None)[mine]))
+        return forecasts.predicted(mine[best])
+
+    def _probe(self) -> Config | None:
+        start = self.found.probe_start()
+        assert start is not None, "asked for where the user's configuration meets its SLO"
+        tried = best_of_each([one for one in self.found.candidates() if one.trial.number > 0], self.goal)
+        known = {one.trial.number for one in tried}
+        failed = [trial.config for trial in self.found.trials if trial.number > 0 and trial.number not in known]
+        return next_probe(self.space, start, self.goal, tried, failed)

@@ -4,9 +4,7 @@ Reports read this and nothing else. Numbers are in seconds, per second, fraction
 """
 
 import math
-import os
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,6 +44,7 @@ Verdict = Literal["better", "worse", "no difference", "inconclusive"]
 Ending = Literal["certain", "missed", "dominated", "cap"]
 SteadyState = Literal["steady", "unstable", "overloaded"]
 TrialState = Literal["complete", "refused", "crashed", "hung", "invalid"]
+SearchEnding = Literal["trials", "time", "space", "patience", "certain"]
 RunState = Literal["running", "interrupted", "failed", "done"]
 
 
@@ -196,6 +195,9 @@ class Trial(Data):
     points: list[Point]
     apply_s: float = Field(description="time to load it")
     wall_s: float
+    predicted: dict[str, dict[str, Estimate]] = Field(
+        {}, description="workload -> metric -> what the twin expected of it before it was measured"
+    )
 
 
 class FrontPoint(Data):
@@ -258,6 +260,9 @@ class Best(Data):
     gain_vs_baseline: Ratio | None = Field(
         description="ratio; null when the baseline meets no SLO or nothing was confirmed"
     )
+    regrets: dict[str, Number] = Field(
+        {}, description="objective -> share given up for the others, by the search; {} where the first alone ranks"
+    )
     export: str | None = Field(None, description="folder of the exported config, relative to the run directory")
     export_verified: bool = False
 
@@ -278,6 +283,20 @@ class KnobInfo(Data):
     applied: str
     doc: str
     values: list[Value]
+    apply_s: float | None = Field(None, description="what a change took; null where it was not changed")
+
+
+class SearchInfo(Data):
+    """How configurations were proposed, and why the search ended."""
+
+    sampler: str
+    reason: str = Field(description="why this sampler")
+    ended: SearchEnding | None = Field(None, description="null while it goes on")
+    chance_left: float | None = Field(
+        None, description="the largest chance of an untried configuration to beat the best, as the twin sees it"
+    )
+    prediction_error: float | None = Field(None, description="share by which the objective was off, in the median")
+    predictions: int = Field(0, description="trials that were predicted and measured")
 
 
 class MetricInfo(Data):
@@ -327,6 +346,7 @@ class Result(Data):
     study: StudyInfo
     environment: dict[str, str]
     knobs: list[KnobInfo]
+    search: SearchInfo | None = None
     own_metrics: list[MetricInfo] = Field([], description="the metrics that only this kind of server has")
     trials: list[Trial]
     front: list[FrontPoint]
@@ -377,23 +397,3 @@ def read_result(run: Path) -> Result:
 def to_json(result: Result) -> str:
     """Return the document that result.json holds."""
     return result.model_dump_json(by_alias=True, indent=1)
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def flat_config(config: Mapping[str, Value], knobs: list[KnobInfo]) -> dict[str, Value]:
-    """Return a configuration with each knob's unit in its name, as the CSV files have it."""
-    units = {knob.name: knob.unit for knob in knobs}
-    return {f"{name}_{units[name]}" if units.get(name) == "s" else name: value for name, value in config.items()}

@@ -6,13 +6,18 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from tuner.results import write_atomically
+from tuner.files import write_atomically
 
 _MARKER = "run.json"
+MAY_CHANGE = ("search.budget", "confirm")
+"""What may change in the study of an unfinished run: nothing that was measured depends on it."""
+MOST_NAMED = 3
+"""Differences that an error names."""
 
 
 class RunDirectoryError(Exception):
@@ -51,58 +56,136 @@ class RunDirectory:
         return self.path / "log.txt"
 
 
-def open_run(root: Path, name: str, fingerprint: str, out: Path | None, *, fresh: bool) -> RunDirectory:
+@dataclass(frozen=True)
+class StudyMark:
+    """What tells a study from another.
+
+    Attributes:
+        fingerprint: of all that is studied: the study's values, its model, its requests.
+        files: of its model and requests alone.
+        given: the study's content, as it was written.
+    """
+
+    fingerprint: str
+    files: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open_run(root: Path, name: str, mark: StudyMark, out: Path | None, *, fresh: bool) -> RunDirectory:
     """Return the directory of an unfinished or finished run of this very study, or a new one.
+
+    An unfinished run goes on with another budget too, and with other settings of its confirmation.
 
     Args:
         root: folder of all runs.
         name: the study's name.
-        fingerprint: what is studied; another fingerprint is another study.
+        mark: what is studied.
         out: the directory itself, instead of one under `root`.
         fresh: start over; a run that stands in `out` is moved aside, never deleted.
 
     Raises:
-        RunDirectoryError: `out` holds something else.
+        RunDirectoryError: `out` holds something else, or the unfinished run is of a study that has changed since.
     """
     if out is not None:
-        return _open_given(out, fingerprint, fresh=fresh)
+        return _open_given(out, mark, fresh=fresh)
     latest = root / name / "latest"
-    if not fresh and _fingerprint(latest) == fingerprint:
-        return RunDirectory(latest.resolve())
+    if not fresh and (there := _mark(latest)) is not None:
+        if there.fingerprint == mark.fingerprint or _goes_on(latest, there, mark):
+            return RunDirectory(latest.resolve())
+        if not _done(latest):
+            raise RunDirectoryError(
+                f"{latest.resolve()}: this run is unfinished, and {_what_changed(there, mark)}; "
+                "change that back to resume it, or start over with --fresh (the old run is kept)"
+            )
     path = _unused(root / name / datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S"))
-    run = _create(path, fingerprint)
+    run = _create(path, mark)
     _link(latest, path)
     return run
 
 
-def _open_given(out: Path, fingerprint: str, *, fresh: bool) -> RunDirectory:
-    there = _fingerprint(out)
+def _open_given(out: Path, mark: StudyMark, *, fresh: bool) -> RunDirectory:
+    there = _mark(out)
     if there is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunDirectoryError(f"--out {out}: exists and is no run of Paretune; name another directory")
-    if there == fingerprint and not fresh:
-        return RunDirectory(out.resolve())
     if there is not None and not fresh:
+        if there.fingerprint == mark.fingerprint or _goes_on(out, there, mark):
+            return RunDirectory(out.resolve())
         raise RunDirectoryError(
-            f"--out {out}: holds a run of another study, or of this one before it or its model changed; "
+            f"--out {out}: holds another run: {_what_changed(there, mark)}; "
             "name another directory, or start over with --fresh (the old run is kept beside it)"
         )
     if there is not None:
         out.rename(_unused(out.with_name(f"{out.name}.old")))
-    return _create(out.resolve(), fingerprint)
+    return _create(out.resolve(), mark)
 
 
-def _create(path: Path, fingerprint: str) -> RunDirectory:
+def _goes_on(path: Path, there: StudyMark, mark: StudyMark) -> bool:
+    """Whether an unfinished run may go on with a study that has changed; if so, the change is noted."""
+    changes = _changes(there.given, mark.given)
+    if (
+        _done(path)
+        or there.files != mark.files
+        or not changes
+        or not all(place.startswith(MAY_CHANGE) for place, _, _ in changes)
+    ):
+        return False
+    _write_mark(path, mark)
+    return True
+
+
+def _done(path: Path) -> bool:
+    try:
+        return bool(json.loads((path / "result.json").read_text())["state"] == "done")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _what_changed(there: StudyMark, mark: StudyMark) -> str:
+    if not there.given:
+        return "it is of another study"
+    if there.files != mark.files:
+        return "its model or its requests have changed since"
+    found = [f"{place} was {before} and is {after}" for place, before, after in _changes(there.given, mark.given)]
+    more = f" (and {len(found) - MOST_NAMED} more)" if len(found) > MOST_NAMED else ""
+    return "; ".join(found[:MOST_NAMED]) + more if found else "it is of another version of Paretune"
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return place, value before and value after of what differs between two studies."""
+    one, other = _flat(before), _flat(after)
+    places = dict.fromkeys([*one, *other])
+    pairs = ((place, one.get(place, "absent"), other.get(place, "absent")) for place in places)
+    return [(place, was, now) for place, was, now in pairs if was != now]
+
+
+def _flat(data: Mapping[str, Any], place: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, f"{place}{key}.")
+        else:
+            found[f"{place}{key}"] = json.dumps(value, default=str).replace('"', "")
+    return found
+
+
+def _create(path: Path, mark: StudyMark) -> RunDirectory:
     try:
         (path / "records").mkdir(parents=True, exist_ok=True)
-        (path / _MARKER).write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
+        _write_mark(path, mark)
     except OSError as error:
         raise RunDirectoryError(f"{path}: cannot be written ({error.strerror}); name another with --out") from None
     return RunDirectory(path)
 
 
-def _fingerprint(path: Path) -> str | None:
+def _write_mark(path: Path, mark: StudyMark) -> None:
+    content = {"fingerprint": mark.fingerprint, "files": mark.files, "study": mark.given}
+    write_atomically(path / _MARKER, json.dumps(content, indent=1, default=str) + "\n")
+
+
+def _mark(path: Path) -> StudyMark | None:
     try:
-        return str(json.loads((path / _MARKER).read_text())["fingerprint"])
+        content = json.loads((path / _MARKER).read_text())
+        return StudyMark(str(content["fingerprint"]), str(content.get("files", "")), dict(content.get("study", {})))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

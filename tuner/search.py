@@ -6,9 +6,11 @@ proposal is told: a killed process loses nothing that was measured.
 """
 
 import json
+import os
+import re
 import sqlite3
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,27 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
-from optuna.storages import RDBStorage
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIISampler,
+    PartialFixedSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from targets.base import Config, Value
 from tuner.objective import WORST, Goal, Objective
 from tuner.results import Trial
 from tuner.space import Parameter, Space
 
+LOCAL_NAME = "paretune"
+"""Of the study in a storage that is the run's own."""
 STARTUP_TRIALS = 6
 FRONT_EVERY = 5
 """After the first trials every fifth proposal is for the whole front, the others for the first objective."""
@@ -51,19 +65,58 @@ class Choice:
     reason: str
 
 
-def choose_sampler(asked: str, space: Space, trials: int) -> Choice:
+def choose_sampler(asked: str, space: Space, trials: int, no_twin: str) -> Choice:
     """Return the sampler that a study is searched with.
 
     Args:
         asked: `auto`, or its name.
         space: what may be proposed.
         trials: that the study may make.
+        no_twin: why the server cannot be simulated; "" where it can.
     """
     if asked != "auto":
         return Choice(asked, "as the study says")
     if space.size <= trials:
         return Choice("grid", f"{trials} trials are enough for all {space.size} configurations")
-    return Choice("tpe", f"{trials} trials for {space.size} configurations")
+    few = f"{trials} trials for {space.size} configurations"
+    return Choice("tpe", f"{few}; no twin: {no_twin}") if no_twin else Choice("twin", few)
+
+
+class Planned(BaseSampler):
+    """Samples what was planned: the twin's proposal, or the study's own starts.
+
+    Args:
+        chosen: parameter -> what Optuna is told of its value.
+        otherwise: asked for parameters that the plan says nothing of.
+    """
+
+    def __init__(self, chosen: Mapping[str, int | str], otherwise: BaseSampler) -> None:
+        self._chosen, self._otherwise = chosen, otherwise
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,  # noqa: ARG002 - Optuna's interface, here and below
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """Return nothing: every parameter is given by itself."""
+        return {}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+        search_space: dict[str, BaseDistribution],  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Return nothing, see `infer_relative_search_space`."""
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return what was planned for a parameter."""
+        if param_name in self._chosen:
+            return self._chosen[param_name]
+        return self._otherwise.sample_independent(study, trial, param_name, param_distribution)
 
 
 class _Connection(sqlite3.Connection):
@@ -78,32 +131,76 @@ class _Connection(sqlite3.Connection):
         self.execute("PRAGMA synchronous = NORMAL")
 
 
-class Search:
-    """An Optuna study in a SQLite file.
+class StorageError(Exception):
+    """A storage that cannot be used; the message says which and why, without the password."""
+
+
+def open_storage(said: str, folder: Path) -> BaseStorage:
+    """Open what keeps the trials.
 
     Args:
-        storage: the file; an existing one is continued.
+        said: `sqlite` or `journal`, a file in the folder; or the URL of a database that SQLAlchemy knows, in which
+            $NAME stands for an environment variable.
+        folder: of the run.
+
+    Raises:
+        StorageError: the database cannot be reached, or its driver is not installed.
+    """
+    if said == "sqlite":
+        return RDBStorage(f"sqlite:///{folder / 'study.db'}", engine_kwargs={"connect_args": {"factory": _Connection}})
+    if said == "journal":
+        return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    try:
+        return RDBStorage(os.path.expandvars(said))
+    except (ImportError, SQLAlchemyError, ValueError) as error:
+        address = re.sub(r"//[^@/]*@", "//...@", said)
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise StorageError(f"search.storage: {address} cannot be used: {type(error).__name__}: {reason}") from None
+
+
+class Search:
+    """An Optuna study in a storage.
+
+    Args:
+        storage: see `open_storage`; a study of this name in it is continued.
         space: what may be proposed.
         goals: the objectives.
         sampler: name of one, see `choose_sampler`.
         seed: the sampler's seed for a proposal derives from it and the proposal's number, so that the same told
             results give the same proposals, across a resume too.
+        name: of the study in the storage.
+        focused: TPE makes most proposals for the first objective, not for all of them.
     """
 
-    def __init__(self, storage: Path, space: Space, goals: Sequence[Goal], sampler: str, seed: int) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        space: Space,
+        goals: Sequence[Goal],
+        sampler: str,
+        seed: int,
+        name: str = LOCAL_NAME,
+        *,
+        focused: bool = True,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._space = space
+        self.space = space
         self._kind = sampler
+        self._focuses = focused and sampler in ("tpe", "twin")
         self._seed = seed
         self._study = optuna.create_study(
-            storage=RDBStorage(f"sqlite:///{storage}", engine_kwargs={"connect_args": {"factory": _Connection}}),
-            study_name="paretune",
+            storage=storage,
+            study_name=name,
             directions=["maximize" if goal.maximize else "minimize" for goal in goals],
             load_if_exists=True,
         )
         self._settle_stale()
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        self._tried = {self._key(trial) for trial in complete}
+        self.tried = {self._key(trial) for trial in complete}
+
+    def key(self, config: Config) -> str:
+        """Return what tells a configuration from others; those of `tried` were proposed already."""
+        return self._key_of(self._indices(config))
 
     def remembered(self, key: str) -> Any:
         """Return what `remember` stored under a key, None when nothing was."""
@@ -119,39 +216,39 @@ class Search:
 
     def skip(self, configs: Iterable[Config]) -> None:
         """Take note of configurations of the space that are known without having been proposed."""
-        self._tried |= {self._key_of(self._indices(config)) for config in configs}
+        self.tried |= {self._key_of(self._indices(config)) for config in configs}
 
     def first_new(self, configs: Iterable[Config]) -> Config | None:
         """Return the first of some configurations of the space that was not tried yet, None when all were."""
         return next((config for config in configs if self._is_new(self._indices(config))), None)
 
-    def ask(self, planned: Config | None = None) -> Proposal | None:
+    def ask(self, planned: Config | None = None, kept: Config | None = None) -> Proposal | None:
         """Propose a configuration that was not tried yet; None when every one was.
 
         Args:
             planned: what to propose instead of asking the sampler; it lies in the space.
+            kept: values of parameters that the sampler is to leave as they are, as long as there is something untried.
         """
-        if len(self._tried) >= self._space.size:
+        if len(self.tried) >= self.space.size:
             return None
         number = len(self._told()) + 1
         if planned is None and self._kind == "grid":
             planned = self._next_of_the_grid()
-        if planned is not None:
-            self._study.enqueue_trial(self._indices(planned))
-        elif self._kind == "tpe" and number > STARTUP_TRIALS and number % FRONT_EVERY:
-            self._study.enqueue_trial(self._focused(number))
-        self._study.sampler = self._sampler(number)
+        sampler = self._sampler(number, kept or {})
+        if planned is None and self._focuses and number > STARTUP_TRIALS and number % FRONT_EVERY:
+            sampler = Planned(self._focused(sampler), sampler)
+        self._study.sampler = sampler if planned is None else Planned(self._indices(planned), sampler)
         trial = self._study.ask()
-        chosen = {parameter.name: self._suggest(trial, parameter) for parameter in self._space}
+        chosen = {parameter.name: self._suggest(trial, parameter) for parameter in self.space}
         if not self._is_new(chosen):
             # The sampler repeats itself where it sees no noise to average out; a measurement is too dear for that.
             # And it does not know which configurations the study's constraints leave out.
             self._study.tell(trial, state=TrialState.FAIL)
-            untried = self._untried(number)
+            untried = self._untried(number, kept or {})
             if untried is None:
                 return None
             trial, chosen = untried
-        self._open = trial
+        self._open, self._open_key = trial, self._key_of(chosen)
         return Proposal(number, self._config(chosen))
 
     def tell(self, trial: Trial, objective: Objective) -> None:
@@ -162,28 +259,26 @@ class Search:
         self._open.set_user_attr(_VALUES, values)
         self._open.set_user_attr(_TRIAL, trial.model_dump_json())
         self._study.tell(self._open, values)
-        self._tried.add(self._key(self._study.trials[self._open.number]))
+        self.tried.add(self._open_key)
 
     def _indices(self, config: Config) -> dict[str, int | str]:
         return {
             parameter.name: parameter.values.index(value) if parameter.ordered else str(value)
-            for parameter in self._space
+            for parameter in self.space
             for value in [config.get(parameter.name, parameter.values[0])]
         }
 
     def _next_of_the_grid(self) -> Config | None:
         """Return the next configuration of all: what is dear to change varies slowest, the load fastest."""
-        dearest_first = sorted(self._space, key=lambda one: _APPLIED.index(one.knob.applied))
-        return self.first_new(replace(self._space, parameters=tuple(dearest_first)).configs())
+        dearest_first = sorted(self.space, key=lambda one: _APPLIED.index(one.knob.applied))
+        return self.first_new(replace(self.space, parameters=tuple(dearest_first)).configs())
 
     def _is_new(self, chosen: dict[str, int | str]) -> bool:
         """Whether a configuration was not tried yet and keeps the constraints."""
-        return self._key_of(chosen) not in self._tried and self._space.allows(self._config(chosen))
+        return self._key_of(chosen) not in self.tried and self.space.allows(self._config(chosen))
 
     def _settle_stale(self) -> None:
         """End what an interrupted run left open: told if its trial was stored already, forgotten otherwise."""
-        while self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.ask()  # what was planned and never asked for: it is taken up, and ended below
         for stale in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if _TRIAL in stale.user_attrs:
                 self._study.tell(stale.number, stale.user_attrs[_VALUES])
@@ -194,22 +289,31 @@ class Search:
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return [trial for trial in complete if _TRIAL in trial.user_attrs]
 
-    def _sampler(self, number: int) -> BaseSampler:
+    def _sampler(self, number: int, kept: Config) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            free = self._free_sampler(number)
+            if not kept:
+                return free
+            indices = self._indices({**self.space.own, **kept})
+            return PartialFixedSampler({name: indices[name] for name in kept}, free)
+
+    def _free_sampler(self, number: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
         if self._kind in ("random", "grid"):
             return RandomSampler(seed=seed)
         if self._kind == "nsga2":
             return NSGAIISampler(seed=seed, population_size=POPULATION)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            if self._kind == "qmc":  # one sequence for all proposals; the study stores how far it has come
-                return QMCSampler(seed=self._seed, scramble=True, warn_asynchronous_seeding=False)
-            return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
+        if self._kind == "gp":
+            return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+        if self._kind == "qmc":  # one sequence for all proposals; the study stores how far it has come
+            return QMCSampler(seed=self._seed, scramble=True, warn_asynchronous_seeding=False)
+        return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
 
-    def _focused(self, number: int) -> dict[str, int | str]:
+    def _focused(self, sampler: BaseSampler) -> dict[str, int | str]:
         """Propose for the first objective alone: a sampler of several spreads its few trials along the whole front."""
         direction = self._study.directions[0]
-        alone = optuna.create_study(direction=direction, sampler=self._sampler(number))
+        alone = optuna.create_study(direction=direction, sampler=sampler)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             alone.add_trial(
                 optuna.create_trial(
@@ -220,32 +324,38 @@ class Search:
                 )
             )
         proposed = alone.ask()
-        return {parameter.name: self._suggest(proposed, parameter) for parameter in self._space}
+        return {parameter.name: self._suggest(proposed, parameter) for parameter in self.space}
 
-    def _untried(self, number: int) -> tuple[optuna.Trial, dict[str, int | str]] | None:
-        """Draw at random until a configuration is new; then take the first new one in order, None if there is none."""
+    def _untried(self, number: int, kept: Config) -> tuple[optuna.Trial, dict[str, int | str]] | None:
+        """Draw at random until a configuration is new; then take the first new one in order, None if there is none.
+
+        What is to be kept is kept in the first draws.
+        """
         rng = np.random.default_rng([self._seed, number, 1])
-        shape = [len(parameter.values) for parameter in self._space]
-        for _ in range(ATTEMPTS_FOR_NEW):
+        shape = [len(parameter.values) for parameter in self.space]
+        indices = self._indices({**self.space.own, **kept})
+        for attempt in range(2 * ATTEMPTS_FOR_NEW):
             chosen = self._choice([int(rng.integers(size)) for size in shape])
+            if attempt < ATTEMPTS_FOR_NEW:
+                chosen |= {name: indices[name] for name in kept}
             if self._is_new(chosen):
                 break
         else:
-            every = (self._indices(config) for config in self._space.configs())
+            every = (self._indices(config) for config in self.space.configs())
             first = next((choice for choice in every if self._is_new(choice)), None)
             if first is None:
                 return None
             chosen = first
-        self._study.enqueue_trial(chosen)
+        self._study.sampler = Planned(chosen, RandomSampler(seed=number))
         trial = self._study.ask()
-        for parameter in self._space:
+        for parameter in self.space:
             self._suggest(trial, parameter)
         return trial, chosen
 
     def _choice(self, indices: Sequence[int]) -> dict[str, int | str]:
         return {
             parameter.name: index if parameter.ordered else str(parameter.values[index])
-            for parameter, index in zip(self._space, indices, strict=True)
+            for parameter, index in zip(self.space, indices, strict=True)
         }
 
     def _suggest(self, trial: optuna.Trial, parameter: Parameter) -> int | str:
@@ -262,16 +372,16 @@ class Search:
             parameter.name: parameter.values[int(chosen[parameter.name])]
             if parameter.ordered
             else next(value for value in parameter.values if str(value) == chosen[parameter.name])
-            for parameter in self._space
+            for parameter in self.space
         }
-        return self._space.active(whole)
+        return self.space.active(whole)
 
     def _key(self, trial: FrozenTrial) -> str:
         return self._key_of(trial.params)
 
     def _key_of(self, chosen: dict[str, Any]) -> str:
-        active = self._config(chosen) if len(chosen) == len(self._space.parameters) else {}
-        return json.dumps([chosen.get(one.name) if one.name in active else None for one in self._space])
+        active = self._config(chosen) if len(chosen) == len(self.space.parameters) else {}
+        return json.dumps([chosen.get(one.name) if one.name in active else None for one in self.space])
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import studies
+from tuner.model_analyzer import ImportRefused, study_text
 
 
 class StarterError(Exception):
@@ -32,6 +33,29 @@ STARTERS = {
     "mlserver": Starter("mlserver.yaml", "mlserver.yaml", "mlserver"),
     "vllm-cpu": Starter("vllm-cpu.yaml", "vllm-cpu.yaml", "vllm"),
 }
+
+
+def write_imported(analyzer: Path, directory: Path, model: str | None) -> Path:
+    """Write a study made of a configuration of Model Analyzer and return its path. What is there already stays.
+
+    Args:
+        analyzer: its YAML file.
+        directory: where to put the study; made if need be.
+        model: which of its models; may be None where there is one.
+
+    Raises:
+        StarterError: the configuration cannot be taken over, or the study's file is there already.
+    """
+    target = directory / "study.yaml"
+    if target.exists():
+        raise StarterError(f"{target} is there already; move it away, or give another folder with --to")
+    try:
+        text = study_text(analyzer, directory, model)
+    except ImportRefused as error:
+        raise StarterError(str(error)) from None
+    directory.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    return target
 
 
 def write_starter(kind: str, directory: Path) -> Path:

@@ -7,19 +7,22 @@ from tuner import budget, confirm, rank
 from tuner.budget import Budget
 from tuner.compare import Standing, standing
 from tuner.confirm import Contender, Rounds
+from tuner.files import write_atomically
 from tuner.findings import Findings
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
 from tuner.metrics import violations
-from tuner.objective import Objective, pessimistic
-from tuner.planning import next_planned
+from tuner.planning import Planner
+from tuner.preference import Preference
 from tuner.rank import Candidate
-from tuner.results import Best, Confirmation, Result, RunState, Side, Trial, to_json, write_atomically
+from tuner.results import Best, Confirmation, Result, RunState, Side, Trial, to_json
 from tuner.rundir import RunDirectory, write_files
-from tuner.search import Proposal, Search, choose_sampler
+from tuner.search import LOCAL_NAME, Search, choose_sampler, open_storage
+from tuner.searching import SAID, Searching
 from tuner.space import Space, server_part
 from tuner.study.load import Study
 from tuner.trials import Accuracies, Trier
+from tuner.twin.planner import Twin
 from tuner.verdicts import has_room
 from tuner.workload import Workload
 
@@ -40,6 +43,8 @@ class Tuning:
         trier: target and instruments.
         environment: what belongs beside every number.
         listener: who watches.
+        twin: the simulation of the server, None where it cannot be had.
+        no_twin: why.
     """
 
     def __init__(
@@ -51,6 +56,8 @@ class Tuning:
         trier: Trier,
         environment: Mapping[str, str],
         listener: Listener,
+        twin: Twin | None,
+        no_twin: str,
     ) -> None:
         spec = study.spec
         goals = trier.goals
@@ -59,12 +66,30 @@ class Tuning:
         self._target: Target = trier.target
         self._goal = goals[0]
         self._space = space.without_load() if trier.ladder else space
-        self._sampler = choose_sampler(spec.search.sampler, self._space, spec.search.budget.trials)
-        self._search = Search(run.study_db, self._space, goals, self._sampler.sampler, spec.search.seed)
-        self._found = Findings(study, space, workloads, goals)
+        self._sampler = choose_sampler(spec.search.sampler, self._space, spec.search.budget.trials, no_twin)
+        asked = spec.search
+        storage = open_storage(asked.storage, run.path)
+        name = f"{spec.study}/{run.path.name}" if "://" in asked.storage else LOCAL_NAME
+        self._search = Search(
+            storage, self._space, goals, self._sampler.sampler, asked.seed, name, focused=asked.choose == "first"
+        )
+        preference = Preference(spec.search.choose, tuple(spec.search.weights))
+        self._found = Findings(study, space, workloads, goals, preference=preference)
+        simulated = twin if self._sampler.sampler == "twin" else None
+        planner = Planner(self._search, self._found, self._space, self._goal, simulated, spec.measure.tolerance)
         spent = self._search.remembered("spent") or {"wall_s": 0.0, "measured_s": 0.0}
-        self._exhausted = False
         self._budget = Budget(spec.search.budget.time, float(spent["wall_s"]))
+        self._searching = Searching(
+            spec,
+            self._target.user_config(),
+            trier,
+            self._search,
+            self._found,
+            planner,
+            self._sampler,
+            self._budget,
+            self._trial_ended,
+        )
         trier.measured_s = float(spent["measured_s"])
 
     def run(self) -> Result:
@@ -117,44 +142,12 @@ class Tuning:
     # -- search --
 
     def _search_space(self) -> None:
-        """Try proposals until trials, time or space are used up; where only the load is searched there are none."""
+        """Try proposals until there is a reason to end; where only the load is searched there are none."""
         if not self._space.of_server:
             return
         self._listener.phase("search", f"{self._space.size} configurations in the space")
-        self._search.skip(self._space.at_every_load(self._target.user_config()))  # the baseline
         self._listener.note(f"sampler {self._sampler.sampler}: {self._sampler.reason}")
-        costs = [trial.wall_s for trial in self._found.trials[1:]]
-        while len(costs) < self._spec.search.budget.trials:
-            if self._budget.left_s() < self._reserve_s() + budget.typical_cost_s(costs):
-                break
-            planned = next_planned(self._search, self._found, self._space, self._goal)
-            proposal = self._search.ask(planned)
-            if proposal is None:
-                self._exhausted = True
-                self._listener.note("every configuration of the space was tried")
-                break
-            trial, objective = self._attempt(proposal)
-            self._search.tell(trial, objective)
-            costs.append(trial.wall_s)
-            self._trial_ended(trial)
-
-    def _attempt(self, proposal: Proposal) -> tuple[Trial, Objective]:
-        known = set(self._trier.accuracies.right)
-        trial = self._trier.attempt(
-            proposal.number, {**self._target.user_config(), **proposal.config}, self._found.front()
-        )
-        if set(self._trier.accuracies.right) != known:
-            self._remember_accuracies()
-        if trial.state == "complete":
-            return trial, rank.worth(trial, self._found.names, self._found.goals)
-        constraints = [f"{name}.{slo}" for name, bounds in self._found.bounds.items() for slo in bounds]
-        return trial, pessimistic(self._found.goals, constraints)
-
-    def _reserve_s(self) -> float:
-        """Return what has to be kept for measuring the best again; while nothing meets the SLO the least of it."""
-        found = self._found.ranked()[:1]
-        rounds = self._rounds([confirm.contender(one.trial, one.point, self._workloads) for one in found])
-        return budget.reserve_s(self._spec.confirm, self._found.apply_s(), rounds, self._workloads)
+        self._listener.note(f"the search ends: {SAID[self._searching.run()]}")
 
     # -- shortlist, confirmation, export --
 
@@ -259,6 +252,9 @@ class Tuning:
     def _standing(self, entries: Sequence[tuple[Contender, Rounds]]) -> Standing:
         if not entries:
             return Standing((), certain=True)
+        if self._found.preference.how != "first":
+            scores = [self._score(side) for side in self._sides(*zip(*entries, strict=True))]
+            return Standing(tuple(sorted(range(len(scores)), key=lambda index: -scores[index])), certain=True)
         measured = [confirm.per_redeployment(self._trier, runs, self._goal.workload) for _, runs in entries]
         return standing(measured, self._goal.metric, own=self._trier.meter.directions)
 
@@ -274,12 +270,12 @@ class Tuning:
         return all(over <= 0 for violated in found for over in violated.values())
 
     def _rank(self, pair: tuple[Contender, Side]) -> float:
-        """Return a number that is larger for the better of two on the first objective."""
-        value = self._first_objective(pair[1])
-        return value if self._goal.maximize else -value
+        """Return a number that is larger for the better of two, by the study's preference."""
+        return self._score(pair[1])
 
-    def _first_objective(self, side: Side) -> float:
-        return side.metrics[self._goal.workload][self._goal.key].value
+    def _score(self, side: Side) -> float:
+        values = [side.metrics[goal.workload][goal.key].value for goal in self._found.goals]
+        return float(self._found.scores([values])[0])
 
     def _confirm(self, candidate: Contender) -> Confirmation | None:
         """Measure a candidate against the baseline until every verdict is certain or the time is up."""
@@ -327,12 +323,18 @@ class Tuning:
             return
         self._found.confirmation = made
         baseline = self._found.baseline()
-        if baseline is not None and made.verdict == "met" and not self._found.improves(made):
+        if baseline is not None and made.verdict == "met" and not self._improves(made):
             self._found.message = "no configuration was measurably better than your own"
             self._found.best = self._found.unconfirmed(baseline)
             return
         self._found.message = confirm.remark(made)
         self._found.best = self._found.confirmed(candidate, made)
+
+    def _improves(self, made: Confirmation) -> bool:
+        """Whether the candidate is better: on the first objective with its whole interval, else by the preference."""
+        if self._found.preference.how == "first":
+            return self._found.improves(made)
+        return self._score(made.candidate) > self._score(made.baseline)
 
     def _export(self, best: Best) -> None:
         """Write the best configuration in the server's own format and load it once as it is."""
@@ -371,7 +373,7 @@ class Tuning:
 
     def _out_of_time(self) -> bool:
         """Whether there was something to try, and no time for any of it."""
-        return self._space.of_server and not self._exhausted and len(self._found.trials) == 1
+        return self._space.of_server and self._searching.ended != "space" and len(self._found.trials) == 1
 
     def _exit_code(self) -> int:
         if self._found.best is None:
@@ -390,6 +392,7 @@ class Tuning:
     def _publish(self, state: RunState, exit_code: int | None) -> Result:
         wall_s, measured_s = self._budget.spent_s(), self._trier.measured_s
         self._search.remember("spent", {"wall_s": wall_s, "measured_s": measured_s})
-        result = self._found.result(state, exit_code, self._environment, measured_s, wall_s)
+        search, costs = self._searching.info(), self._searching.planner.costs()
+        result = self._found.result(state, exit_code, self._environment, measured_s, wall_s, search, costs)
         write_atomically(self._run.result, to_json(result))
         return result

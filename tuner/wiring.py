@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,8 @@ from tuner.telemetry.host import cpu_model
 from tuner.telemetry.nvml import GpuSampler
 from tuner.traffic import check_windows, make_workloads
 from tuner.trials import Accuracies, Trier
+from tuner.twin.forecast import FORECAST, roles_of
+from tuner.twin.planner import Twin
 from tuner.workload import Workload
 
 
@@ -45,6 +48,19 @@ class Prepared:
     def goals(self) -> tuple[Goal, ...]:
         """The study's objectives."""
         return parse_goals(self.study.spec.objectives, self.workloads[0].name)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The simulation of a study's server, or why there is none.
+
+    Attributes:
+        twin: the simulation.
+        missing: why it cannot be had; "" where it can.
+    """
+
+    twin: Twin | None
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,7 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     _check_levels(study, space, workloads)
     check_windows(study, workloads, space)
     _check_requests(study, target, workloads)
+    _check_sampler(study, target, space)
     for parameter in space:
         target.export({**target.user_config(), **server_part({parameter.name: parameter.values[0]})})
     return Prepared(study, target, space, workloads, cores)
@@ -81,6 +98,22 @@ def _cores(study: Study) -> Cores:
         return divide_host(study.spec.isolation, study.spec.generator.processes)
     except CpusUnavailable as error:
         raise study.source.error(("isolation", "cores", error.part), str(error)) from None
+
+
+def _check_sampler(study: Study, target: Target, space: Space) -> None:
+    """Check that the sampler that a study asks for can be had. Raises StudyError."""
+    asked = study.spec.search.sampler
+    if asked == "gp" and find_spec("torch") is None:
+        raise study.source.error(("search", "sampler"), "gp needs PyTorch: pip install 'paretune[gp]'")
+    if asked == "twin" and study.spec.search.choose != "first":
+        raise study.source.error(
+            ("search", "sampler"), "twin proposes for the first objective; take tpe to choose by several"
+        )
+    if asked == "twin" and roles_of(target.knobs(), [one.name for one in space]) is None:
+        raise study.source.error(
+            ("search", "sampler"),
+            f"twin simulates batches, and of {study.spec.target.kind} no knob is known to set them",
+        )
 
 
 def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...]) -> None:
@@ -182,6 +215,22 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             ladder_of(prepared),
         )
         yield Bench(trier, environment(prepared, gpus))
+
+
+def simulation_of(prepared: Prepared) -> Simulation:
+    """Return what simulates the server of a study: one that batches, and whose knobs say how."""
+    spec, space = prepared.study.spec, prepared.space
+    searched = [one.name for one in space.without_load()]
+    roles = roles_of(prepared.target.knobs(), searched)
+    if roles is None:
+        return Simulation(None, f"of {spec.target.kind} no knob is known to set its batches")
+    goal = prepared.goals[0]
+    if spec.search.choose != "first":
+        return Simulation(None, f"it proposes for one objective, and `choose: {spec.search.choose}` asks for several")
+    if goal.metric not in FORECAST:
+        return Simulation(None, f"{goal.metric} is not simulated")
+    cores = len(prepared.cores.server or os.sched_getaffinity(0))
+    return Simulation(Twin(space, prepared.workloads, prepared.goals, spec.bounds(), roles, cores, spec.search.seed))
 
 
 def ladder_of(prepared: Prepared) -> Ladder | None:

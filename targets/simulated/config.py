@@ -18,10 +18,12 @@ MS_PER_S = 1_000
 MAX_DELAY_US = 3_600 * US_PER_S
 
 KNOBS: Sequence[Knob] = (
-    Knob("max_batch_size", "int", 1, MAX_COUNT, 1, "", "reload", "largest batch that is served at once"),
+    Knob("max_batch_size", "int", 1, MAX_COUNT, 1, "", "reload", "largest batch that is served at once",
+         role="max_batch"),
     Knob("max_queue_delay", "duration", 0, MAX_DELAY_US / US_PER_S, 0.0, "s", "reload",
-         "how long a request may wait for others to fill its batch (max_queue_delay_us)"),
-    Knob("instances", "int", 1, MAX_COUNT, 1, "", "reload", "batches that are served at the same time"),
+         "how long a request may wait for others to fill its batch (max_queue_delay_us)", role="max_delay"),
+    Knob("instances", "int", 1, MAX_COUNT, 1, "", "reload", "batches that are served at the same time",
+         role="instances"),
     Knob("precision", "choice", None, None, "", "", "reload",
          "one of the study's target.variants: an overlay of queue.json",
          choices_from="target.variants", changes_answers=True),

@@ -17,11 +17,13 @@ MAX_INT32 = 2**31 - 1
 
 KNOBS: Sequence[Knob] = (
     Knob("max_batch_size", "int", 1, MAX_INT32, 0, "", "reload",
-         "largest batch the server may form; 0 (no batching) changes the model's shape and is not tuned"),
+         "largest batch the server may form; 0 (no batching) changes the model's shape and is not tuned",
+         role="max_batch"),
     Knob("max_queue_delay", "duration", 0, None, 0.0, "s", "reload",
-         "how long a request may wait for others to fill its batch (max_queue_delay_microseconds)"),
+         "how long a request may wait for others to fill its batch (max_queue_delay_microseconds)",
+         role="max_delay"),
     Knob("instances", "int", 1, MAX_INT32, 1, "", "reload",
-         "copies of the model that run at once (instance_group.count)"),
+         "copies of the model that run at once (instance_group.count)", role="instances"),
     Knob("precision", "choice", None, None, "", "", "reload",
          "one of the study's target.variants: an overlay of the model's config, or another model",
          choices_from="target.variants", changes_answers=True),

@@ -9,7 +9,7 @@ import pytest
 
 from reports import charts, html, tables
 from tests.tuner import result_builders as builders
-from tuner.results import Estimate, FrontPoint, Point, Result
+from tuner.results import Estimate, FrontPoint, KnobInfo, Point, Result, SearchInfo, Value
 
 
 def measured(throughput: Estimate, p99: Estimate) -> Point:
@@ -89,3 +89,48 @@ def test_the_csv_file_has_every_listed_point_with_its_probability(found: Result)
         ("1", "0.83", "True"),
         ("3", "1", "True"),
     ]
+
+
+def test_a_duration_carries_its_unit_in_its_name() -> None:
+    knobs = [
+        KnobInfo(name=name, unit=unit, applied="reload", doc="", values=[])
+        for name, unit in (("max_queue_delay", "s"), ("instances", ""))
+    ]
+    config: dict[str, Value] = {"max_queue_delay": 0.001, "instances": 2, "fixed": "x"}
+    assert tables.flat_config(config, knobs) == {"max_queue_delay_s": 0.001, "instances": 2, "fixed": "x"}
+
+
+# How it was searched.
+
+
+def searched(**predicted: float) -> Result:
+    one = builders.trial(1, measured(estimate(100, 90, 110), estimate(0.005, 0.004, 0.006)), config={"instances": 2})
+    expected = {name: Estimate(value=value, low=value / 2, high=2 * value, n=0) for name, value in predicted.items()}
+    one = one.model_copy(update={"predicted": {"steady": expected} if expected else {}})
+    info = SearchInfo(
+        sampler="twin", reason="few trials", ended="certain", chance_left=0.03, prediction_error=0.12, predictions=1
+    )
+    knob = KnobInfo(name="instances", unit="", applied="reload", doc="", values=[1, 2], apply_s=0.15)
+    return builders.result(one).model_copy(update={"search": info, "knobs": [knob]})
+
+
+def test_the_report_draws_what_was_predicted_against_what_was_measured() -> None:
+    page = html.render(searched(throughput_rps=80.0))
+    start = page.index("[", page.index('"predictions"', page.index("Plotly.newPlot(")))
+    drawn, _ = json.JSONDecoder().raw_decode(page[start:])
+    assert (drawn[1]["x"], drawn[1]["y"]) == ([80.0], [100.0])
+    assert (drawn[1]["error_x"]["arrayminus"], drawn[1]["error_x"]["array"]) == ([40.0], [80.0])
+
+
+def test_the_report_says_how_it_was_searched_why_it_ended_and_what_a_change_took() -> None:
+    page = html.render(searched(throughput_rps=80.0))
+    assert "Sampler twin: few trials." in page
+    assert "no untried configuration was likely to be better" in page
+    assert "with probability 3.0%" in page
+    assert "off by 12% in the median of 1" in page
+    assert "150.00 ms" in page
+
+
+def test_without_a_prediction_there_is_no_such_chart() -> None:
+    assert charts.prediction_chart(searched()) == ""
+    assert 'id="predictions"' not in html.render(searched())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from tuner.front import membership, non_dominated
+from tuner.front import hypervolume, membership, non_dominated
 
 numbers = st.one_of(st.integers(-3, 3).map(float), st.floats(allow_nan=False))
 
@@ -259,3 +259,30 @@ def test_membership_refuses_what_has_no_logarithm_or_no_interval() -> None:
 def test_membership_refuses_a_value_outside_its_interval(low: float, high: float) -> None:
     with pytest.raises(ValueError, match=r"`low <= value <= high` must hold, but got \S+, 2\.0 and"):
         noisy([[1.0, 2.0]], low=[[1.0, low]], high=[[1.0, high]])
+
+
+# The hypervolume.
+
+
+def test_the_volume_of_two_steps_is_that_of_their_union() -> None:
+    values = np.array([[3.0, 1.0], [1.0, 2.0], [0.5, 0.5]])
+    assert hypervolume(values, np.zeros(2), [True, True]) == 3 * 1 + 1 * 1
+
+
+def test_less_is_better_where_it_is_minimized() -> None:
+    values = np.array([[3.0, 8.0], [1.0, 5.0]])
+    assert hypervolume(values, np.array([0.0, 10.0]), [True, False]) == 3 * 2 + 1 * 3
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(1, 8))
+def test_the_volume_is_that_of_a_count_of_cells(seed: int, objectives: int, points: int) -> None:
+    values = np.random.default_rng(seed).integers(0, 5, (points, objectives)).astype(float)
+    cells = np.stack(np.meshgrid(*[np.arange(5)] * objectives, indexing="ij"), axis=-1).reshape(-1, objectives)
+    inside = (cells[:, None, :] < values[None, :, :]).all(axis=2).any(axis=1)
+    assert hypervolume(values, np.zeros(objectives), [True] * objectives) == inside.sum()
+
+
+def test_what_is_no_better_than_the_reference_dominates_nothing() -> None:
+    assert hypervolume(np.array([[1.0, 0.0], [-1.0, 9.0]]), np.zeros(2), [True, True]) == 0
+    assert hypervolume(np.empty((0, 2)), np.zeros(2), [True, True]) == 0

@@ -12,19 +12,17 @@ from hypothesis import strategies as st
 from result_builders import point, result, trial
 
 from targets.base import Value
+from tuner.files import write_atomically
 from tuner.results import (
     SCHEMA,
     Closest,
     Estimate,
-    KnobInfo,
     Point,
     ResultError,
     Trial,
-    flat_config,
     read_result,
     result_schema,
     to_json,
-    write_atomically,
 )
 
 FULL = result(
@@ -208,15 +206,3 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
     with pytest.raises(OSError, match=r"a\.txt"):
         write_atomically(tmp_path / "a.txt", "x")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
-# Flat configurations.
-
-
-def test_a_duration_carries_its_unit_in_its_name() -> None:
-    knobs = [
-        KnobInfo(name=name, unit=unit, applied="reload", doc="", values=[])
-        for name, unit in (("max_queue_delay", "s"), ("instances", ""))
-    ]
-    config: dict[str, Value] = {"max_queue_delay": 0.001, "instances": 2, "fixed": "x"}
-    assert flat_config(config, knobs) == {"max_queue_delay_s": 0.001, "instances": 2, "fixed": "x"}

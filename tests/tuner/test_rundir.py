@@ -1,14 +1,20 @@
 """The run directory: what is continued, what is kept, and that one process works in it."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tuner.rundir import RunDirectory, RunDirectoryError, back_up, locked, open_run
+from tuner.rundir import RunDirectory, RunDirectoryError, StudyMark, back_up, locked, open_run
 
 
 def opened(root: Path, fingerprint: str = "f1", out: Path | None = None, *, fresh: bool = False) -> RunDirectory:
-    return open_run(root / "runs", "digits", fingerprint, out, fresh=fresh)
+    return open_run(root / "runs", "digits", StudyMark(fingerprint), out, fresh=fresh)
+
+
+def done(run: RunDirectory) -> None:
+    run.result.write_text('{"state": "done"}')
 
 
 # Under `runs`.
@@ -28,8 +34,10 @@ def test_the_same_study_is_continued(tmp_path: Path) -> None:
     assert first.study_db.read_text() == "x"
 
 
-def test_another_study_gets_another_folder(tmp_path: Path) -> None:
-    first, second = opened(tmp_path, "f1"), opened(tmp_path, "f2")
+def test_another_study_gets_another_folder_once_the_run_is_done(tmp_path: Path) -> None:
+    first = opened(tmp_path, "f1")
+    done(first)
+    second = opened(tmp_path, "f2")
     assert first != second
     assert first.path.is_dir()
     assert (tmp_path / "runs/digits/latest").resolve() == second.path
@@ -105,7 +113,7 @@ def test_a_run_of_the_same_study_in_out_is_continued(tmp_path: Path) -> None:
 
 def test_a_run_of_another_study_in_out_is_refused(tmp_path: Path) -> None:
     opened(tmp_path, "f1", tmp_path / "out")
-    with pytest.raises(RunDirectoryError, match=r"--out .*/out: holds a run of another study.*--fresh"):
+    with pytest.raises(RunDirectoryError, match=r"--out .*/out: holds another run: it is of another study.*--fresh"):
         opened(tmp_path, "f2", tmp_path / "out")
 
 
@@ -212,3 +220,56 @@ def test_a_backup_may_be_given_as_text_at_the_current_folder(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     Path("out").write_text("mine")
     assert back_up(Path("out")) == Path("out.bak")
+
+
+# A study that changed.
+
+GIVEN = {"slo": {"p99": "10 ms"}, "search": {"budget": {"trials": 40}, "seed": 7}}
+
+
+def changed(root: Path, given: Mapping[str, object], files: str = "a") -> RunDirectory:
+    fingerprint = json.dumps([given, files])
+    return open_run(root / "runs", "digits", StudyMark(fingerprint, files, given), None, fresh=False)
+
+
+def test_an_unfinished_run_is_not_resumed_with_another_slo_and_the_difference_is_named(tmp_path: Path) -> None:
+    changed(tmp_path, GIVEN)
+    with pytest.raises(RunDirectoryError, match=r"slo.p99 was 10 ms and is 8 ms; change that back .* or .* --fresh"):
+        changed(tmp_path, {**GIVEN, "slo": {"p99": "8 ms"}})
+
+
+def test_an_unfinished_run_goes_on_with_another_budget(tmp_path: Path) -> None:
+    first = changed(tmp_path, GIVEN)
+    more = {**GIVEN, "search": {"budget": {"trials": 80, "patience": 9}, "seed": 7}}
+    assert changed(tmp_path, more) == first
+    assert changed(tmp_path, more) == first
+
+
+def test_a_finished_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    first = changed(tmp_path, GIVEN)
+    done(first)
+    assert changed(tmp_path, {**GIVEN, "search": {"budget": {"trials": 80}, "seed": 7}}) != first
+
+
+def test_a_budget_and_a_seed_are_not_taken_for_a_budget(tmp_path: Path) -> None:
+    changed(tmp_path, GIVEN)
+    with pytest.raises(RunDirectoryError, match=r"search.seed was 7 and is 8"):
+        changed(tmp_path, {**GIVEN, "search": {"budget": {"trials": 80}, "seed": 8}})
+
+
+def test_a_model_that_changed_is_named(tmp_path: Path) -> None:
+    changed(tmp_path, GIVEN)
+    with pytest.raises(RunDirectoryError, match="its model or its requests have changed since"):
+        changed(tmp_path, GIVEN, files="b")
+
+
+def test_of_many_differences_a_few_are_named(tmp_path: Path) -> None:
+    changed(tmp_path, {f"key{number}": number for number in range(6)})
+    with pytest.raises(RunDirectoryError, match=r"key0 was 0 and is absent.*\(and 4 more\)"):
+        changed(tmp_path, {"other": 1})
+
+
+def test_a_key_that_is_new_was_absent(tmp_path: Path) -> None:
+    changed(tmp_path, GIVEN)
+    with pytest.raises(RunDirectoryError, match=r"constraints was absent and is \[a <= b\]"):
+        changed(tmp_path, {**GIVEN, "constraints": ["a <= b"]})

@@ -13,7 +13,16 @@ from targets.base import Config, Knob, Value
 from tuner.objective import WORST, Objective, pessimistic
 from tuner.relations import Relation, Term
 from tuner.results import Trial
-from tuner.search import FRONT_EVERY, STARTUP_TRIALS, Choice, Proposal, Search, choose_sampler
+from tuner.search import (
+    FRONT_EVERY,
+    STARTUP_TRIALS,
+    Choice,
+    Proposal,
+    Search,
+    StorageError,
+    choose_sampler,
+    open_storage,
+)
 from tuner.space import Parameter, Space
 
 
@@ -33,7 +42,7 @@ SAMPLERS = pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random", 
 
 
 def search(folder: Path, space: Space = SPACE, sampler: str = "tpe", seed: int = 7) -> Search:
-    return Search(folder / "study.db", space, GOALS, sampler, seed)
+    return Search(open_storage("sqlite", folder), space, GOALS, sampler, seed)
 
 
 def worth(config: Config) -> Objective:
@@ -286,14 +295,6 @@ def test_a_proposal_whose_trial_was_stored_is_told_on_the_next_start(tmp_path: P
     assert following.config != proposal.config
 
 
-def test_a_plan_that_was_never_asked_for_is_forgotten(tmp_path: Path) -> None:
-    search(tmp_path)
-    study = optuna.load_study(study_name="paretune", storage=f"sqlite:///{tmp_path / 'study.db'}")
-    study.enqueue_trial({"batch": 0, "delay": 0, "precision": "fp32"})
-    (tmp_path / "other").mkdir()
-    assert search(tmp_path).ask() == search(tmp_path / "other").ask()
-
-
 # What is remembered.
 
 
@@ -358,15 +359,29 @@ def test_a_yes_or_no_is_proposed_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "trials", "expected"),
+    ("asked", "trials", "no_twin", "expected"),
     [
-        ("auto", 30, Choice("grid", "30 trials are enough for all 30 configurations")),
-        ("auto", 29, Choice("tpe", "29 trials for 30 configurations")),
-        ("qmc", 30, Choice("qmc", "as the study says")),
+        ("auto", 30, "", Choice("grid", "30 trials are enough for all 30 configurations")),
+        ("auto", 29, "", Choice("twin", "29 trials for 30 configurations")),
+        ("auto", 29, "it has no batches", Choice("tpe", "29 trials for 30 configurations; no twin: it has no batches")),
+        ("qmc", 30, "", Choice("qmc", "as the study says")),
     ],
 )
-def test_auto_takes_the_grid_where_it_fits(asked: str, trials: int, expected: Choice) -> None:
-    assert choose_sampler(asked, SPACE, trials) == expected
+def test_auto_takes_the_grid_where_it_fits_and_else_the_twin(
+    asked: str, trials: int, no_twin: str, expected: Choice
+) -> None:
+    assert choose_sampler(asked, SPACE, trials, no_twin) == expected
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random"])
+def test_what_is_kept_stays_as_it_is_while_there_is_something_else_to_try(tmp_path: Path, sampler: str) -> None:
+    one = search(tmp_path, sampler=sampler)
+    explore(one, STARTUP_TRIALS)
+    for _ in range(4):
+        proposal = one.ask(kept={"batch": 4})
+        assert proposal is not None
+        assert proposal.config["batch"] == 4
+        tell(one, proposal)
 
 
 def test_the_first_new_of_some_configurations_is_the_first_that_was_not_tried(tmp_path: Path) -> None:
@@ -393,3 +408,40 @@ def test_a_configuration_is_known_at_every_load() -> None:
     assert space.at_every_load({"batch": 2}) == [{"concurrency": 1, "batch": 2}, {"concurrency": 8, "batch": 2}]
     assert space.at_every_load({"batch": 3}) == []
     assert [one.name for one in space.without_load()] == ["batch"]
+
+
+# What keeps the trials.
+
+
+@pytest.mark.parametrize("said", ["sqlite", "journal", "sqlite:///{folder}/elsewhere.db"])
+def test_a_search_is_continued_from_what_kept_its_trials(tmp_path: Path, said: str) -> None:
+    def opened() -> Search:
+        return Search(open_storage(said.format(folder=tmp_path), tmp_path), SPACE, GOALS, "tpe", 7)
+
+    first = opened()
+    explore(first, 3)
+    assert opened().trials() == first.trials()
+    assert len(opened().trials()) == 3
+
+
+def test_several_runs_share_a_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    for name in ("one", "two"):
+        shared = Search(open_storage(url, tmp_path), SPACE, GOALS, "tpe", 7, name)
+        assert shared.trials() == []
+        explore(shared, 2)
+
+
+def test_a_variable_of_the_environment_stands_in_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    open_storage("sqlite:///$PLACE/there.db", tmp_path)
+    assert (tmp_path / "there.db").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+nodriver://tune:secret@nowhere/x", "sqlite:///no/such/folder/x.db", "nonsense://x"]
+)
+def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(StorageError, match=r"search\.storage: .*cannot be used") as raised:
+        open_storage(url, tmp_path)
+    assert "secret" not in str(raised.value)

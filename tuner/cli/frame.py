@@ -19,11 +19,12 @@ from tuner.head_to_head import NotOneConfig
 from tuner.load.generator import GeneratorError
 from tuner.results import ResultError
 from tuner.rundir import RunDirectoryError
+from tuner.search import StorageError
 from tuner.starters import StarterError
 from tuner.study.source import StudyError
 
 BAD_USAGE, TARGET_UNUSABLE, NOT_VALID, OUR_BUG, INTERRUPTED = 2, 3, 5, 70, 130
-_USAGE = (StudyError, RunDirectoryError, ResultError, ExportError, StarterError, NotOneConfig)
+_USAGE = (StudyError, RunDirectoryError, ResultError, ExportError, StarterError, NotOneConfig, StorageError)
 ISSUES = "the project's issue tracker"
 
 

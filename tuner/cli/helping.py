@@ -12,7 +12,7 @@ from rich.console import Console
 from tuner import doctor
 from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE, Json, app, errors, fail
 from tuner.results import result_schema
-from tuner.starters import write_starter
+from tuner.starters import write_imported, write_starter
 from tuner.study.schema import study_schema
 
 
@@ -20,10 +20,15 @@ from tuner.study.schema import study_schema
 def init(
     kind: Annotated[str, typer.Argument(help="what to start from")] = "triton",
     directory: Annotated[Path, typer.Option("--to", metavar="DIR", help="where to put it")] = Path(),
+    analyzer: Annotated[
+        Path | None,
+        typer.Option("--from-model-analyzer", metavar="CONFIG.yaml", help="make it of Model Analyzer's configuration"),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="which model of that configuration")] = None,
 ) -> None:
     """Write a starter study: `triton` with every key explained, or an example: `digits`, `mlserver`, `vllm-cpu`."""
     with errors():
-        target = write_starter(kind, directory)
+        target = write_starter(kind, directory) if analyzer is None else write_imported(analyzer, directory, model)
         Console().print(f"{target}  (next: tune {target})", highlight=False, soft_wrap=True)
 
 

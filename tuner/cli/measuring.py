@@ -16,10 +16,11 @@ from reports import comparison
 from tuner import head_to_head
 from tuner.ceiling import cached_ceiling
 from tuner.cli.frame import NOT_VALID, TARGET_UNUSABLE, Json, Overrides, Quiet, StudyPath, app, errors, fail
+from tuner.files import write_atomically
 from tuner.live import Live
 from tuner.load_plans import InTurn
-from tuner.results import Comparison, Trial, write_atomically
-from tuner.rundir import RunDirectory, locked, open_run
+from tuner.results import Comparison, Trial
+from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import load_study
 from tuner.terminal import interruptible
@@ -35,7 +36,7 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
     """
     with errors():
         loaded = load_study(study, overrides or ())
-        directory = open_run(Path("runs"), f"{loaded.spec.study}-bench", "", None, fresh=True)
+        directory = open_run(Path("runs"), f"{loaded.spec.study}-bench", StudyMark(""), None, fresh=True)
         prepared = prepare(loaded, directory.log)
         ceiling = cached_ceiling()
         with _started(prepared, directory, quiet=quiet) as (live, made):
@@ -113,7 +114,7 @@ def compare(
 
 def _compare(study: Path, settings: tuple[list[str], list[str]], overrides: list[str], *, quiet: bool) -> Comparison:
     loaded = [load_study(study, [*overrides, *(f"space.{one}" for one in knobs)]) for knobs in settings]
-    directory = open_run(Path("runs"), f"{loaded[0].spec.study}-compare", "", None, fresh=True)
+    directory = open_run(Path("runs"), f"{loaded[0].spec.study}-compare", StudyMark(""), None, fresh=True)
     prepared, other = (prepare(one, directory.log) for one in loaded)
     user = prepared.target.user_config()
     pair = tuple(

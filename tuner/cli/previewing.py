@@ -8,8 +8,8 @@ from rich.console import Console
 
 from reports import preview as preview_report
 from tuner.cli.frame import BAD_USAGE, Overrides, StudyPath, app, errors, fail
+from tuner.files import write_atomically
 from tuner.previewing import previews as previewed
-from tuner.results import write_atomically
 from tuner.study.load import load_study
 from tuner.terminal import shown
 from tuner.traffic import make_workloads

@@ -12,14 +12,16 @@ from reports import html, tables, text
 from targets.base import TargetError
 from tuner.cli.frame import Json, Out, Overrides, Quiet, RunPath, StudyPath, app, errors
 from tuner.exporting import exported, prepared_again
+from tuner.files import write_atomically
 from tuner.live import Live
-from tuner.results import Result, read_result, write_atomically
-from tuner.rundir import RunDirectory, back_up, locked, open_run
+from tuner.pick import Pick
+from tuner.results import Result, read_result
+from tuner.rundir import RunDirectory, StudyMark, back_up, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, shown
 from tuner.tuning import Tuning
-from tuner.wiring import Prepared, prepare, started
+from tuner.wiring import Prepared, prepare, simulation_of, started
 
 
 @app.command()
@@ -43,7 +45,8 @@ def run(
         given = {"search.budget.trials": trials, "search.budget.time": time, "search.seed": seed}
         options = [f"{place}={value}" for place, value in given.items() if value is not None]
         loaded = load_study(study, [*(overrides or ()), *options])
-        directory = open_run(Path("runs"), loaded.spec.study, loaded.fingerprint(), out, fresh=fresh)
+        mark = StudyMark(loaded.fingerprint(), loaded.fingerprint_of_files(), loaded.given)
+        directory = open_run(Path("runs"), loaded.spec.study, mark, out, fresh=fresh)
         with locked(directory):
             result = _finished(directory) or _tune(loaded, directory, quiet=quiet)
         _show(result, directory, as_json=as_json)
@@ -66,6 +69,7 @@ def _tune(loaded: Study, directory: RunDirectory, *, quiet: bool) -> Result:
     with Live(prepared.space, prepared.goals, quiet=quiet) as live:
         try:
             with interruptible(), started(prepared, directory.path) as bench:
+                simulation = simulation_of(prepared)
                 tuning = Tuning(
                     loaded,
                     directory,
@@ -74,6 +78,8 @@ def _tune(loaded: Study, directory: RunDirectory, *, quiet: bool) -> Result:
                     bench.trier,
                     bench.environment,
                     live,
+                    simulation.twin,
+                    simulation.missing,
                 )
                 result = tuning.run()
         except (KeyboardInterrupt, TargetError):
@@ -135,6 +141,7 @@ def export(
     run_path: RunPath,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="folder to write into")] = None,
     trial: Annotated[int | None, typer.Option(metavar="N", help="another trial than the best")] = None,
+    pick: Annotated[Pick, typer.Option(help="which one: best, knee, fastest or cheapest")] = "best",
     diff: Annotated[bool, typer.Option("--diff", help="print the change instead, or as well")] = False,
 ) -> None:
     """Write a run's configuration in the server's own format; what stands there is kept as a backup."""
@@ -142,7 +149,7 @@ def export(
         if to is None and not diff:
             raise typer.BadParameter("give --to DIR, or --diff to see the change")
         result = read_result(run_path)
-        made = exported(result, RunDirectory(run_path.resolve()), trial)
+        made = exported(result, RunDirectory(run_path.resolve()), trial, pick)
         if diff:
             sys.stdout.write(html.config_diff(made.originals, made.files))
         if to is not None:

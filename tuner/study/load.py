@@ -43,6 +43,12 @@ class Study:
     def fingerprint(self) -> str:
         """Identify what is studied: the study after overrides, and the files of model and requests by size and time."""
         digest = hashlib.sha256(json.dumps(self.spec.model_dump(mode="json"), sort_keys=True).encode())
+        digest.update(self.fingerprint_of_files().encode())
+        return digest.hexdigest()[:16]
+
+    def fingerprint_of_files(self) -> str:
+        """Identify the files of model and requests alone, by size and time."""
+        digest = hashlib.sha256()
         roots = list(self.spec.target.files())
         roots += [path for workload in self.spec.workloads.values() for path in workload.files()]
         for root in roots:

@@ -32,18 +32,39 @@ class BudgetSpec(Section):
 
     trials: int = Field(40, ge=1)
     time: Duration = Field(300.0, gt=0, description="of the whole run: baseline, search and confirmation")
+    patience: int | None = Field(
+        None, ge=1, description="trials in a row that leave the front as it is, after which the search ends"
+    )
+    certain: Fraction = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="`twin`: the search ends when it is as sure as this of each untried configuration that it is no "
+        "better than the best by more than `measure.tolerance`; 100%: never",
+    )
 
 
 class SearchSpec(Section):
     """How configurations are proposed."""
 
-    sampler: Literal["auto", "tpe", "nsga2", "qmc", "random", "grid"] = Field(
-        "auto", description="`auto`: `grid` where the trials are enough for the whole space, else `tpe`"
+    sampler: Literal["auto", "twin", "tpe", "gp", "nsga2", "qmc", "random", "grid"] = Field(
+        "auto",
+        description="`auto`: `grid` where the trials are enough for the whole space, else `twin` where the server can "
+        "be simulated, else `tpe`",
     )
     budget: BudgetSpec = BudgetSpec()
+    storage: str = Field(
+        "sqlite",
+        description="what keeps the trials: `sqlite` or `journal`, a file in the run directory, or a database's URL",
+    )
     start: list[dict[str, Any]] = Field(
         default=[], description="configurations that are tried first, knob to value; others keep yours"
     )
+    choose: Literal["first", "robust", "weighted"] = Field(
+        "first",
+        description="what ranks: the first objective, the largest regret over all of them, or their weighted mean",
+    )
+    weights: list[float] = Field(default=[], description="`choose: weighted`: of the objectives, in their order")
     seed: int = Field(0, ge=0)
 
 
@@ -150,6 +171,17 @@ class StudySpec(Section):
             match = OBJECTIVE.fullmatch(text)
             if match and match["workload"] and match["workload"] not in self.bounds():
                 raise ValueError(f"objective {text!r} names no workload of this study ({', '.join(self.bounds())})")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit_the_objectives(self) -> "StudySpec":
+        weights, weighted = self.search.weights, self.search.choose == "weighted"
+        wanted = len(self.objectives) if weighted else 0
+        if len(weights) != wanted:
+            why = "one of each objective" if weighted else "they are for `search.choose: weighted`"
+            raise ValueError(f"search.weights: expected {wanted} ({why}), but got {len(weights)}")
+        if weights and (min(weights) < 0 or sum(weights) <= 0):
+            raise ValueError(f"search.weights: at least 0 and not all 0, but got {weights}")
         return self
 
     def bounds(self) -> dict[str, dict[str, float]]:

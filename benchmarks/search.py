@@ -1,0 +1,280 @@
+"""Is the answer right, and how soon is it there? The same task for Paretune and for Triton Model Analyzer.
+
+The task: a small network on a real Triton, p99 <= 10 ms, batches up to 64, up to 4 instances, a queue delay up to 5 ms,
+up to 64 requests in flight. Each tool searches in its own way, one after the other, several times. Then wrk measures
+every answer beside the best of an exhaustive grid (landscape-mlp.csv), in turn, all loaded side by side on one Triton.
+
+    python benchmarks/search.py [--peers DIR] [--rounds N] [--tool NAME ...] [--json PATH] [--docs]
+
+DIR holds `bin/model-analyzer` and `bin/perf_analyzer`; without it the peers are named as missing. What --json holds
+already is kept, and judged again.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import mlp
+import numpy as np
+import replay
+import yaml
+from ratios import Ratio, in_turn, ratio
+from rounds import Round, wrk
+from tables import PAGE, markdown, write_section
+
+from targets.base import Context, Endpoint
+from targets.triton.installation import find_installation
+from targets.triton.options import TritonOptions
+from targets.triton.target import TritonTarget
+from tuner.results import read_result
+from workloads.datasets import load_npz
+
+MIN_OF_GRID = 0.95
+MAX_OF_QUICK = 0.2
+MAX_OVERHEAD = 0.10
+RUNS = 3
+JUDGED = 12
+"""Rounds of wrk for each answer."""
+GRID = "best of the grid"
+MODES = {"Model Analyzer quick": "quick", "Model Analyzer optuna": "optuna"}
+OURS = "Paretune"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run of a tool ended with.
+
+    Attributes:
+        tool: its name.
+        wall_s: from start to answer.
+        config: knobs of the server; {} when it found nothing.
+        concurrency: requests in flight.
+        claimed_rps: what it says of it.
+        overhead: share of the time that was neither measuring nor the server's own apply; ours only.
+    """
+
+    tool: str
+    wall_s: float
+    config: dict[str, float]
+    concurrency: int
+    claimed_rps: float
+    overhead: float = 0.0
+
+
+def main() -> int:
+    """Run, judge, print; return 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=Path, help="folder of the peers' commands")
+    parser.add_argument("--rounds", type=int, default=RUNS, help=f"runs of each tool (default: {RUNS})")
+    parser.add_argument("--tool", action="append", choices=[OURS, *MODES], help="only these; may be repeated")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="where the answers are kept")
+    parser.add_argument("--docs", action="store_true", help="write the table into docs/search.md")
+    asked = parser.parse_args()
+    answers = (
+        [Answer(**one) for one in json.loads(asked.json.read_text())] if asked.json and asked.json.exists() else []
+    )
+    for _ in range(asked.rounds):
+        for tool in asked.tool or (OURS, *MODES):
+            if tool != OURS and asked.peers is None:
+                print(f"{tool}: missing, name its folder with --peers", file=sys.stderr)
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                run = ours if tool == OURS else partial(analyzer, tool, asked.peers.resolve())
+                answers.append(run(Path(folder)))
+            print(answers[-1], file=sys.stderr, flush=True)
+            if asked.json:
+                asked.json.write_text(json.dumps([asdict(one) for one in answers], indent=1) + "\n")
+    judged = judge([one for one in answers if one.config])
+    table, met = outcome(answers, judged)
+    print(table)
+    if asked.docs:
+        write_section("search", table, PAGE.parent / "search.md")
+    print("met" if met else "missed")
+    return 0 if met else 1
+
+
+def ours(folder: Path) -> Answer:
+    """Run the study as a user does."""
+    study = mlp.write(folder)
+    began = time.monotonic()
+    command = [sys.executable, "-m", "tuner", str(study), "--out", str(folder / "run"), "--quiet"]
+    subprocess.run(command, cwd=folder, stdout=sys.stderr, check=False)
+    wall_s = time.monotonic() - began
+    result = read_result(folder / "run")
+    applying_s = sum(trial.apply_s for trial in result.trials)
+    if result.best is None:
+        return Answer(OURS, wall_s, {}, 0, 0.0)
+    config = {name: float(value) for name, value in result.best.config.items() if isinstance(value, int | float)}
+    claimed = result.best.metrics["steady"]["throughput_rps"].value
+    overhead = 1 - (result.timing.measured_s + applying_s) / wall_s
+    return Answer(OURS, wall_s, config, int(result.best.load.level), claimed, overhead)
+
+
+def analyzer(tool: str, peers: Path, folder: Path) -> Answer:
+    """Run Model Analyzer on the same model, within the same bounds."""
+    mlp.write(folder)
+    config = {
+        "model_repository": str(folder / "models"),
+        "profile_models": {
+            "mlp": {
+                "cpu_only": True,
+                "constraints": {"perf_latency_p99": {"max": round(replay.BOUND_S * 1e3)}},
+                "objectives": ["perf_throughput"],
+            }
+        },
+        "run_config_search_mode": MODES[tool],
+        "run_config_search_max_concurrency": 64,
+        "run_config_search_max_model_batch_size": 64,
+        "run_config_search_max_instance_count": 4,
+        "triton_launch_mode": "local",
+        "triton_server_path": str(_launcher(folder)),
+        "perf_analyzer_path": str(peers / "bin/perf_analyzer"),
+        "output_model_repository_path": str(folder / "variants"),
+        "override_output_model_repository": True,
+        "checkpoint_directory": str(folder / "checkpoints"),
+        "export_path": str(folder / "export"),
+        "gpus": [],
+    }
+    (folder / "export").mkdir()
+    (folder / "analyzer.yaml").write_text(yaml.safe_dump(config))
+    began = time.monotonic()
+    with (folder / "log.txt").open("w") as log:
+        command = [str(peers / "bin/model-analyzer"), "profile", "-f", str(folder / "analyzer.yaml")]
+        ended = subprocess.run(command, cwd=folder, stdout=log, stderr=log, check=False)
+    wall_s = time.monotonic() - began
+    table = folder / "export/results/metrics-model-inference.csv"
+    if not table.exists():
+        print((folder / "log.txt").read_text()[-3000:], file=sys.stderr)
+        raise SystemExit(f"{tool} ended with {ended.returncode} and without results")
+    return _read_answer(tool, wall_s, table)
+
+
+def _launcher(folder: Path) -> Path:
+    """Write a command that starts the tritonserver of the wheel, as one that is installed starts."""
+    installation = find_installation(None, folder)
+    script = folder / "tritonserver"
+    variables = [f'export {name}="{value}"' for name, value in installation.env.items()]
+    script.write_text(
+        "\n".join(["#!/bin/sh", *variables, f'exec {installation.executable} {" ".join(installation.flags)} "$@"', ""])
+    )
+    script.chmod(0o755)
+    return script
+
+
+def _read_answer(tool: str, wall_s: float, table: Path) -> Answer:
+    """Return the fastest of Model Analyzer's measurements that satisfies the constraints."""
+    with table.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["Satisfies Constraints"] == "Yes"]
+    if not rows:
+        return Answer(tool, wall_s, {}, 0, 0.0)
+    best = max(rows, key=lambda row: float(row["Throughput (infer/sec)"]))
+    instances = int(best["Instance Group"].partition(":")[0])
+    config = {"max_batch_size": int(best["Max Batch Size"]), "instances": instances, "max_queue_delay": 0.0}
+    return Answer(tool, wall_s, config, int(best["Concurrency"]), float(best["Throughput (infer/sec)"]))
+
+
+def grid_best() -> Answer:
+    """Return the best cell of the recorded grid."""
+    landscape = replay.read(replay.LANDSCAPE)
+    fine = {key: cell for key, cell in landscape.cells.items() if cell.p99_s <= replay.BOUND_S}
+    key = max(fine, key=lambda one: fine[one].throughput_rps)
+    config = {"instances": key[0], "max_batch_size": key[1], "max_queue_delay": key[2] / 1e6}
+    return Answer(GRID, 0.0, config, key[3], fine[key].throughput_rps)
+
+
+def judge(answers: Sequence[Answer]) -> dict[int, tuple[Ratio, float]]:
+    """Return index of an answer -> its throughput over that of the grid's best, and its p99 in seconds, by wrk."""
+    cpus = (sorted(os.sched_getaffinity(0)) * 2)[:2]
+    everyone = [grid_best(), *answers]
+    rounds: list[list[Round]] = [[] for _ in everyone]
+    with tempfile.TemporaryDirectory() as folder, deployed(everyone, Path(folder), cpus[1]) as endpoints:
+
+        def measure(index: int) -> None:
+            rounds[index].append(wrk(endpoints[index], everyone[index].concurrency, cpus[0], Path(folder)))
+
+        sides = [partial(measure, index) for index in range(len(everyone))]
+        in_turn(sides, lambda: False, float("inf"), JUDGED)
+    best = [one.rps for one in rounds[0]]
+    return {
+        index: (ratio([one.rps for one in mine], best), float(np.median([one.p99_s for one in mine])))
+        for index, mine in enumerate(rounds[1:])
+    }
+
+
+@contextmanager
+def deployed(answers: Sequence[Answer], scratch: Path, cpu: int) -> Iterator[list[Endpoint]]:
+    """Load every answer on one Triton, each under a name of its own."""
+    study = mlp.write(scratch)
+    target = TritonTarget(
+        TritonOptions(model="mlp", repository=study.parent / "models"),
+        Context(scratch, scratch / "triton.log", frozenset({cpu})),
+    )
+    try:
+        target.start()
+        requests = load_npz(study.parent / "requests.npz", "labels")
+        own = target.user_config()
+        yield [
+            target.deploy({**own, **_whole(one.config)}, f"answer{index}").endpoint(requests)
+            for index, one in enumerate(answers)
+        ]
+    finally:
+        target.stop()
+
+
+def _whole(config: dict[str, float]) -> dict[str, float]:
+    return {name: value if name == "max_queue_delay" else int(value) for name, value in config.items()}
+
+
+def outcome(answers: Sequence[Answer], judged: dict[int, tuple[Ratio, float]]) -> tuple[str, bool]:
+    """Return the table, and whether the bars are met."""
+    usable = [one for one in answers if one.config]
+    lines, medians = [], {}
+    for tool in dict.fromkeys(one.tool for one in answers):
+        mine = [one for one in answers if one.tool == tool]
+        found = [judged[index] for index, one in enumerate(usable) if one.tool == tool]
+        wall_s = float(np.median([one.wall_s for one in mine]))
+        middle = sorted(found, key=lambda one: one[0].value)[len(found) // 2] if found else None
+        medians[tool] = (wall_s, middle[0].value if middle else 0.0)
+        configs = "; ".join(dict.fromkeys(_said(one) for one in mine))
+        figures = (str(middle[0]), f"{middle[1] * 1e3:.1f} ms") if middle else ("nothing found", "")
+        lines.append([tool, len(mine), f"{wall_s:.0f} s", configs, *figures])
+    columns = ["tool", "runs", "time to the answer", "answers", "throughput / best of the grid", "p99"]
+    overhead = float(np.median([one.overhead for one in answers if one.tool == OURS] or [1.0]))
+    quick = medians.get("Model Analyzer quick", (float("nan"), 0.0))[0]
+    mine_s, of_grid = medians.get(OURS, (float("inf"), 0.0))
+    bars = [
+        (
+            "throughput of the answer / best of the grid, by wrk",
+            f"{of_grid:.3f}",
+            f">= {MIN_OF_GRID}",
+            of_grid >= MIN_OF_GRID,
+        ),
+        ("time / Model Analyzer quick", f"{mine_s / quick:.2f}", f"<= {MAX_OF_QUICK}", mine_s <= MAX_OF_QUICK * quick),
+        ("neither measuring nor applying", f"{overhead:.1%}", f"<= {MAX_OVERHEAD:.0%}", overhead <= MAX_OVERHEAD),
+    ]
+    verdicts = [[what, value, bar, "yes" if met else "**no**"] for what, value, bar, met in bars]
+    text = markdown(columns, lines) + "\n\n" + markdown(["bar", "measured", "asked", "met"], verdicts)
+    return text, all(met for *_, met in bars)
+
+
+def _said(one: Answer) -> str:
+    if not one.config:
+        return "nothing"
+    batch, instances, delay_ms = (
+        one.config.get(name, 0.0) for name in ("max_batch_size", "instances", "max_queue_delay")
+    )
+    return f"batch {batch:.0f}, delay {delay_ms * 1e3:g} ms, instances {instances:.0f}, {one.concurrency} in flight"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Which configuration is picked."""
+
+import pytest
+from result_builders import point, result, trial
+
+from tuner.pick import MEANING, NothingToPick, Pick, picked
+from tuner.results import Gpu, Point, Result, Telemetry, Trial
+
+
+def using(one: Point, cores: float | None = None, watts: float | None = None) -> Point:
+    gpus = [] if watts is None else [Gpu(index=0, name="a", power_watts=watts, samples=3)]
+    return one.model_copy(update={"telemetry": Telemetry(cpu_cores=cores, gpu=gpus)})
+
+
+def run(*trials: Trial) -> Result:
+    found = result(*trials)
+    study = found.study.model_copy(update={"objectives": ["maximize throughput", "minimize p99"]})
+    return found.model_copy(update={"study": study})
+
+
+FAST = trial(1, using(point(throughput=100, p99=0.001), cores=0.5))
+KNEE = trial(2, using(point(throughput=900, p99=0.002), cores=1.0))
+MOST = trial(3, using(point(throughput=1000, p99=0.009), cores=2.0))
+MISSED = trial(4, using(point(throughput=5000, p99=0.0001, violations={"accuracy_drop": 1.0}), cores=0.1))
+
+
+def test_each_pick_is_what_it_says() -> None:
+    found = run(FAST, KNEE, MOST, MISSED)
+    assert picked(found, "fastest") == 1
+    assert picked(found, "knee") == 2
+    assert picked(found, "cheapest") == 2
+
+
+def test_the_cheapest_does_at_least_what_yours_does() -> None:
+    own = trial(0, using(point(throughput=950, p99=0.005), cores=3.0))
+    assert picked(run(own, FAST, KNEE, MOST), "cheapest") == 3
+
+
+def test_with_a_gpu_energy_is_what_counts() -> None:
+    thirsty = trial(1, using(point(throughput=100), cores=0.1, watts=300))
+    thrifty = trial(2, using(point(throughput=100), cores=0.9, watts=100))
+    assert picked(run(thirsty, thrifty), "cheapest") == 2
+
+
+@pytest.mark.parametrize("pick", [pick for pick in MEANING if pick != "best"])
+def test_nothing_is_picked_where_nothing_meets_the_slo(pick: Pick) -> None:
+    with pytest.raises(NothingToPick, match=f"no {pick} one"):
+        picked(run(MISSED), pick)
+
+
+def test_the_best_is_the_recommended_one() -> None:
+    with pytest.raises(NothingToPick, match="--trial N"):
+        picked(run(FAST), "best")
+
+
+def test_the_cheapest_needs_to_know_what_was_used() -> None:
+    with pytest.raises(NothingToPick, match="was not measured"):
+        picked(run(trial(1, point())), "cheapest")
+
+
+def test_an_only_point_is_its_own_knee() -> None:
+    assert picked(run(FAST), "knee") == 1

@@ -1,0 +1,214 @@
+"""What is tried next, and when the twin is believed."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from batching_server import BOUND_S, ROLES, SPACE, Truth, a_server, baseline, best_of, measured
+from result_builders import GOALS
+from workload_builders import workload
+
+from targets.base import Config, Knob
+from tuner.findings import Findings
+from tuner.objective import pessimistic
+from tuner.planning import FEWEST, Planner
+from tuner.rank import worth
+from tuner.results import Trial
+from tuner.search import Search, open_storage
+from tuner.space import Parameter, Space, server_part
+from tuner.twin.planner import Twin
+
+STEADY = workload("steady")
+
+
+class Run:
+    """A search without a server: proposals are answered by arithmetic."""
+
+    def __init__(
+        self,
+        folder: Path,
+        truth: Truth,
+        sampler: str = "twin",
+        space: Space = SPACE,
+        seed: int = 0,
+        refuses: Callable[[Config], bool] = lambda _: False,
+    ) -> None:
+        self.truth, self.rng, self.refuses = truth, np.random.default_rng(seed), refuses
+        study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {"p99": BOUND_S}}))
+        self.found = Findings(study, space, [STEADY], GOALS)  # type: ignore[arg-type]
+        self.search = Search(open_storage("sqlite", folder), space, GOALS, sampler, seed)
+        twin = Twin(space, [STEADY], GOALS, study.spec.bounds(), ROLES, 1, seed) if sampler == "twin" else None
+        self.planner = Planner(self.search, self.found, space, GOALS[0], twin, 0.05)
+        points = [one.points[0] for one in baseline(truth, self.rng)]
+        own = measured(0, {**space.own, "concurrency": 1}, truth, self.rng)
+        self.found.trials = [own.model_copy(update={"points": points})]
+        self.search.skip(space.at_every_load(space.own))
+
+    def step(self) -> Trial | None:
+        made = self.planner.next()
+        if made is None:
+            return None
+        proposal, predicted = made
+        trial = measured(proposal.number, {**SPACE.own, **proposal.config}, self.truth, self.rng)
+        trial = trial.model_copy(update={"predicted": predicted})
+        objective = worth(trial, ["steady"], GOALS)
+        if self.refuses(proposal.config):
+            trial = trial.model_copy(update={"state": "refused", "points": [], "reason": "no"})
+            objective = pessimistic(GOALS, ["steady.p99"])
+        self.search.tell(trial, objective)
+        self.found.trials.append(trial)
+        return trial
+
+    def steps(self, count: int) -> list[Trial]:
+        return [trial for _ in range(count) if (trial := self.step()) is not None]
+
+
+def test_the_twin_proposes_the_best_within_a_few_trials_and_says_what_it_expects(tmp_path: Path) -> None:
+    run = Run(tmp_path, a_server())
+    trials = run.steps(6)
+    best = max(one.points[0].metrics["throughput_rps"].value for one in trials if one.points[0].violations["p99"] <= 0)
+    assert best > 0.9 * best_of(a_server())
+    assert all(set(one.predicted["steady"]) == {"throughput_rps", "latency_p99_s"} for one in trials)
+    assert len(run.planner.prediction_errors()) == 6
+    assert not run.planner.handed_over
+
+
+def test_no_configuration_is_proposed_twice_nor_the_users_own(tmp_path: Path) -> None:
+    run = Run(tmp_path, a_server())
+    seen = [tuple(sorted(trial.config.items())) for trial in run.steps(15)]
+    assert len(set(seen)) == 15
+    own = tuple(sorted(SPACE.own.items()))
+    assert all(set(own) - set(one) for one in seen)
+
+
+def test_what_the_study_wants_tried_first_is(tmp_path: Path) -> None:
+    start = {"max_batch_size": 1, "max_queue_delay": 0.002, "instances": 2, "precision": "int8"}
+    space = Space(SPACE.parameters, own=SPACE.own, starts=(start,))
+    (first,) = Run(tmp_path, a_server(), space=space).steps(1)
+    assert {**first.config, **start} == first.config
+    assert first.predicted, "the twin says what it expects of it all the same"
+
+
+@pytest.mark.parametrize("sampler", ["twin", "tpe"])
+def test_a_server_that_refuses_a_third_of_all_configurations_still_ends_with_the_right_best(
+    tmp_path: Path, sampler: str
+) -> None:
+    """It takes no batches of 32, and no int8 with two instances."""
+
+    def refuses(config: Config) -> bool:
+        return config["max_batch_size"] == 32 or (config["precision"] == "int8" and config["instances"] == 2)
+
+    taken = [{**SPACE.own, **one} for one in SPACE.configs() if not refuses(one)]
+    assert 0.5 < len(taken) / SPACE.size < 0.67
+    throughput, p99, _ = a_server()(taken)
+    run = Run(tmp_path, a_server(), sampler, refuses=refuses)
+    trials = run.steps(20 if sampler == "twin" else 60)
+    refused = [trial for trial in trials if trial.state == "refused"]
+    servers = [tuple(server_part(trial.config).values()) for trial in refused]
+    assert len(set(servers)) == len(servers), "what was refused is not tried again under another load"
+    best = run.found.ranked()[0].objective.values[0]
+    assert best > 0.93 * throughput[p99 <= BOUND_S].max()
+
+
+def a_riddle(seed: int) -> Truth:
+    """Return a server that is fast or slow by a coin thrown for each configuration: nothing can be predicted of it."""
+
+    def slow(config: Config) -> float:
+        key = [round(1e4 * float(value)) for value in config.values() if not isinstance(value, str)]
+        return float(np.exp(np.random.default_rng([seed, *key]).choice([-1.5, 1.5])))
+
+    return a_server(slow)
+
+
+def test_a_twin_that_is_far_off_hands_over_and_predicts_on(tmp_path: Path) -> None:
+    run = Run(tmp_path, a_riddle(0))
+    run.steps(FEWEST + 8)
+    assert run.planner.handed_over
+    further = run.step()
+    assert further is not None
+    assert further.predicted
+
+
+def test_the_same_measurements_lead_to_the_same_proposals_across_a_resume(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    whole = [trial.config for trial in Run(tmp_path / "one", a_server()).steps(8)]
+    first = Run(tmp_path / "two", a_server())
+    part = first.steps(4)
+    again = Run(tmp_path / "two", a_server())
+    again.found.trials, again.rng = first.found.trials, first.rng
+    assert [trial.config for trial in [*part, *again.steps(4)]] == whole
+
+
+def test_the_chance_that_is_left_falls_when_the_best_was_found(tmp_path: Path) -> None:
+    run = Run(tmp_path, a_server())
+    run.steps(1)
+    before = run.planner.chance_left
+    run.steps(25)
+    after = run.planner.chance_left
+    assert before is not None
+    assert after is not None
+    assert after < before
+    assert after < 0.3
+
+
+def test_without_batches_to_learn_from_the_probes_come_first(tmp_path: Path) -> None:
+    run = Run(tmp_path, a_server())
+    silent = [point.model_copy(update={"server": None}) for point in run.found.trials[0].points]
+    run.found.trials[0] = run.found.trials[0].model_copy(update={"points": silent})
+    first = run.step()
+    assert first is not None
+    assert first.predicted == {}
+    changed = [name for name, value in SPACE.own.items() if first.config[name] != value]
+    assert len(changed) == 1
+
+
+def test_every_configuration_can_be_tried(tmp_path: Path) -> None:
+    small = Space(tuple(Parameter(one.knob, one.values[:2], one.ordered) for one in SPACE), own=SPACE.own)
+    run = Run(tmp_path, a_server(), space=small)
+    assert len(run.steps(40)) == small.size
+    assert run.planner.chance_left == 0.0
+
+
+def restarting(space: Space) -> Space:
+    """Return the space with a precision that takes a restart."""
+    parameters = []
+    for one in space:
+        applied = "restart" if one.name == "precision" else one.knob.applied
+        knob = Knob(one.name, one.knob.type, None, None, one.knob.default, "", applied, "")
+        parameters.append(Parameter(knob, one.values, one.ordered))
+    return Space(tuple(parameters), own=space.own)
+
+
+def costly(seconds: float) -> Callable[[Trial, Trial], Trial]:
+    def applied(before: Trial, trial: Trial) -> Trial:
+        apply_s = seconds if before.config["precision"] != trial.config["precision"] else 0.1
+        return trial.model_copy(update={"apply_s": apply_s, "wall_s": apply_s + 1.0})
+
+    return applied
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(8.0, 7), (0.1, 40)])
+def test_what_needs_a_restart_is_left_alone_while_the_cheap_is_tried(tmp_path: Path, seconds: float, most: int) -> None:
+    """Of 30 trials with a restart of 8 s, 8 of a second each go between two restarts."""
+    run, apply = Run(tmp_path, a_server(), "random", restarting(SPACE)), costly(seconds)
+    for _ in range(30):
+        run.step()
+        run.found.trials[-1] = apply(run.found.trials[-2], run.found.trials[-1])
+    of = [trial.config["precision"] for trial in run.found.trials[10:]]
+    restarts = sum(one != other for one, other in itertools.pairwise(of))
+    assert restarts <= most
+    assert len(set(of)) == 2 or seconds > 1
+
+
+def test_what_changes_take_is_learnt(tmp_path: Path) -> None:
+    run, apply = Run(tmp_path, a_server(), "random", restarting(SPACE)), costly(8.0)
+    for _ in range(12):
+        run.step()
+        run.found.trials[-1] = apply(run.found.trials[-2], run.found.trials[-1])
+    costs = run.planner.costs()
+    assert costs.knobs["precision"] == pytest.approx(8.0)
+    assert costs.of({"instances": 1}, {"instances": 2}) < 8.0

@@ -1,0 +1,108 @@
+"""When a search ends."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from result_builders import GOALS, point, trial
+from workload_builders import workload
+
+from tuner.budget import Budget
+from tuner.findings import Findings
+from tuner.planning import FEWEST
+from tuner.results import Trial
+from tuner.search import Choice
+from tuner.searching import Searching
+from tuner.study.spec import BudgetSpec, ConfirmSpec, SearchSpec
+
+
+class Planned:
+    """A planner whose state a test says."""
+
+    handed_over = False
+
+    def __init__(self, chance_left: float | None = None, errors: int = 0) -> None:
+        self.chance_left, self._errors = chance_left, errors
+
+    def prediction_errors(self) -> list[float]:
+        return [0.1] * self._errors
+
+
+def searching(planner: Planned, *trials: Trial, left_s: float = 1000.0, **budget: Any) -> Searching:
+    spec = SimpleNamespace(search=SearchSpec(budget=BudgetSpec(**budget)), confirm=ConfirmSpec())
+    study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {"p99": 0.01}}))
+    found = Findings(study, None, [workload()], GOALS, [trial(0, point(throughput=50)), *trials])  # type: ignore[arg-type]
+    trier = SimpleNamespace(workloads=[workload()], confidence=0.99)
+    return Searching(
+        spec,  # type: ignore[arg-type]
+        {},
+        trier,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        found,
+        planner,  # type: ignore[arg-type]
+        Choice("twin", ""),
+        Budget(left_s),
+        lambda _: None,
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.confirm.rounds_needed", lambda *_: {"steady": 6})
+
+
+def series(*throughputs: float, missing: bool = False) -> list[Trial]:
+    over = {"p99": 1.0} if missing else None
+    return [trial(n, point(throughput=one, violations=over)) for n, one in enumerate(throughputs, 1)]
+
+
+def test_all_trials_of_the_budget_are_made() -> None:
+    assert searching(Planned(), *series(1, 2), trials=2)._ending() == "trials"
+    assert searching(Planned(), *series(1, 2), trials=3)._ending() is None
+
+
+def test_the_time_of_the_confirmation_is_kept() -> None:
+    assert searching(Planned(), *series(1, 2), left_s=5)._ending() == "time"
+
+
+def test_patience_ends_a_search_whose_front_does_not_grow() -> None:
+    assert searching(Planned(), *series(100, 90, 80, 70), patience=3)._ending() == "patience"
+    assert searching(Planned(), *series(100, 90, 80, 130), patience=3)._ending() is None
+    assert searching(Planned(), *series(100, 90, 80), patience=3)._ending() is None
+    assert searching(Planned(), *series(100, 90, 80, 70))._ending() is None
+
+
+def test_a_front_that_grows_by_less_than_a_percent_does_not_grow() -> None:
+    assert searching(Planned(), *series(1000, 1001, 1002, 1003), patience=3)._ending() == "patience"
+
+
+def test_patience_does_not_end_a_search_that_found_nothing_yet() -> None:
+    one = searching(Planned(), *series(1, 1, 1, 1, 1, missing=True), patience=2)
+    one.found.trials[0] = trial(0, point(violations={"p99": 1.0}))
+    assert one._ending() is None
+
+
+@pytest.mark.parametrize(
+    ("chance", "errors", "certain"),
+    [(0.04, FEWEST, True), (0.06, FEWEST, False), (0.0, FEWEST - 1, False), (None, FEWEST, False)],
+)
+def test_the_twin_ends_a_search_when_it_is_sure_and_was_right(chance: float | None, errors: int, certain: bool) -> None:
+    assert searching(Planned(chance, errors))._certain() is certain
+
+
+def test_never_means_never() -> None:
+    assert searching(Planned(0.0, 9), certain="100%")._certain() is False
+
+
+def test_a_twin_that_handed_over_ends_nothing() -> None:
+    planner = Planned(0.0, 9)
+    planner.handed_over = True
+    assert searching(planner)._certain() is False
+
+
+def test_what_is_said_of_the_search_is_what_it_was() -> None:
+    one = searching(Planned(0.25, 3))
+    one.ended = "certain"
+    info = one.info()
+    assert (info.ended, info.chance_left, info.predictions) == ("certain", 0.25, 3)
+    assert info.prediction_error == pytest.approx(0.105, abs=0.001)

@@ -1,0 +1,89 @@
+"""The server's laws are read from its own statistics."""
+
+import numpy as np
+import pytest
+
+from tuner.twin.calibration import Observation, Service, calibrate
+
+
+def observation(
+    sizes: list[float],
+    *,
+    variant: tuple[str, ...] = (),
+    instances: int = 1,
+    fixed_s: float = 6e-4,
+    each_s: float = 6e-5,
+    turnaround_s: float = 4e-4,
+    handling_s: float = 2e-5,
+    queue_s: float = 1e-3,
+) -> Observation:
+    """Return what a server that keeps its laws exactly would show."""
+    counts = np.full(len(sizes), 100.0)
+    batch = np.array(sizes)
+    bare = Observation(variant, instances, batch, counts, fixed_s + each_s * batch, 0.0, queue_s)
+    latency_s = queue_s + bare.service_s + turnaround_s + handling_s * bare.place_in_batch
+    return Observation(variant, instances, batch, counts, fixed_s + each_s * batch, latency_s, queue_s)
+
+
+def test_laws_are_found_exactly_where_the_server_keeps_them() -> None:
+    found = calibrate([observation([1, 2, 4]), observation([8])], cores=1)
+    assert found is not None
+    law = found.service((), 1)
+    assert (law.fixed_s, law.each_s) == pytest.approx((6e-4, 6e-5))
+    assert (found.turnaround_s, found.handling_s) == pytest.approx((4e-4, 2e-5))
+
+
+def test_nothing_is_known_without_batches() -> None:
+    assert calibrate([], cores=1) is None
+    empty = np.empty(0)
+    assert calibrate([Observation((), 1, empty, empty, empty, 0.01, 0.0)], cores=1) is None
+
+
+def test_each_variant_has_its_law() -> None:
+    found = calibrate(
+        [observation([1, 4], variant=("fp32",)), observation([1, 4], variant=("int8",), each_s=2e-5)], cores=1
+    )
+    assert found is not None
+    assert found.service(("fp32",), 1).each_s == pytest.approx(6e-5)
+    assert found.service(("int8",), 1).each_s == pytest.approx(2e-5)
+
+
+def test_one_batch_size_says_how_slow_a_variant_is_and_not_how_it_grows() -> None:
+    found = calibrate(
+        [observation([1, 8], variant=("fp32",)), observation([8], variant=("int8",), fixed_s=3e-4, each_s=3e-5)],
+        cores=1,
+    )
+    assert found is not None
+    law = found.service(("int8",), 1)
+    assert law.fixed_s + 8 * law.each_s == pytest.approx(3e-4 + 8 * 3e-5)
+    assert law.fixed_s > 0
+    assert law.each_s > 0
+
+
+def test_instances_that_were_not_measured_share_the_cores() -> None:
+    found = calibrate([observation([1, 4])], cores=2)
+    assert found is not None
+    assert found.service((), 2) == found.service((), 1)
+    assert found.service((), 4) == found.service((), 1).times(2)
+
+
+def test_instances_that_were_measured_are_as_slow_as_they_were() -> None:
+    found = calibrate([observation([1, 4]), observation([1, 4], instances=2, fixed_s=1e-3, each_s=1e-4)], cores=4)
+    assert found is not None
+    law = found.service((), 2)
+    assert (law.fixed_s, law.each_s) == pytest.approx((1e-3, 1e-4))
+    assert found.service((), 3) == law
+
+
+def test_a_latency_that_is_infinite_says_nothing_of_the_way() -> None:
+    one = observation([1, 4])
+    lost = Observation((), 1, one.sizes, one.counts, one.times_s, np.inf, one.queue_s)
+    found, with_lost = calibrate([one], cores=1), calibrate([one, lost], cores=1)
+    assert found is not None
+    assert with_lost is not None
+    assert found.turnaround_s == with_lost.turnaround_s
+    assert calibrate([lost], cores=1) is not None
+
+
+def test_a_law_scales() -> None:
+    assert Service(1.0, 2.0).times(3) == Service(3.0, 6.0)

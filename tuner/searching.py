@@ -1,0 +1,133 @@
+"""The search of a run: proposals are tried until trials, time, space, patience or doubt are used up."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tuner import budget, confirm, rank
+from tuner.budget import Budget
+from tuner.findings import Findings
+from tuner.front import hypervolume
+from tuner.objective import Objective, pessimistic
+from tuner.planning import FEWEST, Planner, Predicted
+from tuner.results import SearchEnding, SearchInfo, Trial
+from tuner.search import Choice, Proposal, Search
+from tuner.study.spec import StudySpec
+from tuner.trials import Trier
+
+GROWTH = 1.01
+"""A front that grew by less, in the volume that it dominates, is as it was."""
+SAID = {
+    "trials": "all trials are made",
+    "time": "the rest of the time is for the confirmation",
+    "space": "every configuration of the space was tried",
+    "patience": "the front did not grow any more",
+    "certain": "no untried configuration is likely to be better",
+}
+
+
+@dataclass
+class Searching:
+    """Tries proposals.
+
+    Attributes:
+        spec: the study.
+        user: the user's configuration; proposals change it.
+        trier: target and instruments.
+        search: remembers.
+        found: what came of the trials so far; grows.
+        planner: proposes.
+        sampler: that was chosen.
+        budget: of time.
+        trial_ended: told of each trial after it was stored.
+        ended: why it ended, None while it has not.
+    """
+
+    spec: StudySpec
+    user: Mapping[str, Any]
+    trier: Trier
+    search: Search
+    found: Findings
+    planner: Planner
+    sampler: Choice
+    budget: Budget
+    trial_ended: Callable[[Trial], None]
+    ended: SearchEnding | None = None
+
+    def run(self) -> SearchEnding:
+        """Try proposals until there is a reason to end."""
+        self.search.skip(self.planner.space.at_every_load(self.user))  # the baseline
+        while (ending := self._ending()) is None:
+            made = self.planner.next()
+            if made is None:
+                ending = "space"
+                break
+            if self._certain():
+                ending = "certain"
+                break
+            trial, objective = self._attempt(*made)
+            self.search.tell(trial, objective)
+            self.trial_ended(trial)
+        self.ended = ending
+        return ending
+
+    def info(self) -> SearchInfo:
+        """Return what the result says of the search."""
+        errors = self.planner.prediction_errors()
+        return SearchInfo(
+            sampler=self.sampler.sampler,
+            reason=self.sampler.reason,
+            ended=self.ended,
+            chance_left=self.planner.chance_left,
+            prediction_error=float(np.expm1(np.median(errors))) if errors else None,
+            predictions=len(errors),
+        )
+
+    def _ending(self) -> SearchEnding | None:
+        tried = self.found.trials[1:]
+        if len(tried) >= self.spec.search.budget.trials:
+            return "trials"
+        if self.budget.left_s() < self._reserve_s() + budget.typical_cost_s([trial.wall_s for trial in tried]):
+            return "time"
+        patience = self.spec.search.budget.patience
+        if patience is not None and len(tried) > patience and not self._grew_in(patience):
+            return "patience"
+        return None
+
+    def _grew_in(self, patience: int) -> bool:
+        """Whether the front of what meets the SLO grew in the last trials."""
+        found = [one for one in self.found.ranked() if np.isfinite(one.objective.values).all()]
+        if not found:
+            return True  # nothing meets it yet: that is no reason to stop looking
+        values = np.array([one.objective.values for one in found])
+        maximize = [goal.maximize for goal in self.found.goals]
+        reference = np.where(maximize, 0.0, values.max(axis=0) * GROWTH)
+        last = len(self.found.trials) - patience
+        before = values[[one.trial.number < last for one in found]]
+        return hypervolume(values, reference, maximize) > GROWTH * hypervolume(before, reference, maximize)
+
+    def _certain(self) -> bool:
+        """Whether the twin is sure enough that nothing better is left."""
+        left, errors = self.planner.chance_left, self.planner.prediction_errors()
+        enough = len(errors) >= FEWEST and not self.planner.handed_over
+        return enough and left is not None and left < 1 - self.spec.search.budget.certain
+
+    def _attempt(self, proposal: Proposal, predicted: Predicted) -> tuple[Trial, Objective]:
+        known = set(self.trier.accuracies.right)
+        trial = self.trier.attempt(proposal.number, {**self.user, **proposal.config}, self.found.front())
+        if set(self.trier.accuracies.right) != known:
+            self.search.remember("accuracies", self.trier.accuracies.stored())
+        trial = trial.model_copy(update={"predicted": predicted})
+        if trial.state == "complete":
+            return trial, rank.worth(trial, self.found.names, self.found.goals)
+        constraints = [f"{name}.{slo}" for name, bounds in self.found.bounds.items() for slo in bounds]
+        return trial, pessimistic(self.found.goals, constraints)
+
+    def _reserve_s(self) -> float:
+        """Return what has to be kept for measuring the best again; while nothing meets the SLO the least of it."""
+        settings, workloads = self.spec.confirm, self.trier.workloads
+        found = [confirm.contender(one.trial, one.point, workloads) for one in self.found.ranked()[:1]]
+        rounds = confirm.rounds_needed(self.trier, found, self.found.by_number(), settings)
+        return budget.reserve_s(settings, self.found.apply_s(), rounds, workloads)

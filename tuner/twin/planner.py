@@ -1,0 +1,333 @@
+"""The twin: says of every configuration what it would do, how sure that is, and what measuring it may gain. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from targets.base import Config, Value
+from tuner.catalog import key_of
+from tuner.front import Z_95
+from tuner.objective import Goal
+from tuner.results import Estimate, Point, Trial
+from tuner.space import LOAD_NAMES, Parameter, Space
+from tuner.twin.calibration import Calibration, Observation, calibrate
+from tuner.twin.forecast import FORECAST, Forecaster, Roles, server_of
+from tuner.twin.residual import learn
+from tuner.workload import Workload, parts_of
+
+Floats = NDArray[np.float64]
+MOST_CANDIDATES = 4000
+"""Configurations that are looked at; of a larger space a random choice, the same for a seed."""
+LEAST_NOISE = 0.04
+"""A measurement's standard deviation on the log scale at least: what another deployment changes is in no interval."""
+UNKNOWN_NOISE = 0.1
+"""That of a measurement without bounds."""
+FAR = 2.0
+"""ln(measured / simulated) of a value that is infinite, and at most."""
+NEAR = 0.3
+"""Configurations nearer than this are refused for the same reasons."""
+NAMED = 0.7
+"""Distance of different names in each of their dimensions: together about as far apart as the ends of a scale."""
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """What the twin says of configurations, each array of shape [configurations].
+
+    Attributes:
+        configs: parameters of the space, load levels included.
+        median: workload or class -> metric -> predicted value.
+        spread: the same -> standard deviation of its logarithm.
+        feasible: probability that every bound is kept.
+    """
+
+    configs: Sequence[Config]
+    median: Mapping[str, Mapping[str, Floats]]
+    spread: Mapping[str, Mapping[str, Floats]]
+    feasible: Floats
+
+    def predicted(self, index: int) -> dict[str, dict[str, Estimate]]:
+        """Return workload -> metric key -> what is expected of a configuration, with its 95% interval."""
+        found: dict[str, dict[str, Estimate]] = {}
+        for name, metrics in self.median.items():
+            found[name] = {}
+            for metric, values in metrics.items():
+                factor = math.exp(Z_95 * self.spread[name][metric][index])
+                value = float(values[index])
+                found[name][key_of(metric)] = Estimate(value=value, low=value / factor, high=value * factor, n=0)
+        return found
+
+    def gains(self, goal: Goal, best: float | None) -> Floats:
+        """Return the expected gain of each on an objective, on the log scale, times the chance to keep its bounds.
+
+        E[max(0, ln y - ln best)] = s (z Phi(z) + phi(z)) with z = (m - ln best) / s, for ln y normal with mean m and
+        standard deviation s (expected improvement: Jones, Schonlau and Welch, 1998); the sign turned to minimize.
+
+        Args:
+            goal: the objective.
+            best: its best value so far that meets the SLO; None: there is none, and the most promising one gains most.
+        """
+        sign = 1.0 if goal.maximize else -1.0
+        logs = sign * np.log(self.median[goal.workload][goal.metric])
+        spread = self.spread[goal.workload][goal.metric]
+        least = float(logs.min()) if best is None or best <= 0 else sign * math.log(best)
+        z = (logs - least) / spread
+        gain = spread * (z * ndtr(z) + np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi))
+        return np.asarray(gain * self.feasible)
+
+    def chances(self, goal: Goal, best: float, margin: float) -> Floats:
+        """Return the probability of each to keep its bounds and to be better than the best by more than a margin."""
+        sign = 1.0 if goal.maximize else -1.0
+        logs = sign * np.log(self.median[goal.workload][goal.metric])
+        least = sign * math.log(best) + math.log1p(margin)
+        return np.asarray(ndtr((logs - least) / self.spread[goal.workload][goal.metric]) * self.feasible)
+
+
+class Twin:
+    """Predicts from what was measured.
+
+    Args:
+        space: of the study, load levels included.
+        workloads: of the study.
+        goals: the objectives.
+        bounds: workload or class -> SLO -> bound.
+        roles: of the target's knobs.
+        cores: of the server.
+        seed: of the choice among the configurations of a large space.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        workloads: Sequence[Workload],
+        goals: Sequence[Goal],
+        bounds: Mapping[str, Mapping[str, float]],
+        roles: Roles,
+        cores: int,
+        seed: int,
+    ) -> None:
+        self._space, self._workloads, self._roles, self._cores = space, workloads, roles, cores
+        self._parts = {part.name: workload for workload, part in parts_of(workloads)}
+        self._bounds = {
+            name: {metric: bound for metric, bound in bounds.get(name, {}).items() if metric in FORECAST}
+            for name in self._parts
+        }
+        self._goals = [goal for goal in goals if goal.metric in FORECAST]
+        self.candidates = _candidates(space, seed)
+        self._forecaster: tuple[int, Forecaster] | None = None
+
+    def calibration(self, trials: Sequence[Trial]) -> Calibration | None:
+        """Read the server's laws from trials; None when they say nothing of batches."""
+        return calibrate([one for trial in trials for one in self._observations(trial)], self._cores)
+
+    def _calibrated(self, trials: Sequence[Trial]) -> Forecaster | None:
+        """Return the simulation after these trials, None when they say nothing of batches.
+
+        Everything is simulated anew after a calibration, so there is one when the trials are half as many again, and
+        when a variant or a number of instances was measured for the first time; what changes in between is learnt as
+        an error. It depends on the trials alone: a run that is resumed goes on as it would have.
+        """
+        count = self._calibrated_after(trials)
+        if self._forecaster is None or self._forecaster[0] != count:
+            calibration = self.calibration(trials[:count])
+            if calibration is None:
+                return None
+            self._forecaster = (count, Forecaster(calibration))
+        return self._forecaster[1]
+
+    def _calibrated_after(self, trials: Sequence[Trial]) -> int:
+        """Return how many of the trials the calibration takes into account."""
+        laws, last, count = set[tuple[object, int]](), 0, 1
+        for index, trial in enumerate(trials, 1):
+            server = server_of({**self._space.own, **trial.config}, self._roles)
+            if any(point.server for point in trial.points) and (server.variant, server.instances) not in laws:
+                laws.add((server.variant, server.instances))
+                last = index
+        while math.ceil(count * 1.5) <= len(trials):
+            count = math.ceil(count * 1.5)
+        return max(last, count)
+
+    def forecasts(self, trials: Sequence[Trial], configs: Sequence[Config]) -> Forecasts | None:
+        """Return what is to be expected of configurations after these trials; None when nothing is known of batches."""
+        forecaster = self._calibrated(trials)
+        if forecaster is None or not configs:
+            return None
+        median: dict[str, dict[str, Floats]] = {}
+        spread: dict[str, dict[str, Floats]] = {}
+        feasible = np.ones(len(configs))
+        for name, metrics in self._wanted().items():
+            simulated = self._simulated(name, configs, forecaster)
+            measured = [(trial, point) for trial in trials for point in _usable(trial) if point.workload == name]
+            places = _places(self._space, configs, self._parts[name].level_name)
+            then = self._simulated_again(name, measured, forecaster)
+            median[name], spread[name] = {}, {}
+            for metric in metrics:
+                mean, deviation = self._corrected(name, metric, measured, then, places)
+                median[name][metric] = simulated[metric] * np.exp(mean)
+                spread[name][metric] = deviation
+            for metric, bound in self._bounds[name].items():
+                feasible *= ndtr((math.log(bound) - np.log(median[name][metric])) / spread[name][metric])
+        return Forecasts(configs, median, spread, feasible * self._works(trials, configs))
+
+    def _wanted(self) -> dict[str, list[str]]:
+        """Return workload or class -> metrics that are predicted of it."""
+        wanted = {name: list(bounds) for name, bounds in self._bounds.items()}
+        for goal in self._goals:
+            if goal.metric not in wanted[goal.workload]:
+                wanted[goal.workload].append(goal.metric)
+        return {name: metrics for name, metrics in wanted.items() if metrics}
+
+    def _observations(self, trial: Trial) -> list[Observation]:
+        server = server_of({**self._space.own, **trial.config}, self._roles)
+        names = {workload.name for workload in self._workloads}
+        found = []
+        for point in _usable(trial):
+            if point.workload not in names or point.server is None or not point.server.batch_sizes:
+                continue
+            batches = point.server.batch_sizes
+            found.append(
+                Observation(
+                    variant=server.variant,
+                    instances=server.instances,
+                    sizes=np.array([float(one.size) for one in batches]),
+                    counts=np.array([float(one.count) for one in batches]),
+                    times_s=np.array([one.compute_mean_s for one in batches]),
+                    latency_s=point.metrics[key_of("mean")].value if key_of("mean") in point.metrics else math.inf,
+                    queue_s=point.server.mean_s.get("queue", 0.0),
+                )
+            )
+        return found
+
+    def _simulated(self, name: str, configs: Sequence[Config], forecaster: Forecaster) -> dict[str, Floats]:
+        workload = self._parts[name]
+        levels = [_level(config, workload) for config in configs]
+        servers = [server_of({**self._space.own, **config}, self._roles) for config in configs]
+        return forecaster.forecast(servers, levels, workload)
+
+    def _simulated_again(
+        self, name: str, measured: Sequence[tuple[Trial, Point]], forecaster: Forecaster
+    ) -> dict[str, Floats]:
+        """Return metric -> what the simulation says of points that were measured, shape [points]."""
+        if not measured:
+            return {}
+        return self._simulated(
+            name, [_at(trial.config, self._parts[name], point) for trial, point in measured], forecaster
+        )
+
+    def _corrected(
+        self,
+        name: str,
+        metric: str,
+        measured: Sequence[tuple[Trial, Point]],
+        simulated: Mapping[str, Floats],
+        places: Floats,
+    ) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of ln(true / simulated) at places, from where it was measured."""
+        key = key_of(metric)
+        kept = [index for index, (_, point) in enumerate(measured) if key in point.metrics]
+        estimates = [measured[index][1].metrics[key] for index in kept]
+        configs = [_at(measured[index][0].config, self._parts[name], measured[index][1]) for index in kept]
+        errors = [_error(one, float(simulated[metric][index])) for one, index in zip(estimates, kept, strict=True)]
+        noise = np.array([_noise(one) for one in estimates])
+        known = _places(self._space, configs, self._parts[name].level_name)
+        return learn(known, np.array(errors), noise).at(places)
+
+    def _works(self, trials: Sequence[Trial], configs: Sequence[Config]) -> Floats:
+        """Return the chance of each that the server takes it, and that it keeps the bounds that are not on latency.
+
+        Each trial that failed so counts for what is near it, against those that did not: 1 - (sum of k for the failed)
+        / (1 + sum of k for all), with k the squared exponential kernel over the server's knobs. And a value of a knob
+        with which n trials failed and none did not is the reason with a chance of n / (n + 1).
+        """
+        failed = np.array([float(_fails(trial)) for trial in trials])
+        if not failed.any():
+            return np.ones(len(configs))
+        here, there = (_places(self._space, some, None) for some in (configs, [trial.config for trial in trials]))
+        alike = np.exp(-np.sum((here[:, None, :] - there[None, :, :]) ** 2, axis=2) / (2 * NEAR**2))
+        chance = 1 - (alike @ failed) / (1 + alike.sum(axis=1))
+        for parameter in self._space.without_load():
+            tried, asked = (self._values(parameter, some) for some in ([trial.config for trial in trials], configs))
+            for value in parameter.values:
+                with_it = np.array([one == value for one in tried])
+                if with_it.any() and failed[with_it].all():
+                    chance[np.array([one == value for one in asked])] /= 1 + with_it.sum()
+        return np.asarray(chance)
+
+    def _values(self, parameter: Parameter, configs: Sequence[Config]) -> list[Value]:
+        """Return the value that a parameter has in each configuration."""
+        return [{**self._space.own, **config}.get(parameter.name, parameter.values[0]) for config in configs]
+
+
+def _candidates(space: Space, seed: int) -> list[dict[str, Value]]:
+    """Return the configurations of a space, of a large one MOST_CANDIDATES drawn at random."""
+    if math.prod(len(one.values) for one in space) <= MOST_CANDIDATES:
+        return list(space.configs())
+    rng = np.random.default_rng(seed)
+    found: dict[tuple[tuple[str, Value], ...], dict[str, Value]] = {}
+    for _ in range(2 * MOST_CANDIDATES):
+        whole = {one.name: one.values[int(rng.integers(len(one.values)))] for one in space}
+        if space.allows(whole):
+            config = space.active(whole)
+            found[tuple(config.items())] = config
+    return list(found.values())[:MOST_CANDIDATES]
+
+
+def _places(space: Space, configs: Sequence[Config], level_name: str | None) -> Floats:
+    """Return where configurations lie, shape [configurations, dimensions], each dimension from 0 to 1.
+
+    Args:
+        space: of the study.
+        configs: any; what one says nothing of is as the user has it.
+        level_name: the load level that is a dimension too; None: neither is.
+    """
+    columns: list[Floats] = []
+    for one in space:
+        if one.name in LOAD_NAMES and one.name != level_name:
+            continue
+        values = [{**space.own, **config}.get(one.name, one.values[0]) for config in configs]
+        if not one.ordered:
+            columns += [NAMED * np.array([float(value == each) for value in values]) for each in one.values]
+        elif len(one.values) > 1:
+            scale = np.linspace(0, 1, len(one.values))
+            columns.append(np.interp(np.array(values, float), np.array(one.values, float), scale))
+    return np.column_stack(columns) if columns else np.zeros((len(configs), 1))
+
+
+def _usable(trial: Trial) -> list[Point]:
+    return [point for point in trial.points if point.validity.valid]
+
+
+def _level(config: Config, workload: Workload) -> float | None:
+    level = config.get(workload.level_name)
+    return float(level) if isinstance(level, int | float) else None
+
+
+def _at(config: Config, workload: Workload, point: Point) -> dict[str, Value]:
+    """Return a configuration at the level at which a point was measured."""
+    return {**config, workload.level_name: point.load.level}
+
+
+def _error(measured: Estimate, simulated: float) -> float:
+    """Return ln(measured / simulated), at most FAR either way."""
+    if not measured.value > 0:
+        return -FAR
+    return float(np.clip(math.log(measured.value) - math.log(simulated), -FAR, FAR))
+
+
+def _noise(measured: Estimate) -> float:
+    """Return the standard deviation of a measurement's logarithm, from its interval."""
+    if measured.low <= 0 or measured.high == math.inf:
+        return UNKNOWN_NOISE
+    return max(LEAST_NOISE, math.log(measured.high / measured.low) / (2 * Z_95))
+
+
+def _fails(trial: Trial) -> bool:
+    """Whether the server did not take a trial, or it missed a bound that the simulation has no word on."""
+    if trial.state in ("refused", "crashed", "hung"):
+        return True
+    missed = {name for point in trial.points for name, over in point.violations.items() if over > 0}
+    return any(name not in FORECAST for name in missed)

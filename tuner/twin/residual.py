@@ -1,0 +1,103 @@
+"""Where a prediction is wrong, learnt from what was measured: a Gaussian process on log ratios. Pure.
+
+The prior of ln(measured / predicted) is normal with mean 0: a constant error common to all (sd COMMON), plus one that
+is alike where configurations are alike (squared exponential kernel). The kernel's height and length are not known: each
+pair of a small grid counts by how probable it makes what was measured (its marginal likelihood: Rasmussen and Williams,
+Gaussian Processes for Machine Learning, 2006, section 5.2). Taking the most probable pair alone would be too sure.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+Floats = NDArray[np.float64]
+COMMON = 0.5
+HEIGHTS = (0.05, 0.1, 0.2, 0.4, 0.8)
+LENGTHS = (0.25, 0.5, 1.0)
+UNLEARNT = (0.4, 0.5)
+"""Height and length while there are too few measurements to learn them."""
+FEW = 4
+NEGLIGIBLE = 0.02
+"""A pair that is so much less probable than the most probable one is left out."""
+MOST = 400
+"""Measurements that are used; of more the newest."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """The Gaussian process under one height and length of its kernel.
+
+    Attributes:
+        places: of the measurements, shape [n, dimensions].
+        weights: K^-1 y, shape [n].
+        factor: Cholesky factor of K, with scipy's flag.
+        height, length: of the kernel.
+    """
+
+    places: Floats
+    weights: Floats
+    factor: tuple[Floats, bool]
+    height: float
+    length: float
+
+    def at(self, places: Floats) -> tuple[Floats, Floats]:
+        """Return mean and variance of ln(true / predicted) at places of shape [m, dimensions]."""
+        prior = np.full(len(places), COMMON**2 + self.height**2)
+        if not len(self.places):
+            return np.zeros(len(places)), prior
+        cross = _kernel(places, self.places, self.height, self.length)
+        explained = np.sum(cross * cho_solve(self.factor, cross.T).T, axis=1)
+        return cross @ self.weights, np.maximum(prior - explained, 1e-6)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What was learnt: processes, and how probable each is after the measurements."""
+
+    processes: Sequence[tuple[float, Process]]
+
+    def at(self, places: Floats) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of ln(true / predicted) at places of shape [m, dimensions]."""
+        found = [(share, *process.at(places)) for share, process in self.processes]
+        mean = sum((share * own for share, own, _ in found), np.zeros(len(places)))
+        square = sum((share * (variance + own**2) for share, own, variance in found), np.zeros(len(places)))
+        return mean, np.sqrt(np.maximum(square - mean**2, 1e-6))
+
+
+def learn(places: Floats, errors: Floats, noise: Floats) -> Residual:
+    """Learn from measurements.
+
+    Args:
+        places: where, shape [n, dimensions], each dimension from 0 to 1.
+        errors: ln(measured / predicted), shape [n].
+        noise: standard deviation of each error from the measurement alone, above 0, shape [n].
+    """
+    places, errors, noise = places[-MOST:], errors[-MOST:], noise[-MOST:]
+    settings = [(height, length) for height in HEIGHTS for length in LENGTHS] if len(errors) >= FEW else [UNLEARNT]
+    fits = [_fit(places, errors, noise, height, length) for height, length in settings]
+    most = max(likelihood for likelihood, _ in fits)
+    probable = [(math.exp(likelihood - most), process) for likelihood, process in fits]
+    kept = [(weight, process) for weight, process in probable if weight >= NEGLIGIBLE]
+    total = sum(weight for weight, _ in kept)
+    return Residual([(weight / total, process) for weight, process in kept])
+
+
+def _fit(places: Floats, errors: Floats, noise: Floats, height: float, length: float) -> tuple[float, Process]:
+    """Return the log marginal likelihood, up to a constant, and the process."""
+    if not len(errors):
+        return 0.0, Process(places, errors, (np.empty((0, 0)), True), height, length)
+    covariance = _kernel(places, places, height, length) + np.diag(noise**2)
+    factor = cho_factor(covariance, lower=True)
+    weights = cho_solve(factor, errors)
+    likelihood = -0.5 * float(errors @ weights) - float(np.log(np.diag(factor[0])).sum())
+    return likelihood, Process(places, weights, factor, height, length)
+
+
+def _kernel(one: Floats, other: Floats, height: float, length: float) -> Floats:
+    squares = np.sum(one**2, axis=1)[:, None] + np.sum(other**2, axis=1)[None, :] - 2 * one @ other.T
+    distances = np.maximum(squares, 0.0)
+    return np.asarray(COMMON**2 + height**2 * np.exp(-distances / (2 * length**2)))
