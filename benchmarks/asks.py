@@ -20,7 +20,7 @@ from replay import Cell, Landscape, make_point, make_trial
 from tables import PAGE, markdown, write_section
 
 from targets.base import Config
-from targets.simulated.many import Queues, closed_loops
+from targets.simulated.many import Queues, closed_loops, linear
 from tuner.findings import Findings
 from tuner.planning import Planner
 from tuner.rank import worth
@@ -138,8 +138,7 @@ def answered(number: int, config: Config, rng: np.random.Generator) -> Trial:
         np.array([batch]),
         float(config["max_queue_delay"]) * one,
         np.array([instances]),
-        fixed_s * one,
-        each_s * one,
+        linear(fixed_s * one, each_s * one, batch),
         2e-5 * one,
         4e-4 * one,
     )

@@ -14,7 +14,6 @@ from tuner.catalog import BOUNDED, METRICS
 from tuner.compare import ratios_of_pairs
 from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
 from tuner.runs import Run, pooled_runs, stored_server
-from tuner.space import server_part
 from tuner.stats import P99_MIN_SAMPLES
 from tuner.stopping import Pace, slo_verdicts
 from tuner.study.spec import ConfirmSpec
@@ -98,7 +97,7 @@ def redeploy_and_measure(
             _measure_alone(trier, contenders[index], gathered[index], rounds, round_s)
         return
     deployments = {
-        index: trier.target.deploy(server_part(contenders[index].config), f"contender{index}")
+        index: trier.deploy(contenders[index].config, f"contender{index}")
         for index in (order if calls % 2 == 0 else reversed(order))
     }
     for index, deployment in deployments.items():
@@ -115,12 +114,12 @@ def redeploy_and_measure(
                 run = trier.measure(deployments[index], drawn, load, pace)
                 gathered[index].runs[workload.name][-1].append(run)
     for deployment in deployments.values():
-        deployment.retire()
+        trier.retire(deployment)
 
 
 def _measure_alone(trier: Trier, one: Contender, gathered: Rounds, rounds: Mapping[str, int], round_s: float) -> None:
     """Deploy one contender and measure each workload once, for as long as its rounds together."""
-    deployment = trier.target.deploy(server_part(one.config), "contender")
+    deployment = trier.deploy(one.config, "contender")
     trier.learn_accuracy(deployment, trier.variant(one.config))
     for workload in trier.workloads:
         length = max(round_s, workload.shortest_round_s)
@@ -129,7 +128,7 @@ def _measure_alone(trier: Trier, one: Contender, gathered: Rounds, rounds: Mappi
         drawn = workload.drawn_anew(len(gathered.runs.get(workload.name, ())))
         run = trier.measure(deployment, drawn, one.loads[workload.name], pace)
         gathered.runs.setdefault(workload.name, []).append([run])
-    deployment.retire()
+    trier.retire(deployment)
 
 
 def rounds_needed(

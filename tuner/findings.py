@@ -235,8 +235,7 @@ class Findings:
         state: RunState,
         exit_code: int | None,
         environment: Mapping[str, str],
-        measured_s: float,
-        wall_s: float,
+        timing: Timing,
         search: SearchInfo | None = None,
         costs: ApplyCosts = ApplyCosts(),  # noqa: B008 - immutable
     ) -> Result:
@@ -261,7 +260,7 @@ class Findings:
             best=self.best,
             closest=self.closest,
             validity=Validity(valid=not reasons, reasons=reasons),
-            timing=Timing(measured_s=measured_s, overhead_s=max(0.0, wall_s - measured_s), wall_s=wall_s),
+            timing=timing,
         )
 
 

@@ -92,6 +92,7 @@ class Trier:
         ladder: load levels, where the highest sustainable one is looked for; None: a proposal has its level.
         run_path: the run directory; records go to its `records` folder.
         measured_s: time spent under load so far.
+        applied_s: time that the server took to load and unload configurations so far.
     """
 
     target: Target
@@ -105,8 +106,25 @@ class Trier:
     run_path: Path
     ladder: Ladder | None = None
     measured_s: float = 0.0
+    applied_s: float = 0.0
     _deployed: Deployment | None = None
     _reached: float | None = None
+
+    def deploy(self, config: Config, alias: str) -> Deployment:
+        """Load the server's part of a configuration, see `Target.deploy`, and account for its time."""
+        started = time.monotonic()
+        try:
+            return self.target.deploy(server_part(config), alias)
+        finally:
+            self.applied_s += time.monotonic() - started
+
+    def retire(self, deployment: Deployment) -> None:
+        """Unload what was deployed, and account for its time."""
+        started = time.monotonic()
+        try:
+            deployment.retire()
+        finally:
+            self.applied_s += time.monotonic() - started
 
     def learn_reference(self, config: Config) -> None:
         """Measure the accuracy that drops are counted from.
@@ -115,7 +133,7 @@ class Trier:
             ConfigRefused, ServerDied: the configuration cannot be measured.
         """
         self.accuracies.reference = self.variant(config)
-        self.learn_accuracy(self.target.deploy(server_part(config), ALIAS), self.variant(config))
+        self.learn_accuracy(self.deploy(config, ALIAS), self.variant(config))
 
     def variant(self, config: Config) -> str:
         """Return what identifies the answers of a configuration."""
@@ -125,7 +143,7 @@ class Trier:
         """Unload the configuration tried last."""
         if self._deployed is not None:
             with suppress(TargetError):
-                self._deployed.retire()
+                self.retire(self._deployed)
             self._deployed = None
 
     def baseline(self, config: Config, space: Space) -> Trial:
@@ -206,7 +224,7 @@ class Trier:
             )
 
         try:
-            deployment = self._deployed = self.target.deploy(server_part(config), ALIAS)
+            deployment = self._deployed = self.deploy(config, ALIAS)
             apply_s = time.monotonic() - started
             while (at := loads.next(points)) is not None:
                 workload, load = at

@@ -15,7 +15,7 @@ from tuner.metrics import violations
 from tuner.planning import Planner
 from tuner.preference import Preference
 from tuner.rank import Candidate
-from tuner.results import Best, Confirmation, Result, RunState, Side, Trial, to_json
+from tuner.results import Best, Confirmation, Result, RunState, Side, Timing, Trial, to_json
 from tuner.rundir import RunDirectory, write_files
 from tuner.search import LOCAL_NAME, Search, choose_sampler, open_storage
 from tuner.searching import SAID, Searching
@@ -90,7 +90,7 @@ class Tuning:
             self._budget,
             self._trial_ended,
         )
-        trier.measured_s = float(spent["measured_s"])
+        trier.measured_s, trier.applied_s = float(spent["measured_s"]), float(spent.get("applied_s", 0.0))
 
     def run(self) -> Result:
         """Go through the whole run; what an earlier one measured is kept.
@@ -390,9 +390,11 @@ class Tuning:
         self._publish(state, exit_code)
 
     def _publish(self, state: RunState, exit_code: int | None) -> Result:
-        wall_s, measured_s = self._budget.spent_s(), self._trier.measured_s
-        self._search.remember("spent", {"wall_s": wall_s, "measured_s": measured_s})
+        wall_s, measured_s, applied_s = self._budget.spent_s(), self._trier.measured_s, self._trier.applied_s
+        spent = {"wall_s": wall_s, "measured_s": measured_s, "applied_s": applied_s}
+        self._search.remember("spent", spent)
+        timing = Timing(**spent, overhead_s=max(0.0, wall_s - measured_s - applied_s))
         search, costs = self._searching.info(), self._searching.planner.costs()
-        result = self._found.result(state, exit_code, self._environment, measured_s, wall_s, search, costs)
+        result = self._found.result(state, exit_code, self._environment, timing, search, costs)
         write_atomically(self._run.result, to_json(result))
         return result

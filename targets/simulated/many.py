@@ -29,7 +29,7 @@ class Queues:
         max_size: requests of a batch at most.
         max_delay_s: how long the oldest request may wait for its batch to fill.
         servers: batches served at once at most.
-        fixed_s, each_s: a batch of b requests is served in fixed_s + each_s * b seconds.
+        service_s: how long a batch of b requests is served is at [queue, b], shape [queues, largest max_size + 1].
         handling_s: time of the front end for each answer; one after the other.
         turnaround_s: what a request takes beside waiting, service and handling.
     """
@@ -37,8 +37,7 @@ class Queues:
     max_size: Ints
     max_delay_s: Floats
     servers: Ints
-    fixed_s: Floats
-    each_s: Floats
+    service_s: Floats
     handling_s: Floats
     turnaround_s: Floats
 
@@ -48,6 +47,11 @@ class Queues:
     def take(self, chosen: NDArray[np.int64]) -> "Queues":
         """Return some of them."""
         return Queues(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+
+def linear(fixed_s: Floats, each_s: Floats, largest: int) -> Floats:
+    """Return the service times of batches that take fixed_s + each_s * b seconds, shape [queues, largest + 1]."""
+    return np.asarray(fixed_s[:, None] + each_s[:, None] * np.arange(largest + 1))
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ class _Group:
         waiting = self._arrived[rows[:, None], first[:, None] + self._columns]
         sizes = np.count_nonzero(waiting <= begin[:, None], axis=1)
         self._first[rows, server], self._sizes[rows, server] = first, sizes
-        service = self._queues.fixed_s[rows] + self._queues.each_s[rows] * sizes
+        service = self._queues.service_s[rows, sizes]
         self._ends[rows, server] = begin + service
         self._idle_since[rows, server] = np.inf
         self._next[rows] = first + sizes

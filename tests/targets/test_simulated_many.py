@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targets.simulated.many import Queues, closed_loops, open_loop
+from targets.simulated.many import Queues, closed_loops, linear, open_loop
 from targets.simulated.model import Batching, serve_batches
 
 
@@ -25,8 +25,7 @@ def queues(
         sizes,
         delay_s * like,
         np.full(len(sizes), servers),
-        fixed_s * like,
-        each_s * like,
+        linear(fixed_s * like, each_s * like, int(sizes.max())),
         handling_s * like,
         turnaround_s * like,
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from targets.base import Config, Knob, Value
-from targets.simulated.many import Queues, closed_loops
+from targets.simulated.many import Queues, closed_loops, linear
 from tuner.results import BatchSize, Estimate, Generator, Load, Point, Server, Telemetry, Trial, Validity
 from tuner.space import Parameter, Space
 from tuner.twin.forecast import Roles
@@ -50,8 +50,7 @@ def a_server(slow: Callable[[Config], float] = lambda _: 1.0) -> Truth:
             of("max_batch_size").astype(int),
             of("max_queue_delay"),
             of("instances").astype(int),
-            5e-4 * of("instances"),
-            each_s * of("instances"),
+            linear(5e-4 * of("instances"), each_s * of("instances"), 32),
             2e-5 * like,
             4e-4 * like,
         )

@@ -55,7 +55,8 @@ def test_one_batch_size_says_how_slow_a_variant_is_and_not_how_it_grows() -> Non
     )
     assert found is not None
     law = found.service(("int8",), 1)
-    assert law.fixed_s + 8 * law.each_s == pytest.approx(3e-4 + 8 * 3e-5)
+    assert law.table(8)[8] == pytest.approx(3e-4 + 8 * 3e-5)
+    assert law.table(16)[16] > 1.1 * law.table(8)[8]
     assert law.fixed_s > 0
     assert law.each_s > 0
 
@@ -63,8 +64,8 @@ def test_one_batch_size_says_how_slow_a_variant_is_and_not_how_it_grows() -> Non
 def test_instances_that_were_not_measured_share_the_cores() -> None:
     found = calibrate([observation([1, 4])], cores=2)
     assert found is not None
-    assert found.service((), 2) == found.service((), 1)
-    assert found.service((), 4) == found.service((), 1).times(2)
+    assert found.service((), 2).table(8) == pytest.approx(found.service((), 1).table(8))
+    assert found.service((), 4).table(8) == pytest.approx(2 * found.service((), 1).table(8))
 
 
 def test_instances_that_were_measured_are_as_slow_as_they_were() -> None:
@@ -85,5 +86,25 @@ def test_a_latency_that_is_infinite_says_nothing_of_the_way() -> None:
     assert calibrate([lost], cores=1) is not None
 
 
+def test_a_size_that_was_executed_takes_as_long_as_it_took_and_larger_ones_follow_the_upper_ones() -> None:
+    """A lone request is often a special case: here it takes a quarter of what a batch of 2 takes."""
+    sizes, times = np.array([1.0, 2.0, 4.0, 8.0]), np.array([4e-4, 1.6e-3, 1.9e-3, 2.5e-3])
+    one = Observation((), 1, sizes, np.full(4, 100.0), times, 0.01, 0.0)
+    found = calibrate([one], cores=1)
+    assert found is not None
+    table = found.service((), 1).table(16)
+    assert table[[1, 2, 4, 8]] == pytest.approx(times)
+    assert table[3] == pytest.approx(1.75e-3)
+    assert table[16] == pytest.approx(2.5e-3 + 8 * 1.5e-4, rel=0.05)
+
+
+def test_noise_does_not_make_a_larger_batch_faster() -> None:
+    sizes, times = np.array([1.0, 2.0, 3.0]), np.array([1e-3, 3e-3, 2e-3])
+    found = calibrate([Observation((), 1, sizes, np.array([1.0, 1.0, 3.0]), times, 0.01, 0.0)], cores=1)
+    assert found is not None
+    assert found.service((), 1).table(3)[1:] == pytest.approx([1e-3, 2.25e-3, 2.25e-3])
+
+
 def test_a_law_scales() -> None:
-    assert Service(1.0, 2.0).times(3) == Service(3.0, 6.0)
+    law = Service(1.0, 2.0, (1.0, 4.0), (2.0, 9.0))
+    assert law.times(3).table(9) == pytest.approx(3 * law.table(9))

@@ -1,8 +1,8 @@
 """What the measurements say of how the server works: service times of batches, and what a request takes beside. Pure.
 
-A batch of b requests is served in fixed + each * b seconds; both depend on the variant and on how many instances
-compete for the cores. What is left of the mean latency after the server's own queue and compute times is the way there
-and back: a fixed time, and one per answer, since answers leave one after the other.
+How long a batch takes depends on its size, on the variant, and on how many instances compete for the cores. What is
+left of the mean latency after the server's own queue and compute times is the way there and back: a fixed time, and one
+per answer, since answers leave one after the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
+from scipy.optimize import isotonic_regression, nnls
 
 from targets.base import Value
 
@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 Variant = tuple[Value, ...]
 SPREAD = 2.0
 """The largest batch executed has to be so many times the smallest for the two times of a law to be told apart."""
+UPPER = 4.0
+"""A line is fitted to the sizes that are at least the largest one over this."""
 LEAST_S = 1e-7
 
 
@@ -61,14 +63,33 @@ class Observation:
 
 @dataclass(frozen=True)
 class Service:
-    """A batch of b requests takes fixed_s + each_s * b seconds."""
+    """How long batches take: as they were measured, and beyond that fixed_s + each_s * b seconds.
+
+    Attributes:
+        fixed_s, each_s: of the sizes that were not measured.
+        sizes, times_s: measured sizes, ascending, and their times, not descending; may be empty.
+    """
 
     fixed_s: float
     each_s: float
+    sizes: tuple[float, ...] = ()
+    times_s: tuple[float, ...] = ()
 
     def times(self, factor: float) -> "Service":
         """Return a law of the same form that is slower by a factor."""
-        return Service(self.fixed_s * factor, self.each_s * factor)
+        slower = tuple(seconds * factor for seconds in self.times_s)
+        return Service(self.fixed_s * factor, self.each_s * factor, self.sizes, slower)
+
+    def table(self, largest: int) -> Floats:
+        """Return the service time of a batch of b at [b], in seconds, shape [largest + 1], not descending."""
+        batch = np.arange(largest + 1.0)
+        table = self.fixed_s + self.each_s * batch
+        if self.sizes:
+            inside = np.interp(batch, self.sizes, self.times_s)
+            beyond = self.times_s[-1] + self.each_s * (batch - self.sizes[-1])
+            below = np.minimum(table, self.times_s[0])
+            table = np.where(batch < self.sizes[0], below, np.where(batch > self.sizes[-1], beyond, inside))
+        return np.maximum.accumulate(table)
 
 
 @dataclass(frozen=True)
@@ -108,9 +129,10 @@ class Calibration:
 def calibrate(observations: Sequence[Observation], cores: int) -> Calibration | None:
     """Read the server's laws from what was measured; None when nothing says how long a batch takes.
 
-    Service times are fitted by non-negative least squares, each executed batch size weighted by how often it was
-    executed. Where too few sizes were executed to tell the fixed time from that of each request, their proportion is
-    that of the measurements that can tell, together.
+    A batch size that was executed takes as long as it took: the mean over its executions, made not to descend with the
+    size (isotonic regression, weighted by executions). For larger ones a line is fitted by non-negative least squares
+    to the upper sizes, weighted by executions: the smallest batches are often a special case of the server's. Where too
+    few sizes were executed for a line, its proportions are those of the measurements that can tell, together.
 
     Args:
         observations: of measured points, any order.
@@ -123,18 +145,20 @@ def calibrate(observations: Sequence[Observation], cores: int) -> Calibration | 
     for one in known:
         groups.setdefault((one.variant, one.instances), []).append(one)
     telling = [group for group in groups.values() if _tells(_pooled(group)[0])]
-    together = _fitted(*_pooled([one for group in telling or groups.values() for one in group]))
+    together = _line(*_pooled([one for group in telling or groups.values() for one in group]))
     laws = {key: _law(*_pooled(group), together) for key, group in groups.items()}
     turnaround_s, handling_s = _way(known)
     return Calibration(laws, cores, handling_s, turnaround_s)
 
 
 def _pooled(observations: Sequence[Observation]) -> tuple[Floats, Floats, Floats]:
-    """Return sizes, counts and times of all of them."""
+    """Return each executed size once, ascending, how often it was executed, and its mean time."""
     sizes, counts, times = (
         np.concatenate([getattr(one, name) for one in observations]) for name in ("sizes", "counts", "times_s")
     )
-    return sizes, counts, times
+    distinct, place = np.unique(sizes, return_inverse=True)
+    executed = np.bincount(place, counts).astype(float)
+    return distinct, executed, np.bincount(place, counts * times) / executed
 
 
 def _tells(sizes: Floats) -> bool:
@@ -143,16 +167,23 @@ def _tells(sizes: Floats) -> bool:
 
 
 def _law(sizes: Floats, counts: Floats, times_s: Floats, together: Service) -> Service:
+    rising = isotonic_regression(times_s, weights=counts).x
     if _tells(sizes):
-        return _fitted(sizes, counts, times_s)
-    expected = together.fixed_s + together.each_s * sizes
-    factor = float((counts * sizes) @ times_s) / max(float((counts * sizes) @ expected), LEAST_S)
-    return together.times(factor)
+        line = _line(sizes, counts, times_s)
+    else:
+        expected = together.fixed_s + together.each_s * sizes
+        line = together.times(float(counts @ times_s) / max(float(counts @ expected), LEAST_S))
+    return Service(line.fixed_s, line.each_s, tuple(sizes.tolist()), tuple(rising.tolist()))
 
 
-def _fitted(sizes: Floats, counts: Floats, times_s: Floats) -> Service:
-    weights = np.sqrt(counts) / np.maximum(times_s, LEAST_S)  # relative errors: small batches count as large ones do
-    (fixed_s, each_s), _ = nnls(np.column_stack([weights, weights * sizes]), weights * times_s)
+def _line(sizes: Floats, counts: Floats, times_s: Floats) -> Service:
+    """Fit a line to the upper sizes, to all where those are too few to tell."""
+    upper = sizes >= sizes.max() / UPPER
+    if not _tells(sizes[upper]):
+        upper = np.ones(len(sizes), dtype=np.bool_)
+    weights = np.sqrt(counts[upper]) / np.maximum(times_s[upper], LEAST_S)
+    columns = np.column_stack([weights, weights * sizes[upper]])
+    (fixed_s, each_s), _ = nnls(columns, weights * times_s[upper])
     return Service(max(float(fixed_s), LEAST_S), float(each_s))
 
 

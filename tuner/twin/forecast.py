@@ -138,15 +138,15 @@ def _metrics(simulated: Simulated) -> dict[str, Floats]:
 
 
 def _queues(servers: Sequence[Server], calibration: Calibration, think_s: float) -> Queues:
-    laws = {key: calibration.service(*key) for key in {(one.variant, one.instances) for one in servers}}
-    services = [laws[one.variant, one.instances] for one in servers]
+    largest = max(one.max_batch for one in servers)
+    kinds = {(one.variant, one.instances) for one in servers}
+    tables = {kind: calibration.service(*kind).table(largest) for kind in kinds}
     count = len(servers)
     return Queues(
         max_size=np.array([one.max_batch for one in servers]),
         max_delay_s=np.array([one.max_delay_s for one in servers]),
         servers=np.array([one.instances for one in servers]),
-        fixed_s=np.array([one.fixed_s for one in services]),
-        each_s=np.array([one.each_s for one in services]),
+        service_s=np.stack([tables[one.variant, one.instances] for one in servers]),
         handling_s=np.full(count, calibration.handling_s),
         turnaround_s=np.full(count, calibration.turnaround_s + think_s),
     )

@@ -1,11 +1,13 @@
 """Where a prediction is wrong, learnt from what was measured: a Gaussian process on log ratios. Pure.
 
 The prior of ln(measured / predicted) is normal with mean 0: a constant error common to all (sd COMMON), plus one that
-is alike where configurations are alike (squared exponential kernel). The kernel's height and length are not known: each
-pair of a small grid counts by how probable it makes what was measured (its marginal likelihood: Rasmussen and Williams,
-Gaussian Processes for Machine Learning, 2006, section 5.2). Taking the most probable pair alone would be too sure.
+is alike where configurations are alike (squared exponential kernel). The kernel's height and length, and how much noise
+measurements have beyond their own intervals, are not known: each triple of a small grid counts by how probable it makes
+what was measured (its marginal likelihood: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
+section 5.2). Taking the most probable one alone would be too sure.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +20,16 @@ Floats = NDArray[np.float64]
 COMMON = 0.5
 HEIGHTS = (0.05, 0.1, 0.2, 0.4, 0.8)
 LENGTHS = (0.25, 0.5, 1.0)
-UNLEARNT = (0.4, 0.5)
-"""Height and length while there are too few measurements to learn them."""
+NOISES = (0.0, 0.1, 0.2, 0.4)
+"""Standard deviations of what measurements have in noise beyond their intervals: a machine that changes its speed."""
+UNLEARNT = (0.4, 0.5, 0.1)
+"""Height, length and further noise while there are too few measurements to learn them."""
 FEW = 4
+USUAL_HEIGHT, USUAL_NOISE = 0.4, 0.1
+"""Heights and further noise are thought to be about so large before anything was measured (exponential priors)."""
 NEGLIGIBLE = 0.02
-"""A pair that is so much less probable than the most probable one is left out."""
-MOST = 400
+"""A triple that is so much less probable than the most probable one is left out."""
+MOST = 200
 """Measurements that are used; of more the newest."""
 
 
@@ -77,8 +83,11 @@ def learn(places: Floats, errors: Floats, noise: Floats) -> Residual:
         noise: standard deviation of each error from the measurement alone, above 0, shape [n].
     """
     places, errors, noise = places[-MOST:], errors[-MOST:], noise[-MOST:]
-    settings = [(height, length) for height in HEIGHTS for length in LENGTHS] if len(errors) >= FEW else [UNLEARNT]
-    fits = [_fit(places, errors, noise, height, length) for height, length in settings]
+    settings = itertools.product(HEIGHTS, LENGTHS, NOISES) if len(errors) >= FEW else [UNLEARNT]
+    fits = []
+    for height, length, further in settings:
+        likelihood, process = _fit(places, errors, np.hypot(noise, further), height, length)
+        fits.append((likelihood - height / USUAL_HEIGHT - further / USUAL_NOISE, process))
     most = max(likelihood for likelihood, _ in fits)
     probable = [(math.exp(likelihood - most), process) for likelihood, process in fits]
     kept = [(weight, process) for weight, process in probable if weight >= NEGLIGIBLE]
