@@ -83,14 +83,24 @@ class Landscape:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What one search came to: trials and seconds until its best was close to the best of all; inf: never."""
+    """What one search came to.
+
+    Attributes:
+        sampler, seed: which.
+        trials, seconds: until its best was close to the best of all; inf: never.
+        reached: its best over the best of all, after TRIALS.
+        ended: trials after which a run would have ended, sure that nothing better is left; TRIALS where it never was.
+        reached_then: the same as `reached`, at that moment.
+        error: median |ln(measured / predicted)|.
+    """
 
     sampler: str
     seed: int
     trials: float
     seconds: float
     reached: float
-    made: int
+    ended: int
+    reached_then: float
     error: float
 
 
@@ -111,7 +121,14 @@ def main() -> int:
         found += [replay(sampler, seed, landscape) for seed in range(asked.rounds)]
         print(row(sampler, found), file=sys.stderr, flush=True)
     samplers = list(dict.fromkeys(one.sampler for one in found))
-    columns = ("sampler", "trials to 95% of the best", "seconds", "searches that came so close", "best at the end")
+    columns = (
+        "sampler",
+        "trials to 95% of the best",
+        "seconds",
+        "searches that came so close",
+        f"best after {TRIALS}",
+        "sure to be done",
+    )
     table = markdown(columns, [row(sampler, found) for sampler in samplers])
     print(table)
     if asked.json:
@@ -130,12 +147,14 @@ def row(sampler: str, found: Sequence[Replayed]) -> list[object]:
         for name in ("trials", "seconds", "reached")
     )
     close = sum(math.isfinite(one.trials) for one in mine)
+    ended, then = (np.median([getattr(one, name) for one in mine]) for name in ("ended", "reached_then"))
     return [
         sampler,
         f"{trials[0]:.0f} [{trials[1]:.0f}, {trials[2]:.0f}]",
         f"{seconds[0]:.0f} [{seconds[1]:.0f}, {seconds[2]:.0f}]",
         f"{close} of {len(mine)}",
         f"{reached[0]:.0%} [{reached[1]:.0%}, {reached[2]:.0%}]",
+        f"after {ended:.0f}, at {then:.0%}" if ended < TRIALS else "",
     ]
 
 
@@ -209,12 +228,15 @@ def replay(sampler: str, seed: int, landscape: Landscape) -> Replayed:
         found.trials.append(make_trial(0, user, points, 0.0))
         search.skip(space.at_every_load(user))
         seconds, close = found.trials[0].wall_s, (math.inf, math.inf)
+        ended: tuple[int, float] | None = None
         for _ in range(TRIALS):
             if _reached(found, landscape) >= CLOSE and math.isinf(close[0]):
                 close = (len(found.trials) - 1, seconds)
             made = planner.next()
             if made is None:
                 break
+            if ended is None and planner.certain(study.spec.search.budget.certain):
+                ended = (len(found.trials) - 1, _reached(found, landscape))
             proposal, predicted = made
             config = {**user, **proposal.config}
             apply_s = max((APPLY_S[one] for one in changed(found.trials[-1].config, config)), default=0.0)
@@ -225,7 +247,8 @@ def replay(sampler: str, seed: int, landscape: Landscape) -> Replayed:
             found.trials.append(trial)
         errors = planner.prediction_errors()
         error = float(np.median(errors)) if errors else math.nan
-        return Replayed(sampler, seed, *close, _reached(found, landscape), len(found.trials) - 1, error)
+        reached = _reached(found, landscape)
+        return Replayed(sampler, seed, *close, reached, *(ended or (TRIALS, reached)), error)
 
 
 def _reached(found: Findings, landscape: Landscape) -> float:

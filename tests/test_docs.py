@@ -671,6 +671,8 @@ def run_tune(arguments: Sequence[str], folder: Path) -> "subprocess.CompletedPro
 def test_a_command_in_the_documentation_that_needs_no_server_succeeds(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
+    (analyzer,) = examples([ROOT / "docs" / "search.md"], "yml")
+    (tmp_path / "analyzer.yaml").write_text(analyzer.text)
     ended = run_tune(arguments, tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout

@@ -8,7 +8,7 @@ from tuner.study.spec import ConfirmSpec
 from tuner.workload import Workload
 
 ROUND_OVERHEAD_S = 0.1
-"""What a round costs beside its own length: connections, readings, drain."""
+"""What a round costs beside its own length, before any was made: connections, readings, drain."""
 FINISH_S = 4.0
 """Kept back for verifying the export and writing the report."""
 BASELINE_LEVELS = 2
@@ -49,39 +49,52 @@ def typical_cost_s(costs: Sequence[float]) -> float:
     return sum(costs) / len(costs) if costs else FIRST_TRIAL_S
 
 
+@dataclass(frozen=True)
+class Prices:
+    """What the steps of a run cost, in seconds.
+
+    Attributes:
+        apply_s: loading a configuration.
+        beside_s: a round, beside its own length.
+    """
+
+    apply_s: float
+    beside_s: float = ROUND_OVERHEAD_S
+
+
 def redeployment_cost_s(
-    sides: int, apply_s: float, rounds: Mapping[str, int], workloads: Sequence[Workload], round_s: float
+    sides: int, prices: Prices, rounds: Mapping[str, int], workloads: Sequence[Workload], round_s: float
 ) -> float:
     """Return what one redeployment of `sides` configurations costs with its rounds, in seconds.
 
     Args:
         sides: configurations side by side.
-        apply_s: time to load one.
+        prices: of its parts.
         rounds: workload -> rounds of each side.
         workloads: those of the study.
         round_s: length of a round.
     """
     rounds_s = sum(
-        rounds[workload.name] * (max(round_s, workload.shortest_round_s) + ROUND_OVERHEAD_S) for workload in workloads
+        rounds[workload.name] * (max(round_s, workload.shortest_round_s) + prices.beside_s) for workload in workloads
     )
-    return sides * (apply_s + rounds_s)
+    return sides * (prices.apply_s + rounds_s)
 
 
-def reserve_s(settings: ConfirmSpec, apply_s: float, rounds: Mapping[str, int], workloads: Sequence[Workload]) -> float:
+def reserve_s(settings: ConfirmSpec, prices: Prices, rounds: Mapping[str, int], workloads: Sequence[Workload]) -> float:
     """Return what shortlist, confirmation and export will take, in seconds."""
     quick = shortlist_rounds(settings, workloads)
-    everyone = redeployment_cost_s(settings.candidates + BASELINE_LEVELS, apply_s, quick, workloads, settings.round)
+    everyone = redeployment_cost_s(settings.candidates + BASELINE_LEVELS, prices, quick, workloads, settings.round)
     further = (SHORTLIST_PASSES - 1) * redeployment_cost_s(
-        settings.candidates, apply_s, quick, workloads, settings.round
+        settings.candidates, prices, quick, workloads, settings.round
     )
-    return everyone + further + confirmation_s(settings, apply_s, rounds, workloads)
+    return everyone + further + confirmation_s(settings, prices, rounds, workloads)
 
 
 def confirmation_s(
-    settings: ConfirmSpec, apply_s: float, rounds: Mapping[str, int], workloads: Sequence[Workload]
+    settings: ConfirmSpec, prices: Prices, rounds: Mapping[str, int], workloads: Sequence[Workload]
 ) -> float:
     """Return what confirmation and export will take, in seconds."""
-    return FINISH_S + settings.redeployments * redeployment_cost_s(2, apply_s, rounds, workloads, settings.round)
+    return FINISH_S + settings.redeployments * redeployment_cost_s(2, prices, rounds, workloads, settings.round)
 
 
 def shortlist_rounds(settings: ConfirmSpec, workloads: Sequence[Workload]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tuner import confirm, rank
 from tuner.applying import ApplyCosts
+from tuner.budget import Prices
 from tuner.confirm import Contender
 from tuner.objective import Goal
 from tuner.preference import FIRST, Preference, best_values, regrets
@@ -81,9 +82,13 @@ class Findings:
         """Return the trials by number."""
         return {trial.number: trial for trial in self.trials}
 
-    def apply_s(self) -> float:
-        """Return the longest time that a configuration took to load."""
-        return max((trial.apply_s for trial in self.trials), default=0.0)
+    def prices(self, beside_s: float) -> Prices:
+        """Return what the steps of the run cost, by the longest time that a configuration took to load.
+
+        Args:
+            beside_s: what a round takes beside its own length.
+        """
+        return Prices(max((trial.apply_s for trial in self.trials), default=0.0), beside_s)
 
     def candidates(self) -> list[Candidate]:
         """Return every valid point of the primary workload with what goes with it."""

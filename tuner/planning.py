@@ -24,6 +24,8 @@ RECENT = 6
 """Predictions that the twin is judged by."""
 FEWEST = 4
 """Predictions before it is judged."""
+CERTAIN_AFTER = 10
+"""Predictions that were measured before it is believed that nothing better is left."""
 HANDOVER = math.log(1.5)
 """The twin hands over when its recent predictions were off by more than this factor in the median."""
 TRIAL_S = 2.0
@@ -85,6 +87,11 @@ class Planner:
         """Whether the twin was too far off of late to propose."""
         errors = self.prediction_errors()[-RECENT:]
         return len(errors) >= FEWEST and median(errors) > HANDOVER
+
+    def certain(self, confidence: float) -> bool:
+        """Whether the twin is so sure of each untried configuration that it is no better than the best."""
+        enough = len(self.prediction_errors()) >= CERTAIN_AFTER and not self.handed_over
+        return enough and self.chance_left is not None and self.chance_left < 1 - confidence
 
     def prediction_errors(self) -> list[float]:
         """Return |ln(measured / predicted)| of the first objective, of each trial that was predicted and measured."""

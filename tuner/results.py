@@ -332,7 +332,7 @@ class Timing(Data):
     """Where the time went."""
 
     measured_s: float = Field(description="windows and warm-ups")
-    applied_s: float = Field(0.0, description="loading and unloading configurations, the server's part")
+    applied_s: float = Field(0.0, description="the server's part: starting, loading, unloading")
     overhead_s: float = Field(description="everything else")
     wall_s: float
 

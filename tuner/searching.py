@@ -11,7 +11,7 @@ from tuner.budget import Budget
 from tuner.findings import Findings
 from tuner.front import hypervolume
 from tuner.objective import Objective, pessimistic
-from tuner.planning import FEWEST, Planner, Predicted
+from tuner.planning import Planner, Predicted
 from tuner.results import SearchEnding, SearchInfo, Trial
 from tuner.search import Choice, Proposal, Search
 from tuner.study.spec import StudySpec
@@ -64,7 +64,7 @@ class Searching:
             if made is None:
                 ending = "space"
                 break
-            if self._certain():
+            if self.planner.certain(self.spec.search.budget.certain):
                 ending = "certain"
                 break
             trial, objective = self._attempt(*made)
@@ -108,12 +108,6 @@ class Searching:
         before = values[[one.trial.number < last for one in found]]
         return hypervolume(values, reference, maximize) > GROWTH * hypervolume(before, reference, maximize)
 
-    def _certain(self) -> bool:
-        """Whether the twin is sure enough that nothing better is left."""
-        left, errors = self.planner.chance_left, self.planner.prediction_errors()
-        enough = len(errors) >= FEWEST and not self.planner.handed_over
-        return enough and left is not None and left < 1 - self.spec.search.budget.certain
-
     def _attempt(self, proposal: Proposal, predicted: Predicted) -> tuple[Trial, Objective]:
         known = set(self.trier.accuracies.right)
         trial = self.trier.attempt(proposal.number, {**self.user, **proposal.config}, self.found.front())
@@ -130,4 +124,4 @@ class Searching:
         settings, workloads = self.spec.confirm, self.trier.workloads
         found = [confirm.contender(one.trial, one.point, workloads) for one in self.found.ranked()[:1]]
         rounds = confirm.rounds_needed(self.trier, found, self.found.by_number(), settings)
-        return budget.reserve_s(settings, self.found.apply_s(), rounds, workloads)
+        return budget.reserve_s(settings, self.found.prices(self.trier.beside_s), rounds, workloads)

@@ -1,16 +1,18 @@
 """Try one configuration: deploy it, measure every workload, and turn whatever happens into a trial."""
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Config, ConfigRefused, Deployment, Knob, Outcome, ServerDied, ServerHung, Target, TargetError
 from tuner import stopping
+from tuner.budget import ROUND_OVERHEAD_S
 from tuner.catalog import METRICS
 from tuner.load.generator import GeneratorError
 from tuner.load_plans import Climb, InTurn, Ladder, LoadPlan, sustained
@@ -92,7 +94,7 @@ class Trier:
         ladder: load levels, where the highest sustainable one is looked for; None: a proposal has its level.
         run_path: the run directory; records go to its `records` folder.
         measured_s: time spent under load so far.
-        applied_s: time that the server took to load and unload configurations so far.
+        applied_s: time that the server took to start, and to load and unload configurations, so far.
     """
 
     target: Target
@@ -107,22 +109,35 @@ class Trier:
     ladder: Ladder | None = None
     measured_s: float = 0.0
     applied_s: float = 0.0
+    _beside_s: list[float] = field(default_factory=list)
     _deployed: Deployment | None = None
     _reached: float | None = None
 
     def deploy(self, config: Config, alias: str) -> Deployment:
         """Load the server's part of a configuration, see `Target.deploy`, and account for its time."""
-        started = time.monotonic()
-        try:
+        with self.applying():
             return self.target.deploy(server_part(config), alias)
-        finally:
-            self.applied_s += time.monotonic() - started
 
     def retire(self, deployment: Deployment) -> None:
         """Unload what was deployed, and account for its time."""
+        with self.applying():
+            deployment.retire()
+
+    def spent(self) -> dict[str, float]:
+        """Return the seconds that went into measuring and applying, as `take_up` takes them up."""
+        return {"measured_s": self.measured_s, "applied_s": self.applied_s}
+
+    def take_up(self, spent: Mapping[str, float]) -> None:
+        """Add what an earlier session of the run spent."""
+        self.measured_s += float(spent.get("measured_s", 0.0))
+        self.applied_s += float(spent.get("applied_s", 0.0))
+
+    @contextmanager
+    def applying(self) -> Iterator[None]:
+        """Account for what the server takes to load or unload something."""
         started = time.monotonic()
         try:
-            deployment.retire()
+            yield
         finally:
             self.applied_s += time.monotonic() - started
 
@@ -252,9 +267,17 @@ class Trier:
         self, deployment: Deployment, workload: Workload, load: Load, pace: Pace, aims: Aims | None = None
     ) -> Run:
         """Make a measurement, see `Meter.run`, and account for its time."""
+        began = time.monotonic()
         run = self.meter.run(deployment, workload, load, pace, aims)
-        self.measured_s += run.warmup_s + run.records.window_s
+        loaded_s = run.warmup_s + run.records.window_s
+        self.measured_s += loaded_s
+        self._beside_s.append(max(0.0, time.monotonic() - began - loaded_s))
         return run
+
+    @property
+    def beside_s(self) -> float:
+        """What a measurement takes beside the load itself: the median so far, or a guess before the first."""
+        return median(self._beside_s or [ROUND_OVERHEAD_S])
 
     def _aims(self, workload: Workload, rivals: Sequence[Point]) -> Aims:
         """Return what a point of a workload is measured for."""

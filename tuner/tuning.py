@@ -77,7 +77,7 @@ class Tuning:
         self._found = Findings(study, space, workloads, goals, preference=preference)
         simulated = twin if self._sampler.sampler == "twin" else None
         planner = Planner(self._search, self._found, self._space, self._goal, simulated, spec.measure.tolerance)
-        spent = self._search.remembered("spent") or {"wall_s": 0.0, "measured_s": 0.0}
+        spent = self._search.remembered("spent") or {"wall_s": 0.0}
         self._budget = Budget(spec.search.budget.time, float(spent["wall_s"]))
         self._searching = Searching(
             spec,
@@ -90,7 +90,7 @@ class Tuning:
             self._budget,
             self._trial_ended,
         )
-        trier.measured_s, trier.applied_s = float(spent["measured_s"]), float(spent.get("applied_s", 0.0))
+        trier.take_up(spent)
 
     def run(self) -> Result:
         """Go through the whole run; what an earlier one measured is kept.
@@ -206,9 +206,9 @@ class Tuning:
         self._found.shortlist = sides
         count = len(contenders)
         within = [pair for pair in zip(own, sides[count:], strict=True) if self._within_bounds(pair[1])]
-        best = max(within, key=self._rank, default=(own[-1], sides[-1]))
+        best = max(within, key=lambda pair: self._score(pair[1]), default=(own[-1], sides[-1]))
         self._baseline = best[0]
-        return self._raced(contenders, gathered[:count], self._rank(best)) or contenders
+        return self._raced(contenders, gathered[:count], self._score(best[1])) or contenders
 
     def _raced(self, contenders: Sequence[Contender], gathered: Sequence[Rounds], baseline: float) -> list[Contender]:
         """Return those that did not miss an SLO and may be the best, best first.
@@ -237,7 +237,7 @@ class Tuning:
         """Whether a contender is better than the baseline with room to every bound."""
         (side,) = self._sides([entry[0]], [entry[1]])
         roomy = all(has_room(metrics, self._found.bounds[name]) for name, metrics in side.metrics.items())
-        return roomy and self._rank((entry[0], side)) > baseline
+        return roomy and self._score(side) > baseline
 
     def _sides(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Side]:
         error = (1 - self._trier.confidence) / self._spec.confirm.max_redeployments
@@ -261,7 +261,9 @@ class Tuning:
     def _time_for_another(self, contenders: Sequence[Contender], rounds: Mapping[str, int]) -> bool:
         """Whether another pass of the shortlist leaves time for the confirmation."""
         needed = self._rounds([self._baseline])
-        kept_s = budget.confirmation_s(self._spec.confirm, self._found.apply_s(), needed, self._workloads)
+        kept_s = budget.confirmation_s(
+            self._spec.confirm, self._found.prices(self._trier.beside_s), needed, self._workloads
+        )
         return self._budget.left_s() > self._cost_s(contenders, rounds) + kept_s
 
     def _within_bounds(self, side: Side) -> bool:
@@ -269,11 +271,8 @@ class Tuning:
         found = (violations(metrics, bounds[name]) for name, metrics in side.metrics.items())
         return all(over <= 0 for violated in found for over in violated.values())
 
-    def _rank(self, pair: tuple[Contender, Side]) -> float:
-        """Return a number that is larger for the better of two, by the study's preference."""
-        return self._score(pair[1])
-
     def _score(self, side: Side) -> float:
+        """Return a number that is larger for the better of two, by the study's preference."""
         values = [side.metrics[goal.workload][goal.key].value for goal in self._found.goals]
         return float(self._found.scores([values])[0])
 
@@ -341,7 +340,8 @@ class Tuning:
         self._listener.phase("export", "writing the configuration and loading it")
         export = self._target.export(server_part(best.config))
         write_files(self._run.best, export.files)
-        self._target.verify(export, self._workloads[0].classes[0].dataset)
+        with self._trier.applying():
+            self._target.verify(export, self._workloads[0].classes[0].dataset)
         if export.files:
             best = best.model_copy(update={"export": self._run.best.name, "export_verified": True})
         self._found.best = best
@@ -353,10 +353,10 @@ class Tuning:
         return self._cost_s(contenders, self._rounds(contenders))
 
     def _cost_s(self, contenders: Sequence[Contender], rounds: Mapping[str, int]) -> float:
-        apply_s, length = self._found.apply_s(), self._spec.confirm.round
-        return budget.redeployment_cost_s(len(contenders), apply_s, rounds, self._workloads, length)
-
-    # -- telling --
+        length = self._spec.confirm.round
+        return budget.redeployment_cost_s(
+            len(contenders), self._found.prices(self._trier.beside_s), rounds, self._workloads, length
+        )
 
     def _trial_ended(self, trial: Trial) -> None:
         self._found.trials.append(trial)
@@ -390,10 +390,9 @@ class Tuning:
         self._publish(state, exit_code)
 
     def _publish(self, state: RunState, exit_code: int | None) -> Result:
-        wall_s, measured_s, applied_s = self._budget.spent_s(), self._trier.measured_s, self._trier.applied_s
-        spent = {"wall_s": wall_s, "measured_s": measured_s, "applied_s": applied_s}
-        self._search.remember("spent", spent)
-        timing = Timing(**spent, overhead_s=max(0.0, wall_s - measured_s - applied_s))
+        wall_s, spent = self._budget.spent_s(), self._trier.spent()
+        self._search.remember("spent", {"wall_s": wall_s, **spent})
+        timing = Timing(wall_s=wall_s, overhead_s=max(0.0, wall_s - sum(spent.values())), **spent)
         search, costs = self._searching.info(), self._searching.planner.costs()
         result = self._found.result(state, exit_code, self._environment, timing, search, costs)
         write_atomically(self._run.result, to_json(result))

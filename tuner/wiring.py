@@ -3,6 +3,7 @@
 import os
 import platform
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -198,7 +199,9 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         stack.enter_context(pinned(prepared.cores.tuner))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-records-")))
         stack.callback(prepared.target.stop)
+        began = time.monotonic()
         prepared.target.start()
+        started_s = time.monotonic() - began
         generator = stack.enter_context(Generator(prepared.cores.generator, prepared.cores.processes))
         gpus = GpuSampler()
         meter = Meter(generator, gpus, slos_of(spec.bounds(), prepared.workloads), scratch, prepared.target.metrics())
@@ -213,6 +216,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             spec.measure.confidence,
             run_path,
             ladder_of(prepared),
+            applied_s=started_s,
         )
         yield Bench(trier, environment(prepared, gpus))
 

@@ -15,6 +15,7 @@ Ints = NDArray[np.int64]
 
 REQUESTS = 200
 """Requests that are counted of a closed loop, at least."""
+SHORTEST_S = 1e-9
 FEWEST = 4
 """Round trips that are counted at least."""
 ROUND_TRIPS = 2
@@ -178,8 +179,7 @@ class _Group:
             began, number = self._arrived[:, 0], self._wanted
         else:
             began, number = self._left[self._rows, self._counted_from - 1], self._wanted - self._counted_from
-        with np.errstate(divide="ignore"):
-            return number / (last - began), latencies
+        return number / np.maximum(last - began, SHORTEST_S), latencies
 
     def _next_start(self) -> tuple[Floats, NDArray[np.int64]]:
         """Return when each queue's next batch may begin, inf where it may not yet, and on which server."""

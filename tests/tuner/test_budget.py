@@ -12,6 +12,7 @@ from tuner.budget import (
     ROUND_OVERHEAD_S,
     SHORTLIST_PASSES,
     Budget,
+    Prices,
     confirmation_s,
     fitting,
     redeployment_cost_s,
@@ -46,13 +47,18 @@ def test_the_first_trial_costs_a_guess() -> None:
 
 def test_a_redeployment_costs_its_loads_and_its_rounds() -> None:
     rounds = {"steady": 6, "open": 2}
-    cost = redeployment_cost_s(2, 1.5, rounds, [workload("steady"), workload("open", Poisson(100.0))], 0.3)
+    cost = redeployment_cost_s(2, Prices(1.5), rounds, [workload("steady"), workload("open", Poisson(100.0))], 0.3)
     assert cost == pytest.approx(2 * (1.5 + 8 * (0.3 + ROUND_OVERHEAD_S)))
+
+
+def test_rounds_cost_what_others_took_beside_their_length() -> None:
+    cost = redeployment_cost_s(1, Prices(2.0, 0.5), {"steady": 4}, [workload("steady")], 0.3)
+    assert cost == pytest.approx(2.0 + 4 * (0.3 + 0.5))
 
 
 def test_a_round_of_bursts_lasts_four_periods() -> None:
     bursty = workload("bursty", Bursty(10, 0.5))
-    assert redeployment_cost_s(1, 0.0, {"bursty": 1}, [bursty], 0.3) == pytest.approx(2.0 + ROUND_OVERHEAD_S)
+    assert redeployment_cost_s(1, Prices(0.0), {"bursty": 1}, [bursty], 0.3) == pytest.approx(2.0 + ROUND_OVERHEAD_S)
 
 
 def test_the_shortlist_takes_half_the_rounds_and_two_at_least() -> None:
@@ -63,12 +69,14 @@ def test_the_shortlist_takes_half_the_rounds_and_two_at_least() -> None:
 
 def test_shortlist_confirmation_and_export_are_kept_back() -> None:
     workloads = [workload("a")]
-    shortlist = redeployment_cost_s(3 + BASELINE_LEVELS, 1.0, {"a": 3}, workloads, 0.3)
-    confirmation = 4 * redeployment_cost_s(2, 1.0, {"a": 6}, workloads, 0.3)
-    again = redeployment_cost_s(3, 1.0, {"a": 3}, workloads, 0.3)
+    shortlist = redeployment_cost_s(3 + BASELINE_LEVELS, Prices(1.0), {"a": 3}, workloads, 0.3)
+    confirmation = 4 * redeployment_cost_s(2, Prices(1.0), {"a": 6}, workloads, 0.3)
+    again = redeployment_cost_s(3, Prices(1.0), {"a": 3}, workloads, 0.3)
     assert SHORTLIST_PASSES == 2
-    assert reserve_s(SETTINGS, 1.0, {"a": 6}, workloads) == pytest.approx(shortlist + again + confirmation + FINISH_S)
-    assert confirmation_s(SETTINGS, 1.0, {"a": 6}, workloads) == pytest.approx(confirmation + FINISH_S)
+    assert reserve_s(SETTINGS, Prices(1.0), {"a": 6}, workloads) == pytest.approx(
+        shortlist + again + confirmation + FINISH_S
+    )
+    assert confirmation_s(SETTINGS, Prices(1.0), {"a": 6}, workloads) == pytest.approx(confirmation + FINISH_S)
 
 
 def test_rounds_are_given_up_where_there_are_most_until_they_fit() -> None:

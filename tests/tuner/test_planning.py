@@ -14,7 +14,7 @@ from workload_builders import workload
 from targets.base import Config, Knob
 from tuner.findings import Findings
 from tuner.objective import pessimistic
-from tuner.planning import FEWEST, Planner
+from tuner.planning import CERTAIN_AFTER, FEWEST, Planner
 from tuner.rank import worth
 from tuner.results import Trial
 from tuner.search import Search, open_storage
@@ -153,6 +153,27 @@ def test_the_chance_that_is_left_falls_when_the_best_was_found(tmp_path: Path) -
     assert after is not None
     assert after < before
     assert after < 0.3
+
+
+def test_the_twin_is_certain_only_after_it_was_right_a_few_times(tmp_path: Path) -> None:
+    run = Run(tmp_path, a_server())
+    run.steps(CERTAIN_AFTER - 1)
+    run.planner.chance_left = 0.0
+    assert not run.planner.certain(0.95)
+    run.steps(1)
+    run.planner.chance_left = 0.04
+    assert run.planner.certain(0.95)
+    assert not run.planner.certain(1.0)
+    run.planner.chance_left = 0.06
+    assert not run.planner.certain(0.95)
+
+
+def test_a_twin_that_handed_over_is_certain_of_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path, a_riddle(0))
+    run.steps(CERTAIN_AFTER + 2)
+    run.planner.chance_left = 0.0
+    assert run.planner.handed_over
+    assert not run.planner.certain(0.95)
 
 
 def test_without_batches_to_learn_from_the_probes_come_first(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from workload_builders import workload
 
 from tuner.budget import Budget
 from tuner.findings import Findings
-from tuner.planning import FEWEST
 from tuner.results import Trial
 from tuner.search import Choice
 from tuner.searching import Searching
@@ -32,7 +31,7 @@ def searching(planner: Planned, *trials: Trial, left_s: float = 1000.0, **budget
     spec = SimpleNamespace(search=SearchSpec(budget=BudgetSpec(**budget)), confirm=ConfirmSpec())
     study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {"p99": 0.01}}))
     found = Findings(study, None, [workload()], GOALS, [trial(0, point(throughput=50)), *trials])  # type: ignore[arg-type]
-    trier = SimpleNamespace(workloads=[workload()], confidence=0.99)
+    trier = SimpleNamespace(workloads=[workload()], confidence=0.99, beside_s=0.1)
     return Searching(
         spec,  # type: ignore[arg-type]
         {},
@@ -80,24 +79,6 @@ def test_patience_does_not_end_a_search_that_found_nothing_yet() -> None:
     one = searching(Planned(), *series(1, 1, 1, 1, 1, missing=True), patience=2)
     one.found.trials[0] = trial(0, point(violations={"p99": 1.0}))
     assert one._ending() is None
-
-
-@pytest.mark.parametrize(
-    ("chance", "errors", "certain"),
-    [(0.04, FEWEST, True), (0.06, FEWEST, False), (0.0, FEWEST - 1, False), (None, FEWEST, False)],
-)
-def test_the_twin_ends_a_search_when_it_is_sure_and_was_right(chance: float | None, errors: int, certain: bool) -> None:
-    assert searching(Planned(chance, errors))._certain() is certain
-
-
-def test_never_means_never() -> None:
-    assert searching(Planned(0.0, 9), certain="100%")._certain() is False
-
-
-def test_a_twin_that_handed_over_ends_nothing() -> None:
-    planner = Planned(0.0, 9)
-    planner.handed_over = True
-    assert searching(planner)._certain() is False
 
 
 def test_what_is_said_of_the_search_is_what_it_was() -> None:

@@ -36,7 +36,7 @@ class BudgetSpec(Section):
         None, ge=1, description="trials in a row that leave the front as it is, after which the search ends"
     )
     certain: Fraction = Field(
-        0.95,
+        0.99,
         gt=0,
         le=1,
         description="`twin`: the search ends when it is as sure as this of each untried configuration that it is no "

@@ -16,6 +16,8 @@ from tuner.workload import Workload
 Floats = NDArray[np.float64]
 ARRIVALS = 400
 """Requests of an open loop that are simulated."""
+MOST_DOUBLED = 8
+"""Times that the piece of an open loop is doubled in which there are too few arrivals."""
 THINKS = 1000
 """Pauses of a closed loop that are drawn for their mean."""
 RATES = ("throughput", "goodput")
@@ -122,14 +124,23 @@ def _open(
     for level in dict.fromkeys(level for _, level in pairs):
         chosen = np.array([index for index, (_, own) in enumerate(pairs) if own == level])
         queues = _queues([pairs[index][0] for index in chosen], calibration, 0.0)
-        load = workload.at(level)
-        loop = workload.loop(load, 1.5 * ARRIVALS / load.level)
-        assert isinstance(loop, OpenLoop), "an open loop has a schedule"
-        arrivals_s = loop.schedule.offsets_ns[:ARRIVALS] / 1e9
-        if len(arrivals_s) > 1:
-            for name, values in _metrics(open_loop(queues, arrivals_s)).items():
-                found[name][chosen] = values
+        for name, values in _metrics(open_loop(queues, _arrivals_s(workload, level))).items():
+            found[name][chosen] = values
     return found
+
+
+def _arrivals_s(workload: Workload, level: float | None) -> Floats:
+    """Return the first arrivals of an open loop, in seconds; traffic that pauses for long is waited for."""
+    load = workload.at(level)
+    arrivals_s = np.zeros(1)
+    for doubled in range(MOST_DOUBLED):
+        loop = workload.loop(load, 2**doubled * ARRIVALS / load.level)
+        assert isinstance(loop, OpenLoop), "an open loop has a schedule"
+        if len(loop.schedule):
+            arrivals_s = loop.schedule.offsets_ns[:ARRIVALS] / 1e9
+        if len(arrivals_s) >= ARRIVALS / 2:
+            break
+    return np.asarray(arrivals_s)
 
 
 def _metrics(simulated: Simulated) -> dict[str, Floats]:

@@ -20,7 +20,7 @@ from tuner.twin.residual import learn
 from tuner.workload import Workload, parts_of
 
 Floats = NDArray[np.float64]
-MOST_CANDIDATES = 4000
+MOST_CANDIDATES = 2000
 """Configurations that are looked at; of a larger space a random choice, the same for a seed."""
 LEAST_NOISE = 0.04
 """A measurement's standard deviation on the log scale at least: what another deployment changes is in no interval."""
