@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-REQUESTS = 200
+REQUESTS = 120
 """Requests that are counted of a closed loop, at least."""
 SHORTEST_S = 1e-9
-FEWEST = 4
+FEWEST = 3
 """Round trips that are counted at least."""
 ROUND_TRIPS = 2
 """Round trips of a closed loop that are not counted: it begins with all requests at once."""
