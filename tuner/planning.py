@@ -13,7 +13,7 @@ from targets.base import Config
 from tuner.applying import ApplyCosts, learn_costs
 from tuner.findings import Findings
 from tuner.objective import Goal
-from tuner.probes import next_probe, starting_points
+from tuner.probes import next_probe, starting_points, unmeasured_variants
 from tuner.rank import best_of_each, candidates
 from tuner.results import Estimate
 from tuner.search import Proposal, Search
@@ -66,6 +66,8 @@ class Planner:
         wanted = self.search.first_new(starting_points(self.space, start))
         forecasts = self._forecasts()
         if forecasts is not None and self.twin is not None:
+            tried = [trial.config for trial in self.found.trials]
+            wanted = wanted or self.search.first_new(unmeasured_variants(self.space, start, tried))
             chosen = self._most_promising(forecasts)
             if wanted is None and chosen is not None and not self.handed_over:
                 wanted = forecasts.configs[chosen]

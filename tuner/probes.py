@@ -8,7 +8,7 @@ sampler's.
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from targets.base import Config, Value
 from tuner.objective import Goal
@@ -67,6 +67,19 @@ def starting_points(space: Space, start: Candidate | None) -> list[Config]:
     own = {one.name: space.own[one.name] for one in space if space.own.get(one.name) in one.values}
     origin = (start and _origin(space, start)) or {}
     return [{**own, **origin, **config} for config in space.starts]
+
+
+def unmeasured_variants(space: Space, start: Candidate | None, tried: Sequence[Config]) -> list[Config]:
+    """Return the user's configuration with each name that no configuration tried so far has, one after the other.
+
+    Names have no order, so nothing that was measured says anything of another one.
+    """
+    missing: list[dict[str, Value]] = []
+    for one in space:
+        if not one.ordered:
+            known = {config.get(one.name, space.own.get(one.name)) for config in tried}
+            missing += [{one.name: value} for value in one.values if value not in known]
+    return [config for config in starting_points(replace(space, starts=tuple(missing)), start) if space.allows(config)]
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,16 @@ def test_what_the_study_wants_tried_first_is(tmp_path: Path) -> None:
     assert first.predicted, "the twin says what it expects of it all the same"
 
 
+def test_a_variant_that_was_never_measured_comes_first(tmp_path: Path) -> None:
+    run = Run(tmp_path, a_server())
+    first, second = run.steps(2)
+    assert first.config["precision"] == "int8"
+    assert {name: first.config[name] for name in ("max_batch_size", "max_queue_delay", "instances")} == {
+        name: SPACE.own[name] for name in ("max_batch_size", "max_queue_delay", "instances")
+    }
+    assert any(second.config[name] != SPACE.own[name] for name in ("max_batch_size", "max_queue_delay", "instances"))
+
+
 @pytest.mark.parametrize("sampler", ["twin", "tpe"])
 def test_a_server_that_refuses_a_third_of_all_configurations_still_ends_with_the_right_best(
     tmp_path: Path, sampler: str
@@ -185,6 +195,19 @@ def test_without_batches_to_learn_from_the_probes_come_first(tmp_path: Path) -> 
     assert first.predicted == {}
     changed = [name for name, value in SPACE.own.items() if first.config[name] != value]
     assert len(changed) == 1
+
+
+def test_where_loads_are_climbed_the_twin_proposes_servers_and_expects_them_at_their_best_load(tmp_path: Path) -> None:
+    run = Run(tmp_path, a_server())
+    run.steps(1)
+    (tmp_path / "servers").mkdir()
+    servers = SPACE.without_load()
+    search = Search(open_storage("sqlite", tmp_path / "servers"), servers, GOALS, "twin", 0)
+    made = Planner(search, run.found, servers, GOALS[0], run.planner.twin, 0.05).next()
+    assert made is not None
+    proposal, predicted = made
+    assert set(proposal.config) == {one.name for one in servers}
+    assert predicted["steady"]["throughput_rps"].value > 0.8 * best_of(a_server())
 
 
 def test_every_configuration_can_be_tried(tmp_path: Path) -> None:
