@@ -14,6 +14,11 @@ from tuner.twin.calibration import Calibration, Variant
 from tuner.workload import Workload
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+HUGE = 256
+"""Batches of more may be simulated as smaller ones."""
+MANY = 128
+"""Requests in flight that keep any server busy, where they are twice as many as its batches hold."""
 ARRIVALS = 400
 """Requests of an open loop that are simulated."""
 MOST_DOUBLED = 8
@@ -111,10 +116,14 @@ class Forecaster:
 def _closed(
     pairs: Sequence[tuple[Server, float | None]], workload: Workload, calibration: Calibration
 ) -> dict[str, Floats]:
-    in_flight = np.array([int(level or 1) for _, level in pairs])
     think_s = float(workload.think.draw(THINKS, np.random.default_rng(0)).mean())
-    simulated = closed_loops(_queues([server for server, _ in pairs], calibration, think_s), in_flight)
-    return _metrics(Simulated(simulated.throughput_rps, simulated.latencies_s - think_s))
+    asked = np.array([int(level or 1) for _, level in pairs])
+    enough = np.array([max(MANY, 2 * server.max_batch * server.instances) for server, _ in pairs])
+    in_flight = np.minimum(asked, enough)
+    queues = _queues([server for server, _ in pairs], in_flight + 1, calibration, think_s)
+    simulated = closed_loops(queues, in_flight)
+    longer = (asked / in_flight)[:, None]  # what is more waits in the queue, at the same throughput (Little, 1961)
+    return _metrics(Simulated(simulated.throughput_rps, simulated.latencies_s * longer - think_s))
 
 
 def _open(
@@ -123,7 +132,8 @@ def _open(
     found = {name: np.zeros(len(pairs)) for name in FORECAST}
     for level in dict.fromkeys(level for _, level in pairs):
         chosen = np.array([index for index, (_, own) in enumerate(pairs) if own == level])
-        queues = _queues([pairs[index][0] for index in chosen], calibration, 0.0)
+        servers = [pairs[index][0] for index in chosen]
+        queues = _queues(servers, np.full(len(servers), ARRIVALS + 1), calibration, 0.0)
         for name, values in _metrics(open_loop(queues, _arrivals_s(workload, level))).items():
             found[name][chosen] = values
     return found
@@ -148,13 +158,15 @@ def _metrics(simulated: Simulated) -> dict[str, Floats]:
     return {"mean": simulated.mean_s, **latencies, **dict.fromkeys(RATES, simulated.throughput_rps)}
 
 
-def _queues(servers: Sequence[Server], calibration: Calibration, think_s: float) -> Queues:
-    largest = max(one.max_batch for one in servers)
+def _queues(servers: Sequence[Server], most: Ints, calibration: Calibration, think_s: float) -> Queues:
+    """Return the queues of configurations; a huge batch that is never full is taken for one that just is not."""
+    sizes = np.array([one.max_batch for one in servers])
+    sizes = np.where(sizes > HUGE, np.minimum(sizes, np.maximum(most, HUGE)), sizes)
     kinds = {(one.variant, one.instances) for one in servers}
-    tables = {kind: calibration.service(*kind).table(largest) for kind in kinds}
+    tables = {kind: calibration.service(*kind).table(int(sizes.max())) for kind in kinds}
     count = len(servers)
     return Queues(
-        max_size=np.array([one.max_batch for one in servers]),
+        max_size=sizes,
         max_delay_s=np.array([one.max_delay_s for one in servers]),
         servers=np.array([one.instances for one in servers]),
         service_s=np.stack([tables[one.variant, one.instances] for one in servers]),
