@@ -40,7 +40,8 @@ def exported(result: Result, directory: RunDirectory, number: int | None, pick: 
 
 def prepared_again(result: Result, directory: RunDirectory) -> Prepared | None:
     """Read a run's study and model again, None when they are not there any more."""
-    overrides = [*result.study.overrides, "isolation=none"]  # nothing is started: the CPUs it names need not be here
+    # Nothing is started or searched: the CPUs that it names and the sampler need not be here.
+    overrides = [*result.study.overrides, "isolation=none", "search.sampler=auto"]
     try:
         return prepare(load_study(Path(result.study.path), overrides, result.study.text), directory.log)
     except (StudyError, TargetError):

@@ -1,5 +1,6 @@
 """What a run knows at a moment: its trials, their ranking, what came of the confirmation; and the result made of it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from tuner.results import (
     Best,
     Closest,
     Confirmation,
+    Estimate,
     FrontPoint,
     KnobInfo,
     MetricInfo,
@@ -170,6 +172,19 @@ class Findings:
         worst = best * (1 - WORTH) if goal.maximize else best * (1 + WORTH)
         near = [one for one in own if (one.objective.values[0] >= worst) == goal.maximize]
         return min(near or own, key=lambda one: one.trial.points[one.point].load.level)
+
+    def score(self, metrics: Mapping[str, Mapping[str, Estimate]]) -> float:
+        """Return a number that is larger for the better of two; an objective that was not measured is at its worst.
+
+        Args:
+            metrics: workload, or class, -> metric key -> estimate.
+        """
+
+        def value(goal: Goal) -> float:
+            found = metrics[goal.workload].get(goal.key)
+            return found.value if found is not None else 0.0 if goal.maximize else math.inf
+
+        return float(self.scores([[value(goal) for goal in self.goals]])[0])
 
     def regrets(self, trial: int, point: int) -> dict[str, float]:
         """Return objective -> the share by which a trial's point falls short of the best that met the SLO on it."""

@@ -22,7 +22,7 @@ _CARRIED = {
     "model_repository", "profile_models", "concurrency", "request_rate", "batch_sizes", "client_protocol",
     "constraints", "objectives", "latency_budget", "triton_launch_mode", "triton_server_path", "triton_http_endpoint",
     *(f"run_config_search_{end}_{what}" for end in ("min", "max")
-      for what in ("concurrency", "model_batch_size", "instance_count", "request_rate")),
+      for what in ("concurrency", "model_batch_size", "instance_count")),
 }  # fmt: skip
 _NOTHING_LOST = {
     "checkpoint_directory", "output_model_repository_path", "override_output_model_repository", "export_path",
@@ -61,7 +61,16 @@ def study_text(path: Path, folder: Path, model: str | None) -> str:
     Raises:
         ImportRefused: it cannot be read, has no model repository, or several models and none is named.
     """
-    data, notes = _read(path), _Notes()
+    data = _read(path)
+    try:
+        return _study_text(data, path, folder, model)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ImportRefused(f"{path}: not as Model Analyzer has it: {what}") from None
+
+
+def _study_text(data: Mapping[str, Any], path: Path, folder: Path, model: str | None) -> str:
+    notes = _Notes()
     name, own = _model(path, data, model)
     settings = {**data, **own}
     for key in settings:
@@ -87,6 +96,8 @@ def _read(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ImportRefused(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ImportRefused(f"{path}: not a text in UTF-8") from None
     except yaml.YAMLError as error:
         raise ImportRefused(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict) or "profile_models" not in data:
@@ -102,7 +113,7 @@ def _model(path: Path, data: Mapping[str, Any], wanted: str | None) -> tuple[str
     if isinstance(given, str):
         given = [one.strip() for one in given.split(",")]
     models: dict[str, dict[str, Any]] = {}
-    for one in given if isinstance(given, list) else [given]:
+    for one in given if isinstance(given, list) else [given] if given else []:
         models |= {str(name): dict(own or {}) for name, own in one.items()} if isinstance(one, dict) else {str(one): {}}
     if wanted is None and len(models) > 1:
         raise ImportRefused(f"{path}: has {len(models)} models ({', '.join(models)}); name one with --model")
@@ -135,6 +146,9 @@ def _arrival(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _requests(settings: Mapping[str, Any], path: Path, folder: Path, notes: _Notes) -> dict[str, Any]:
     flags = dict(settings.get("perf_analyzer_flags") or {})
     data = flags.pop("input-data", None)
+    if isinstance(data, list):
+        notes.add("perf_analyzer_flags.input-data", f"{data}: the first is taken")
+        data = data[0] if data else None
     shapes = flags.pop("shape", None)
     for flag in flags:
         notes.add(f"perf_analyzer_flags.{flag}", "has no counterpart")
@@ -152,34 +166,44 @@ def _requests(settings: Mapping[str, Any], path: Path, folder: Path, notes: _Not
 
 def _space(settings: Mapping[str, Any], notes: _Notes) -> dict[str, Any]:
     parameters, of_config = _parameters(settings), dict(settings.get("model_config_parameters") or {})
-    space: dict[str, Any] = {
-        "max_batch_size": _values(of_config.pop("max_batch_size", None))
-        or _range(settings, "model_batch_size", MOST_BATCH, doubling=True),
-        "max_queue_delay": DELAYS,
-        "instances": _range(settings, "instance_count", MOST_INSTANCES, doubling=False),
-    }
-    batching = of_config.pop("dynamic_batching", None) or {}
-    for one in batching if isinstance(batching, list) else [batching]:
-        for key, value in one.items():
-            if key == "max_queue_delay_microseconds":
-                space["max_queue_delay"] = [f"{delay} us" for delay in _values(value)]
-            else:
-                notes.add(f"model_config_parameters.dynamic_batching.{key}", "stays as the model's config has it")
-    for group in _values(of_config.pop("instance_group", None)):
-        for one in group if isinstance(group, list) else [group]:
-            if isinstance(one, dict) and "count" in one:
-                space["instances"] = _values(one["count"])
-            if isinstance(one, dict) and "kind" in one:
-                notes.add("model_config_parameters.instance_group.kind", "stays as the model's config has it")
+    batches = _values(of_config.pop("max_batch_size", None))
+    delays = _delays(of_config.pop("dynamic_batching", None), notes)
+    counts = _counts(of_config.pop("instance_group", None), notes)
     for key in of_config:
         notes.add(f"model_config_parameters.{key}", "stays as the model's config has it; or make it a variant")
+    space: dict[str, Any] = {
+        "max_batch_size": batches or _range(settings, "model_batch_size", MOST_BATCH, doubling=True),
+        "max_queue_delay": [f"{delay} us" for delay in delays] or DELAYS,
+        "instances": counts or _range(settings, "instance_count", MOST_INSTANCES, doubling=False),
+    }
     rates = _values(parameters.get("request_rate", settings.get("request_rate")))
     if rates:
-        space["rate"] = [f"{rate}/s" for rate in rates]
-    else:
-        given = _values(parameters.get("concurrency", settings.get("concurrency")))
-        space["concurrency"] = given or _range(settings, "concurrency", MOST_CONCURRENCY, doubling=True)
-    return space
+        return {**space, "rate": [f"{rate}/s" for rate in rates]}
+    given = _values(parameters.get("concurrency", settings.get("concurrency")))
+    return {**space, "concurrency": given or _range(settings, "concurrency", MOST_CONCURRENCY, doubling=True)}
+
+
+def _delays(batching: Any, notes: _Notes) -> list[Any]:
+    """Return the queue delays that are named, in microseconds."""
+    found: list[Any] = []
+    for one in batching if isinstance(batching, list) else [batching]:
+        for key, value in (one or {}).items():
+            if key == "max_queue_delay_microseconds":
+                found += _values(value)
+            else:
+                notes.add(f"model_config_parameters.dynamic_batching.{key}", "stays as the model's config has it")
+    return sorted(set(found))
+
+
+def _counts(groups: Any, notes: _Notes) -> list[Any]:
+    """Return the numbers of instances that are named."""
+    found: list[Any] = []
+    for group in _values(groups):
+        for one in group if isinstance(group, list) else [group]:
+            found += _values(one.get("count"))
+            if "kind" in one:
+                notes.add("model_config_parameters.instance_group.kind", "stays as the model's config has it")
+    return sorted(set(found))
 
 
 def _slo(settings: Mapping[str, Any], notes: _Notes) -> dict[str, str]:
@@ -196,8 +220,9 @@ def _slo(settings: Mapping[str, Any], notes: _Notes) -> dict[str, str]:
 
 def _objectives(settings: Mapping[str, Any], notes: _Notes) -> list[str]:
     given = settings.get("objectives") or ["perf_throughput"]
-    if isinstance(given, dict) and len(set(given.values())) > 1:
-        notes.add("objectives", f"{given}: the first ranks, the others shape the front; weights have no counterpart")
+    given = [given] if isinstance(given, str) else given
+    if len(given) > 1:
+        notes.add("objectives", f"{given}: the first ranks; to weigh them take search.choose: weighted")
     names = sorted(given, key=lambda key: -float(given[key])) if isinstance(given, dict) else list(given)
     found = [OBJECTIVES[name] for name in names if name in OBJECTIVES]
     for name in names:
@@ -217,7 +242,7 @@ def _values(given: Any) -> list[Any]:
     if isinstance(given, dict) and "start" in given:
         return list(range(int(given["start"]), int(given["stop"]) + 1, int(given.get("step", 1))))
     if isinstance(given, str):
-        return [int(one) for one in given.split(",") if one.strip()]
+        return [float(one) if "." in one else int(one) for one in given.split(",") if one.strip()]
     return list(given) if isinstance(given, list) else [given]
 
 

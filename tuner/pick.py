@@ -5,8 +5,9 @@ from typing import Literal
 
 import numpy as np
 
+from tuner.front import non_dominated
 from tuner.objective import Goal, parse_goals
-from tuner.rank import Candidate, by_value, candidates, feasible_front
+from tuner.rank import Candidate, by_value, candidates
 from tuner.results import Result
 
 Pick = Literal["best", "knee", "fastest", "cheapest"]
@@ -41,46 +42,54 @@ def picked(result: Result, pick: Pick) -> int:
     if not feasible:
         raise NothingToPick(f"nothing that was measured meets the SLO, so there is no {pick} one")
     ways: dict[str, Callable[[], Candidate]] = {
-        "knee": lambda: _knee(feasible_front(found, goals), goals),
+        "knee": lambda: _knee(feasible, goals),
         "fastest": lambda: min(feasible, key=lambda one: one.points[0].metrics["latency_p99_s"].value),
         "cheapest": lambda: _cheapest(feasible),
     }
     return ways[pick]().trial.number
 
 
-def _knee(front: Sequence[Candidate], goals: Sequence[Goal]) -> Candidate:
-    """Return the point of a front that is farthest from the line between its ends, both objectives scaled to 0..1.
+def _knee(feasible: Sequence[Candidate], goals: Sequence[Goal]) -> Candidate:
+    """Return the knee of the front of the first two objectives.
 
+    It is the point that is farthest from the line between the front's ends, both objectives scaled to 0..1.
     After Satopaa, Albrecht, Irwin and Raghavan, Finding a "Kneedle" in a Haystack, 2011.
     """
     if len(goals) < 2:
         raise NothingToPick("a knee needs two objectives; this study has one")
-    signs = np.array([1.0 if goal.maximize else -1.0 for goal in goals[:2]])
-    values = np.array([one.objective.values[:2] for one in front]) * signs
+    finite = [one for one in feasible if np.isfinite(one.objective.values[:2]).all()]
+    if not finite:
+        raise NothingToPick("nothing that meets the SLO has a finite value of both objectives, so there is no knee")
+    maximize = [goal.maximize for goal in goals[:2]]
+    pairs = np.array([one.objective.values[:2] for one in finite])
+    front: list[Candidate] = [finite[index] for index in np.flatnonzero(non_dominated(pairs, maximize))]
+    values = np.array([one.objective.values[:2] for one in front]) * np.where(maximize, 1.0, -1.0)
     low, high = values.min(axis=0), values.max(axis=0)
     scaled = (values - low) / np.where(high > low, high - low, 1.0)
-    return front[int(np.argmax(scaled.sum(axis=1)))]
+    knee = int(np.argmax(scaled.sum(axis=1)))
+    return front[knee]
 
 
 def _cheapest(feasible: Sequence[Candidate]) -> Candidate:
     own = max((_throughput(one) for one in feasible if one.trial.number == 0), default=0.0)
-    costs = {index: _cost(one) for index, one in enumerate(feasible) if _throughput(one) >= own}
-    known = {index: cost for index, cost in costs.items() if cost is not None}
-    if not known:
-        raise NothingToPick("what the server used was not measured, so no configuration is the cheapest")
-    return feasible[min(known, key=lambda index: known[index])]
+    able = [one for one in feasible if _throughput(one) >= own and _throughput(one) > 0]
+    for used in (_watts, _cores):  # in one unit: energy where it is known of any
+        spent = [(used(one), one) for one in able]
+        known = [(amount / _throughput(one), index) for index, (amount, one) in enumerate(spent) if amount is not None]
+        if known:
+            return able[min(known)[1]]
+    raise NothingToPick("what the server used was not measured, so no configuration is the cheapest")
 
 
 def _throughput(one: Candidate) -> float:
     return one.points[0].metrics["throughput_rps"].value
 
 
-def _cost(one: Candidate) -> float | None:
-    """Return joules, or seconds of CPU time where there is no GPU, per answer; None where neither is known."""
-    telemetry, rate = one.points[0].telemetry, _throughput(one)
-    if rate <= 0:
-        return None
-    watts = [gpu.power_watts for gpu in telemetry.gpu if gpu.power_watts is not None]
-    if watts:
-        return sum(watts) / rate
-    return None if telemetry.cpu_cores is None else telemetry.cpu_cores / rate
+def _watts(one: Candidate) -> float | None:
+    """Return the power of the GPUs, None where none is known."""
+    watts = [gpu.power_watts for gpu in one.points[0].telemetry.gpu if gpu.power_watts is not None]
+    return sum(watts) if watts else None
+
+
+def _cores(one: Candidate) -> float | None:
+    return one.points[0].telemetry.cpu_cores

@@ -17,7 +17,7 @@ from tuner.probes import next_probe, starting_points, unmeasured_variants
 from tuner.rank import best_of_each, candidates
 from tuner.results import Estimate
 from tuner.search import Proposal, Search
-from tuner.space import Space
+from tuner.space import LOAD_NAMES, Space
 from tuner.twin.planner import Forecasts, Twin
 
 RECENT = 6
@@ -58,6 +58,7 @@ class Planner:
     twin: Twin | None
     margin: float
     chance_left: float | None = None
+    _by_the_study: bool = False
 
     def next(self) -> tuple[Proposal, Predicted] | None:
         """Return the next proposal and what the twin expects of it, None when every configuration was tried."""
@@ -65,9 +66,11 @@ class Planner:
         start = self.found.probe_start()
         wanted = self.search.first_new(starting_points(self.space, start))
         forecasts = self._forecasts()
+        self._by_the_study = wanted is not None
         if forecasts is not None and self.twin is not None:
             tried = [trial.config for trial in self.found.trials]
             wanted = wanted or self.search.first_new(unmeasured_variants(self.space, start, tried))
+            self._by_the_study = wanted is not None
             chosen = self._most_promising(forecasts)
             if wanted is None and chosen is not None and not self.handed_over:
                 wanted = forecasts.configs[chosen]
@@ -92,7 +95,9 @@ class Planner:
 
     def certain(self, confidence: float) -> bool:
         """Whether the twin is so sure of each untried configuration that it is no better than the best."""
-        enough = len(self.prediction_errors()) >= CERTAIN_AFTER and not self.handed_over
+        if self.twin is None or self.twin.sampled or self._by_the_study or self.handed_over:
+            return False
+        enough = len(self.prediction_errors()) >= CERTAIN_AFTER
         return enough and self.chance_left is not None and self.chance_left < 1 - confidence
 
     def prediction_errors(self) -> list[float]:
@@ -122,6 +127,8 @@ class Planner:
             return None
         ranked = self.found.ranked()
         best = ranked[0].objective.values[0] if ranked else None
+        if best is not None and not 0 < best < math.inf:
+            best = None
         if best is not None:
             self.chance_left = float(forecasts.chances(self.goal, best, self.margin)[new].max())
         worth = forecasts.gains(self.goal, best) / self._seconds(forecasts.configs)
@@ -155,7 +162,9 @@ class Planner:
         tried = self.found.trials[1:]
         if not restarting or len(restarting) == len(self.space.parameters) or not tried:
             return {}
-        last = {name: tried[-1].config[name] for name in restarting if name in tried[-1].config}
+        values = {one.name: one.values for one in self.space}
+        config = self.space.active(tried[-1].config)
+        last = {name: config[name] for name in restarting if config.get(name) in values[name]}
         same = [{name: trial.config.get(name) for name in last} == last for trial in reversed(tried)]
         in_a_row = same.index(False) if False in same else len(same)
         restart_s = max(self.costs().knobs.get(name, 0.0) for name in restarting)
@@ -164,14 +173,13 @@ class Planner:
 
     def _predicted(self, config: Config, forecasts: Forecasts | None) -> Predicted:
         """Return what the twin expects of a proposal; where loads are climbed, at the load that it expects most of."""
-        if forecasts is None:
+        if forecasts is None or self.twin is None:
             return {}
-        key = self.search.key(config)
-        mine = [index for index, other in enumerate(self._keys) if other == key]
-        if not mine:
+        same = [config] if set(config) & set(LOAD_NAMES) else self.twin.space.at_every_load(config)
+        own = self.twin.forecasts(self.found.trials, same or [config])
+        if own is None:
             return {}
-        best = int(np.argmax(forecasts.gains(self.goal, None)[mine]))
-        return forecasts.predicted(mine[best])
+        return own.predicted(int(np.argmax(own.gains(self.goal, None))))
 
     def _probe(self) -> Config | None:
         start = self.found.probe_start()

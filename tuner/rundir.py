@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,10 @@ class RunDirectory:
     """Paths of one run."""
 
     path: Path
+
+    def identity(self) -> str:
+        """Return what tells this run from all others, wherever their directories stand."""
+        return str(json.loads((self.path / _MARKER).read_text()).get("run", self.path.name))
 
     @property
     def study_db(self) -> Path:
@@ -129,7 +134,7 @@ def _goes_on(path: Path, there: StudyMark, mark: StudyMark) -> bool:
         or not all(place.startswith(MAY_CHANGE) for place, _, _ in changes)
     ):
         return False
-    _write_mark(path, mark)
+    _write_mark(path, mark, RunDirectory(path).identity())
     return True
 
 
@@ -171,14 +176,14 @@ def _flat(data: Mapping[str, Any], place: str = "") -> dict[str, str]:
 def _create(path: Path, mark: StudyMark) -> RunDirectory:
     try:
         (path / "records").mkdir(parents=True, exist_ok=True)
-        _write_mark(path, mark)
+        _write_mark(path, mark, uuid.uuid4().hex)
     except OSError as error:
         raise RunDirectoryError(f"{path}: cannot be written ({error.strerror}); name another with --out") from None
     return RunDirectory(path)
 
 
-def _write_mark(path: Path, mark: StudyMark) -> None:
-    content = {"fingerprint": mark.fingerprint, "files": mark.files, "study": mark.given}
+def _write_mark(path: Path, mark: StudyMark, run: str) -> None:
+    content = {"run": run, "fingerprint": mark.fingerprint, "files": mark.files, "study": mark.given}
     write_atomically(path / _MARKER, json.dumps(content, indent=1, default=str) + "\n")
 
 

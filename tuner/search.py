@@ -152,8 +152,8 @@ def open_storage(said: str, folder: Path) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
     try:
         return RDBStorage(os.path.expandvars(said))
-    except (ImportError, SQLAlchemyError, ValueError) as error:
-        address = re.sub(r"//[^@/]*@", "//...@", said)
+    except (ImportError, RuntimeError, SQLAlchemyError, ValueError) as error:
+        address = re.sub(r"//.*@", "//...@", said)
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StorageError(f"search.storage: {address} cannot be used: {type(error).__name__}: {reason}") from None
 
@@ -268,6 +268,10 @@ class Search:
             for value in [config.get(parameter.name, parameter.values[0])]
         }
 
+    def _kept(self, kept: Config) -> dict[str, int | str]:
+        """Return what Optuna is told of the values that a proposal keeps."""
+        return {name: index for name, index in self._indices(kept).items() if name in kept}
+
     def _next_of_the_grid(self) -> Config | None:
         """Return the next configuration of all: what is dear to change varies slowest, the load fastest."""
         dearest_first = sorted(self.space, key=lambda one: _APPLIED.index(one.knob.applied))
@@ -295,8 +299,7 @@ class Search:
             free = self._free_sampler(number)
             if not kept:
                 return free
-            indices = self._indices({**self.space.own, **kept})
-            return PartialFixedSampler({name: indices[name] for name in kept}, free)
+            return PartialFixedSampler(self._kept(kept), free)
 
     def _free_sampler(self, number: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
@@ -333,11 +336,10 @@ class Search:
         """
         rng = np.random.default_rng([self._seed, number, 1])
         shape = [len(parameter.values) for parameter in self.space]
-        indices = self._indices({**self.space.own, **kept})
         for attempt in range(2 * ATTEMPTS_FOR_NEW):
             chosen = self._choice([int(rng.integers(size)) for size in shape])
             if attempt < ATTEMPTS_FOR_NEW:
-                chosen |= {name: indices[name] for name in kept}
+                chosen |= self._kept(kept)
             if self._is_new(chosen):
                 break
         else:

@@ -69,7 +69,7 @@ class Tuning:
         self._sampler = choose_sampler(spec.search.sampler, self._space, spec.search.budget.trials, no_twin)
         asked = spec.search
         storage = open_storage(asked.storage, run.path)
-        name = f"{spec.study}/{run.path.name}" if "://" in asked.storage else LOCAL_NAME
+        name = f"{spec.study}/{run.identity()}" if "://" in asked.storage else LOCAL_NAME
         self._search = Search(
             storage, self._space, goals, self._sampler.sampler, asked.seed, name, focused=asked.choose == "first"
         )
@@ -273,8 +273,7 @@ class Tuning:
 
     def _score(self, side: Side) -> float:
         """Return a number that is larger for the better of two, by the study's preference."""
-        values = [side.metrics[goal.workload][goal.key].value for goal in self._found.goals]
-        return float(self._found.scores([values])[0])
+        return self._found.score(side.metrics)
 
     def _confirm(self, candidate: Contender) -> Confirmation | None:
         """Measure a candidate against the baseline until every verdict is certain or the time is up."""

@@ -161,13 +161,16 @@ class _Group:
         while True:
             active = self._answered < self._until
             if not active.any():
-                return
+                break
             starts, idle = self._next_start()
             ending = self._ends.argmin(axis=1)
             ends = self._ends[self._rows, ending]
             starting = active & (starts <= ends) & np.isfinite(starts)
             self._start(np.flatnonzero(starting), idle, starts)
             self._finish(np.flatnonzero(active & ~starting), ending)
+        self._loop = None  # what is in service still ends, and nothing comes of it
+        while (busy := np.isfinite(self._ends).any(axis=1)).any():
+            self._finish(np.flatnonzero(busy), self._ends.argmin(axis=1))
 
     def outcome(self) -> tuple[Floats, Floats]:
         """Return throughput, shape [queues], and latencies of the counted requests, NaN elsewhere."""
@@ -175,7 +178,7 @@ class _Group:
         counted = (columns >= self._counted_from[:, None]) & (columns < self._wanted[:, None])
         latencies = np.where(counted, self._left - self._arrived + self._queues.turnaround_s[:, None], np.nan)
         last = self._left[self._rows, self._wanted - 1]
-        if self._loop is None:
+        if not self._counted_from.any():
             began, number = self._arrived[:, 0], self._wanted
         else:
             began, number = self._left[self._rows, self._counted_from - 1], self._wanted - self._counted_from

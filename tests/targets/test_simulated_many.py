@@ -91,3 +91,16 @@ def test_percentiles_are_of_the_requests_that_were_counted() -> None:
     assert found.percentile(0.5)[0] == pytest.approx(0.050)
     assert found.percentile(0.99)[0] == pytest.approx(0.099)
     assert found.percentile(1.0)[0] == pytest.approx(0.100)
+
+
+@pytest.mark.parametrize(("servers", "slow"), [(8, 48.0), (4, 60.0)])
+def test_a_large_batch_that_is_slow_is_waited_for_however_many_servers_go_on_meanwhile(
+    servers: int, slow: float
+) -> None:
+    like = np.ones(3)
+    table = np.minimum.accumulate(np.full((3, 33), 1e-3)) * np.where(np.arange(33) > 16, slow, 1.0)
+    one = Queues(np.full(3, 32), 0.0 * like, np.full(3, servers), table, 1e-5 * like, 1e-4 * like)
+    found = closed_loops(one, np.array([29, 36, 64]))
+    assert np.isfinite(found.throughput_rps).all()
+    counted = np.count_nonzero(np.isfinite(found.latencies_s), axis=1)
+    assert (counted >= 120).all()

@@ -149,3 +149,44 @@ def test_a_study_that_is_there_stays(tmp_path: Path) -> None:
     with pytest.raises(StarterError, match="is there already"):
         write_imported(tmp_path / "config.yaml", tmp_path, None)
     assert (tmp_path / "study.yaml").read_text() == "mine"
+
+
+def test_each_group_and_each_batching_of_a_list_counts(tmp_path: Path) -> None:
+    own = {
+        "instance_group": [[{"kind": "KIND_CPU", "count": 1}], [{"kind": "KIND_CPU", "count": 4}]],
+        "dynamic_batching": [{}, {"max_queue_delay_microseconds": 200}, {"max_queue_delay_microseconds": [100, 200]}],
+    }
+    space = imported(tmp_path, profile_models={"digits": {"model_config_parameters": own}})["space"]
+    assert space["instances"] == [1, 4]
+    assert space["max_queue_delay"] == ["100 us", "200 us"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"concurrency": {"start": 1}},
+        {"concurrency": {"start": 1, "stop": 4, "step": 0}},
+        {"concurrency": "a,b"},
+        {"constraints": {"perf_latency_p99": 20}},
+        {"perf_analyzer_flags": [1]},
+        {"profile_models": {"digits": {"model_config_parameters": [1]}}},
+    ],
+)
+def test_what_model_analyzer_would_not_take_is_refused_with_the_file(tmp_path: Path, more: dict[str, Any]) -> None:
+    with pytest.raises(ImportRefused, match=r"config\.yaml: not as Model Analyzer has it"):
+        imported(tmp_path, **more)
+
+
+def test_no_models_are_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ImportRefused, match="no model None in profile_models"):
+        imported(tmp_path, profile_models=None)
+
+
+def test_an_objective_may_be_a_word_and_rates_may_be_fractions(tmp_path: Path) -> None:
+    made = imported(tmp_path, objectives="perf_latency_p99", request_rate="10.5,20")
+    assert made["objectives"][0] == "minimize p99"
+    assert made["space"]["rate"] == ["10.5/s", "20/s"]
+
+
+def test_several_objectives_say_how_they_are_weighed(tmp_path: Path) -> None:
+    assert "search.choose: weighted" in comments(tmp_path, objectives=["perf_throughput", "perf_latency_p99"])

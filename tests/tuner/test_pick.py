@@ -1,5 +1,7 @@
 """Which configuration is picked."""
 
+import math
+
 import pytest
 from result_builders import point, result, trial
 
@@ -40,6 +42,16 @@ def test_with_a_gpu_energy_is_what_counts() -> None:
     thirsty = trial(1, using(point(throughput=100), cores=0.1, watts=300))
     thrifty = trial(2, using(point(throughput=100), cores=0.9, watts=100))
     assert picked(run(thirsty, thrifty), "cheapest") == 2
+
+
+def test_a_point_whose_gpu_was_not_seen_is_not_taken_for_a_cheap_one() -> None:
+    unseen = trial(1, using(point(throughput=100), cores=0.1))
+    seen = trial(2, using(point(throughput=100), cores=0.9, watts=100))
+    assert picked(run(unseen, seen), "cheapest") == 2
+
+
+def test_an_infinite_latency_is_no_knee() -> None:
+    assert picked(run(trial(5, point(throughput=2000, p99=math.inf)), FAST, KNEE, MOST), "knee") == 2
 
 
 @pytest.mark.parametrize("pick", [pick for pick in MEANING if pick != "best"])

@@ -273,3 +273,15 @@ def test_a_key_that_is_new_was_absent(tmp_path: Path) -> None:
     changed(tmp_path, GIVEN)
     with pytest.raises(RunDirectoryError, match=r"constraints was absent and is \[a <= b\]"):
         changed(tmp_path, {**GIVEN, "constraints": ["a <= b"]})
+
+
+def test_every_run_has_an_identity_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    first = opened(tmp_path, out=tmp_path / "out")
+    before = first.identity()
+    assert opened(tmp_path, out=tmp_path / "out").identity() == before
+    assert opened(tmp_path, out=tmp_path / "out", fresh=True).identity() != before
+
+
+def test_a_run_that_goes_on_with_another_budget_keeps_its_identity(tmp_path: Path) -> None:
+    before = changed(tmp_path, GIVEN).identity()
+    assert changed(tmp_path, {**GIVEN, "search": {"budget": {"trials": 80}, "seed": 7}}).identity() == before

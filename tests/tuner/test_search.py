@@ -410,6 +410,15 @@ def test_a_configuration_is_known_at_every_load() -> None:
     assert [one.name for one in space.without_load()] == ["batch"]
 
 
+def test_a_value_of_the_users_that_is_not_in_the_space_is_in_nobodys_way(tmp_path: Path) -> None:
+    """The sampler repeats itself in so small a space, and what is drawn instead keeps what it is told to."""
+    space = replace(SMALL, own={"batch": 10, "precision": "fp16"})
+    one = search(tmp_path, space, "random")
+    assert len(explore(one, 4)) == 4
+    proposal = one.ask(kept={"batch": 4})
+    assert proposal is not None
+
+
 # What keeps the trials.
 
 
@@ -439,7 +448,13 @@ def test_a_variable_of_the_environment_stands_in_the_url(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql+nodriver://tune:secret@nowhere/x", "sqlite:///no/such/folder/x.db", "nonsense://x"]
+    "url",
+    [
+        "postgresql+nodriver://tune:secret@nowhere/x",
+        "postgresql+nodriver://tune:a/secret@nowhere/x",
+        "sqlite:///no/such/folder/x.db",
+        "nonsense://x",
+    ],
 )
 def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, url: str) -> None:
     with pytest.raises(StorageError, match=r"search\.storage: .*cannot be used") as raised:

@@ -105,6 +105,15 @@ def test_noise_does_not_make_a_larger_batch_faster() -> None:
     assert found.service((), 1).table(3)[1:] == pytest.approx([1e-3, 2.25e-3, 2.25e-3])
 
 
+def test_one_measurement_that_waited_elsewhere_does_not_hide_the_way_of_the_others() -> None:
+    good = [observation([1, 2, 4]), observation([8])]
+    one = observation([4])
+    late = Observation((), 1, one.sizes, one.counts, one.times_s, 1.0, one.queue_s)
+    found = calibrate([*good, late], cores=1)
+    assert found is not None
+    assert found.turnaround_s < 0.02
+
+
 def test_a_law_scales() -> None:
     law = Service(1.0, 2.0, (1.0, 4.0), (2.0, 9.0))
     assert law.times(3).table(9) == pytest.approx(3 * law.table(9))

@@ -75,7 +75,7 @@ def test_what_was_simulated_is_known() -> None:
     [
         ({"batch": 8, "delay": 0.001, "instances": 2, "precision": "int8"}, Server(("int8",), 8, 0.001, 2)),
         ({}, Server(("",), 1, 0.0, 1)),
-        ({"batch": 0, "instances": 0, "precision": "fp32"}, Server(("fp32",), 1, 0.0, 1)),
+        ({"batch": 0, "delay": 0.0, "instances": 0, "precision": "fp32"}, Server(("fp32",), 1, 0.0, 1)),
     ],
 )
 def test_a_configuration_is_what_its_roles_say(config: dict[str, Knob], expected: Server) -> None:

@@ -9,7 +9,7 @@ from workload_builders import workload
 from targets.base import Config, Knob
 from tuner.results import Trial, TrialState
 from tuner.space import Parameter, Space
-from tuner.twin.forecast import roles_of
+from tuner.twin.forecast import roles_of, server_of
 from tuner.twin.planner import Forecasts, Twin
 
 
@@ -125,3 +125,54 @@ def test_of_a_large_space_some_configurations_are_looked_at() -> None:
 def test_roles_are_those_that_the_knobs_name() -> None:
     assert roles_of(KNOBS, [knob.name for knob in KNOBS[:4]]) == ROLES
     assert roles_of(KNOBS[1:], []) is None
+
+
+def missing(trial: Trial, name: str) -> Trial:
+    """Return a trial whose point misses another bound as well."""
+    point = trial.points[0].model_copy(update={"violations": {**trial.points[0].violations, name: 1.0}})
+    return trial.model_copy(update={"points": [point]})
+
+
+def test_errors_under_the_highest_load_do_not_make_a_configuration_useless() -> None:
+    rng, twin, truth = np.random.default_rng(0), a_twin(), a_server()
+    climbs = []
+    for number in range(1, 13):
+        low, high = (measured(number, {**SPACE.own, "concurrency": level}, truth, rng) for level in (2, 32))
+        points = [*low.points, *missing(high, "error_rate").points]
+        config = {name: value for name, value in low.config.items() if name != "concurrency"}
+        climbs.append(low.model_copy(update={"config": config, "points": points}))
+    forecasts = twin.forecasts([*baseline(truth, rng), *climbs], twin.candidates)
+    assert forecasts is not None
+    assert forecasts.feasible.max() > 0.9
+
+
+def test_a_configuration_that_misses_another_bound_at_every_load_is_useless() -> None:
+    rng, twin, truth = np.random.default_rng(0), a_twin(), a_server()
+    trials = [
+        missing(measured(number, {**SPACE.own, "precision": "int8", "concurrency": 4}, truth, rng), "accuracy_drop")
+        for number in range(1, 6)
+    ]
+    forecasts = twin.forecasts([*baseline(truth, rng), *trials], twin.candidates)
+    assert forecasts is not None
+    of_int8 = np.array([one["precision"] == "int8" for one in twin.candidates])
+    assert forecasts.feasible[of_int8].max() < 0.2
+    assert forecasts.feasible[~of_int8].max() > 0.8
+
+
+def test_the_throughput_of_a_class_is_its_share_of_all() -> None:
+    mixed = workload("steady", mix={"rare": 1.0, "usual": 9.0})
+    goals = [type(GOALS[0])(True, "steady.rare", "throughput")]
+    twin = Twin(SPACE, [mixed], goals, {"steady.rare": {"p99": BOUND_S}}, ROLES, cores=1, seed=0)
+    rng = np.random.default_rng(0)
+    trials = baseline(a_server(), rng)
+    whole = a_twin().forecasts(trials, twin.candidates)
+    forecasts = twin.forecasts(trials, twin.candidates)
+    assert whole is not None
+    assert forecasts is not None
+    ratio = forecasts.median["steady.rare"]["throughput"] / whole.median["steady"]["throughput"]
+    assert np.median(ratio) == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_model_without_dynamic_batching_is_simulated_without() -> None:
+    assert server_of({"max_batch_size": 8, "instances": 1, "precision": "fp32"}, ROLES).max_batch == 1
+    assert server_of({"max_batch_size": 8, "max_queue_delay": 0.0, "precision": "fp32"}, ROLES).max_batch == 8

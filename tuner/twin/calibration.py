@@ -188,14 +188,15 @@ def _line(sizes: Floats, counts: Floats, times_s: Floats) -> Service:
 
 
 def _way(observations: Sequence[Observation]) -> tuple[float, float]:
-    """Return turnaround and handling, in seconds."""
+    """Return turnaround and handling, in seconds; a measurement counts by how much of its latency it can tell."""
     rows = [
-        (one.place_in_batch, one.latency_s - one.queue_s - one.service_s)
+        (one.place_in_batch, one.latency_s - one.queue_s - one.service_s, 1 / max(one.latency_s, LEAST_S))
         for one in observations
         if np.isfinite(one.latency_s)
     ]
     if not rows:
         return 0.0, LEAST_S
-    places, rest = np.array(rows).T
-    (turnaround_s, handling_s), _ = nnls(np.column_stack([np.ones(len(places)), places]), np.maximum(rest, 0.0))
+    places, rest, weights = np.array(rows).T
+    columns = np.column_stack([weights, weights * places])
+    (turnaround_s, handling_s), _ = nnls(columns, weights * np.maximum(rest, 0.0))
     return float(turnaround_s), max(float(handling_s), LEAST_S)

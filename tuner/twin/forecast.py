@@ -72,10 +72,15 @@ def roles_of(knobs: Sequence[Knob], searched: Sequence[str]) -> Roles | None:
 
 
 def server_of(config: Config, roles: Roles) -> Server:
-    """Return what the simulation needs of a configuration; a largest batch of 0 is no batching."""
+    """Return what the simulation needs of a configuration.
+
+    A largest batch of 0 is no batching, and so is a delay that the configuration does not have though the server has
+    such a knob.
+    """
+    batches = not roles.max_delay or roles.max_delay in config
     return Server(
         tuple(config.get(name, "") for name in roles.others),
-        max(1, int(_number(config.get(roles.max_batch, 1)))),
+        max(1, int(_number(config.get(roles.max_batch, 1)))) if batches else 1,
         _number(config.get(roles.max_delay, 0.0)),
         max(1, int(_number(config.get(roles.instances, 1)))),
     )

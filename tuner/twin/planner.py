@@ -15,7 +15,7 @@ from tuner.objective import Goal
 from tuner.results import Estimate, Point, Trial
 from tuner.space import LOAD_NAMES, Parameter, Space
 from tuner.twin.calibration import Calibration, Observation, calibrate
-from tuner.twin.forecast import FORECAST, Forecaster, Roles, server_of
+from tuner.twin.forecast import FORECAST, RATES, Forecaster, Roles, server_of
 from tuner.twin.residual import learn
 from tuner.workload import Workload, parts_of
 
@@ -110,7 +110,7 @@ class Twin:
         cores: int,
         seed: int,
     ) -> None:
-        self._space, self._workloads, self._roles, self._cores = space, workloads, roles, cores
+        self.space, self._workloads, self._roles, self._cores = space, workloads, roles, cores
         self._parts = {part.name: workload for workload, part in parts_of(workloads)}
         self._bounds = {
             name: {metric: bound for metric, bound in bounds.get(name, {}).items() if metric in FORECAST}
@@ -118,6 +118,7 @@ class Twin:
         }
         self._goals = [goal for goal in goals if goal.metric in FORECAST]
         self.candidates = _candidates(space, seed)
+        self.sampled = math.prod(len(one.values) for one in space) > MOST_CANDIDATES
         self._forecaster: tuple[int, Forecaster] | None = None
 
     def calibration(self, trials: Sequence[Trial]) -> Calibration | None:
@@ -143,7 +144,7 @@ class Twin:
         """Return how many of the trials the calibration takes into account."""
         laws, last, count = set[tuple[object, int]](), 0, 1
         for index, trial in enumerate(trials, 1):
-            server = server_of({**self._space.own, **trial.config}, self._roles)
+            server = server_of({**self.space.own, **trial.config}, self._roles)
             if any(point.server for point in trial.points) and (server.variant, server.instances) not in laws:
                 laws.add((server.variant, server.instances))
                 last = index
@@ -162,7 +163,7 @@ class Twin:
         for name, metrics in self._wanted().items():
             simulated = self._simulated(name, configs, forecaster)
             measured = [(trial, point) for trial in trials for point in _usable(trial) if point.workload == name]
-            places = _places(self._space, configs, self._parts[name].level_name)
+            places = _places(self.space, configs, self._parts[name].level_name)
             then = self._simulated_again(name, measured, forecaster)
             median[name], spread[name] = {}, {}
             for metric in metrics:
@@ -182,7 +183,7 @@ class Twin:
         return {name: metrics for name, metrics in wanted.items() if metrics}
 
     def _observations(self, trial: Trial) -> list[Observation]:
-        server = server_of({**self._space.own, **trial.config}, self._roles)
+        server = server_of({**self.space.own, **trial.config}, self._roles)
         names = {workload.name for workload in self._workloads}
         found = []
         for point in _usable(trial):
@@ -196,7 +197,7 @@ class Twin:
                     sizes=np.array([float(one.size) for one in batches]),
                     counts=np.array([float(one.count) for one in batches]),
                     times_s=np.array([one.compute_mean_s for one in batches]),
-                    latency_s=point.metrics[key_of("mean")].value if key_of("mean") in point.metrics else math.inf,
+                    latency_s=_mean_latency_s(point),
                     queue_s=point.server.mean_s.get("queue", 0.0),
                 )
             )
@@ -205,8 +206,10 @@ class Twin:
     def _simulated(self, name: str, configs: Sequence[Config], forecaster: Forecaster) -> dict[str, Floats]:
         workload = self._parts[name]
         levels = [_level(config, workload) for config in configs]
-        servers = [server_of({**self._space.own, **config}, self._roles) for config in configs]
-        return forecaster.forecast(servers, levels, workload)
+        servers = [server_of({**self.space.own, **config}, self._roles) for config in configs]
+        found = forecaster.forecast(servers, levels, workload)
+        share = _share(workload, name)
+        return {metric: values * share if metric in RATES else values for metric, values in found.items()}
 
     def _simulated_again(
         self, name: str, measured: Sequence[tuple[Trial, Point]], forecaster: Forecaster
@@ -233,7 +236,7 @@ class Twin:
         configs = [_at(measured[index][0].config, self._parts[name], measured[index][1]) for index in kept]
         errors = [_error(one, float(simulated[metric][index])) for one, index in zip(estimates, kept, strict=True)]
         noise = np.array([_noise(one) for one in estimates])
-        known = _places(self._space, configs, self._parts[name].level_name)
+        known = _places(self.space, configs, self._parts[name].level_name)
         return learn(known, np.array(errors), noise).at(places)
 
     def _works(self, trials: Sequence[Trial], configs: Sequence[Config]) -> Floats:
@@ -246,10 +249,12 @@ class Twin:
         failed = np.array([float(_fails(trial)) for trial in trials])
         if not failed.any():
             return np.ones(len(configs))
-        here, there = (_places(self._space, some, None) for some in (configs, [trial.config for trial in trials]))
+        name = self._workloads[0].level_name
+        loads = name if any(name in trial.config for trial in trials) else None
+        here, there = (_places(self.space, some, loads) for some in (configs, [trial.config for trial in trials]))
         alike = np.exp(-np.sum((here[:, None, :] - there[None, :, :]) ** 2, axis=2) / (2 * NEAR**2))
         chance = 1 - (alike @ failed) / (1 + alike.sum(axis=1))
-        for parameter in self._space.without_load():
+        for parameter in self.space.without_load():
             tried, asked = (self._values(parameter, some) for some in ([trial.config for trial in trials], configs))
             for value in parameter.values:
                 with_it = np.array([one == value for one in tried])
@@ -259,7 +264,7 @@ class Twin:
 
     def _values(self, parameter: Parameter, configs: Sequence[Config]) -> list[Value]:
         """Return the value that a parameter has in each configuration."""
-        return [{**self._space.own, **config}.get(parameter.name, parameter.values[0]) for config in configs]
+        return [{**self.space.own, **config}.get(parameter.name, parameter.values[0]) for config in configs]
 
 
 def _candidates(space: Space, seed: int) -> list[dict[str, Value]]:
@@ -301,6 +306,20 @@ def _usable(trial: Trial) -> list[Point]:
     return [point for point in trial.points if point.validity.valid]
 
 
+def _share(workload: Workload, name: str) -> float:
+    """Return the share of a workload's requests that are of a class of it; 1 for all."""
+    part = next(part for part in workload.parts if part.name == name)
+    if part.index is None:
+        return 1.0
+    return workload.classes[part.index].weight / sum(one.weight for one in workload.classes)
+
+
+def _mean_latency_s(point: Point) -> float:
+    """Return the mean latency, infinite where it says nothing of the way: an overload waits outside of the server."""
+    overloaded = point.steadiness.state == "overloaded"
+    return math.inf if overloaded or key_of("mean") not in point.metrics else point.metrics[key_of("mean")].value
+
+
 def _level(config: Config, workload: Workload) -> float | None:
     level = config.get(workload.level_name)
     return float(level) if isinstance(level, int | float) else None
@@ -326,8 +345,11 @@ def _noise(measured: Estimate) -> float:
 
 
 def _fails(trial: Trial) -> bool:
-    """Whether the server did not take a trial, or it missed a bound that the simulation has no word on."""
+    """Whether the server did not take a trial, or it missed at every load a bound that is not simulated."""
     if trial.state in ("refused", "crashed", "hung"):
         return True
-    missed = {name for point in trial.points for name, over in point.violations.items() if over > 0}
-    return any(name not in FORECAST for name in missed)
+    by_workload: dict[str, list[bool]] = {}
+    for point in _usable(trial):
+        missed = any(over > 0 for name, over in point.violations.items() if name not in FORECAST)
+        by_workload.setdefault(point.workload, []).append(missed)
+    return any(all(missed) for missed in by_workload.values())
