@@ -231,7 +231,8 @@ def deployed(answers: Sequence[Answer], scratch: Path, cpu: int) -> Iterator[lis
 
 
 def _whole(config: dict[str, float]) -> dict[str, float]:
-    return {name: value if name == "max_queue_delay" else int(value) for name, value in config.items()}
+    server = {name: value for name, value in config.items() if name != "concurrency"}
+    return {name: value if name == "max_queue_delay" else int(value) for name, value in server.items()}
 
 
 def outcome(answers: Sequence[Answer], judged: dict[int, tuple[Ratio, float]]) -> tuple[str, bool]:
@@ -242,8 +243,8 @@ def outcome(answers: Sequence[Answer], judged: dict[int, tuple[Ratio, float]]) -
         mine = [one for one in answers if one.tool == tool]
         found = [judged[index] for index, one in enumerate(usable) if one.tool == tool]
         wall_s = float(np.median([one.wall_s for one in mine]))
-        middle = sorted(found, key=lambda one: one[0].value)[len(found) // 2] if found else None
-        medians[tool] = (wall_s, middle[0].value if middle else 0.0)
+        middle = sorted(found, key=lambda one: one[0].median)[len(found) // 2] if found else None
+        medians[tool] = (wall_s, middle[0].median if middle else 0.0)
         configs = "; ".join(dict.fromkeys(_said(one) for one in mine))
         figures = (str(middle[0]), f"{middle[1] * 1e3:.1f} ms") if middle else ("nothing found", "")
         lines.append([tool, len(mine), f"{wall_s:.0f} s", configs, *figures])
