@@ -10,6 +10,7 @@ from markupsafe import Markup
 from reports import charts, words
 from reports.axes import axes, named
 from tuner.catalog import key_of
+from tuner.endings import SAID
 from tuner.results import Point, Result
 
 MAX_BATCHES_LISTED = 6
@@ -44,7 +45,7 @@ def render(result: Result, diff: str = "") -> str:
         front=Markup(charts.front_chart(result)),  # noqa: S704 - made by plotly, texts escaped there
         stage_chart=Markup(charts.batch_chart(result)),  # noqa: S704 - as above
         predictions=Markup(charts.prediction_chart(result)),  # noqa: S704 - as above
-        endings=words.SEARCH_ENDINGS,
+        endings=SAID,
         diff=diff,
         config=lambda values: words.config(values, result.knobs),
         interval=words.interval,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from tuner.catalog import METRICS
-from tuner.results import Ending, Estimate, KnobInfo, Load, MetricInfo, SearchEnding, SloVerdict, StudyInfo, Value
+from tuner.results import Ending, Estimate, KnobInfo, Load, MetricInfo, SloVerdict, StudyInfo, Value
 from tuner.units import format_value
 
 Shown: TypeAlias = Callable[[float], str]
@@ -18,15 +18,6 @@ ENDINGS: Mapping[Ending, str] = {
     "cap": "the longest that the study allows",
 }
 """Why a window ended."""
-
-SEARCH_ENDINGS: Mapping[SearchEnding, str] = {
-    "trials": "all trials of the budget were made",
-    "time": "the rest of the time was needed for the confirmation",
-    "space": "every configuration of the space was tried",
-    "patience": "the front did not grow any more",
-    "certain": "no untried configuration was likely to be better",
-}
-"""Why a search ended."""
 
 
 def milliseconds(seconds: float) -> str:

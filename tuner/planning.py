@@ -175,6 +175,10 @@ class Planner:
         """Return what the twin expects of a proposal; where loads are climbed, at the load that it expects most of."""
         if forecasts is None or self.twin is None:
             return {}
+        key = self.search.key(config)
+        known = [index for index, other in enumerate(self._keys) if other == key]
+        if known:
+            return forecasts.predicted(known[int(np.argmax(forecasts.gains(self.goal, None)[known]))])
         same = [config] if set(config) & set(LOAD_NAMES) else self.twin.space.at_every_load(config)
         own = self.twin.forecasts(self.found.trials, same or [config])
         if own is None:

@@ -18,6 +18,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from tuner.endings import SearchEnding
+
 SCHEMA: Literal["paretune.result/1"] = "paretune.result/1"
 
 
@@ -44,7 +46,6 @@ Verdict = Literal["better", "worse", "no difference", "inconclusive"]
 Ending = Literal["certain", "missed", "dominated", "cap"]
 SteadyState = Literal["steady", "unstable", "overloaded"]
 TrialState = Literal["complete", "refused", "crashed", "hung", "invalid"]
-SearchEnding = Literal["trials", "time", "space", "patience", "certain"]
 RunState = Literal["running", "interrupted", "failed", "done"]
 
 

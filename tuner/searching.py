@@ -8,24 +8,18 @@ import numpy as np
 
 from tuner import budget, confirm, rank
 from tuner.budget import Budget
+from tuner.endings import SearchEnding
 from tuner.findings import Findings
 from tuner.front import hypervolume
 from tuner.objective import Objective, pessimistic
 from tuner.planning import Planner, Predicted
-from tuner.results import SearchEnding, SearchInfo, Trial
+from tuner.results import SearchInfo, Trial
 from tuner.search import Choice, Proposal, Search
 from tuner.study.spec import StudySpec
 from tuner.trials import Trier
 
 GROWTH = 1.01
 """A front that grew by less, in the volume that it dominates, is as it was."""
-SAID = {
-    "trials": "all trials are made",
-    "time": "the rest of the time is for the confirmation",
-    "space": "every configuration of the space was tried",
-    "patience": "the front did not grow any more",
-    "certain": "no untried configuration is likely to be better",
-}
 
 
 @dataclass

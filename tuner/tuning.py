@@ -7,6 +7,7 @@ from tuner import budget, confirm, rank
 from tuner.budget import Budget
 from tuner.compare import Standing, standing
 from tuner.confirm import Contender, Rounds
+from tuner.endings import SAID
 from tuner.files import write_atomically
 from tuner.findings import Findings
 from tuner.listener import Listener
@@ -18,7 +19,7 @@ from tuner.rank import Candidate
 from tuner.results import Best, Confirmation, Result, RunState, Side, Timing, Trial, to_json
 from tuner.rundir import RunDirectory, write_files
 from tuner.search import LOCAL_NAME, Search, choose_sampler, open_storage
-from tuner.searching import SAID, Searching
+from tuner.searching import Searching
 from tuner.space import Space, server_part
 from tuner.study.load import Study
 from tuner.trials import Accuracies, Trier

@@ -167,10 +167,9 @@ class _Group:
             ends = self._ends[self._rows, ending]
             starting = active & (starts <= ends) & np.isfinite(starts)
             self._start(np.flatnonzero(starting), idle, starts)
-            self._finish(np.flatnonzero(active & ~starting), ending)
-        self._loop = None  # what is in service still ends, and nothing comes of it
-        while (busy := np.isfinite(self._ends).any(axis=1)).any():
-            self._finish(np.flatnonzero(busy), self._ends.argmin(axis=1))
+            self._finish(np.flatnonzero(active & ~starting), ending, back=self._loop is not None)
+        while (busy := np.isfinite(self._ends).any(axis=1)).any():  # what is in service still ends
+            self._finish(np.flatnonzero(busy), self._ends.argmin(axis=1), back=False)
 
     def outcome(self) -> tuple[Floats, Floats]:
         """Return throughput, shape [queues], and latencies of the counted requests, NaN elsewhere."""
@@ -178,7 +177,7 @@ class _Group:
         counted = (columns >= self._counted_from[:, None]) & (columns < self._wanted[:, None])
         latencies = np.where(counted, self._left - self._arrived + self._queues.turnaround_s[:, None], np.nan)
         last = self._left[self._rows, self._wanted - 1]
-        if not self._counted_from.any():
+        if self._loop is None:
             began, number = self._arrived[:, 0], self._wanted
         else:
             began, number = self._left[self._rows, self._counted_from - 1], self._wanted - self._counted_from
@@ -204,8 +203,8 @@ class _Group:
         self._idle_since[rows, server] = np.inf
         self._next[rows] = first + sizes
 
-    def _finish(self, rows: NDArray[np.int64], ending: NDArray[np.int64]) -> None:
-        """Let each queue's next batch end: its answers leave one by one, and in a closed loop come back as requests."""
+    def _finish(self, rows: NDArray[np.int64], ending: NDArray[np.int64], *, back: bool) -> None:
+        """Let each queue's next batch end: its answers leave one by one, and may come back as requests."""
         if not len(rows):
             return
         server = ending[rows]
@@ -219,7 +218,7 @@ class _Group:
         self._front_end[rows] = begin + handling * sizes
         self._idle_since[rows, server], self._ends[rows, server] = end, np.inf
         self._answered[rows] += sizes
-        if self._loop is not None:
-            back = leaving[row, column] + self._queues.turnaround_s[rows][row]
-            self._arrived[rows[row], self._known[rows][row] + column] = back
+        if back:
+            arriving = leaving[row, column] + self._queues.turnaround_s[rows][row]
+            self._arrived[rows[row], self._known[rows][row] + column] = arriving
             self._known[rows] += sizes

@@ -125,7 +125,7 @@ def test_the_report_draws_what_was_predicted_against_what_was_measured() -> None
 def test_the_report_says_how_it_was_searched_why_it_ended_and_what_a_change_took() -> None:
     page = html.render(searched(throughput_rps=80.0))
     assert "Sampler twin: few trials." in page
-    assert "no untried configuration was likely to be better" in page
+    assert "no untried configuration is likely to be better" in page
     assert "with probability 3.0%" in page
     assert "off by 12% in the median of 1" in page
     assert "150.00 ms" in page
