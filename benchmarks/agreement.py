@@ -24,6 +24,8 @@ from triton_server import digits
 from tuner.load.generator import Generator
 
 TOLERANCE = 0.03
+ENOUGH = TOLERANCE / 3
+"""Half of an interval when the rounds end: it has to lie within the tolerance beside the difference that there is."""
 IN_FLIGHT = (1, 16)
 SECONDS = 240.0
 
@@ -59,7 +61,7 @@ def compare(
         them = partial(wrk, endpoint, count, cpus[0], scratch)
         in_turn(
             [lambda: mine.append(us()), lambda: theirs.append(them())],
-            lambda: tight(_rps(mine, theirs), TOLERANCE / 2) and tight(_p50(mine, theirs), TOLERANCE / 2),
+            lambda: tight(_rps(mine, theirs), ENOUGH) and tight(_p50(mine, theirs), ENOUGH),
             SECONDS,
             rounds,
         )
