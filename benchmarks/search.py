@@ -2,7 +2,9 @@
 
 The task: a small network on a real Triton, p99 <= 10 ms, batches up to 64, up to 4 instances, a queue delay up to 5 ms,
 up to 64 requests in flight. Each tool searches in its own way, one after the other, several times. Then wrk measures
-every answer beside the best of an exhaustive grid (landscape-mlp.csv), in turn, all loaded side by side on one Triton.
+every answer beside the front of an exhaustive grid (landscape-mlp.csv), in turn, all loaded side by side on one Triton.
+The front, because a bound in milliseconds is another one on a machine of another speed: the best of the grid is the
+fastest that keeps the bound on this machine, in these rounds.
 
     python benchmarks/search.py [--peers DIR] [--rounds N] [--tool NAME ...] [--json PATH] [--docs]
 
@@ -71,6 +73,15 @@ class Answer:
     overhead: float = 0.0
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What wrk says of an answer: its throughput over that of the grid's best, both in the same rounds, and medians."""
+
+    of_grid: Ratio
+    rps: float
+    p99_s: float
+
+
 def main() -> int:
     """Run, judge, print; return 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,8 +105,10 @@ def main() -> int:
             print(answers[-1], file=sys.stderr, flush=True)
             if asked.json:
                 asked.json.write_text(json.dumps([asdict(one) for one in answers], indent=1) + "\n")
-    judged = judge([one for one in answers if one.config])
-    table, met = outcome(answers, judged)
+    everyone = [*grid_front(), *(one for one in answers if one.config)]
+    best, judged = judge(everyone)
+    nothing = [one for one in answers if not one.config]
+    table, met = outcome(everyone, judged, best, nothing)
     print(table)
     if asked.docs:
         write_section("search", table, PAGE.parent / "search.md")
@@ -182,32 +195,51 @@ def _read_answer(tool: str, wall_s: float, table: Path) -> Answer:
     return Answer(tool, wall_s, config, int(best["Concurrency"]), float(best["Throughput (infer/sec)"]))
 
 
-def grid_best() -> Answer:
-    """Return the best cell of the recorded grid."""
+def grid_front() -> list[Answer]:
+    """Return the cells of the recorded grid that keep the bound there, and that no other beats in both objectives."""
     landscape = replay.read(replay.LANDSCAPE)
-    fine = {key: cell for key, cell in landscape.cells.items() if cell.p99_s <= replay.BOUND_S}
-    key = max(fine, key=lambda one: fine[one].throughput_rps)
-    config = {"instances": key[0], "max_batch_size": key[1], "max_queue_delay": key[2] / 1e6}
-    return Answer(GRID, 0.0, config, key[3], fine[key].throughput_rps)
+    cells = landscape.cells
+    fine = [key for key, cell in cells.items() if cell.p99_s <= replay.BOUND_S]
+    front = [
+        key
+        for key in fine
+        if not any(
+            other.throughput_rps > cells[key].throughput_rps and other.p99_s < cells[key].p99_s
+            for other in cells.values()
+        )
+    ]
+    return [
+        Answer(
+            GRID,
+            0.0,
+            {"instances": instances, "max_batch_size": batch, "max_queue_delay": delay_us / 1e6},
+            in_flight,
+            cells[instances, batch, delay_us, in_flight].throughput_rps,
+        )
+        for instances, batch, delay_us, in_flight in front
+    ]
 
 
-def judge(answers: Sequence[Answer]) -> dict[int, tuple[Ratio, float]]:
-    """Return index of an answer -> its throughput over that of the grid's best, and its p99 in seconds, by wrk."""
+def judge(answers: Sequence[Answer]) -> tuple[int, list[Judged]]:
+    """Measure answers by wrk, in turn; return which is the best of the grid's, and all of them beside that one."""
     cpus = (sorted(os.sched_getaffinity(0)) * 2)[:2]
-    everyone = [grid_best(), *answers]
-    rounds: list[list[Round]] = [[] for _ in everyone]
-    with tempfile.TemporaryDirectory() as folder, deployed(everyone, Path(folder), cpus[1]) as endpoints:
+    rounds: list[list[Round]] = [[] for _ in answers]
+    with tempfile.TemporaryDirectory() as folder, deployed(answers, Path(folder), cpus[1]) as endpoints:
 
         def measure(index: int) -> None:
-            rounds[index].append(wrk(endpoints[index], everyone[index].concurrency, cpus[0], Path(folder)))
+            rounds[index].append(wrk(endpoints[index], answers[index].concurrency, cpus[0], Path(folder)))
 
-        sides = [partial(measure, index) for index in range(len(everyone))]
+        sides = [partial(measure, index) for index in range(len(answers))]
         in_turn(sides, lambda: False, float("inf"), JUDGED)
-    best = [one.rps for one in rounds[0]]
-    return {
-        index: (ratio([one.rps for one in mine], best), float(np.median([one.p99_s for one in mine])))
-        for index, mine in enumerate(rounds[1:])
-    }
+    rps = [float(np.median([one.rps for one in mine])) for mine in rounds]
+    p99_s = [float(np.median([one.p99_s for one in mine])) for mine in rounds]
+    grid = [index for index, one in enumerate(answers) if one.tool == GRID]
+    within = [index for index in grid if p99_s[index] <= replay.BOUND_S]
+    best = max(within, key=lambda index: rps[index]) if within else min(grid, key=lambda index: p99_s[index])
+    beside = [one.rps for one in rounds[best]]
+    return best, [
+        Judged(ratio([one.rps for one in mine], beside), rps[index], p99_s[index]) for index, mine in enumerate(rounds)
+    ]
 
 
 @contextmanager
@@ -235,36 +267,49 @@ def _whole(config: dict[str, float]) -> dict[str, float]:
     return {name: value if name == "max_queue_delay" else int(value) for name, value in server.items()}
 
 
-def outcome(answers: Sequence[Answer], judged: dict[int, tuple[Ratio, float]]) -> tuple[str, bool]:
-    """Return the table, and whether the bars are met."""
-    usable = [one for one in answers if one.config]
-    lines, medians = [], {}
-    for tool in dict.fromkeys(one.tool for one in answers):
-        mine = [one for one in answers if one.tool == tool]
-        found = [judged[index] for index, one in enumerate(usable) if one.tool == tool]
-        wall_s = float(np.median([one.wall_s for one in mine]))
-        middle = sorted(found, key=lambda one: one[0].median)[len(found) // 2] if found else None
-        medians[tool] = (wall_s, middle[0].median if middle else 0.0)
-        configs = "; ".join(dict.fromkeys(_said(one) for one in mine))
-        figures = (str(middle[0]), f"{middle[1] * 1e3:.1f} ms") if middle else ("nothing found", "")
-        lines.append([tool, len(mine), f"{wall_s:.0f} s", configs, *figures])
-    columns = ["tool", "runs", "time to the answer", "answers", "throughput / best of the grid", "p99"]
-    overhead = float(np.median([one.overhead for one in answers if one.tool == OURS] or [1.0]))
-    quick = medians.get("Model Analyzer quick", (float("nan"), 0.0))[0]
+def outcome(
+    everyone: Sequence[Answer], judged: Sequence[Judged], best: int, nothing: Sequence[Answer]
+) -> tuple[str, bool]:
+    """Return the table, and whether the bars are met.
+
+    Args:
+        everyone: the grid's front and the answers.
+        judged: each of them.
+        best: which one is the best of the grid.
+        nothing: runs that found nothing.
+    """
+    found = [(one, own) for one, own in zip(everyone, judged, strict=True) if one.tool != GRID]
+    lines = [[GRID, "", "", _said(everyone[best]), "1", f"{judged[best].rps:,.0f}", _ms(judged[best].p99_s)]]
+    medians = {}
+    for tool in dict.fromkeys(one.tool for one in (*everyone, *nothing) if one.tool != GRID):
+        runs = [one for one in (*everyone, *nothing) if one.tool == tool]
+        mine = sorted((own for one, own in found if one.tool == tool), key=lambda own: own.of_grid.median)
+        wall_s = float(np.median([one.wall_s for one in runs]))
+        middle = mine[(len(runs) - 1) // 2 - (len(runs) - len(mine))] if 2 * len(mine) > len(runs) else None
+        medians[tool] = (wall_s, middle.of_grid.median if middle else 0.0)
+        configs = "; ".join(dict.fromkeys(_said(one) for one in runs))
+        figures = (str(middle.of_grid), f"{middle.rps:,.0f}", _ms(middle.p99_s)) if middle else ("nothing", "", "")
+        lines.append([tool, len(runs), f"{wall_s:.0f} s", configs, *figures])
+    columns = ["tool", "runs", "time to the answer", "answers", "throughput / best of the grid", "req/s", "p99"]
+    overhead = float(np.median([one.overhead for one in (*everyone, *nothing) if one.tool == OURS] or [1.0]))
+    quick_s = medians.get("Model Analyzer quick", (float("nan"), 0.0))[0]
     mine_s, of_grid = medians.get(OURS, (float("inf"), 0.0))
+    fast, soon, lean = of_grid >= MIN_OF_GRID, mine_s <= MAX_OF_QUICK * quick_s, overhead <= MAX_OVERHEAD
     bars = [
-        (
-            "throughput of the answer / best of the grid, by wrk",
-            f"{of_grid:.3f}",
-            f">= {MIN_OF_GRID}",
-            of_grid >= MIN_OF_GRID,
-        ),
-        ("time / Model Analyzer quick", f"{mine_s / quick:.2f}", f"<= {MAX_OF_QUICK}", mine_s <= MAX_OF_QUICK * quick),
-        ("neither measuring nor applying", f"{overhead:.1%}", f"<= {MAX_OVERHEAD:.0%}", overhead <= MAX_OVERHEAD),
+        ["throughput of the answer / best of the grid, by wrk", f"{of_grid:.3f}", f">= {MIN_OF_GRID}", _yes(fast)],
+        ["time / Model Analyzer quick", f"{mine_s / quick_s:.2f}", f"<= {MAX_OF_QUICK}", _yes(soon)],
+        ["neither measuring nor applying", f"{overhead:.1%}", f"<= {MAX_OVERHEAD:.0%}", _yes(lean)],
     ]
-    verdicts = [[what, value, bar, "yes" if met else "**no**"] for what, value, bar, met in bars]
-    text = markdown(columns, lines) + "\n\n" + markdown(["bar", "measured", "asked", "met"], verdicts)
-    return text, all(met for *_, met in bars)
+    text = markdown(columns, lines) + "\n\n" + markdown(["bar", "measured", "asked", "met"], bars)
+    return text, fast and soon and lean
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms"
+
+
+def _yes(met: bool) -> str:
+    return "yes" if met else "**no**"
 
 
 def _said(one: Answer) -> str:

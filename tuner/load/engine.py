@@ -282,11 +282,14 @@ class _Engine:
         answer: bytes | bytearray,
         text: str = "",
     ) -> None:
+        """An answer came: the next request goes first, in a closed loop it waits for nothing else."""
         self.fruitless = 0
+        del self.busy[exchange]
+        self._ended(done_ns)
+        self._go_on(connection, done_ns)
         if self.plan.keep_answers and outcome is Outcome.OK:
             self.answers.append((exchange.request, bytes(answer)))
-        self._record(exchange, done_ns, bytes_in, code, outcome, text)
-        self._go_on(connection, done_ns)
+        self._write(exchange, done_ns, bytes_in, code, outcome, text)
 
     def _go_on(self, connection: Connection, now: int) -> None:
         """Use the place of an exchange that ended, if the connection goes on."""
@@ -306,6 +309,10 @@ class _Engine:
 
     def _record(self, exchange: Exchange, done: int, bytes_in: int, code: int, outcome: Outcome, text: str) -> None:
         del self.busy[exchange]
+        self._write(exchange, done, bytes_in, code, outcome, text)
+        self._ended(done)
+
+    def _write(self, exchange: Exchange, done: int, bytes_in: int, code: int, outcome: Outcome, text: str) -> None:
         if outcome is not Outcome.OK:
             self.failures.setdefault((outcome, code), text)
         if exchange.number >= 0:
@@ -320,7 +327,6 @@ class _Engine:
             exchange.tokens,
             exchange.last_ns,
         )
-        self._ended(done)
 
     def _ended(self, done: int) -> None:
         if self.source.on_done(done):
