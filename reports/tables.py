@@ -1,9 +1,9 @@
 """trials.csv and front.csv: one row a point, units in the names of the columns."""
 
+import csv
+import io
 import math
 from collections.abc import Iterator, Mapping
-
-import pandas as pd
 
 from tuner.results import KnobInfo, Point, Result, Trial, Value, overall
 
@@ -72,7 +72,19 @@ def _row(result: Result, trial: Trial, point: Point) -> dict[str, object]:
 
 
 def _csv(rows: list[dict[str, object]]) -> str:
-    return pd.DataFrame(rows).to_csv(index=False, float_format="%.9g")
+    """Return rows as CSV; a row may lack columns, which are then empty in it."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Return a value as it stands in a CSV file: floats with nine digits, nothing where there is no number."""
+    if not isinstance(value, float):
+        return value
+    return "" if math.isnan(value) else f"{value:.9g}"
 
 
 def flat_config(config: Mapping[str, Value], knobs: list[KnobInfo]) -> dict[str, Value]:

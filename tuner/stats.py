@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from tuner.autocorrelation import autocorrelation_time, degrees_of_freedom, effective_size, finite
 
@@ -246,7 +246,7 @@ def paired_drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interval
     lost, won = int(np.sum(before & ~after)), int(np.sum(~before & after))
     p_lost, p_won = (lost + 0.5) / (n + 2), (won + 0.5) / (n + 2)
     centre = p_lost - p_won
-    half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt((p_lost + p_won - centre**2) / (n + 2))
+    half = float(special.ndtri((1 + CONFIDENCE) / 2)) * math.sqrt((p_lost + p_won - centre**2) / (n + 2))
     value = (lost - won) / n
     return Interval(value, max(-1.0, min(value, centre - half)), min(1.0, max(value, centre + half)), n)
 
@@ -337,7 +337,7 @@ def _exact_bounds(events: float, n: float, confidence: float) -> tuple[float, fl
 
 def _t_half_width(values: NDArray[np.float64]) -> float:
     k = len(values)
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, k - 1) * np.std(values, ddof=1) / math.sqrt(k))
+    return float(special.stdtrit(k - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / math.sqrt(k))
 
 
 def _batch_bounds(values: NDArray[np.float64], effective: float, confidence: float) -> tuple[float, float]:

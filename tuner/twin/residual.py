@@ -40,13 +40,13 @@ class Process:
     Attributes:
         places: of the measurements, shape [n, dimensions].
         weights: K^-1 y, shape [n].
-        factor: Cholesky factor of K, with scipy's flag.
+        inverse: K^-1, shape [n, n]; K has the noise on its diagonal, so that inverting it loses nothing that counts.
         height, length: of the kernel.
     """
 
     places: Floats
     weights: Floats
-    factor: tuple[Floats, bool]
+    inverse: Floats
     height: float
     length: float
 
@@ -56,7 +56,7 @@ class Process:
         if not len(self.places):
             return np.zeros(len(places)), prior
         cross = _kernel(places, self.places, self.height, self.length)
-        explained = np.sum(cross * cho_solve(self.factor, cross.T).T, axis=1)
+        explained = np.einsum("ij,ij->i", cross @ self.inverse, cross)
         return cross @ self.weights, np.maximum(prior - explained, 1e-6)
 
 
@@ -98,12 +98,12 @@ def learn(places: Floats, errors: Floats, noise: Floats) -> Residual:
 def _fit(places: Floats, errors: Floats, noise: Floats, height: float, length: float) -> tuple[float, Process]:
     """Return the log marginal likelihood, up to a constant, and the process."""
     if not len(errors):
-        return 0.0, Process(places, errors, (np.empty((0, 0)), True), height, length)
+        return 0.0, Process(places, errors, np.empty((0, 0)), height, length)
     covariance = _kernel(places, places, height, length) + np.diag(noise**2)
     factor = cho_factor(covariance, lower=True)
     weights = cho_solve(factor, errors)
     likelihood = -0.5 * float(errors @ weights) - float(np.log(np.diag(factor[0])).sum())
-    return likelihood, Process(places, weights, factor, height, length)
+    return likelihood, Process(places, weights, cho_solve(factor, np.eye(len(errors))), height, length)
 
 
 def _kernel(one: Floats, other: Floats, height: float, length: float) -> Floats:
