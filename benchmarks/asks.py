@@ -25,7 +25,8 @@ from tuner.findings import Findings
 from tuner.planning import Planner
 from tuner.rank import worth
 from tuner.results import Trial
-from tuner.search import Search, open_storage
+from tuner.search import Search
+from tuner.storage import open_storage
 from tuner.study.load import load_study
 from tuner.wiring import Prepared, prepare, simulation_of
 

@@ -30,7 +30,8 @@ from tuner.objective import pessimistic
 from tuner.planning import Planner
 from tuner.rank import worth
 from tuner.results import BatchSize, Estimate, Generator, Load, Point, Server, Telemetry, Trial, Validity
-from tuner.search import Search, open_storage
+from tuner.search import Search
+from tuner.storage import open_storage
 from tuner.study.load import load_study
 from tuner.wiring import prepare, simulation_of
 

@@ -1,4 +1,4 @@
-"""The search: Optuna proposes, is told, and remembers. The only module that knows Optuna.
+"""The search: Optuna proposes, is told, and remembers. The only module, with `storage`, that knows Optuna.
 
 Every parameter is told to Optuna as an index into its list of values, so that ordered knobs keep their order whatever
 their spacing. The study's storage also keeps, with each proposal, the whole trial that came of it, before the
@@ -6,13 +6,9 @@ proposal is told: a killed process loses nothing that was measured.
 """
 
 import json
-import os
-import re
-import sqlite3
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,10 +23,8 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from targets.base import Config, Value
 from tuner.objective import WORST, Goal, Objective
@@ -119,50 +113,11 @@ class Planned(BaseSampler):
         return self._otherwise.sample_independent(study, trial, param_name, param_distribution)
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that does not wait for the disk at every commit.
-
-    With a write-ahead log that is safe when the process is killed; a host that loses power may lose the last commits.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.execute("PRAGMA journal_mode = WAL")
-        self.execute("PRAGMA synchronous = NORMAL")
-
-
-class StorageError(Exception):
-    """A storage that cannot be used; the message says which and why, without the password."""
-
-
-def open_storage(said: str, folder: Path) -> BaseStorage:
-    """Open what keeps the trials.
-
-    Args:
-        said: `sqlite` or `journal`, a file in the folder; or the URL of a database that SQLAlchemy knows, in which
-            $NAME stands for an environment variable.
-        folder: of the run.
-
-    Raises:
-        StorageError: the database cannot be reached, or its driver is not installed.
-    """
-    if said == "sqlite":
-        return RDBStorage(f"sqlite:///{folder / 'study.db'}", engine_kwargs={"connect_args": {"factory": _Connection}})
-    if said == "journal":
-        return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
-    try:
-        return RDBStorage(os.path.expandvars(said))
-    except (ImportError, RuntimeError, SQLAlchemyError, ValueError) as error:
-        address = re.sub(r"//.*@", "//...@", said)
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise StorageError(f"search.storage: {address} cannot be used: {type(error).__name__}: {reason}") from None
-
-
 class Search:
     """An Optuna study in a storage.
 
     Args:
-        storage: see `open_storage`; a study of this name in it is continued.
+        storage: see `storage.open_storage`; a study of this name in it is continued.
         space: what may be proposed.
         goals: the objectives.
         sampler: name of one, see `choose_sampler`.
@@ -194,6 +149,8 @@ class Search:
             directions=["maximize" if goal.maximize else "minimize" for goal in goals],
             load_if_exists=True,
         )
+        self._alone = optuna.create_study(direction=self._study.directions[0])
+        self._told_alone = 0
         self._settle_stale()
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         self.tried = {self._key(trial) for trial in complete}
@@ -315,9 +272,9 @@ class Search:
 
     def _focused(self, sampler: BaseSampler) -> dict[str, int | str]:
         """Propose for the first objective alone: a sampler of several spreads its few trials along the whole front."""
-        direction = self._study.directions[0]
-        alone = optuna.create_study(direction=direction, sampler=sampler)
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        told = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        alone = self._alone
+        for trial in told[self._told_alone :]:
             alone.add_trial(
                 optuna.create_trial(
                     params=trial.params,
@@ -326,8 +283,12 @@ class Search:
                     constraints=trial.constraints,
                 )
             )
+        self._told_alone = len(told)
+        alone.sampler = sampler
         proposed = alone.ask()
-        return {parameter.name: self._suggest(proposed, parameter) for parameter in self.space}
+        chosen = {parameter.name: self._suggest(proposed, parameter) for parameter in self.space}
+        alone.tell(proposed, state=TrialState.FAIL)  # what becomes of it is told with the other trials
+        return chosen
 
     def _untried(self, number: int, kept: Config) -> tuple[optuna.Trial, dict[str, int | str]] | None:
         """Draw at random until a configuration is new; then take the first new one in order, None if there is none.

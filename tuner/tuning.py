@@ -18,9 +18,10 @@ from tuner.preference import Preference
 from tuner.rank import Candidate
 from tuner.results import Best, Confirmation, Result, RunState, Side, Timing, Trial, to_json
 from tuner.rundir import RunDirectory, write_files
-from tuner.search import LOCAL_NAME, Search, choose_sampler, open_storage
+from tuner.search import LOCAL_NAME, Search, choose_sampler
 from tuner.searching import Searching
 from tuner.space import Space, server_part
+from tuner.storage import open_storage
 from tuner.study.load import Study
 from tuner.trials import Accuracies, Trier
 from tuner.twin.planner import Twin

@@ -17,8 +17,9 @@ from tuner.objective import pessimistic
 from tuner.planning import CERTAIN_AFTER, FEWEST, Planner
 from tuner.rank import worth
 from tuner.results import Trial
-from tuner.search import Search, open_storage
+from tuner.search import Search
 from tuner.space import Parameter, Space, server_part
+from tuner.storage import open_storage
 from tuner.twin.planner import Twin
 
 STEADY = workload("steady")

@@ -19,11 +19,10 @@ from tuner.search import (
     Choice,
     Proposal,
     Search,
-    StorageError,
     choose_sampler,
-    open_storage,
 )
 from tuner.space import Parameter, Space
+from tuner.storage import StorageError, open_storage
 
 
 def parameter(name: str, *values: Value, ordered: bool = True) -> Parameter:

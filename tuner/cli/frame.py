@@ -19,8 +19,8 @@ from tuner.head_to_head import NotOneConfig
 from tuner.load.generator import GeneratorError
 from tuner.results import ResultError
 from tuner.rundir import RunDirectoryError
-from tuner.search import StorageError
 from tuner.starters import StarterError
+from tuner.storage import StorageError
 from tuner.study.source import StudyError
 
 BAD_USAGE, TARGET_UNUSABLE, NOT_VALID, OUR_BUG, INTERRUPTED = 2, 3, 5, 70, 130
