@@ -120,6 +120,7 @@ class Twin:
         self.candidates = _candidates(space, seed)
         self.sampled = math.prod(len(one.values) for one in space) > MOST_CANDIDATES
         self._forecaster: tuple[int, Forecaster] | None = None
+        self._of_candidates: dict[str, tuple[dict[str, Floats], Floats]] = {}
 
     def calibration(self, trials: Sequence[Trial]) -> Calibration | None:
         """Read the server's laws from trials; None when they say nothing of batches."""
@@ -137,7 +138,7 @@ class Twin:
             calibration = self.calibration(trials[:count])
             if calibration is None:
                 return None
-            self._forecaster = (count, Forecaster(calibration))
+            self._forecaster, self._of_candidates = (count, Forecaster(calibration)), {}
         return self._forecaster[1]
 
     def _calibrated_after(self, trials: Sequence[Trial]) -> int:
@@ -161,9 +162,8 @@ class Twin:
         spread: dict[str, dict[str, Floats]] = {}
         feasible = np.ones(len(configs))
         for name, metrics in self._wanted().items():
-            simulated = self._simulated(name, configs, forecaster)
+            simulated, places = self._asked(name, configs, forecaster)
             measured = [(trial, point) for trial in trials for point in _usable(trial) if point.workload == name]
-            places = _places(self.space, configs, self._parts[name].level_name)
             then = self._simulated_again(name, measured, forecaster)
             median[name], spread[name] = {}, {}
             for metric in metrics:
@@ -201,6 +201,16 @@ class Twin:
                     queue_s=point.server.mean_s.get("queue", 0.0),
                 )
             )
+        return found
+
+    def _asked(self, name: str, configs: Sequence[Config], forecaster: Forecaster) -> tuple[dict[str, Floats], Floats]:
+        """Return what the simulation says of configurations, and where they lie; of the candidates it is kept."""
+        if configs is self.candidates and name in self._of_candidates:
+            return self._of_candidates[name]
+        simulated = self._simulated(name, configs, forecaster)
+        found = simulated, _places(self.space, configs, self._parts[name].level_name)
+        if configs is self.candidates:
+            self._of_candidates[name] = found
         return found
 
     def _simulated(self, name: str, configs: Sequence[Config], forecaster: Forecaster) -> dict[str, Floats]:

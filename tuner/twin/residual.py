@@ -8,7 +8,6 @@ section 5.2). Taking the most probable one alone would be too sure.
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +30,8 @@ NEGLIGIBLE = 0.02
 """A triple that is so much less probable than the most probable one is left out."""
 MOST = 200
 """Measurements that are used; of more the newest."""
+TELLING = 60
+"""Measurements that say how probable each triple is; of more the newest."""
 
 
 @dataclass(frozen=True)
@@ -83,27 +84,42 @@ def learn(places: Floats, errors: Floats, noise: Floats) -> Residual:
         noise: standard deviation of each error from the measurement alone, above 0, shape [n].
     """
     places, errors, noise = places[-MOST:], errors[-MOST:], noise[-MOST:]
-    settings = itertools.product(HEIGHTS, LENGTHS, NOISES) if len(errors) >= FEW else [UNLEARNT]
-    fits = []
-    for height, length, further in settings:
-        likelihood, process = _fit(places, errors, np.hypot(noise, further), height, length)
-        fits.append((likelihood - height / USUAL_HEIGHT - further / USUAL_NOISE, process))
-    most = max(likelihood for likelihood, _ in fits)
-    probable = [(math.exp(likelihood - most), process) for likelihood, process in fits]
-    kept = [(weight, process) for weight, process in probable if weight >= NEGLIGIBLE]
-    total = sum(weight for weight, _ in kept)
-    return Residual([(weight / total, process) for weight, process in kept])
+    settings = list(itertools.product(HEIGHTS, LENGTHS, NOISES)) if len(errors) >= FEW else [UNLEARNT]
+    newest = places[-TELLING:], errors[-TELLING:], noise[-TELLING:]
+    logs = np.array([_plausibility(*newest, *setting) for setting in settings])
+    weights = np.exp(logs - logs.max())
+    kept = np.flatnonzero(weights >= NEGLIGIBLE)
+    shares = weights[kept] / weights[kept].sum()
+    return Residual(
+        [
+            (float(share), _process(places, errors, noise, *settings[index]))
+            for share, index in zip(shares, kept, strict=True)
+        ]
+    )
 
 
-def _fit(places: Floats, errors: Floats, noise: Floats, height: float, length: float) -> tuple[float, Process]:
-    """Return the log marginal likelihood, up to a constant, and the process."""
+def _plausibility(places: Floats, errors: Floats, noise: Floats, height: float, length: float, further: float) -> float:
+    """Return log marginal likelihood plus log prior of a triple, up to a constant."""
+    prior = -height / USUAL_HEIGHT - further / USUAL_NOISE
     if not len(errors):
-        return 0.0, Process(places, errors, np.empty((0, 0)), height, length)
-    covariance = _kernel(places, places, height, length) + np.diag(noise**2)
-    factor = cho_factor(covariance, lower=True)
+        return prior
+    factor = _factor(places, noise, height, length, further)
     weights = cho_solve(factor, errors)
-    likelihood = -0.5 * float(errors @ weights) - float(np.log(np.diag(factor[0])).sum())
-    return likelihood, Process(places, weights, cho_solve(factor, np.eye(len(errors))), height, length)
+    return prior - 0.5 * float(errors @ weights) - float(np.log(np.diag(factor[0])).sum())
+
+
+def _process(places: Floats, errors: Floats, noise: Floats, height: float, length: float, further: float) -> Process:
+    if not len(errors):
+        return Process(places, errors, np.empty((0, 0)), height, length)
+    inverse = cho_solve(_factor(places, noise, height, length, further), np.eye(len(errors)))
+    return Process(places, inverse @ errors, inverse, height, length)
+
+
+def _factor(places: Floats, noise: Floats, height: float, length: float, further: float) -> tuple[Floats, bool]:
+    """Return the Cholesky factor of the measurements' covariance, with scipy's flag."""
+    covariance = _kernel(places, places, height, length) + np.diag(noise**2 + further**2)
+    found: tuple[Floats, bool] = cho_factor(covariance, lower=True)
+    return found
 
 
 def _kernel(one: Floats, other: Floats, height: float, length: float) -> Floats:
