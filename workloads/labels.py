@@ -1,4 +1,4 @@
-"""Labels: what the answers to requests are compared with. A class, numbers, or whatever the user's own function takes."""
+"""Labels: what the answers to requests are compared with: a class, numbers, or what a user's own function takes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
