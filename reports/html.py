@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import charts, words
+from reports import charts, variants, words
 from reports.axes import axes, named
 from tuner.catalog import key_of
 from tuner.endings import SAID
@@ -54,6 +54,7 @@ def render(result: Result, diff: str = "") -> str:
         gain_of=words.gain_of,
         only_load=words.only_load(result.knobs),
         bounds=lambda name, estimate: words.metric_interval(name, estimate, result.own_metrics),
+        variants=variants.rows(result),
         stages=stages,
         across=across,
         up=up,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from tuner.catalog import METRICS
+from tuner.catalog import AT_LEAST, METRICS
 from tuner.results import Ending, Estimate, KnobInfo, Load, MetricInfo, SloVerdict, StudyInfo, Value
 from tuner.units import format_value
 
@@ -90,7 +90,11 @@ def slo(study: StudyInfo, own: Sequence[MetricInfo] = ()) -> str:
         for name, bound in study.bounds_of(workload).items():
             shared = study.slo.get(name) == bound
             found[name if shared else f"{workload}.{name}"] = metric_value(name, bound, own)
-    return ", ".join(f"{name} <= {value}" for name, value in found.items())
+    return ", ".join(f"{name} {_relation(name)} {value}" for name, value in found.items())
+
+
+def _relation(name: str) -> str:
+    return ">=" if name.rpartition(".")[2] in AT_LEAST else "<="
 
 
 def gain(estimate: Estimate | None) -> str:

@@ -36,7 +36,7 @@ from tuner.catalog import BOUNDED, METRICS, STREAMED
 from tuner.cli import frame
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, make_space
-from tuner.study import arrivals, lengths, traffic
+from tuner.study import accuracy, arrivals, lengths, traffic
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
 from tuner.study.spec import StudySpec
@@ -212,6 +212,7 @@ PAGED = {
     arrivals.StateSpec,
     traffic.TokenIdsSpec,
     traffic.PromptLengthsSpec,
+    *sections(accuracy.AccuracySpec),
 }
 KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED and ".mix." not in key.path]
 OWN_KEYS = [

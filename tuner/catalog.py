@@ -118,10 +118,27 @@ METRICS = {
         ),
         Metric("error_rate", "error_rate", "share", "share of the window's requests that did not end ok"),
         *_over_bounds(),
-        Metric("accuracy", "accuracy", "share", "share of the labelled items answered right"),
-        Metric("accuracy_drop", "accuracy_drop", "share", "accuracy lost against the user's config, item by item"),
+        Metric("accuracy", "accuracy", "share", "share of the labelled items answered right, or mean score", "more"),
+        Metric("prediction_error", "prediction_error", "", "mean or RMS error of the labelled items' answers", "less"),
+        Metric(
+            "accuracy_drop",
+            "accuracy_drop",
+            "share",
+            "accuracy lost against the user's config, item by item, or growth of its prediction error",
+        ),
+        Metric(
+            "answer_difference_max",
+            "answer_difference_max",
+            "",
+            "largest |difference| to the answers of the user's config",
+        ),
+        Metric("answer_difference_mean", "answer_difference_mean", "", "mean |difference| to them, over the items"),
     )
 }
+LABELLED = ("accuracy", "prediction_error")
+"""Metrics of labelled items: they depend on the variant alone, not on the load."""
+AT_LEAST = ("accuracy",)
+"""Metrics whose bound in an SLO is from below."""
 MAXIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "more")
 MINIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "less")
 STREAMED = ("token_throughput", "output_tokens", *(name for name, one in BOUNDED.items() if one.timing.streamed))

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner import stats
-from tuner.catalog import MAXIMIZED, MINIMIZED, key_of
+from tuner.catalog import LABELLED, MAXIMIZED, MINIMIZED, key_of
 from tuner.metrics import estimate
 from tuner.results import Estimate, Ratio, Verdict
 
 Directions = Mapping[str, bool]
 """Metric -> whether more of it is better."""
-COMPARED: Directions = {**dict.fromkeys(MAXIMIZED, True), **dict.fromkeys(MINIMIZED, False)}
+COMPARED: Directions = {name: name in MAXIMIZED for name in (*MAXIMIZED, *MINIMIZED) if name not in LABELLED}
+"""Accuracies are compared item by item, see `accuracy_drop`, not as ratios."""
 NONE: Directions = {}
 SAME = 0.05
 """Two numbers that certainly differ by less than this share are called no different."""

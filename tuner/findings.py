@@ -325,6 +325,7 @@ def knob_infos(space: Space, costs: ApplyCosts) -> list[KnobInfo]:
             doc=parameter.knob.doc,
             values=list(parameter.values),
             apply_s=costs.knobs.get(parameter.name),
+            changes_answers=parameter.knob.changes_answers,
         )
         for parameter in space
     ]

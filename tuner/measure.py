@@ -9,20 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from targets.base import Deployment, Endpoint, ServerCounters, ServerHung, TargetError, difference, metric_values
+from targets.base import Deployment, Endpoint, ServerCounters, difference, metric_values
 from targets.options import ServerMetric
 from tuner import results, steady
+from tuner.accuracy.asking import outputs_of
+from tuner.accuracy.variants import Ask
 from tuner.autocorrelation import effective_size, finite
 from tuner.catalog import METRICS
 from tuner.course import Course
 from tuner.load.generator import Generator
-from tuner.load.plan import ClassPlan, ClosedLoop, Plan
+from tuner.load.plan import ClassPlan, Plan
 from tuner.metrics import failures, generator_report, outcome_counts, summarise, violations
 from tuner.records import Records, latencies_s
-from tuner.request_class import Part, RequestClass
+from tuner.request_class import Part
 from tuner.results import Estimate, Load, Point, Validity
 from tuner.runs import Run, stored_server
 from tuner.slo import Slo
@@ -40,8 +39,6 @@ MAX_ISSUE_DELAY_S = 1e-3
 MAX_ISSUE_DELAY_SHARE = 0.05
 MAX_GENERATOR_CPU = 0.9
 BUSY_GENERATOR_CPU = 0.6
-ACCURACY_CONCURRENCY = 8
-ACCURACY_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -250,38 +247,11 @@ class Meter:
             )
         return Validity(valid=not reasons, reasons=reasons, warnings=warnings)
 
-    def correct(self, deployment: Deployment, workload: Workload, one: RequestClass) -> NDArray[np.bool_]:
-        """Send every labelled item of a class once and return which were answered right, shape [n].
-
-        An item without an ok answer counts as wrong.
-
-        Raises:
-            ServerHung: the items take too long.
-            ServerDied, GeneratorError: as `run`.
-        """
-        labels = one.dataset.labels
-        assert labels is not None, "only labelled requests have an accuracy"
-        order = np.arange(len(labels), dtype=np.int32)
-        plan = Plan(
-            endpoint=deployment.endpoint(one.dataset),
-            load=ClosedLoop(ACCURACY_CONCURRENCY, order, total=len(labels)),
-            start_ns=time.monotonic_ns() + LEAD_NS,
-            warmup_ns=0,
-            window_ns=round(ACCURACY_TIMEOUT_S * 1e9),
-            timeout_ns=round(one.timeout_s * 1e9),
-            records_path=self.scratch / "accuracy.bin",
-            keep_answers=True,
+    def asking(self, deployment: Deployment) -> Ask:
+        """Return what sends items of a class to a deployment, outside of any window, see `asking.outputs_of`."""
+        return lambda workload, one, items: outputs_of(
+            self.generator, self.scratch, deployment, one, items, workload.name
         )
-        right = np.zeros(len(labels), dtype=np.bool_)
-        report = self.generator.run(plan).report
-        if report.requests < len(labels):
-            raise ServerHung(
-                f"{workload.name}: only {report.requests} of {len(labels)} labelled items were sent and answered "
-                f"within {ACCURACY_TIMEOUT_S:g} s"
-            )
-        for index, answer in report.answers:
-            right[index] = predicted_class(deployment.outputs(answer), one.output) == labels[index]
-        return right
 
 
 def joined(endpoints: Sequence[Endpoint]) -> Endpoint:
@@ -317,20 +287,6 @@ def _advice(report: results.Generator) -> str:
         return f"give it {more}, or another machine; or lower the load"
     kept = f"it used {report.cpu_share:.0%} of its core, but was kept from it for {report.longest_stall_s * 1e3:.1f} ms"
     return f"{kept} at worst: give it a core that nothing else uses, or measure on another machine"
-
-
-def predicted_class(outputs: Mapping[str, NDArray[np.generic]], name: str | None) -> int:
-    """Return the class that an answer names: the arg-max of its scores, or its single value.
-
-    Raises:
-        TargetError: several outputs and none named, or one that the model does not have.
-    """
-    if name is None and len(outputs) > 1:
-        raise TargetError(f"the model has outputs {', '.join(outputs)}; name one with `requests.output`")
-    if name is not None and name not in outputs:
-        raise TargetError(f"requests.output: the model has no output {name!r}; it has {', '.join(outputs)}")
-    scores = np.asarray(outputs[name] if name is not None else next(iter(outputs.values()))).ravel()
-    return int(np.argmax(scores)) if len(scores) > 1 else int(scores[0])
 
 
 @contextmanager

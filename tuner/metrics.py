@@ -8,6 +8,7 @@ import numpy as np
 from targets.base import Outcome
 from tuner import stats
 from tuner.catalog import (
+    AT_LEAST,
     BOUNDED,
     LATENCY,
     METRICS,
@@ -120,6 +121,8 @@ def violations(
 ) -> dict[str, float]:
     """Return SLO -> (value - bound) / bound, above 0 where it is missed; a bound of 0 is violated by the value itself.
 
+    Of a bound from below it is (bound - value) / bound.
+
     A metric that was not measured (accuracy without labels) has no entry. An overload misses every bound on latency,
     by OVERLOADED at least: the queue was on its way beyond it when the window ended.
     """
@@ -127,7 +130,8 @@ def violations(
     for name, bound in bounds.items():
         measured = metrics.get(key_of(name))
         if measured is not None:
-            found[name] = (measured.value - bound) / bound if bound > 0 else measured.value
+            over = bound - measured.value if name in AT_LEAST else measured.value - bound
+            found[name] = over / bound if bound > 0 else over
         if overloaded and name in BOUNDED and name in found:
             found[name] = max(found[name], OVERLOADED)
     return found

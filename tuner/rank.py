@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tuner.catalog import LABELLED
 from tuner.companions import among
 from tuner.front import membership, non_dominated
 from tuner.objective import Goal, Objective, evaluate, pessimistic
@@ -107,6 +108,7 @@ def pareto(found: Sequence[Candidate], goals: Sequence[Goal]) -> list[FrontPoint
     every other missed SLO does.
 
     The noise is drawn from a generator with a fixed seed: the same points always give the same probabilities.
+    Accuracies have none here: all variants answer the same items, so it is common to all of them.
     """
     traded = {f"{goal.workload}.{goal.metric}" for goal in goals}
     admitted = [
@@ -121,8 +123,11 @@ def pareto(found: Sequence[Candidate], goals: Sequence[Goal]) -> list[FrontPoint
     values = np.array([one.objective.values for one in admitted])
     low = np.array([[estimate.low for estimate in row] for row in measured])
     high = np.array([[estimate.high for estimate in row] for row in measured])
+    exact = np.array([goal.metric in LABELLED for goal in goals])
+    low, high = np.where(exact, values, low), np.where(exact, values, high)
     on_front = non_dominated(values, maximize)
-    probable = membership(values, low, high, maximize, np.random.default_rng(0), DRAWS)
+    drawn, lowest, highest = np.maximum([values, low, high], 0.0)  # a mean score below 0 has no logarithm
+    probable = membership(drawn, lowest, highest, maximize, np.random.default_rng(0), DRAWS)
     kept = np.flatnonzero(on_front | (probable >= LEAST_MEMBERSHIP))
     return [
         FrontPoint(

@@ -1,15 +1,23 @@
 """Requests of one kind in a workload: where they come from, in which order, and how long each is waited for."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from tuner.accuracy.scoring import Scoring
 from workloads.order import Order
 from workloads.prompts import fresh
 from workloads.requests import Prompts, Requests
 from workloads.tensors import Drawn
 
+ErrorMaker = Callable[[tuple[str, ...], str], Exception]
 NONCE_NS = 10_000_000
 """Two measurements never begin within so short a time."""
+
+
+def _unplaced(keys: tuple[str, ...], message: str) -> Exception:
+    """Make an error of requests that no study names."""
+    return ValueError(f"{'.'.join(keys)}: {message}")
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,8 @@ class RequestClass:
         name: in the workload's `mix`.
         weight: share of the requests that are of this class, over the sum of the weights.
         output: the output that is compared with the labels, None: the only one.
+        scoring: how answers are compared with labels, None where that is never done.
+        scoring_error: from keys below the requests and a message: the error that says where the study is wrong.
         fresh: the requests are others in each measurement.
         shuffled: False: requests are sent in the order of their source.
         repeats: share of the requests that were sent before.
@@ -33,6 +43,8 @@ class RequestClass:
     name: str = ""
     weight: float = 1.0
     output: str | None = None
+    scoring: Scoring | None = None
+    scoring_error: ErrorMaker = _unplaced
     fresh: bool = False
     shuffled: bool = True
     repeats: float = 0.0

@@ -172,7 +172,7 @@ class Point(Data):
     metrics: dict[str, Estimate]
     outcomes: dict[str, int] = Field(description="requests intended in the window, by how they ended")
     failures: list[Failure] = Field([], description="the ones that are not ok, by outcome and code")
-    violations: dict[str, Number] = Field(description="SLO -> (value - bound) / bound; above 0 it is missed")
+    violations: dict[str, Number] = Field(description="SLO -> share beyond its bound; above 0 it is missed")
     verdicts: dict[str, SloVerdict] = Field({}, description="SLO -> verdict, at the study's confidence")
     steadiness: Steadiness = Steadiness(state="steady")
     ended: Ending = Field("cap", description="why the window ended")
@@ -285,6 +285,7 @@ class KnobInfo(Data):
     doc: str
     values: list[Value]
     apply_s: float | None = Field(None, description="what a change took; null where it was not changed")
+    changes_answers: bool = Field(False, description="whether accuracy is measured for each of its values")
 
 
 class SearchInfo(Data):

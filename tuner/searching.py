@@ -103,9 +103,9 @@ class Searching:
         return hypervolume(values, reference, maximize) > GROWTH * hypervolume(before, reference, maximize)
 
     def _attempt(self, proposal: Proposal, predicted: Predicted) -> tuple[Trial, Objective]:
-        known = set(self.trier.accuracies.right)
+        known = self.trier.accuracies.variants
         trial = self.trier.attempt(proposal.number, {**self.user, **proposal.config}, self.found.front())
-        if set(self.trier.accuracies.right) != known:
+        if self.trier.accuracies.variants != known:
             self.search.remember("accuracies", self.trier.accuracies.stored())
         trial = trial.model_copy(update={"predicted": predicted})
         if trial.state == "complete":

@@ -354,7 +354,7 @@ def _batch_bounds(values: NDArray[np.float64], effective: float, confidence: flo
     skewness = float(np.mean(centred**3)) / (squares / batches) ** 1.5
     b = skewness * math.sqrt(batches - 1) / (batches - 2) / 6
     t = float(special.stdtrit(batches - 1, (1 + confidence) / 2))
-    return spread * _unskewed(t, b), -spread * _unskewed(-t, b)
+    return spread * unskewed(t, b), -spread * unskewed(-t, b)
 
 
 def _wide(values: NDArray[np.float64], effective: float, confidence: float) -> tuple[float, float]:
@@ -364,6 +364,6 @@ def _wide(values: NDArray[np.float64], effective: float, confidence: float) -> t
     return half, half
 
 
-def _unskewed(t: float, b: float) -> float:
-    """Return Willink's G(t)."""
+def unskewed(t: float, b: float) -> float:
+    """Return Willink's G(t): a bound of a skewed mean in standard errors, in the place of t; b as in `mean`."""
     return t if abs(b) < 1e-6 else (float(np.cbrt(1 + 6 * b * (t - b))) - 1) / (2 * b)

@@ -1,10 +1,14 @@
 """A study's workloads made ready: requests read or drawn, arrival processes built."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
+from tuner.accuracy.own_function import OwnFunctionError, load_function
+from tuner.accuracy.scoring import Cosine, Own, Regression, Scoring, TopK
 from tuner.request_class import RequestClass
 from tuner.space import Space
+from tuner.study.accuracy import AccuracySpec, CosineSpec, FunctionSpec, RegressionSpec, TopKSpec, labels_of
 from tuner.study.arrivals import Arrival, ClosedSpec, OpenArrival, TraceSpec
 from tuner.study.lengths import Length, lengths_of
 from tuner.study.load import Study
@@ -95,11 +99,34 @@ def _class(
         weight=spec.weight,
         timeout_s=spec.timeout or workload.timeout,
         output=source.output if isinstance(source, DatasetSpec) else None,
+        scoring=_scoring(study, (*place, "requests", "accuracy"), source.accuracy)
+        if isinstance(source, DatasetSpec)
+        else None,
+        scoring_error=partial(_error_in, study, (*place, "requests")),
         fresh=fresh,
         shuffled=len(workload.classes()) > 1 or not _row_by_row(workload.arrival, source),
         repeats=repeats.share if repeats else 0.0,
         skew=repeats.skew if repeats else 1.0,
     )
+
+
+def _scoring(study: Study, place: Keys, spec: AccuracySpec) -> Scoring:
+    match spec:
+        case TopKSpec(k=k):
+            return TopK(k)
+        case RegressionSpec(kind=kind):
+            return Regression(squared=kind == "squared_error")
+        case CosineSpec():
+            return Cosine()
+        case FunctionSpec(function=reference, better=better):
+            try:
+                return Own(load_function(study.resolve(spec.file).parent, reference), is_error=better == "less")
+            except OwnFunctionError as error:
+                raise study.source.error((*place, "function"), str(error)) from None
+
+
+def _error_in(study: Study, place: Keys, keys: tuple[str, ...], message: str) -> Exception:
+    return study.source.error((*place, *keys), message)
 
 
 def _row_by_row(arrival: Arrival, source: RequestsSpec) -> bool:
@@ -133,8 +160,9 @@ def _requests(study: Study, place: Keys, spec: RequestsSpec, seed: int) -> Reque
             return _made(study, place, lambda: load_prompts(study.resolve(path), tokens))
         case PerfAnalyzerSpec(path=path):
             return _made(study, place, lambda: load_perf_analyzer(study.resolve(path)))
-        case DatasetSpec(path=path, labels=labels, input=name_of_input):
-            return _made(study, place, lambda: load_dataset(study.resolve(path), labels, name_of_input))
+        case DatasetSpec(path=path, labels=labels, input=name_of_input, accuracy=accuracy):
+            wanted = labels_of(accuracy)
+            return _made(study, place, lambda: load_dataset(study.resolve(path), labels, name_of_input, wanted))
 
 
 def _drawn(study: Study, place: Keys, spec: TensorsSpec, seed: int) -> Drawn:

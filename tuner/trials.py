@@ -8,68 +8,25 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
 from targets.base import Config, ConfigRefused, Deployment, Knob, Outcome, ServerDied, ServerHung, Target, TargetError
 from tuner import stopping
+from tuner.accuracy.variants import Accuracies
 from tuner.budget import ROUND_OVERHEAD_S
-from tuner.catalog import METRICS
 from tuner.load.generator import GeneratorError
 from tuner.load_plans import Climb, InTurn, Ladder, LoadPlan, sustained
 from tuner.measure import Meter
-from tuner.metrics import estimate
 from tuner.objective import Goal
 from tuner.records import save_records
-from tuner.results import Estimate, Load, Point, Trial, TrialState, overall
+from tuner.results import Load, Point, Trial, TrialState, overall
 from tuner.runs import Run
 from tuner.space import Space, server_part
-from tuner.stats import paired_drop, proportion
 from tuner.stopping import Aims, Pace
 from tuner.workload import Workload, every_load, load_level
 
 ALIAS = "candidate"
 ATTEMPTS = 2
 """How often a point is measured before it is given up as spoiled by the load generator."""
-
-
-@dataclass
-class Accuracies:
-    """Which items each variant answers right, measured once per variant: most knobs do not change answers.
-
-    Attributes:
-        right: variant ("" without one) -> workload -> for each item whether it was answered right.
-        reference: the baseline's variant.
-    """
-
-    right: dict[str, dict[str, NDArray[np.bool_]]] = field(default_factory=dict)
-    reference: str = ""
-
-    def metrics(self, variant: str, workload: str) -> dict[str, Estimate]:
-        """Return accuracy and accuracy_drop, {} for a workload without labels."""
-        right = self.right.get(variant, {}).get(workload)
-        if right is None:
-            return {}
-        values = {METRICS["accuracy"].key: estimate(proportion(int(right.sum()), len(right)))}
-        before = self.right.get(self.reference, {}).get(workload)
-        if before is not None:
-            values[METRICS["accuracy_drop"].key] = estimate(paired_drop(before, right))
-        return values
-
-    def stored(self) -> dict[str, dict[str, list[int]]]:
-        """Return them as JSON values."""
-        return {
-            variant: {name: right.astype(int).tolist() for name, right in by_name.items()}
-            for variant, by_name in self.right.items()
-        }
-
-    @classmethod
-    def restored(cls, stored: Mapping[str, Mapping[str, Sequence[int]]], reference: str) -> "Accuracies":
-        """Return what `stored` gave."""
-        right = {
-            variant: {name: np.array(bits, dtype=np.bool_) for name, bits in by_name.items()}
-            for variant, by_name in stored.items()
-        }
-        return cls(right, reference)
 
 
 def variant_of(config: Config, knobs: Sequence[Knob]) -> str:
@@ -336,26 +293,14 @@ class Trier:
         return points
 
     def learn_accuracy(self, deployment: Deployment, variant: str) -> None:
-        """Measure a variant's accuracy, once.
+        """Ask a variant what its accuracy is measured by, once.
 
         Raises:
-            ServerDied, GeneratorError: it cannot be measured.
+            ServerDied, GeneratorError: it cannot be asked.
+            StudyError: its answers cannot be scored.
         """
-        if variant in self.accuracies.right:
-            return
-        found: dict[str, NDArray[np.bool_]] = {}
-        for workload in self.workloads:
-            found |= self._right(deployment, workload)
-        self.accuracies.right[variant] = found
-
-    def _right(self, deployment: Deployment, workload: Workload) -> dict[str, NDArray[np.bool_]]:
-        """Return which items are answered right: of the labelled classes, and of all of them together."""
-        labelled = [index for index, one in enumerate(workload.classes) if one.dataset.labels is not None]
-        right = {index: self.meter.correct(deployment, workload, workload.classes[index]) for index in labelled}
-        if not right:
-            return {}
-        found = {part.name: right[part.index] for part in workload.parts if part.index in right}
-        return {workload.name: np.concatenate(list(right.values())), **found}
+        ask = self.meter.asking(deployment)
+        self.accuracies.learn(variant, self.workloads, ask)
 
 
 def _settles_it(point: Point) -> bool:

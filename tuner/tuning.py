@@ -23,7 +23,7 @@ from tuner.searching import Searching
 from tuner.space import Space, server_part
 from tuner.storage import open_storage
 from tuner.study.load import Study
-from tuner.trials import Accuracies, Trier
+from tuner.trials import Trier
 from tuner.twin.planner import Twin
 from tuner.verdicts import has_room
 from tuner.workload import Workload
@@ -134,8 +134,7 @@ class Tuning:
 
     def _restore(self, baseline: Trial) -> None:
         """Take up what an earlier session measured."""
-        stored = self._search.remembered("accuracies") or {}
-        self._trier.accuracies = Accuracies.restored(stored, self._trier.accuracies.reference)
+        self._trier.accuracies.restore(self._search.remembered("accuracies") or {})
         self._found.trials = [baseline, *self._search.trials()]
         self._listener.note(
             f"resuming {self._run.path.name}: the baseline and {len(self._found.trials) - 1} trials are kept"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tuner.catalog import BOUNDED, METRICS, key_of
+from tuner.catalog import AT_LEAST, BOUNDED, METRICS, key_of
 from tuner.results import Estimate, SloVerdict, SteadyState
 
 ROOM = 0.5
@@ -25,7 +25,9 @@ def slo_verdicts(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -
             measured, allowed = metrics.get(METRICS[f"over_{name}"].key), share
         else:
             measured, allowed = metrics.get(key_of(name)), bound
-        if measured is not None:
+        if measured is not None and name in AT_LEAST:
+            verdicts[name] = verdict(-measured.high, -measured.low, -allowed)
+        elif measured is not None:
             verdicts[name] = verdict(measured.low, measured.high, allowed)
     return verdicts
 

@@ -17,6 +17,8 @@ from targets import registry
 from targets.base import Context, Target, TargetError
 from targets.process import pinned
 from tuner import __version__
+from tuner.accuracy.checks import check_labels
+from tuner.accuracy.variants import Accuracies, scorings_of
 from tuner.isolation import Cores, CpusUnavailable, divide_host
 from tuner.load.generator import Generator
 from tuner.load_plans import Ladder
@@ -29,7 +31,7 @@ from tuner.study.load import Study
 from tuner.telemetry.host import cpu_model
 from tuner.telemetry.nvml import GpuSampler
 from tuner.traffic import check_windows, make_workloads
-from tuner.trials import Accuracies, Trier
+from tuner.trials import Trier
 from tuner.twin.forecast import FORECAST, roles_of
 from tuner.twin.planner import Twin
 from tuner.workload import Workload
@@ -144,7 +146,7 @@ def _check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -
         if space.levels(name) and name not in used:
             raise study.source.error(("space", name), f"no workload of this study has a {name}; take it out")
     _check_climb(study, space, workloads)
-    _check_labels(study, workloads)
+    check_labels(study, workloads)
 
 
 def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
@@ -173,20 +175,6 @@ def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
         )
 
 
-def _check_labels(study: Study, workloads: tuple[Workload, ...]) -> None:
-    classes = [one for workload in workloads for one in workload.classes]
-    if "accuracy_drop" in study.spec.slo.bounds() and all(one.dataset.labels is None for one in classes):
-        raise study.source.error(("slo", "accuracy_drop"), "no workload's requests have labels to judge accuracy by")
-    for name, workload in study.spec.workloads.items():
-        for of_class, spec in (workload.mix or {}).items():
-            (made,) = (one for w in workloads if w.name == name for one in w.classes if one.name == of_class)
-            if "accuracy_drop" in spec.slo.bounds() and made.dataset.labels is None:
-                raise study.source.error(
-                    ("workloads", name, "mix", of_class, "slo", "accuracy_drop"),
-                    "the requests of this class have no labels to judge accuracy by",
-                )
-
-
 @contextmanager
 def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
     """Start the target and the load generator; on the way out both are stopped, whatever happened.
@@ -209,7 +197,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             prepared.target,
             meter,
             prepared.workloads,
-            Accuracies(),
+            accuracies_of(prepared, run_path),
             Pace(spec.measure.warmup, spec.measure.max_warmup, spec.measure.window, spec.measure.max_window),
             prepared.goals,
             spec.measure.tolerance,
@@ -219,6 +207,12 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             applied_s=started_s,
         )
         yield Bench(trier, environment(prepared, gpus))
+
+
+def accuracies_of(prepared: Prepared, run_path: Path) -> Accuracies:
+    """Return what will be learnt of the variants; their answers are compared where the space changes them."""
+    compares = any(parameter.knob.changes_answers for parameter in prepared.space)
+    return Accuracies(scorings_of(prepared.workloads), compares, run_path / "answers")
 
 
 def simulation_of(prepared: Prepared) -> Simulation:

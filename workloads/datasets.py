@@ -13,11 +13,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads import labels as labelling
 from workloads.datatypes import FLOATS, NUMPY, STRINGS
+from workloads.labels import Labels, Wanted
 from workloads.requests import Dataset, Requests, RequestSourceError, Rows, TensorSpec
 
 LABELS_FILE = "labels.csv"
-_HIGHEST_LABEL = 2**31
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class Listed:
         path: of their file, for errors.
         places: where each request stands, for errors: `line 3`.
         rows: input -> value, for each request; a value is a nested list, or `Flat`.
-        labels: int64 [n], or None.
+        labels: [n, ...], see `labels.Wanted`, or None.
         priority: of the requests in the server's queue.
     """
 
     path: Path
     places: Sequence[str]
     rows: Sequence[Mapping[str, object]]
-    labels: NDArray[np.int64] | None = None
+    labels: Labels | None = None
     priority: int = 0
 
     def __len__(self) -> int:
@@ -163,7 +164,9 @@ def _reshaped(flat: NDArray[np.generic], tensor: TensorSpec, shape: tuple[int, .
         raise ValueError(f"has {flat.size} values, which is no {list(wanted)}") from None
 
 
-def load_dataset(path: Path, labels_key: str = "labels", name: str | None = None) -> Requests:
+def load_dataset(
+    path: Path, labels_key: str = "labels", name: str | None = None, wanted: Wanted = "classes"
+) -> Requests:
     """Read a dataset by what its path is: .npz, .npy, .jsonl or a folder.
 
     Args:
@@ -172,17 +175,18 @@ def load_dataset(path: Path, labels_key: str = "labels", name: str | None = None
             labels in `labels.csv` (lines `file,label`).
         labels_key: array or key of the labels.
         name: input that a .npy file or a folder is for; the path's own name without its ending if None.
+        wanted: what the labels have to be.
 
     Raises:
         RequestSourceError: it cannot be read, or is not as expected; naming file and line.
     """
     if path.is_dir():
-        return _folder(path, name or path.name)
+        return _folder(path, name or path.name, wanted)
     if path.suffix == ".jsonl":
-        return _lines(path, labels_key)
+        return _lines(path, labels_key, wanted)
     if path.suffix == ".npy":
         return Dataset({name or path.stem: _array(path)})
-    return load_npz(path, labels_key)
+    return load_npz(path, labels_key, wanted)
 
 
 def _array(path: Path) -> NDArray[np.generic]:
@@ -197,11 +201,12 @@ def _array(path: Path) -> NDArray[np.generic]:
     return array
 
 
-def _folder(path: Path, name: str) -> Requests:
+def _folder(path: Path, name: str, wanted: Wanted) -> Requests:
     files = sorted(one for one in path.iterdir() if one.is_file() and one.name != LABELS_FILE)
     if not files:
         raise RequestSourceError(f"{path}: no files; each would be a request")
-    labels = _folder_labels(path / LABELS_FILE, files) if (path / LABELS_FILE).is_file() else None
+    table = path / LABELS_FILE
+    labels = labelling.from_table(table, files, wanted) if table.is_file() else None
     arrays = [one.suffix == ".npy" for one in files]
     if any(arrays) and not all(arrays):
         odd = files[arrays.index(not arrays[0])]
@@ -214,37 +219,18 @@ def _folder(path: Path, name: str) -> Requests:
     return Listed(path, [one.name for one in files], rows, labels)
 
 
-def _folder_labels(path: Path, files: Sequence[Path]) -> NDArray[np.int64]:
-    known: dict[str, int] = {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        for number, line in enumerate(lines, 1):
-            name, comma, label = line.strip().rpartition(",")
-            if not comma or not label.strip().isdigit() or int(label) > _HIGHEST_LABEL:
-                raise RequestSourceError(
-                    f"{path}:{number}: expected `file,label` with a whole number, but got {line.strip()[:60]!r}"
-                )
-            known[name.strip()] = int(label)
-    if missing := [one.name for one in files if one.name not in known]:
-        raise RequestSourceError(f"{path}: has no label for {missing[0]}")
-    return np.array([known[one.name] for one in files], np.int64)
-
-
-def _lines(path: Path, labels_key: str) -> Listed:
-    rows, places, labels = [], [], []
+def _lines(path: Path, labels_key: str, wanted: Wanted) -> Listed:
+    rows, numbers, labels = [], [], []
     for number, data in json_lines(path):
-        label = data.pop(labels_key, None)
-        if label is not None and (type(label) is not int or not 0 <= label <= _HIGHEST_LABEL):
-            raise RequestSourceError(f"{path}:{number}: {labels_key}: expected a whole number, but got {label!r}")
+        labels.append(data.pop(labels_key, None))
         if not data:
             raise RequestSourceError(f"{path}:{number}: expected a value for each input of the model")
-        labels.append(label)
         rows.append(data)
-        places.append(f"line {number}")
+        numbers.append(number)
     if not rows:
         raise RequestSourceError(f"{path}: no requests; expected a JSON object a line")
-    if any(label is None for label in labels) and any(label is not None for label in labels):
-        raise RequestSourceError(f"{path}: {places[labels.index(None)]}: has no {labels_key!r}, unlike others")
-    return Listed(path, places, rows, None if labels[0] is None else np.array(labels, np.int64))
+    places = [f"line {number}" for number in numbers]
+    return Listed(path, places, rows, labelling.from_values(path, labels_key, numbers, labels, wanted))
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -341,7 +327,7 @@ def _shape(path: Path, place: str, given: object) -> tuple[int, ...] | None:
     return tuple(given)
 
 
-def load_npz(path: Path, labels_key: str = "labels") -> Dataset:
+def load_npz(path: Path, labels_key: str = "labels", wanted: Wanted = "classes") -> Dataset:
     """Read an .npz file: one array per model input, rows are items, and optionally an array of labels.
 
     Raises:
@@ -362,11 +348,8 @@ def load_npz(path: Path, labels_key: str = "labels") -> Dataset:
     except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
         raise RequestSourceError(f"{path}: not an .npz file of plain arrays ({error})") from error
     labels = arrays.pop(labels_key, None)
-    if labels is not None and (labels.dtype.kind not in "iub" or labels.ndim != 1):
-        raise RequestSourceError(
-            f"{path}: `{labels_key}` must hold one whole number per item, its right class; "
-            f"it is {labels.dtype} of shape {labels.shape}"
-        )
+    if labels is not None:
+        labels = labelling.from_array(path, labels_key, labels, wanted)
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if labels is not None:
         lengths[labels_key] = len(labels)
@@ -374,4 +357,4 @@ def load_npz(path: Path, labels_key: str = "labels") -> Dataset:
         raise RequestSourceError(
             f"{path}: expected one array per model input, all with the same number of rows; found {lengths}"
         )
-    return Dataset(arrays, None if labels is None else labels.astype(np.int64))
+    return Dataset(arrays, labels)

@@ -39,13 +39,13 @@ class Dataset:
 
     Attributes:
         inputs: input name -> its rows; the same number for every input.
-        labels: int64 [n], the right class of each row, or None.
+        labels: [n, ...], what the answer to each row is compared with, see `labels.Wanted`, or None.
         batches: int64 [m], how many rows each request takes, in turn; None: one.
         priority: of the requests in the server's queue, as the server counts it; 0: what it gives those without one.
     """
 
     inputs: Mapping[str, Rows]
-    labels: NDArray[np.int64] | None = None
+    labels: NDArray[np.generic] | None = None
     batches: NDArray[np.int64] | None = None
     priority: int = 0
 
@@ -97,8 +97,8 @@ class Unshaped(Protocol):
     """Requests that become tensors once it is known what the model takes."""
 
     @property
-    def labels(self) -> NDArray[np.int64] | None:
-        """The right class of each row, int64 [n], or None."""
+    def labels(self) -> NDArray[np.generic] | None:
+        """What the answer to each row is compared with, [n, ...], or None."""
         ...
 
     def __len__(self) -> int: ...

@@ -10,6 +10,7 @@ multiply-adds a byte. The batch is padded to its longest text, so the work is th
 Run it only to make the files anew; they are committed. It needs, in an environment of its own:
     pip install torch onnx babel
     python studies/language/make_model.py
+Then quantise.py makes the INT8 file.
 """
 
 import json
@@ -19,47 +20,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from babel import Locale
+from names import LANGUAGES, SEED, split, texts
 from torch import nn
 
 HERE = Path(__file__).parent
 VERSION = HERE / "models" / "language" / "1"
-LANGUAGES = (
-    "cs", "da", "de", "en", "es", "et", "fi", "fr", "hr", "hu", "id", "it",
-    "lt", "lv", "nl", "pl", "pt", "ro", "sk", "sl", "sv", "sw", "tr", "vi",
-)  # fmt: skip
-SEED = 7
 STEPS, BATCH = 2_000, 64
 TEST_TEXTS = 600
-LONGEST = 400
-MEDIAN_NAMES, SIGMA = 3.0, 0.9
 OPSET = 17
-
-
-def names_of(language: str) -> list[str]:
-    locale = Locale(language)
-    found = [*locale.languages.values(), *locale.territories.values(), *locale.scripts.values()]
-    return sorted({name for name in [*found, *locale.currencies.values()] if len(name) > 2})
-
-
-def split(rng: np.random.Generator) -> tuple[list[list[str]], list[list[str]]]:
-    """The names of each language to train with, and those to test with."""
-    train, test = [], []
-    for language in LANGUAGES:
-        names = list(rng.permutation(names_of(language)))
-        test.append(names[: len(names) // 4])
-        train.append(names[len(names) // 4 :])
-    return train, test
-
-
-def text(names: list[str], rng: np.random.Generator) -> bytes:
-    count = max(1, round(rng.lognormal(np.log(MEDIAN_NAMES), SIGMA)))
-    return ", ".join(names[index] for index in rng.integers(0, len(names), count)).encode()[:LONGEST]
-
-
-def texts(names: list[list[str]], count: int, rng: np.random.Generator) -> tuple[list[bytes], np.ndarray]:
-    labels = rng.integers(0, len(LANGUAGES), count)
-    return [text(names[label], rng) for label in labels], labels
 
 
 def padded(some: list[bytes]) -> torch.Tensor:

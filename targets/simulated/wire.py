@@ -21,9 +21,10 @@ def path_of(alias: str) -> str:
 def endpoint(dataset: Dataset, alias: str, host: str, port: int) -> Endpoint:
     """Encode each item of a dataset as a request: its inputs as opaque bytes, and its label for the answer to repeat.
 
-    Items without labels have class 0.
+    Items without a whole number for a label have class 0.
     """
-    labels = [0] * len(dataset) if dataset.labels is None else dataset.labels.tolist()
+    classes = dataset.labels is not None and dataset.labels.dtype.kind == "i" and dataset.labels.ndim == 1
+    labels = dataset.labels.tolist() if dataset.labels is not None and classes else [0] * len(dataset)
     requests = tuple(_request(dataset, index, label, alias, f"{host}:{port}") for index, label in enumerate(labels))
     return Endpoint(host, port, requests, judge)
 

@@ -24,6 +24,7 @@ from tuner.slo import Slo
 
 EVERY_10_MS = [answered(10 * index, index + 1) for index in range(100)]
 """100 requests in a second; latencies 1 ms, 2 ms, ... 100 ms."""
+OF_ITEMS = {"accuracy", "prediction_error", "accuracy_drop", "answer_difference_max", "answer_difference_mean"}
 
 
 def values(of: Records, bounds: dict[str, float] | None = None) -> dict[str, float]:
@@ -142,11 +143,11 @@ def test_the_share_over_a_bound_is_given_for_percentiles_of_the_slo() -> None:
 
 def test_every_metric_is_known_by_its_key() -> None:
     streamed = {*STREAMED, *(f"over_{name}" for name in STREAMED)}
-    keys = {metric.key for name, metric in METRICS.items() if name not in streamed} - {"accuracy", "accuracy_drop"}
+    keys = {metric.key for name, metric in METRICS.items() if name not in streamed} - OF_ITEMS
     assert set(values(records(EVERY_10_MS), dict.fromkeys(PERCENTILES, 0.01))) == keys
     bounds = dict.fromkeys(BOUNDED, 0.01)
     with_tokens = values(with_events(records(EVERY_10_MS), (0, 1, 5 * MS)), bounds)
-    assert set(with_tokens) == {metric.key for metric in METRICS.values()} - {"accuracy", "accuracy_drop"}
+    assert set(with_tokens) == {metric.key for metric in METRICS.values()} - OF_ITEMS
 
 
 def test_a_window_without_requests_is_unknown_rather_than_good() -> None:
@@ -254,3 +255,8 @@ def test_an_infinite_percentile_is_a_violation() -> None:
 
 def test_what_was_not_measured_is_not_violated() -> None:
     assert violations({}, {"p99": 0.01, "accuracy_drop": 0.01}) == {}
+
+
+def test_a_bound_from_below_is_violated_by_what_is_missing() -> None:
+    assert violations({"accuracy": exactly(0.95)}, {"accuracy": 0.9})["accuracy"] == pytest.approx(-0.05 / 0.9)
+    assert violations({"accuracy": exactly(0.81)}, {"accuracy": 0.9})["accuracy"] == pytest.approx(0.1)

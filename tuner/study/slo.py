@@ -30,8 +30,14 @@ class BoundsSpec(Section):
     itl_p95: Duration | None = Field(None, gt=0)
     itl_p99: Duration | None = Field(None, gt=0)
     error_rate: Fraction | None = None
+    accuracy: Fraction | None = Field(None, description="at least this; of labelled items")
+    prediction_error: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="at most this, in the unit of the labels"
+    )
     accuracy_drop: Fraction | None = Field(
-        None, description="percentage points lost against the user's config, item by item"
+        None,
+        description="percentage points lost against the user's config, item by item; of a prediction error the share "
+        "that it may grow by",
     )
 
     def bounds(self) -> dict[str, float]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, StringConstraints, model_validator
 
 from targets.options import Duration, Section
+from tuner.study.accuracy import TOP_1, AccuracySpec, FunctionSpec
 from tuner.study.arrivals import Arrival
 from tuner.study.lengths import Length
 from tuner.study.quantities import Fraction
@@ -19,13 +20,12 @@ class DatasetSpec(Section):
 
     source: Literal["dataset"] = Field(description="rows of an .npz, .npy or .jsonl file, or the files of a folder")
     path: Path = Field(description="the file or folder, relative to the study file")
-    labels: str = Field("labels", description="array or key of the right classes, if the file has one")
+    labels: str = Field("labels", description="array or key of the labels, if the file has one")
+    accuracy: AccuracySpec = Field(TOP_1, description="how answers are compared with the labels; top 1 if absent")
     input: str | None = Field(
         None, description="input of the model that an .npy file or a folder is for; its name if absent"
     )
-    output: str | None = Field(
-        None, description="output whose arg-max is compared with the labels; needed if there are several"
-    )
+    output: str | None = Field(None, description="output that is compared with the labels; needed if there are several")
 
 
 class PerfAnalyzerSpec(Section):
@@ -174,7 +174,11 @@ class WorkloadSpec(Section):
 def _files(source: RequestsSpec) -> list[Path]:
     if isinstance(source, SyntheticSpec):
         return [source.lengths_from.path] if source.lengths_from else []
-    return [] if isinstance(source, TensorsSpec) else [source.path]
+    if isinstance(source, TensorsSpec):
+        return []
+    if isinstance(source, DatasetSpec) and isinstance(source.accuracy, FunctionSpec):
+        return [source.path, source.accuracy.file]
+    return [source.path]
 
 
 def _words(union: object, key: str) -> tuple[str, ...]:
@@ -183,5 +187,9 @@ def _words(union: object, key: str) -> tuple[str, ...]:
     return tuple(word for member in members for word in get_args(member.model_fields[key].annotation))
 
 
-TAGS = {"process": _words(Arrival, "process"), "source": _words(RequestsSpec, "source")}
+TAGS = {
+    "process": _words(Arrival, "process"),
+    "source": _words(RequestsSpec, "source"),
+    "kind": _words(AccuracySpec, "kind"),
+}
 """Keys that decide which others there are -> what they can be."""

@@ -6,7 +6,8 @@ padded    all are padded to the longest of them and run at once
 bucketed  those of similar length are padded and run together: up to 32, 64, 128, 256 bytes, and longer
 single    each is run by itself, without padding
 
-`intra_op_threads` is the threads of one execution; 1 leaves the cores to the instances.
+`model_file` is the ONNX file beside this one. `intra_op_threads` is the threads of one execution; 1 leaves the cores to
+the instances.
 """
 
 import json
@@ -26,7 +27,7 @@ class TritonPythonModel:
         }
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(parameters["intra_op_threads"])
-        path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        path = Path(args["model_repository"]) / args["model_version"] / parameters["model_file"]
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.groups = {"padded": together, "bucketed": by_length, "single": alone}[parameters["batching"]]
 

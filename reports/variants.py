@@ -1,0 +1,43 @@
+"""What is known of each variant's answers, as rows of a table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tuner.catalog import METRICS
+from tuner.results import Estimate, Result, Trial
+from tuner.units import format_value
+
+SHOWN = ("accuracy", "prediction_error", "accuracy_drop", "answer_difference_max", "answer_difference_mean")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of a variant on a workload, or on a class of one.
+
+    Attributes:
+        workload: the workload's name, or `WORKLOAD.CLASS`.
+        variant: its knobs that change answers; `yours` where it has none of them.
+        metric: by name.
+        estimate: the number.
+    """
+
+    workload: str
+    variant: str
+    metric: str
+    estimate: Estimate
+
+
+def rows(result: Result) -> list[Row]:
+    """Return a row for each workload, variant and metric of its answers, in the order in which they were met."""
+    found = {(row.workload, row.variant, row.metric): row for trial in result.trials for row in _rows(result, trial)}
+    order = {name: index for index, name in enumerate(result.study.workloads)}
+    return sorted(found.values(), key=lambda row: order.get(row.workload, len(order)))
+
+
+def _rows(result: Result, trial: Trial) -> Iterator[Row]:
+    knobs = [knob for knob in result.knobs if knob.changes_answers and knob.name in trial.config]
+    variant = ", ".join(f"{knob.name} {format_value(trial.config[knob.name], knob.unit)}" for knob in knobs)
+    for point in trial.points:
+        for name in SHOWN:
+            if (estimate := point.metrics.get(METRICS[name].key)) is not None:
+                yield Row(point.workload, variant or "yours", name, estimate)

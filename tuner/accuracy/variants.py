@@ -1,0 +1,208 @@
+"""What is known of the answers of each variant: measured once, as most knobs do not change answers."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.base import ServerDied, ServerHung, TargetError
+from tuner.accuracy import answers as answering
+from tuner.accuracy import estimates
+from tuner.accuracy.answers import Answers, Outputs
+from tuner.accuracy.own_function import OwnFunctionError
+from tuner.accuracy.scoring import Scores, Scoring, ScoringError, compared
+from tuner.catalog import METRICS
+from tuner.metrics import estimate
+from tuner.request_class import RequestClass
+from tuner.results import Estimate
+from tuner.stats import Interval
+from tuner.workload import Workload
+from workloads.requests import Prompts
+
+UNLABELLED_ITEMS = 200
+"""Items without labels that are compared with the baseline's answers at most; labelled ones all are."""
+
+Ask = Callable[[Workload, RequestClass, int], Sequence[Outputs | None]]
+"""Sends the first so many items of a class and returns their outputs."""
+
+
+@dataclass
+class Accuracies:
+    """Scores and differences of each variant, by workload, or `WORKLOAD.CLASS` of a mix.
+
+    Attributes:
+        scorings: of each part that has labels, how.
+        compares: whether variants differ, so that their answers are worth comparing.
+        folder: where the baseline's answers are kept for a later session; None: nowhere.
+        reference: the baseline's variant.
+        scores: variant ("" without one) -> part -> score of each item.
+        differences: variant -> part -> metric key -> how far its answers are from the baseline's.
+    """
+
+    scorings: Mapping[str, Scoring] = field(default_factory=dict)
+    compares: bool = False
+    folder: Path | None = None
+    reference: str = ""
+    scores: dict[str, dict[str, Scores]] = field(default_factory=dict)
+    differences: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
+    _answers: dict[str, Answers] = field(default_factory=dict)
+
+    @property
+    def variants(self) -> frozenset[str]:
+        """Those that are known."""
+        return frozenset(self.scores)
+
+    def learn(self, variant: str, workloads: Sequence[Workload], ask: Ask) -> None:
+        """Ask a variant all labelled items, and some of the others if variants are compared; once.
+
+        Raises:
+            ServerDied, GeneratorError: it cannot be asked.
+            StudyError: answers and labels do not go together, or the user's function fails; at its line.
+        """
+        if variant in self.scores:
+            return
+        asked: dict[tuple[int, int], Sequence[Outputs | None]] = {}
+        scores: dict[str, Scores] = {}
+        for workload in workloads:
+            of_classes = []
+            for part, one in _classes(workload):
+                key = (id(one.dataset), items := self._items(one))
+                if items and key not in asked:
+                    asked[key] = _asked(ask, workload, one, items)
+                outputs = asked.get(key, ())
+                if one.scoring is not None and one.dataset.labels is not None:
+                    scores[part] = _scored(one, outputs)
+                    of_classes.append(scores[part])
+                self._compare(variant, part, outputs)
+            if workload.name in self.scorings and workload.mixed:
+                scores[workload.name] = np.concatenate(of_classes)
+        self.scores[variant] = scores
+
+    def _items(self, one: RequestClass) -> int:
+        if one.dataset.labels is not None:
+            return len(one.dataset)
+        unasked = not self.compares or isinstance(one.dataset, Prompts)
+        return 0 if unasked else min(len(one.dataset), UNLABELLED_ITEMS)
+
+    def _compare(self, variant: str, part: str, outputs: Sequence[Outputs | None]) -> None:
+        """Keep the baseline's answers; compare another variant's with them."""
+        if not self.compares or not outputs:
+            return
+        own = answering.as_numbers(outputs)
+        if variant == self.reference:
+            self._answers[part] = own
+            if self.folder is not None:
+                answering.save(self.folder / f"{part}.npz", own)
+            return
+        if part not in self._answers and self.folder is not None:
+            self._answers[part] = answering.load(self.folder / f"{part}.npz")
+        found = answering.difference(own, self._answers.get(part, {}))
+        if found is not None:
+            n = len(found.of_items)
+            largest = Interval(found.largest, found.largest, found.largest, n)
+            made = {"answer_difference_max": largest, "answer_difference_mean": _mean_difference(found.of_items)}
+            self.differences.setdefault(variant, {})[part] = _estimates(made)
+
+    def metrics(self, variant: str, part: str) -> dict[str, Estimate]:
+        """Return what is known of a variant on a workload or class: how right it is, what it lost, how it differs."""
+        found: dict[str, Interval] = {}
+        scores, scoring = self.scores.get(variant, {}).get(part), self.scorings.get(part)
+        if scores is not None and scoring is not None:
+            found["prediction_error" if scoring.is_error else "accuracy"] = estimates.overall(scoring, scores)
+            before = self.scores.get(self.reference, {}).get(part)
+            if variant == self.reference:
+                found["accuracy_drop"] = Interval(0.0, 0.0, 0.0, len(scores))
+            elif before is not None:
+                found["accuracy_drop"] = estimates.drop(scoring, before, scores)
+        return {**_estimates(found), **self.differences.get(variant, {}).get(part, {})}
+
+    def stored(self) -> dict[str, dict[str, Any]]:
+        """Return scores and differences as JSON values."""
+        return {
+            "scores": {name: {part: _short(one) for part, one in parts.items()} for name, parts in self.scores.items()},
+            "differences": {
+                name: {
+                    part: {key: one.model_dump(mode="json") for key, one in by_key.items()}
+                    for part, by_key in parts.items()
+                }
+                for name, parts in self.differences.items()
+            },
+        }
+
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Take up what `stored` gave in an earlier session."""
+        self.scores = {
+            name: {part: np.array(one, np.float64) for part, one in parts.items()}
+            for name, parts in stored.get("scores", {}).items()
+        }
+        self.differences = {
+            name: {
+                part: {key: Estimate.model_validate(one) for key, one in by_key.items()}
+                for part, by_key in parts.items()
+            }
+            for name, parts in stored.get("differences", {}).items()
+        }
+
+
+def scorings_of(workloads: Sequence[Workload]) -> dict[str, Scoring]:
+    """Return how each part with labels is scored: a mix as a whole where all its labelled classes are in one way."""
+    found: dict[str, Scoring] = {}
+    for workload in workloads:
+        ways = {part: one.scoring for part, one in _classes(workload) if one.dataset.labels is not None and one.scoring}
+        found |= ways
+        if workload.mixed and ways and len(set(ways.values())) == 1:
+            found[workload.name] = next(iter(ways.values()))
+    return found
+
+
+def _classes(workload: Workload) -> list[tuple[str, RequestClass]]:
+    parts = workload.parts[1:] if workload.mixed else workload.parts
+    return [(part.name, one) for part, one in zip(parts, workload.classes, strict=True)]
+
+
+def _asked(ask: Ask, workload: Workload, one: RequestClass, items: int) -> Sequence[Outputs | None]:
+    if one.dataset.labels is not None:
+        return ask(workload, one, items)
+    try:
+        return ask(workload, one, items)
+    except ServerHung:
+        return ()  # too slow to be asked beside the measurement
+    except ServerDied:
+        raise
+    except TargetError:
+        return ()  # answers that nobody wanted to read may be anything
+
+
+def _scored(one: RequestClass, outputs: Sequence[Outputs | None]) -> Scores:
+    """Return the score of each item."""
+    assert one.scoring is not None, "asked of labelled requests only"
+    assert one.dataset.labels is not None, "asked of labelled requests only"
+    try:
+        found = [None if every is None else compared(every, one.output) for every in outputs]
+    except ScoringError as error:
+        raise one.scoring_error(("output",), str(error)) from None
+    try:
+        return one.scoring.scores(found, one.dataset.labels)
+    except (ScoringError, OwnFunctionError) as error:
+        raise one.scoring_error(("accuracy", one.scoring.key), str(error)) from None
+
+
+def _estimates(found: Mapping[str, Interval]) -> dict[str, Estimate]:
+    return {METRICS[name].key: estimate(interval) for name, interval in found.items()}
+
+
+def _short(scores: Scores) -> list[float]:
+    """Return scores as a list; whole numbers, as those of classes, without a point."""
+    whole = np.isfinite(scores).all() and np.array_equal(scores, np.rint(scores))
+    return list((scores.astype(np.int64) if whole else scores).tolist())
+
+
+def _mean_difference(of_items: NDArray[np.float64]) -> Interval:
+    if not np.isfinite(of_items).all():
+        return Interval(math.inf, -math.inf, math.inf, len(of_items), "answers differ in shape, or in what is a number")
+    found = estimates.mean(of_items)
+    return Interval(found.value, max(0.0, found.low), found.high, found.n, found.why)
