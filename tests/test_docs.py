@@ -557,7 +557,7 @@ def test_the_python_example_puts_cpu_beside_latency(tmp_path: Path, monkeypatch:
     columns["intended_ns"] += np.array([0, 50, 120, 130]) * 1_000_000
     columns["done_ns"] += columns["intended_ns"] + np.array([10, 30, 20, 40]) * 1_000_000
     sampled = series.Series(
-        np.array([0, 100, 200], np.int64) * 1_000_000, {"server_cpu_s": np.array([1.0, 1.1, 1.3])}, ()
+        np.array([0, 50, 100, 200], np.int64) * 1_000_000, {"server_cpu_s": np.array([1.0, np.nan, 1.1, 1.3])}, ()
     )
     found, beside = re.findall(r'"(runs/.*?\.npz)"', example.text)
     assert beside == series.series_path(found)

@@ -46,7 +46,19 @@ def test_a_sampler_starts_anew(sampler: Sampler) -> None:
         sampler.start([os.getpid()])
         series = sampler.stop()
         assert series is not None
-        assert np.isfinite(series.host["server_cpu_s"]).all()
+        assert np.isfinite(series.host["server_cpu_s"][[0, -1]]).all()
+
+
+def test_the_servers_processes_are_read_less_often_than_the_rest(sampler: Sampler) -> None:
+    sampler.start([os.getpid()])
+    time.sleep(0.5)
+    series = sampler.stop()
+    assert series is not None
+    read = np.isfinite(series.host["server_cpu_s"])
+    assert read[0]
+    assert read[-1]
+    assert 2 <= read.sum() <= 2 + series.seconds / 0.19
+    assert 2 <= np.isfinite(series.host["host_cpu_s"]).sum() <= 2 + series.seconds / 0.9
 
 
 def test_the_thread_runs_on_the_tuners_cpus_and_in_its_scheduling_class(sampler: Sampler) -> None:

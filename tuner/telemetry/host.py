@@ -26,15 +26,16 @@ class HostReader:
         if not self._processes:
             self.notes["no CPU and memory of the server: its processes are not known here"] = None
 
-    def read(self, *, host: bool) -> dict[str, float]:
+    def read(self, *, tree: bool, host: bool) -> dict[str, float]:
         """Return field -> value: of the server SERVER_FIELDS, of the host HOST_FIELDS.
 
         CPU times are in seconds and only grow; `host_used_s` leaves out what was idle or stolen.
 
         Args:
-            host: whether the host is read too; it costs more the more CPUs there are.
+            tree: whether the server is read.
+            host: whether the host is read; it costs more the more CPUs there are.
         """
-        found = self._tree() if self._processes else {}
+        found = self._tree() if tree and self._processes else {}
         return {**found, **_host()} if host else found
 
     def _tree(self) -> dict[str, float]:

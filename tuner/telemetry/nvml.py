@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 import pynvml
@@ -87,6 +87,7 @@ class _Probe:
         read: handle and process ids of the server -> their values.
         slow: it takes so long that it is asked once a second only.
         of_instances: whether it is asked of MIG instances too.
+        older: how a driver is asked that does not know `read`; None: there is no other way.
     """
 
     what: str
@@ -94,6 +95,7 @@ class _Probe:
     read: Callable[[Handle, frozenset[int]], tuple[float, ...]]
     slow: bool = False
     of_instances: bool = False
+    older: Callable[[Handle, frozenset[int]], tuple[float, ...]] | None = None
 
 
 class Gpus:
@@ -210,6 +212,11 @@ class GpuReader:
             values.update(zip(probe.fields, probe.read(device.handle, self._processes), strict=True))
         except _FAILURES as error:
             code = getattr(error, "value", None)
+            if code in _OLDER and probe.older is not None:
+                known = replace(probe, read=probe.older, older=None)
+                asked[asked.index(probe)] = known
+                self._ask(device, asked, known, values)
+                return
             if code in _LOST:
                 asked.clear()
                 self.notes[f"{device.label}: lost: {error}"] = None
@@ -217,16 +224,6 @@ class GpuReader:
             self.notes[f"{device.label}: no {probe.what}: {error}"] = None
             if code not in _PASSING:
                 asked.remove(probe)
-
-
-def _newest(ask: Callable[[], Value], older: Callable[[], Value]) -> Value:
-    """Ask in the newer of two ways, in the older one where the driver does not know it."""
-    try:
-        return ask()
-    except pynvml.NVMLError as error:
-        if error.value not in _OLDER:
-            raise
-        return older()
 
 
 def _utilization(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
@@ -255,20 +252,19 @@ def _memory_clock(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
 
 
 def _temperature(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
-    sensor = pynvml.NVML_TEMPERATURE_GPU
-    read = _newest(
-        lambda: pynvml.nvmlDeviceGetTemperatureV(handle, sensor),
-        lambda: pynvml.nvmlDeviceGetTemperature(handle, sensor),
-    )
-    return (float(read),)
+    return (float(pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU)),)
+
+
+def _temperature_of_old(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
+    return (float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),)
 
 
 def _throttle(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
-    read = _newest(
-        lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
-        lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
-    )
-    return (float(read),)
+    return (float(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),)
+
+
+def _throttle_of_old(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
+    return (float(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),)
 
 
 def _pcie(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
@@ -277,10 +273,15 @@ def _pcie(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
 
 
 def _server_memory(handle: Handle, processes: frozenset[int]) -> tuple[float, ...]:
-    running = _newest(
-        lambda: pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle),
-        lambda: pynvml.nvmlDeviceGetComputeRunningProcesses_v2(handle),
-    )
+    return _of_processes(pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle), processes)
+
+
+def _server_memory_of_old(handle: Handle, processes: frozenset[int]) -> tuple[float, ...]:
+    return _of_processes(pynvml.nvmlDeviceGetComputeRunningProcesses_v2(handle), processes)
+
+
+def _of_processes(running: Sequence[Any], processes: frozenset[int]) -> tuple[float, ...]:
+    """Return how many of the server's processes are among those on a device, and their memory."""
     used = [one.usedGpuMemory for one in running if one.pid in processes]
     told = math.nan if None in used else float(sum(used))  # None: the driver does not tell it of this process
     return float(len(used)), told
@@ -293,10 +294,15 @@ _PROBES = (
     _Probe("energy counter", ("energy_joules",), _energy),
     _Probe("SM clock", ("sm_clock_hz",), _sm_clock),
     _Probe("memory clock", ("memory_clock_hz",), _memory_clock),
-    _Probe("temperature", ("temperature_c",), _temperature),
-    _Probe("throttle reasons", ("throttle_reasons",), _throttle),
+    _Probe("temperature", ("temperature_c",), _temperature, older=_temperature_of_old),
+    _Probe("throttle reasons", ("throttle_reasons",), _throttle, older=_throttle_of_old),
     _Probe(
-        "memory of processes", ("server_processes", "server_memory_bytes"), _server_memory, slow=True, of_instances=True
+        "memory of processes",
+        ("server_processes", "server_memory_bytes"),
+        _server_memory,
+        slow=True,
+        of_instances=True,
+        older=_server_memory_of_old,
     ),
     _Probe("PCIe throughput", ("pcie_rx_bytes_per_s", "pcie_tx_bytes_per_s"), _pcie, slow=True),
 )

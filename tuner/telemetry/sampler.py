@@ -15,8 +15,12 @@ from tuner.telemetry.nvml import GpuReader, Gpus
 from tuner.telemetry.series import Series, columns
 
 PERIOD_S = 0.1
+TREE_PERIOD_S = 0.2
+"""How often the server's processes are read at most: there may be many of them."""
 SLOW_PERIOD_S = 1.0
 """How often is read what takes long."""
+EARLY_NS = 5_000_000
+"""What is due this soon after a sample is taken with it, not one sample later."""
 
 
 @dataclass
@@ -26,6 +30,22 @@ class _Taken:
     time_ns: list[int] = field(default_factory=list)
     host: list[Mapping[str, float]] = field(default_factory=list)
     devices: list[Sequence[Mapping[str, float]]] = field(default_factory=list)
+
+
+@dataclass
+class _Due:
+    """What is read less often than a sample is taken."""
+
+    period_s: float
+    at_ns: int = 0
+
+    def now(self) -> bool:
+        """Whether it is time; if it is, the next time is a period later."""
+        now_ns = time.monotonic_ns()
+        if now_ns < self.at_ns:
+            return False
+        self.at_ns = now_ns + round(self.period_s * 1e9) - EARLY_NS
+        return True
 
 
 class Sampler:
@@ -64,15 +84,13 @@ class Sampler:
     def _run(self, processes: Sequence[int]) -> None:
         began_ns = time.thread_time_ns()
         host, gpus, taken = HostReader(processes), self.gpus.reader(processes), _Taken()
-        due_ns = slow_ns = time.monotonic_ns()
+        due_ns, tree, slow = time.monotonic_ns(), _Due(TREE_PERIOD_S), _Due(SLOW_PERIOD_S)
         ended = False
         while not ended:
-            slow = time.monotonic_ns() >= slow_ns
-            slow_ns += round(SLOW_PERIOD_S * 1e9) if slow else 0
-            _sample(taken, host, gpus, slow=slow)
+            _sample(taken, host, gpus, tree=tree.now(), slow=slow.now())
             due_ns = max(due_ns + round(self._period_s * 1e9), time.monotonic_ns())  # what was missed is not made up
             ended = self._ended.wait((due_ns - time.monotonic_ns()) / 1e9)
-        _sample(taken, host, gpus, slow=False, last=True)
+        _sample(taken, host, gpus, tree=True, slow=False, last=True)
         self._series = Series(
             time_ns=np.array(taken.time_ns, np.int64),
             host=columns(taken.host),
@@ -85,8 +103,8 @@ class Sampler:
         )
 
 
-def _sample(taken: _Taken, host: HostReader, gpus: GpuReader, *, slow: bool, last: bool = False) -> None:
+def _sample(taken: _Taken, host: HostReader, gpus: GpuReader, *, tree: bool, slow: bool, last: bool = False) -> None:
     """Add a sample; the last one has the host again, but nothing that would keep whoever waits for the end."""
     taken.time_ns.append(time.monotonic_ns())
-    taken.host.append(host.read(host=slow or last))
+    taken.host.append(host.read(tree=tree, host=slow or last))
     taken.devices.append(gpus.read(slow=slow))

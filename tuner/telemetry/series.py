@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tuner.telemetry.nvml import Device
 
 FIELDS = (
-    ("server_cpu_s", "s", "CPU time of the server's processes since they were started"),
-    ("server_rss_bytes", "bytes", "resident memory of the server's processes"),
+    ("server_cpu_s", "s", "CPU time of the server's processes since their start; read every 200 ms at most"),
+    ("server_rss_bytes", "bytes", "resident memory of the server's processes; read with it"),
     ("host_load", "processes", "the kernel's load average over a minute; read once a second"),
     (
         "host_cpu_s",
