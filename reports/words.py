@@ -42,14 +42,19 @@ def joules(energy: float) -> str:
     return f"{energy:,.2f} J" if energy >= 1 else f"{energy * 1e3:,.3g} mJ"
 
 
+def mebibytes(size: float) -> str:
+    """Return 512.0 MiB."""
+    return f"{size / 2**20:,.1f} MiB" if math.isfinite(size) else "∞"
+
+
 _UNITS: Mapping[str, Shown] = {
     "s": milliseconds,
     "/s": per_second,
     "share": percent,
     "tokens": lambda value: f"{value:,.1f} tokens",
-    "bytes": lambda value: f"{value / 2**20:,.1f} MiB",
+    "bytes": mebibytes,
     "J": joules,
-    "cores": lambda value: f"{value:,.2f} cores",
+    "cores": lambda value: f"{value:,.2f} cores" if math.isfinite(value) else "∞",
 }
 
 

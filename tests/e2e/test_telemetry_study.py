@@ -83,7 +83,10 @@ def test_a_study_minimizes_energy_and_keeps_to_the_gpus_memory(folder: Folder) -
         assert point.telemetry.gpu[0].server is None
     assert result.confirmation is not None
     assert result.confirmation.gains["energy_per_inference_joules"].value < 0.5
-    assert "energy_per_inference" in (path / "runs" / "energy" / "latest" / "report.html").read_text()
+    page = (path / "runs" / "energy" / "latest" / "report.html").read_text()
+    assert "energy per inference" in page
+    assert ('id="over-time"' in page) is (result.best is not None)
+    assert ("GPU utilisation, %" in page) is (result.best is not None)
 
 
 def test_the_samples_of_a_point_lie_in_the_window_of_its_records(folder: Folder) -> None:
@@ -106,6 +109,7 @@ def test_the_samples_of_a_point_lie_in_the_window_of_its_records(folder: Folder)
     assert [gpu.energy_from for gpu in point.telemetry.gpu] == ["counter", "power"]
     assert point.telemetry.cpu_cores is not None
     assert "energy per inference" in ended.stdout
+    assert "GPU 1, Other: utilisation 40%, 2,048.0 MiB, 60.0 W" in ended.stdout
 
 
 def test_a_study_that_asks_for_energy_without_a_gpu_ends_at_once_with_its_line(folder: Folder) -> None:
