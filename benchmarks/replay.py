@@ -29,10 +29,11 @@ from tuner.findings import Findings
 from tuner.objective import pessimistic
 from tuner.planning import Planner
 from tuner.rank import worth
-from tuner.results import BatchSize, Estimate, Generator, Load, Point, Server, Telemetry, Trial, Validity
+from tuner.results import BatchSize, Estimate, Generator, Load, Point, Server, Trial, Validity
 from tuner.search import Search
 from tuner.storage import open_storage
 from tuner.study.load import load_study
+from tuner.usage import Telemetry
 from tuner.wiring import prepare, simulation_of
 
 SEEDS = 30

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from tuner.catalog import METRICS, key_of
 from tuner.results import Point, Result
 
-_TITLES = {"s": "ms", "/s": "per second", "share": "%", "tokens": "tokens", "bytes": "MiB", "": ""}
-_SCALES = {"s": 1e3, "share": 100.0, "bytes": 1 / 2**20}
+_TITLES = {"s": "ms", "/s": "per second", "share": "%", "bytes": "MiB", "J": "mJ"}
+_SCALES = {"s": 1e3, "share": 100.0, "bytes": 1 / 2**20, "J": 1e3}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from reports import words
 from tuner.catalog import METRICS
 from tuner.results import Failure, Point, Server, Trial
 from tuner.units import format_duration
+from tuner.usage import Telemetry
 
 _RARE = 0.05
 """Batch sizes with a smaller share of the executions are shown together."""
@@ -79,6 +80,7 @@ def _section(point: Point, ceiling_rps: float | None) -> Iterator[RenderableType
         yield _failures(point.failures)
     if point.server is not None:
         yield _server(point.server)
+    yield from _used(point.telemetry)
     yield Text(f"load generator: {_generator(point, ceiling_rps)}")
     for warning in point.validity.warnings:
         yield Text(f"warning: {warning}", style="yellow")
@@ -153,6 +155,27 @@ def _server(server: Server) -> Table:
     if server.failures:
         table.add_row("failures", f"{server.failures:,}", "")
     return table
+
+
+def _used(used: Telemetry) -> Iterator[RenderableType]:
+    """Yield what server, host and each GPU used, as far as it was told."""
+    parts = [
+        f"{used.cpu_cores:.2f} cores" if used.cpu_cores is not None else "",
+        f"{words.mebibytes(used.rss_bytes)} resident" if used.rss_bytes is not None else "",
+        f"host {words.percent(used.host_cpu_share, 0)} busy" if used.host_cpu_share is not None else "",
+        f"{words.percent(used.steal_share, 1)} stolen from it" if used.steal_share else "",
+    ]
+    if said := ", ".join(part for part in parts if part):
+        yield Text(f"used: {said}")
+    for gpu in used.gpu:
+        parts = [
+            f"utilisation {words.percent(gpu.utilization, 0)}" if gpu.utilization is not None else "",
+            words.mebibytes(gpu.memory_used_bytes) if gpu.memory_used_bytes is not None else "",
+            f"{gpu.power_watts:.1f} W" if gpu.power_watts is not None else "",
+            f"{words.joules(gpu.energy_joules)} in {used.sampled_s:.2f} s" if gpu.energy_joules is not None else "",
+            f"{gpu.temperature_c:.0f} degrees Celsius" if gpu.temperature_c is not None else "",
+        ]
+        yield Text(f"GPU {gpu.index}, {gpu.name}: {', '.join(part for part in parts if part) or 'told nothing'}")
 
 
 def _generator(point: Point, ceiling_rps: float | None) -> str:

@@ -7,9 +7,11 @@ import plotly.graph_objects as go
 import plotly.io
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
+from plotly.subplots import make_subplots
 
 from reports import words
 from reports.axes import Axis, axes, named
+from reports.overtime import Panel
 from tuner.catalog import key_of
 from tuner.companions import companions
 from tuner.results import Estimate, FrontPoint, Point, Result, Trial
@@ -141,6 +143,21 @@ def prediction_chart(result: Result) -> str:
         legend={"orientation": "h", "y": -0.25},
     )
     return _html(figure, "predictions", height=380)
+
+
+def over_time_chart(panels: Sequence[Panel]) -> str:
+    """Return panels one below the other, over the same time, "" without any."""
+    if not panels:
+        return ""
+    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    colours = iter(STAGE_COLOURS * (1 + sum(len(panel.lines) for panel in panels) // len(STAGE_COLOURS)))
+    for row, panel in enumerate(panels, 1):
+        for name, (at_s, values) in panel.lines.items():
+            line = go.Scatter(x=at_s, y=values, mode="lines", name=name, line={"color": next(colours), "shape": "hv"})
+            figure.add_trace(line, row=row, col=1)
+        figure.update_yaxes(title_text=panel.title, rangemode="tozero", row=row, col=1)
+    figure.update_xaxes(title_text="time since the window began, s", row=len(panels), col=1)
+    return _html(figure, "over-time", height=120 + 170 * len(panels))
 
 
 def _best_points(trial: Trial, workload: str) -> list[Point]:

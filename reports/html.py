@@ -1,7 +1,7 @@
 """report.html: one self-contained page made of a stored result."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from reports import charts, variants, words
 from reports.axes import axes, named
+from reports.overtime import Panel
 from tuner.catalog import key_of
 from tuner.endings import SAID
 from tuner.results import Point, Result
@@ -16,12 +17,13 @@ from tuner.results import Point, Result
 MAX_BATCHES_LISTED = 6
 
 
-def render(result: Result, diff: str = "") -> str:
+def render(result: Result, diff: str = "", over_time: Sequence[Panel] = ()) -> str:
     """Return the page.
 
     Args:
         result: what to show.
         diff: unified diff of the exported configuration against the user's.
+        over_time: of the best point, see `overtime.panels`.
     """
     stages = [stage for stage in ("queue", "compute_infer") if any(_has(point, stage) for point in _points(result))]
     across, up = axes(result)
@@ -45,6 +47,7 @@ def render(result: Result, diff: str = "") -> str:
         front=Markup(charts.front_chart(result)),  # noqa: S704 - made by plotly, texts escaped there
         stage_chart=Markup(charts.batch_chart(result)),  # noqa: S704 - as above
         predictions=Markup(charts.prediction_chart(result)),  # noqa: S704 - as above
+        over_time=Markup(charts.over_time_chart(over_time)),  # noqa: S704 - as above
         endings=SAID,
         diff=diff,
         config=lambda values: words.config(values, result.knobs),

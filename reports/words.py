@@ -35,12 +35,26 @@ def percent(fraction: float, digits: int = 2) -> str:
     return f"{fraction * 100:.{digits}f}%" if math.isfinite(fraction) else "?"
 
 
+def joules(energy: float) -> str:
+    """Return 4.21 mJ or 1.20 J; ∞ where nothing was answered or it was not told."""
+    if not math.isfinite(energy):
+        return "∞"
+    return f"{energy:,.2f} J" if energy >= 1 else f"{energy * 1e3:,.3g} mJ"
+
+
+def mebibytes(size: float) -> str:
+    """Return 512.0 MiB."""
+    return f"{size / 2**20:,.1f} MiB" if math.isfinite(size) else "∞"
+
+
 _UNITS: Mapping[str, Shown] = {
     "s": milliseconds,
     "/s": per_second,
     "share": percent,
     "tokens": lambda value: f"{value:,.1f} tokens",
-    "bytes": lambda value: f"{value / 2**20:,.1f} MiB",
+    "bytes": mebibytes,
+    "J": joules,
+    "cores": lambda value: f"{value:,.2f} cores" if math.isfinite(value) else "∞",
 }
 
 
@@ -68,7 +82,9 @@ def metric_interval(name: str, estimate: Estimate, own: Sequence[MetricInfo] = (
 
 def gain_of(objective: str) -> str:
     """Return a metric's key as people say it: throughput_rps -> throughput, latency_p99_s -> latency p99."""
-    return objective.removesuffix("_rps").removesuffix("_tps").removesuffix("_s").replace("_", " ")
+    for unit in ("_rps", "_tps", "_s", "_joules", "_bytes"):
+        objective = objective.removesuffix(unit)
+    return objective.replace("_", " ")
 
 
 def interval(estimate: Estimate, digits: int = 2) -> str:

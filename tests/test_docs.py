@@ -31,8 +31,8 @@ from targets.simulated import config as queue_config
 from targets.simulated.target import SimulatedTarget
 from targets.triton import config as model_config
 from targets.triton.target import TritonTarget
-from tuner import cli, metrics, records, results, tuning
-from tuner.catalog import BOUNDED, METRICS, STREAMED
+from tuner import cli, metrics, records, results, tuning, usage
+from tuner.catalog import BOUNDED, METRICS, STREAMED, USED
 from tuner.cli import frame
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, make_space
@@ -40,6 +40,7 @@ from tuner.study import accuracy, arrivals, lengths, traffic
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
 from tuner.study.spec import StudySpec
+from tuner.telemetry import nvml, series
 from tuner.wiring import prepare
 from workloads.datasets import load_npz
 from workloads.units import parse_duration, parse_fraction
@@ -138,7 +139,14 @@ class Key:
         if "oneOf" in schema or any("oneOf" in part for part in schema.get("anyOf", [])):
             return "time" if self.name == "think_time" else "length"
         one = next((part for part in schema.get("anyOf", []) if part.get("type") != "null"), schema)
-        quantities = (("ms|", "duration"), ("%", "percentage"), ("/", "rate"), ("(-", "CPU list"))
+        quantities = (
+            ("ms|", "duration"),
+            ("%", "percentage"),
+            ("/", "rate"),
+            ("(-", "CPU list"),
+            (")?B", "size"),
+            ("?J", "energy"),
+        )
         if word := next((word for mark, word in quantities if mark in one.get("pattern", "")), None):
             return word
         if one.get("format") == "path":
@@ -462,7 +470,7 @@ def small_result() -> results.Result:
             mean_s=dict.fromkeys(stages, 0.001),
             batch_sizes=[],
         ),
-        telemetry=results.Telemetry(cpu_cores=1.0, rss_bytes=1),
+        telemetry=usage.Telemetry(cpu_cores=1.0, rss_bytes=1),
         generator=results.Generator(issue_delay_p50_s=0.0, issue_delay_p99_s=0.0, cpu_share=0.1),
         validity=results.Validity(valid=True),
         records="records/trial0000-steady-4.npz",
@@ -527,6 +535,41 @@ def test_the_python_example_computes_the_p99_of_stored_records(tmp_path: Path, m
     exec(example.text, computed)
     expected = metrics.summarise(stored, Slo({}))[METRICS["p99"].key].value
     assert computed["p99_s"] == expected
+
+
+@pytest.mark.parametrize(("column", "fields"), [("array", series.FIELDS), ("array of a GPU", nvml.FIELDS)])
+def test_every_array_of_the_samples_is_documented_with_its_unit(
+    column: str, fields: Sequence[tuple[str, str, str]]
+) -> None:
+    rows = table(section("docs/telemetry.md", "The samples"), column, "unit", "meaning")
+    assert [(codes(row[0])[0], row[1]) for row in rows] == [(name, unit) for name, unit, _ in fields]
+
+
+def test_every_throttle_reason_and_every_metric_of_use_has_its_meaning() -> None:
+    reasons = table(section("docs/telemetry.md", "Throttling"), "reason", "why")
+    assert [codes(row[0])[0] for row in reasons] == list(nvml.REASONS)
+    asked = table(section("docs/telemetry.md", "As objectives and bounds"), "name", "unit", "what it is")
+    assert [codes(row[0])[0] for row in asked] == list(USED)
+
+
+def test_the_python_example_puts_cpu_beside_latency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = examples([ROOT / "docs" / "telemetry.md"], "python")
+    columns = {name: np.zeros(4, kind) for name, kind, _ in records.FIELDS}
+    columns["intended_ns"] += np.array([0, 50, 120, 130]) * 1_000_000
+    columns["done_ns"] += columns["intended_ns"] + np.array([10, 30, 20, 40]) * 1_000_000
+    sampled = series.Series(
+        np.array([0, 50, 100, 200], np.int64) * 1_000_000, {"server_cpu_s": np.array([1.0, np.nan, 1.1, 1.3])}, ()
+    )
+    found, beside = re.findall(r'"(runs/.*?\.npz)"', example.text)
+    assert beside == series.series_path(found)
+    (tmp_path / found).parent.mkdir(parents=True)
+    records.save_records(records.Records(columns, [(0, 200_000_000)]), tmp_path / found)
+    series.save_series(sampled, tmp_path / beside)
+    monkeypatch.chdir(tmp_path)
+    computed: dict[str, Any] = {}
+    exec(example.text, computed)
+    assert computed["cores"] == pytest.approx([1.0, 2.0])
+    assert computed["means_s"] == pytest.approx([0.02, 0.03])
 
 
 # -- Triton --

@@ -16,7 +16,7 @@ class Metric:
     Attributes:
         name: as a study spells it.
         key: as results spell it.
-        unit: `s`, `/s`, `tokens` or `share` (0 to 1).
+        unit: `s`, `/s`, `tokens`, `share` (0 to 1), `J`, `bytes` or `cores`.
         doc: one line.
         better: what an objective may ask for, None where it asks for neither.
     """
@@ -103,6 +103,15 @@ def _over_bounds() -> list[Metric]:
     ]
 
 
+_USED = (
+    Metric(
+        "energy_per_inference", "energy_per_inference_joules", "J", "energy of the GPUs per request answered ok", "less"
+    ),
+    Metric("gpu_utilization", "gpu_utilization", "share", "mean share of time with a kernel running", "less"),
+    Metric("gpu_memory", "gpu_memory_bytes", "bytes", "GPU memory of the server, largest value seen", "less"),
+    Metric("server_cpu", "server_cpu_cores", "cores", "CPU of the server's processes, in cores", "less"),
+    Metric("server_rss", "server_rss_bytes", "bytes", "resident memory of the server's, largest value seen", "less"),
+)
 METRICS = {
     metric.name: metric
     for metric in (
@@ -133,6 +142,7 @@ METRICS = {
             "largest |difference| to the answers of the user's config",
         ),
         Metric("answer_difference_mean", "answer_difference_mean", "", "mean |difference| to them, over the items"),
+        *_USED,
     )
 }
 LABELLED = ("accuracy", "prediction_error")
@@ -143,6 +153,8 @@ MAXIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "
 MINIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "less")
 STREAMED = ("token_throughput", "output_tokens", *(name for name, one in BOUNDED.items() if one.timing.streamed))
 """Metrics of answers that are streamed token by token."""
+USED = tuple(metric.name for metric in _USED)
+"""Metrics of what the server uses, of all of its requests together."""
 
 
 def key_of(name: str) -> str:

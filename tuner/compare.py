@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner import stats
-from tuner.catalog import LABELLED, MAXIMIZED, MINIMIZED, key_of
+from tuner.catalog import LABELLED, MAXIMIZED, MINIMIZED, USED, key_of
 from tuner.metrics import estimate
 from tuner.results import Estimate, Ratio, Verdict
 
@@ -59,12 +59,13 @@ def ratios_of_runs(ours: Metrics, theirs: Metrics, same: float = SAME) -> dict[s
         same: see `verdict`.
 
     Returns:
-        Metric key -> ours / theirs. A metric that is infinite, 0 or missing on a side has none.
+        Metric key -> ours / theirs. A metric that is infinite, 0 or missing on a side has none, and neither has what
+        the server used: from one run to another it varies by more than its interval says.
     """
     found = {}
     for name, more_is_better in COMPARED.items():
         key = key_of(name)
-        if key in ours and key in theirs:
+        if name not in USED and key in ours and key in theirs:
             interval = stats.ratio(_interval(ours[key]), _interval(theirs[key]))
             if math.isfinite(interval.value):
                 found[key] = _ratio(interval, more_is_better, same)

@@ -17,7 +17,7 @@ from tuner.isolation import divide_host
 from tuner.load.poller import EpollPoller, make_poller
 from tuner.measure import MAX_GENERATOR_CPU, MAX_ISSUE_DELAY_S
 from tuner.space import LOAD_KNOBS
-from tuner.telemetry.nvml import GpuSampler
+from tuner.telemetry.nvml import Gpus
 from tuner.units import format_duration, format_value
 
 Row = dict[str, str]
@@ -141,10 +141,10 @@ def _pacing(ceiling: Ceiling) -> Row:
 
 
 def _gpu() -> Row:
-    sampler = GpuSampler()
-    if sampler.names:
-        return _row("GPU telemetry", True, ", ".join(sampler.names))
-    return _row("GPU telemetry", False, f"{'; '.join(sampler.notes) or 'no GPU'}; not needed without a GPU")
+    gpus = Gpus()
+    if gpus.names:
+        return _row("GPU telemetry", True, "; ".join([", ".join(gpus.names), *gpus.notes]))
+    return _row("GPU telemetry", False, f"{'; '.join(gpus.notes) or 'no GPU'}; not needed without a GPU")
 
 
 def _target(kind: str) -> Row:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from targets.base import Deployment, Endpoint, ServerCounters, difference, metric_values
+from targets.base import Deployment, Endpoint, ServerCounters, TargetError, difference, metric_values
 from targets.options import ServerMetric
 from tuner import results, steady
 from tuner.accuracy.asking import outputs_of
@@ -27,9 +27,12 @@ from tuner.runs import Run, stored_server
 from tuner.slo import Slo
 from tuner.stats import P99_MIN_SAMPLES, near
 from tuner.stopping import Aims, Decision, Pace
-from tuner.telemetry.host import cores_used, read_tree
-from tuner.telemetry.nvml import GpuSampler
+from tuner.telemetry.sampler import Sampler
+from tuner.telemetry.series import series_path
+from tuner.telemetry.summary import summarised
 from tuner.timings import misplaced
+from tuner.usage import Telemetry
+from tuner.usage_metrics import throttled, untold, usage_metrics
 from tuner.verdicts import in_state, slo_verdicts
 from tuner.workload import Workload
 
@@ -47,17 +50,19 @@ class Meter:
 
     Attributes:
         generator: the load generator's process.
-        gpus: the GPU sampler.
+        sampler: of server, host and GPUs.
         slos: workload, or `WORKLOAD.CLASS` -> what is asked of its requests.
         scratch: folder for records that are not kept.
         own: metrics that only this server has.
+        asked: the metrics of use that the study asks for; without them a measurement is worth nothing.
     """
 
     generator: Generator
-    gpus: GpuSampler
+    sampler: Sampler
     slos: Mapping[str, Slo]
     scratch: Path
     own: Sequence[ServerMetric] = ()
+    asked: frozenset[str] = frozenset()
 
     def run(
         self,
@@ -81,7 +86,9 @@ class Meter:
         Raises:
             ServerDied: the server stopped answering its control plane.
             GeneratorError: the load generator could not run.
+            TargetError: the study asks for what the server uses, and where it runs is not known.
         """
+        processes = self._processes(deployment)
         pace = workload.paced(load, pace)
         plan = self._plan(deployment, workload, load, pace)
         readings: list[Callable[[], ServerCounters]] = []
@@ -93,32 +100,39 @@ class Meter:
             lambda after_s: workload.edge_s(load, after_s),
             (lambda: readings.append(deployment.statistics())) if self._samples else None,
         )
-        processes = deployment.processes()
         with _quiet():
             self.generator.begin(plan)
             try:
                 start_ns = course.settle()
-                before, tree_before = deployment.statistics(), read_tree(processes)
-                self.gpus.start()
+                before = deployment.statistics()
+                self.sampler.start(processes)
                 decision = course.finish()
-                after, tree_after = deployment.statistics(), read_tree(processes)
+                after = deployment.statistics()
             except BaseException:
                 course.cut_short()
                 raise
             finally:
-                gpus = self.gpus.stop()
+                series = self.sampler.stop()
                 loaded = self.generator.finish()
         return Run(
             records=loaded.records,
             server=difference(before(), after(), [reading() for reading in readings]),
-            cores=cores_used(tree_before, tree_after),
             warmup_s=(start_ns - plan.start_ns) / 1e9,
-            rss_bytes=tree_after.rss_bytes,
-            gpus=tuple(gpus),
             report=loaded.report,
-            notes=tuple(self.gpus.notes),
+            used=summarised(series) if series else Telemetry(),
             decision=decision,
+            series=series,
         )
+
+    def _processes(self, deployment: Deployment) -> Sequence[int]:
+        """Return the server's processes. Raises TargetError when they are needed and none is known."""
+        processes = deployment.processes()
+        if self.asked and not processes:
+            raise TargetError(
+                f"{', '.join(sorted(self.asked))}: cannot be measured, for the server's processes are not known here; "
+                "take it out of `objectives` and `slo`, or let Paretune start the server on this host"
+            )
+        return processes
 
     def _plan(self, deployment: Deployment, workload: Workload, load: Load, pace: Pace) -> Plan:
         """Return the load with the longest warm-up and window, to start in a moment."""
@@ -175,9 +189,7 @@ class Meter:
             ended=decision.ending,
             independent=self._independent(own.records, part.name),
             server=stored_server(own.server) if own.server else None,
-            telemetry=results.Telemetry(
-                cpu_cores=own.cores, rss_bytes=own.rss_bytes, gpu=list(own.gpus), notes=list(own.notes)
-            ),
+            telemetry=run.used.model_copy(update={"series": series_path(records) if records and run.series else None}),
             generator=generator_report(own.records, own.report),
             validity=self.validity(run, workload, part, metrics),
             records=records,
@@ -187,7 +199,7 @@ class Meter:
         """Return metric key -> estimate of a run, those included that the server gives of itself.
 
         A number of the server's is what it is in that window: its interval is the value alone. It is not told of a
-        class.
+        class, and neither is what the server used.
 
         Args:
             run: of a workload, or of a class of it.
@@ -196,6 +208,9 @@ class Meter:
         found = summarise(run.records, self.slos[name])
         for own, value in metric_values(run.server, self.own).items() if run.server else ():
             found[own] = Estimate(value=value, low=value, high=value, n=1)
+        if run.of_all:
+            found |= usage_metrics(run.used, found[METRICS["throughput"].key])
+            found |= untold(self.asked, run.used, found)
         return found
 
     @property
@@ -245,6 +260,7 @@ class Meter:
                 f"of {wrong} of {answers} answers the events do not add up to the tokens in the usage block; "
                 "TPOT counts all of them, ITL those that were seen"
             )
+        warnings += throttled(run.used)
         return Validity(valid=not reasons, reasons=reasons, warnings=warnings)
 
     def asking(self, deployment: Deployment) -> Ask:

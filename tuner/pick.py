@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from tuner.catalog import METRICS
 from tuner.front import non_dominated
 from tuner.objective import Goal, parse_goals
 from tuner.rank import Candidate, by_value, candidates
@@ -87,6 +88,9 @@ def _throughput(one: Candidate) -> float:
 
 def _watts(one: Candidate) -> float | None:
     """Return the power of the GPUs, None where none is known."""
+    energy = one.points[0].metrics.get(METRICS["energy_per_inference"].key)
+    if energy is not None:
+        return energy.value * _throughput(one)
     watts = [gpu.power_watts for gpu in one.points[0].telemetry.gpu if gpu.power_watts is not None]
     return sum(watts) if watts else None
 

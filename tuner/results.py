@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -18,7 +17,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from tuner.data import Data
 from tuner.endings import SearchEnding
+from tuner.usage import Telemetry
 
 SCHEMA: Literal["paretune.result/1"] = "paretune.result/1"
 
@@ -55,12 +56,6 @@ def overall(verdicts: Iterable[SloVerdict]) -> SloVerdict:
     if "missed" in together:
         return "missed"
     return "undecided" if "undecided" in together else "met"
-
-
-class Data(BaseModel):
-    """Immutable stored data."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Estimate(Data):
@@ -105,26 +100,6 @@ class Server(Data):
     batch_sizes: list[BatchSize]
 
 
-class Telemetry(Data):
-    """What was used in the window. A field that cannot be had is absent, with its reason in `notes`."""
-
-    cpu_cores: float | None = Field(None, description="CPU of the server's process tree, in cores")
-    rss_bytes: int | None = Field(None, description="resident memory of the server's process tree")
-    gpu: list["Gpu"] = []
-    notes: list[str] = []
-
-
-class Gpu(Data):
-    """Means over the window of one GPU."""
-
-    index: int
-    name: str
-    utilization: float | None = Field(None, description="share of time with a kernel running, 0..1")
-    memory_used_bytes: int | None = None
-    power_watts: float | None = None
-    samples: int
-
-
 class Generator(Data):
     """What the load generator says of itself."""
 
@@ -151,8 +126,8 @@ class Validity(Data):
     """Whether a measurement may be used; a server that is slow is never a reason, a generator that is, is one."""
 
     valid: bool
-    reasons: list[str] = []
-    warnings: list[str] = []
+    reasons: list[str] = Field([])
+    warnings: list[str] = Field([])
 
 
 class Steadiness(Data):
@@ -221,7 +196,7 @@ class Side(Data):
     verdicts: dict[str, dict[str, SloVerdict]] = Field(description="workload -> SLO -> verdict")
     server: dict[str, Server] = Field(description="workload -> the server's own numbers, all rounds together")
     valid: bool
-    reasons: list[str] = []
+    reasons: list[str] = Field([])
 
 
 class Confirmation(Data):
@@ -354,7 +329,7 @@ class Result(Data):
     trials: list[Trial]
     front: list[FrontPoint]
     baseline: FrontPoint | None = Field(description="the user's config at its best load level; null if it meets no SLO")
-    shortlist: list[Side] = []
+    shortlist: list[Side] = Field([])
     confirmation: Confirmation | None = None
     best: Best | None = None
     closest: Closest | None = None

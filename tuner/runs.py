@@ -1,7 +1,7 @@
 """What a run of a load gave, and runs of the same load put together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from tuner import results
 from tuner.load.plan import RunReport, merged_reports
 from tuner.records import Records, pooled
 from tuner.request_class import Part
-from tuner.results import Gpu
 from tuner.stopping import Decision
+from tuner.telemetry.series import Series
+from tuner.usage import Telemetry
+from tuner.usage_metrics import pooled_use
 
 
 @dataclass(frozen=True)
@@ -21,47 +23,41 @@ class Run:
     Attributes:
         records: of the requests.
         server: the server's own numbers of the window; None for one class, which it does not tell apart.
-        cores: CPU of the server's processes, in cores.
         warmup_s: load before each window.
-        rss_bytes: their resident memory at the end.
-        gpus: GPU telemetry.
         report: what the load generator says of itself.
-        notes: what telemetry could not tell.
+        used: what server, host and GPUs used.
         decision: what the window was ended for, None where it took its longest length.
+        series: the samples that `used` is from; None of runs that were pooled.
+        of_all: whether it is of all requests, not of one class.
     """
 
     records: Records
     server: ServerStats | None
-    cores: float
     warmup_s: float
-    rss_bytes: int
-    gpus: tuple[Gpu, ...]
     report: RunReport
-    notes: tuple[str, ...]
+    used: Telemetry = field(default_factory=Telemetry)
     decision: Decision | None = None
+    series: Series | None = None
+    of_all: bool = True
 
     def of_part(self, part: Part) -> "Run":
         """Return what it gave of a part of its workload."""
         if part.index is None:
             return self
-        return replace(self, records=self.records.of_class(part.index), server=None)
+        return replace(self, records=self.records.of_class(part.index), server=None, of_all=False)
 
 
 def pooled_runs(runs: Sequence[Run]) -> Run:
-    """Put runs of the same load together; telemetry is taken from the last of them."""
-    last = runs[-1]
+    """Put runs of the same load together."""
     return Run(
         records=pooled([run.records for run in runs]),
         server=_summed([run.server for run in runs if run.server]),
-        cores=float(np.mean([run.cores for run in runs])),
-        warmup_s=last.warmup_s,
-        rss_bytes=max(run.rss_bytes for run in runs),
-        gpus=last.gpus,
+        warmup_s=runs[-1].warmup_s,
         report=replace(
             merged_reports([run.report for run in runs]),
             cpu_share=float(np.mean([run.report.cpu_share for run in runs])),
         ),
-        notes=last.notes,
+        used=pooled_use([run.used for run in runs]),
     )
 
 

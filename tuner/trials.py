@@ -22,6 +22,7 @@ from tuner.results import Load, Point, Trial, TrialState, overall
 from tuner.runs import Run
 from tuner.space import Space, server_part
 from tuner.stopping import Aims, Pace
+from tuner.telemetry.series import save_series, series_path
 from tuner.workload import Workload, every_load, load_level
 
 ALIAS = "candidate"
@@ -290,6 +291,8 @@ class Trier:
             if points[0].validity.valid:
                 break
         save_records(run.records, self.run_path / "records" / name)
+        if run.series is not None:
+            save_series(run.series, self.run_path / "records" / series_path(name))
         return points
 
     def learn_accuracy(self, deployment: Deployment, variant: str) -> None:

@@ -28,13 +28,22 @@ from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, Space, make_space, server_part, with_starts
 from tuner.stopping import Pace
 from tuner.study.load import Study
+from tuner.study.own_metrics import asked_of_use
 from tuner.telemetry.host import cpu_model
-from tuner.telemetry.nvml import GpuSampler
+from tuner.telemetry.nvml import Gpus
+from tuner.telemetry.sampler import Sampler
 from tuner.traffic import check_windows, make_workloads
 from tuner.trials import Trier
 from tuner.twin.forecast import FORECAST, roles_of
 from tuner.twin.planner import Twin
 from tuner.workload import Workload
+
+OF_GPUS = {
+    "energy_per_inference": ("energy_joules", "power_watts"),
+    "gpu_utilization": ("utilization",),
+    "gpu_memory": ("memory_used_bytes",),
+}
+"""Metric -> fields of GPUs, one of which it needs."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     check_windows(study, workloads, space)
     _check_requests(study, target, workloads)
     _check_sampler(study, target, space)
+    _check_gpus(study)
     for parameter in space:
         target.export({**target.user_config(), **server_part({parameter.name: parameter.values[0]})})
     return Prepared(study, target, space, workloads, cores)
@@ -117,6 +127,15 @@ def _check_sampler(study: Study, target: Target, space: Space) -> None:
             ("search", "sampler"),
             f"twin simulates batches, and of {study.spec.target.kind} no knob is known to set them",
         )
+
+
+def _check_gpus(study: Study) -> None:
+    """Check that a GPU of this host tells what the study asks for. Raises StudyError."""
+    asked = [(place, name) for place, name in asked_of_use(study.spec) if name in OF_GPUS]
+    gpus = Gpus() if asked else None
+    for place, name in asked:
+        if gpus is not None and (why := gpus.lacking(*OF_GPUS[name])):
+            raise study.source.error(place, f"no GPU of this host tells `{name}`: {why}; take it out")
 
 
 def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...]) -> None:
@@ -191,8 +210,15 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         prepared.target.start()
         started_s = time.monotonic() - began
         generator = stack.enter_context(Generator(prepared.cores.generator, prepared.cores.processes))
-        gpus = GpuSampler()
-        meter = Meter(generator, gpus, slos_of(spec.bounds(), prepared.workloads), scratch, prepared.target.metrics())
+        gpus = Gpus()
+        meter = Meter(
+            generator,
+            Sampler(gpus, spec.telemetry.period),
+            slos_of(spec.bounds(), prepared.workloads),
+            scratch,
+            prepared.target.metrics(),
+            frozenset(one for _, one in asked_of_use(spec)),
+        )
         trier = Trier(
             prepared.target,
             meter,
@@ -253,7 +279,7 @@ def slos_of(bounds: Mapping[str, Mapping[str, float]], workloads: Sequence[Workl
     return found
 
 
-def environment(prepared: Prepared, gpus: GpuSampler) -> dict[str, str]:
+def environment(prepared: Prepared, gpus: Gpus) -> dict[str, str]:
     """Return what belongs beside every number: versions, host, cores, isolation."""
     return {
         "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -1,12 +1,17 @@
-"""Quantities with units, as people write them in a study: `10 ms`, `400/s`, `1%`."""
+"""Quantities with units, as people write them in a study: `10 ms`, `400/s`, `1%`, `8 GiB`, `20 mJ`."""
 
 import re
 
 _DURATION_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE_PER_S = {"s": 1.0, "min": 1 / 60, "h": 1 / 3600}
+_SIZE_BYTES = {"B": 1, **{f"{one}iB": 2 ** (10 * power) for power, one in enumerate("KMGT", 1)}}
+_SIZE_BYTES |= {f"{one}B": 1000**power for power, one in enumerate("kMGT", 1)}
+_ENERGY_J = {"uJ": 1e-6, "mJ": 1e-3, "J": 1.0}
 _NUMBER = r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 _DURATION = re.compile(rf"{_NUMBER}\s*(ns|us|µs|ms|s|min|h)")
 _RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|min|h)")
+_SIZE = re.compile(rf"{_NUMBER}\s*([KMGT]iB|[kMGT]?B)")
+_ENERGY = re.compile(rf"{_NUMBER}\s*(uJ|mJ|J)")
 _PERCENT = re.compile(rf"{_NUMBER}\s*%")
 
 
@@ -60,6 +65,30 @@ def parse_fraction(value: object) -> float:
     if match is None:
         raise ValueError(f"expected a percentage, like `1%`, but got {value!r}")
     return _non_negative(_rounded(float(match[1]) / 100), value)
+
+
+def parse_size(value: object) -> float:
+    """Return bytes from `8 GiB`, `500 MB` or `4096 B`.
+
+    Raises:
+        ValueError: anything else, a number without a unit and a negative size included.
+    """
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"expected a size with a unit, like `8 GiB` or `500 MB`, but got {value!r}")
+    return _non_negative(float(match[1]) * _SIZE_BYTES[match[2]], value)
+
+
+def parse_energy(value: object) -> float:
+    """Return joules from `0.5 J` or `500 mJ`.
+
+    Raises:
+        ValueError: anything else, a number without a unit and a negative energy included.
+    """
+    match = _ENERGY.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"expected an energy with a unit, like `0.5 J` or `20 mJ`, but got {value!r}")
+    return _non_negative(_rounded(float(match[1]) * _ENERGY_J[match[2]]), value)
 
 
 def _rounded(value: float) -> float:

@@ -1,9 +1,9 @@
-"""CPU and memory of a process tree, read from real processes."""
+"""CPU and memory of a process tree and of the host, read from real processes."""
 
 import subprocess
 import sys
 
-from tuner.telemetry.host import cores_used, read_tree
+from tuner.telemetry.host import HOST_FIELDS, SERVER_FIELDS, HostReader
 
 SPIN = """
 import time
@@ -18,18 +18,38 @@ input()
 def test_cpu_between_two_readings_is_that_of_the_processes_given() -> None:
     process = subprocess.Popen([sys.executable, "-c", SPIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    before = read_tree([process.pid])
+    reader = HostReader([process.pid])
+    before = reader.read(tree=True, host=False)
     process.stdout.readline()
-    after = read_tree([process.pid])
-    used_s = cores_used(before, after) * (after.taken_ns - before.taken_ns) / 1e9
+    after = reader.read(tree=True, host=True)
     process.communicate("\n")
-    assert 0.4 <= used_s <= 0.7
-    assert after.rss_bytes > 1 << 20
+    assert 0.4 <= after["server_cpu_s"] - before["server_cpu_s"] <= 0.7
+    assert after["server_rss_bytes"] > 1 << 20
+    assert set(before) == set(SERVER_FIELDS)
+    assert set(after) == {*SERVER_FIELDS, *HOST_FIELDS}
+    assert reader.notes == {}
 
 
-def test_a_process_that_ended_is_passed_over() -> None:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    reading = read_tree([process.pid])
-    assert reading.cpu_s == {}
-    assert cores_used(reading, read_tree([])) == 0.0
+def test_a_process_that_ended_keeps_the_cpu_that_it_had_and_has_no_memory() -> None:
+    process = subprocess.Popen([sys.executable, "-c", SPIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    reader = HostReader([process.pid])
+    before = reader.read(tree=True, host=False)
+    process.communicate("\n")
+    after = reader.read(tree=True, host=False)
+    assert after == {"server_cpu_s": before["server_cpu_s"], "server_rss_bytes": 0.0}
+
+
+def test_a_server_that_runs_elsewhere_leaves_the_host_alone_with_the_reason() -> None:
+    reader = HostReader([])
+    assert set(reader.read(tree=True, host=True)) == set(HOST_FIELDS)
+    assert list(reader.notes) == ["no CPU and memory of the server: its processes are not known here"]
+
+
+def test_what_the_host_used_and_what_was_stolen_are_parts_of_its_cpu_time() -> None:
+    reader = HostReader([])
+    before, after = (reader.read(tree=True, host=True) for _ in range(2))
+    grown = {name: after[name] - before[name] for name in HOST_FIELDS}
+    assert grown["host_cpu_s"] >= grown["host_used_s"] + grown["host_steal_s"] - 1e-6
+    assert min(after[name] for name in HOST_FIELDS) >= 0

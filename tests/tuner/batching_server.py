@@ -6,9 +6,10 @@ import numpy as np
 
 from targets.base import Config, Knob, Value
 from targets.simulated.many import Queues, closed_loops, linear
-from tuner.results import BatchSize, Estimate, Generator, Load, Point, Server, Telemetry, Trial, Validity
+from tuner.results import BatchSize, Estimate, Generator, Load, Point, Server, Trial, Validity
 from tuner.space import Parameter, Space
 from tuner.twin.forecast import Roles
+from tuner.usage import Telemetry
 
 BOUND_S = 0.010
 KNOBS = (

@@ -5,19 +5,8 @@ from collections.abc import Mapping
 from targets.base import Value
 from tuner.objective import Goal
 from tuner.rank import Candidate, candidates
-from tuner.results import (
-    Estimate,
-    Generator,
-    Load,
-    Point,
-    Result,
-    StudyInfo,
-    Telemetry,
-    Timing,
-    Trial,
-    TrialState,
-    Validity,
-)
+from tuner.results import Estimate, Generator, Load, Point, Result, StudyInfo, Timing, Trial, TrialState, Validity
+from tuner.usage import Telemetry
 
 GOALS = (Goal(True, "steady", "throughput"), Goal(False, "steady", "p99"))
 

@@ -20,7 +20,8 @@ from tuner.results import Validity
 from tuner.runs import Run
 from tuner.slo import Slo
 from tuner.stopping import Decision, Pace
-from tuner.telemetry.nvml import GpuSampler
+from tuner.telemetry.nvml import Gpus
+from tuner.telemetry.sampler import Sampler
 from workloads.arrivals import Constant
 from workloads.requests import Dataset
 
@@ -29,12 +30,12 @@ STATS = ServerStats(1.0, 1000, 0, 1000, {"queue": 0.0}, [])
 
 
 def meter(bounds: dict[str, float], generator: Generator | None = None) -> Meter:
-    return Meter(generator, GpuSampler(), {"steady": Slo(bounds)}, Path())  # type: ignore[arg-type]
+    return Meter(generator, Sampler(Gpus()), {"steady": Slo(bounds)}, Path())  # type: ignore[arg-type]
 
 
 def judged(some: Records, report: RunReport = QUIET, slo_p99_s: float | None = 0.01) -> Validity:
     bounds = {"p99": slo_p99_s} if slo_p99_s else {}
-    run = Run(some, STATS, 1.0, 0.1, 0, (), report, ())
+    run = Run(some, STATS, 0.1, report)
     one = workload_builders.workload()
     return meter(bounds).validity(run, one, one.parts[0], summarise(some, Slo(bounds)))
 
@@ -110,7 +111,7 @@ def test_an_overloaded_server_is_a_missed_slo_and_a_valid_measurement(tmp_path: 
     """Two connections of 20 ms each carry 100 requests per second; 300 are offered."""
     workload = workload_builders.workload("flood", Constant(300.0), timeout_s=20.0, connections=2)
     with scripted_server() as server, Generator() as generator:
-        made = Meter(generator, GpuSampler(), {"flood": Slo({"p99": 0.5})}, tmp_path)
+        made = Meter(generator, Sampler(Gpus()), {"flood": Slo({"p99": 0.5})}, tmp_path)
         load = workload.at(None)
         run = made.run(Deployed(server.port, "/slow?20", {}), workload, load, Pace.fixed(0.2, 2.0))  # type: ignore[arg-type]
         point = made.point(run, workload, workload.parts[0], load, {}, Decision("cap", {"p99": "undecided"}), None)

@@ -6,7 +6,8 @@ import pytest
 from result_builders import point, result, trial
 
 from tuner.pick import MEANING, NothingToPick, Pick, picked
-from tuner.results import Gpu, Point, Result, Telemetry, Trial
+from tuner.results import Point, Result, Trial
+from tuner.usage import Gpu, Telemetry
 
 
 def using(one: Point, cores: float | None = None, watts: float | None = None) -> Point:

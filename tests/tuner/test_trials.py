@@ -22,7 +22,8 @@ from tuner.results import Point, Trial
 from tuner.runs import pooled_runs
 from tuner.slo import Slo
 from tuner.stopping import Pace
-from tuner.telemetry.nvml import GpuSampler
+from tuner.telemetry.nvml import Gpus
+from tuner.telemetry.sampler import Sampler
 from tuner.trials import Accuracies, Trier
 from tuner.verdicts import slo_verdicts
 from tuner.workload import Workload
@@ -59,7 +60,7 @@ def make_trier(target: SimulatedTarget, tmp_path: Path) -> Iterator[MakeTrier]:
     with Generator() as generator:
         yield lambda bounds: Trier(
             target=target,
-            meter=Meter(generator, GpuSampler(), dict.fromkeys(("first", "second"), Slo(bounds)), tmp_path),
+            meter=Meter(generator, Sampler(Gpus()), dict.fromkeys(("first", "second"), Slo(bounds)), tmp_path),
             workloads=[workload("first"), workload("second")],
             accuracies=Accuracies(),
             pace=PACE,

@@ -1,13 +1,14 @@
 """Quantities with units: read from a study, written for people."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.units import format_duration, format_value
-from workloads.units import parse_duration, parse_fraction, parse_rate
+from workloads.units import parse_duration, parse_energy, parse_fraction, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(
@@ -115,3 +116,35 @@ def test_every_written_duration_can_be_read_and_is_within_its_four_digits(second
 )
 def test_writes_a_value_as_the_study_spells_it(value: object, unit: str, text: str) -> None:
     assert format_value(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("8 GiB", 8 * 2**30), ("500 MB", 500e6), ("4096 B", 4096), ("1.5KiB", 1536), ("2 kB", 2000), ("1 TiB", 2**40)],
+)
+def test_reads_a_size(text: str, size: float) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("given", [8, "8", "8 G", "8 gib", "8 KB", "GiB", None])
+def test_a_size_needs_a_unit(given: object) -> None:
+    with pytest.raises(ValueError, match="expected a size with a unit, like `8 GiB` or `500 MB`, but got"):
+        parse_size(given)
+
+
+@pytest.mark.parametrize(("text", "joules"), [("0.5 J", 0.5), ("20 mJ", 0.02), ("100uJ", 0.0001)])
+def test_reads_an_energy(text: str, joules: float) -> None:
+    assert parse_energy(text) == joules
+
+
+@pytest.mark.parametrize("given", [0.5, "0.5", "2 W", "20 kJ", "J", None])
+def test_an_energy_needs_a_unit(given: object) -> None:
+    with pytest.raises(ValueError, match=r"expected an energy with a unit, like `0.5 J` or `20 mJ`, but got"):
+        parse_energy(given)
+
+
+@pytest.mark.parametrize("parse", [parse_size, parse_energy])
+def test_sizes_and_energies_are_not_negative(parse: Callable[[object], float]) -> None:
+    given = "-5 B" if parse is parse_size else "-5 J"
+    with pytest.raises(ValueError, match=f"must not be negative, but got '{given}'"):
+        parse(given)

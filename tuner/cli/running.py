@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from reports import html, tables, text
+from reports import html, overtime, tables, text
 from targets.base import TargetError
 from tuner.cli.frame import Json, Out, Overrides, Quiet, RunPath, StudyPath, app, errors
 from tuner.exporting import exported, prepared_again
@@ -95,7 +95,10 @@ def _write_reports(result: Result, directory: RunDirectory, prepared: Prepared |
     """Write everything that is made of a stored result."""
     write_atomically(directory.path / "trials.csv", tables.trials_csv(result))
     write_atomically(directory.path / "front.csv", tables.front_csv(result))
-    write_atomically(directory.path / "report.html", html.render(result, _diff(result, prepared)))
+    write_atomically(
+        directory.path / "report.html",
+        html.render(result, _diff(result, prepared), overtime.panels(result, directory.path)),
+    )
 
 
 def _diff(result: Result, prepared: Prepared | None) -> str:

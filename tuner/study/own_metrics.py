@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from targets.options import ServerMetric, TargetOptions
-from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED
+from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED, USED
 from tuner.study.slo import SloSpec
 from tuner.study.source import Source
 from tuner.study.spec import OBJECTIVE, StudySpec
@@ -74,6 +74,14 @@ def _bound(source: Source, metric: ServerMetric, given: object) -> float:
     return float(given)
 
 
+def asked_of_use(spec: StudySpec) -> list[tuple[tuple[str | int, ...], str]]:
+    """Return the metrics of what the server uses that a study asks for, with the place of each in its file."""
+    bounds = [(("slo", name), name) for name in spec.slo.bounds() if name in USED]
+    matches = ((index, OBJECTIVE.fullmatch(text)) for index, text in enumerate(spec.objectives))
+    goals = [(("objectives", index), match["metric"]) for index, match in matches if match and match["metric"] in USED]
+    return [*bounds, *goals]
+
+
 def check_objectives(source: Source, spec: StudySpec) -> None:
     """Check that every objective is a metric of this target that one can ask for in this direction.
 
@@ -89,7 +97,8 @@ def check_objectives(source: Source, spec: StudySpec) -> None:
         allowed = {direction: [name for name in names if name not in STREAMED] for direction, names in allowed.items()}
     for index, text in enumerate(spec.objectives):
         match = OBJECTIVE.fullmatch(text)
-        if match and "." in (match["workload"] or "") and match["metric"] in [metric.name for metric in own]:
+        of_all = [*USED, *(metric.name for metric in own)]
+        if match and "." in (match["workload"] or "") and match["metric"] in of_all:
             raise source.error(("objectives", index), f"the server does not tell `{match['metric']}` of one class")
         if match is None or match["metric"] not in allowed.get(match["direction"], ()):
             usable = {direction: "|".join(names) for direction, names in allowed.items()}

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from tuner.cpus import format_cpus, parse_cpus
-from workloads.units import parse_fraction, parse_rate, parse_rate_or_zero
+from workloads.units import parse_energy, parse_fraction, parse_rate, parse_rate_or_zero, parse_size
 
 Rate = Annotated[
     float,
@@ -21,6 +21,16 @@ Fraction = Annotated[
     float,
     BeforeValidator(parse_fraction),
     WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$", "examples": ["1%"]}),
+]
+Size = Annotated[
+    float,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([KMGT]i|[kMGT])?B\s*$", "examples": ["8 GiB"]}),
+]
+Energy = Annotated[
+    float,
+    BeforeValidator(parse_energy),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[um]?J\s*$", "examples": ["500 mJ"]}),
 ]
 CpuSet = Annotated[
     frozenset[int],

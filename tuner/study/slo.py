@@ -3,7 +3,7 @@
 from pydantic import ConfigDict, Field, model_validator
 
 from targets.options import Duration, Section
-from tuner.study.quantities import Fraction
+from tuner.study.quantities import Energy, Fraction, Size
 
 
 class BoundsSpec(Section):
@@ -47,6 +47,12 @@ class BoundsSpec(Section):
 
 class SloSpec(BoundsSpec):
     """Bounds that every workload must meet; the target's own metrics can have one too."""
+
+    energy_per_inference: Energy | None = Field(None, gt=0, description="energy of the GPUs per request answered ok")
+    gpu_utilization: Fraction | None = Field(None, gt=0, description="mean share of time with a kernel running")
+    gpu_memory: Size | None = Field(None, gt=0, description="GPU memory of the server, at most")
+    server_cpu: float | None = Field(None, gt=0, description="CPU of the server's processes, in cores")
+    server_rss: Size | None = Field(None, gt=0, description="resident memory of the server's processes, at most")
 
     model_config = ConfigDict(extra="allow")
 

@@ -101,6 +101,12 @@ class GeneratorSpec(Section):
     )
 
 
+class TelemetrySpec(Section):
+    """What the server uses, sampled while a window is measured."""
+
+    period: Duration = Field(0.1, ge=0.02, le=10, description="from one sample to the next")
+
+
 class CoresSpec(Section):
     """Who runs on which CPUs; the two sets are disjoint."""
 
@@ -161,6 +167,7 @@ class StudySpec(Section):
     measure: MeasureSpec = MeasureSpec()
     confirm: ConfirmSpec = ConfirmSpec()
     generator: GeneratorSpec = GeneratorSpec()
+    telemetry: TelemetrySpec = TelemetrySpec()
     isolation: Isolation = Field(
         "auto", description="`auto`: server and load generator on cores of their own; `cores`: on these; `none`: on any"
     )

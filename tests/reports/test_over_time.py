@@ -1,0 +1,96 @@
+"""Latency, CPU and GPUs of the best point over its window, drawn from the files beside the result."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reports import charts, html, overtime
+from tests.tuner import result_builders as builders
+from tuner import records
+from tuner.results import Best, Load, Result
+from tuner.telemetry.nvml import Device
+from tuner.telemetry.series import Series, save_series
+from tuner.usage import Gpu, Telemetry
+
+MS = 1_000_000
+RECORDS, SAMPLES = "records/trial0001-steady-4.npz", "records/trial0001-steady-4.telemetry.npz"
+
+
+def found(*, best: bool = True) -> Result:
+    telemetry = Telemetry(gpu=[Gpu(index=0, name="stub", samples=3)], series=SAMPLES)
+    point = builders.point(level=4)
+    point = point.model_copy(update={"records": RECORDS, "telemetry": telemetry})
+    made = builders.result(builders.trial(1, point))
+    if not best:
+        return made
+    chosen = Best(
+        trial=1,
+        point=0,
+        config={},
+        load=Load(mode="closed", level=4),
+        confirmed=False,
+        metrics={},
+        verdicts={},
+        objective="throughput_rps",
+        gain_vs_baseline=None,
+    )
+    return made.model_copy(update={"best": chosen})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A window of 400 ms from 1 s on: a request every 10 ms of 5 ms, the last quarter 20 ms, and one that failed."""
+    columns = {name: np.zeros(41, kind) for name, kind, _ in records.FIELDS}
+    done = 1000 * MS + np.arange(41) * 10 * MS
+    columns["done_ns"][:] = done
+    columns["intended_ns"][:] = done - np.where(np.arange(41) < 30, 5, 20) * MS
+    columns["outcome"][3] = 1
+    columns["intended_ns"][3] -= 900 * MS
+    (tmp_path / "records").mkdir()
+    records.save_records(records.Records(columns, [(1000 * MS, 1400 * MS)]), tmp_path / RECORDS)
+    time_ns = np.array([1000, 1200, 1400, 1401], np.int64) * MS
+    utilization = np.array([0.2, np.nan, 0.8, 0.8])
+    series = Series(
+        time_ns,
+        {"server_cpu_s": np.array([5.0, 5.1, 5.4, 5.41])},
+        [(Device(0, None, "stub", None, None, None), {"utilization": utilization})],
+    )
+    save_series(series, tmp_path / SAMPLES)
+    return tmp_path
+
+
+def test_latency_cpu_and_gpus_have_a_panel_each_on_one_time(run: Path) -> None:
+    latency, cpu, gpus = overtime.panels(found(), run)
+    assert (latency.title, cpu.title, gpus.title) == ("latency, ms", "CPU, cores", "GPU utilisation, %")
+    at_s, median = latency.lines["median"]
+    assert median[at_s < 0.3].tolist() == [5.0] * len(median[at_s < 0.3])
+    assert median[at_s > 0.3].tolist() == [20.0] * len(median[at_s > 0.3])
+    assert latency.lines["largest"][1].max() == 20.0, "a request that failed has no latency to draw"
+    at_s, cores = cpu.lines["server's processes"]
+    assert at_s == pytest.approx([0.1, 0.3])
+    assert cores == pytest.approx([0.5, 1.5])
+    at_s, share = gpus.lines["GPU 0"]
+    assert at_s == pytest.approx([0.0, 0.4, 0.401])
+    assert share == pytest.approx([20, 80, 80])
+
+
+def test_the_report_draws_them_and_leaves_them_out_where_there_are_none(run: Path) -> None:
+    panels = overtime.panels(found(), run)
+    chart = charts.over_time_chart(panels)
+    for name in ("median", "largest", "server's processes", "GPU 0", "CPU, cores"):
+        assert name in chart
+    assert charts.over_time_chart([]) == ""
+
+
+@pytest.mark.parametrize("missing", [RECORDS, SAMPLES])
+def test_files_that_are_gone_or_broken_are_no_error(run: Path, missing: str) -> None:
+    (run / missing).write_bytes(b"PK no archive")
+    assert overtime.panels(found(), run) == []
+    (run / missing).unlink()
+    assert overtime.panels(found(), run) == []
+
+
+def test_without_a_best_there_is_nothing_to_draw(run: Path) -> None:
+    assert overtime.panels(found(best=False), run) == []
+    assert 'id="over-time"' not in html.render(builders.result())

@@ -1,0 +1,204 @@
+"""Metrics of what a server used, worked out by hand; several windows together; what a study may ask of them."""
+
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tuner.compare import COMPARED, ratios_of_pairs, ratios_of_runs
+from tuner.metrics import violations
+from tuner.results import Estimate
+from tuner.study.load import load_study
+from tuner.study.own_metrics import asked_of_use
+from tuner.study.source import StudyError
+from tuner.usage import Gpu, MigInstance, Telemetry
+from tuner.usage_metrics import pooled_use, throttled, untold, usage_metrics
+from tuner.verdicts import slo_verdicts
+
+RATE = Estimate(value=100.0, low=80.0, high=125.0, n=500)
+
+
+def gpu(index: int = 0, **values: object) -> Gpu:
+    return Gpu.model_validate({"index": index, "name": "stub", "samples": 3, **values})
+
+
+def used(*gpus: Gpu, sampled_s: float = 2.0, **values: object) -> Telemetry:
+    return Telemetry.model_validate({"gpu": list(gpus), "sampled_s": sampled_s, "samples": 21, **values})
+
+
+def test_energy_per_inference_is_power_over_throughput_with_its_interval() -> None:
+    found = usage_metrics(used(gpu(energy_joules=100.0)), RATE)["energy_per_inference_joules"]
+    assert (found.value, found.low, found.high, found.n) == (0.5, 0.4, 0.625, 500)
+
+
+def test_energy_without_an_answer_is_infinite() -> None:
+    none = Estimate(value=0.0, low=0.0, high=math.inf, n=0, note="nothing answered")
+    found = usage_metrics(used(gpu(energy_joules=100.0)), none)["energy_per_inference_joules"]
+    assert (found.value, found.low, found.high, found.note) == (math.inf, 0.0, math.inf, "nothing answered")
+
+
+def test_only_the_gpus_that_the_server_is_on_count() -> None:
+    ours = gpu(0, server=True, energy_joules=10.0, utilization=0.5, server_memory_bytes=7, memory_used_bytes=9)
+    theirs = gpu(1, server=False, energy_joules=90.0, utilization=0.9, server_memory_bytes=0, memory_used_bytes=99)
+    found = usage_metrics(used(ours, theirs), RATE)
+    assert found["energy_per_inference_joules"].value == pytest.approx(0.05)
+    assert (found["gpu_utilization"].value, found["gpu_memory_bytes"].value) == (0.5, 7)
+
+
+@pytest.mark.parametrize("server", [False, None])
+def test_where_the_server_is_seen_on_none_all_count(server: bool | None) -> None:
+    pair = [gpu(n, server=server, energy_joules=10.0, utilization=0.2 + n, memory_used_bytes=n + 1) for n in range(2)]
+    found = usage_metrics(used(*pair), RATE)
+    assert found["energy_per_inference_joules"].value == pytest.approx(0.1)
+    assert (found["gpu_utilization"].value, found["gpu_memory_bytes"].value) == (0.7, 3)
+
+
+def test_what_one_of_the_servers_gpus_does_not_tell_is_absent() -> None:
+    pair = [gpu(0, server=True, energy_joules=10.0, utilization=0.2), gpu(1, server=True, utilization=0.4)]
+    found = usage_metrics(used(*pair), RATE)
+    assert set(found) == {"gpu_utilization"}
+    assert found["gpu_utilization"].value == pytest.approx(0.3)
+
+
+def test_memory_on_a_divided_gpu_is_that_of_the_servers_instances() -> None:
+    instances = [
+        MigInstance(index=0, name="a", memory_used_bytes=5, server_memory_bytes=3),
+        MigInstance(index=1, name="b", memory_used_bytes=50, server_memory_bytes=0),
+    ]
+    found = usage_metrics(used(gpu(server=True, mig=True, memory_used_bytes=99, instances=instances)), RATE)
+    assert found["gpu_memory_bytes"].value == 3
+
+
+def test_cpu_and_memory_of_the_server_need_no_gpu() -> None:
+    found = usage_metrics(used(cpu_cores=1.5, rss_bytes=1000), RATE)
+    assert {key: (one.value, one.low, one.high) for key, one in found.items()} == {
+        "server_cpu_cores": (1.5, 1.5, 1.5),
+        "server_rss_bytes": (1000, 1000, 1000),
+    }
+
+
+def test_what_was_asked_for_and_not_told_is_a_missed_bound_that_is_never_certain() -> None:
+    window = used(gpu(energy_joules=None), notes=["GPU 0: lost: GPU is lost"])
+    found = untold(["energy_per_inference", "server_cpu"], window, {"server_cpu_cores"})
+    (missing,) = found.values()
+    assert (missing.value, missing.note) == (math.inf, "GPU 0: lost: GPU is lost")
+    bounds = {"energy_per_inference": 1.0}
+    assert violations(found, bounds) == {"energy_per_inference": math.inf}
+    assert slo_verdicts(found, bounds) == {"energy_per_inference": "undecided"}
+
+
+def test_a_bound_on_what_was_used_is_met_or_missed_by_the_reading() -> None:
+    found = usage_metrics(used(cpu_cores=1.5), RATE)
+    assert slo_verdicts(found, {"server_cpu": 2.0}) == {"server_cpu": "met"}
+    assert slo_verdicts(found, {"server_cpu": 1.0}) == {"server_cpu": "missed"}
+
+
+def test_windows_together_have_weighted_means_largest_values_and_the_sum_of_their_energies() -> None:
+    one = used(
+        gpu(
+            power_watts=50.0,
+            power_watts_max=60.0,
+            energy_joules=50.0,
+            memory_used_bytes=5,
+            throttle={"sync_boost": 1.0},
+        ),
+        sampled_s=1.0,
+        cpu_cores=1.0,
+        rss_bytes=10,
+        notes=["a"],
+    )
+    two = used(
+        gpu(power_watts=80.0, power_watts_max=90.0, energy_joules=240.0, memory_used_bytes=4, server=True, throttle={}),
+        sampled_s=3.0,
+        cpu_cores=2.0,
+        rss_bytes=5,
+        notes=["a", "b"],
+        series="records/a.telemetry.npz",
+    )
+    both = pooled_use([one, two])
+    assert (both.sampled_s, both.samples, both.cpu_cores, both.rss_bytes) == (4.0, 42, 1.75, 10)
+    assert (both.notes, both.series) == (["a", "b"], None)
+    (together,) = both.gpu
+    assert (together.power_watts, together.power_watts_max, together.energy_joules) == (72.5, 90.0, 290.0)
+    assert (together.memory_used_bytes, together.server, together.throttle) == (5, True, {"sync_boost": 0.5})
+    assert pooled_use([one]).gpu == one.gpu
+
+
+def test_an_energy_that_one_window_lacks_is_absent_of_all() -> None:
+    both = pooled_use([used(gpu(energy_joules=5.0)), used(gpu(energy_joules=None))])
+    assert both.gpu[0].energy_joules is None
+
+
+def test_a_gpu_that_heat_slowed_down_is_a_warning_and_a_setting_is_none() -> None:
+    hot = gpu(1, throttle={"hw_thermal_slowdown": 0.25, "sw_power_cap": 1.0, "gpu_idle": 0.5})
+    assert throttled(used(gpu(0, throttle={"sw_power_cap": 1.0}), hot)) == [
+        "GPU 1 was slowed down (hw_thermal_slowdown in 25% of the samples): cool it, or lower its power limit"
+    ]
+
+
+def test_redeployments_are_compared_by_what_they_used_and_stored_runs_are_not() -> None:
+    ours, theirs = (usage_metrics(used(cpu_cores=cores), RATE) for cores in (1.0, 2.0))
+    assert COMPARED["server_cpu"] is False
+    assert ratios_of_pairs([(ours, theirs)] * 3)["server_cpu_cores"].verdict == "better"
+    assert ratios_of_runs(ours, theirs) == {}
+
+
+def study(tmp_path: Path, **sections: object) -> Path:
+    path = tmp_path / "study.yaml"
+    workloads = {"steady": {"arrival": {"process": "closed"}, "requests": {"source": "dataset", "path": "a.npz"}}}
+    whole = {
+        "study": "one",
+        "target": {"kind": "simulated", "model": "queue", "repository": "models"},
+        "workloads": workloads,
+        "space": {"concurrency": 1},
+        "slo": {"p99": "1 s"},
+        **sections,
+    }
+    path.write_text(yaml.safe_dump(whole, sort_keys=False))
+    return path
+
+
+def test_bounds_and_objectives_of_use_are_read_in_their_units(tmp_path: Path) -> None:
+    slo = {
+        "gpu_memory": "8 GiB",
+        "server_rss": "500 MB",
+        "energy_per_inference": "20 mJ",
+        "gpu_utilization": "90%",
+        "server_cpu": 1.5,
+    }
+    spec = load_study(study(tmp_path, slo=slo, objectives=["minimize energy_per_inference", "minimize p99"])).spec
+    assert spec.slo.bounds() == {
+        "energy_per_inference": 0.02,
+        "gpu_utilization": 0.9,
+        "gpu_memory": 8 * 2**30,
+        "server_cpu": 1.5,
+        "server_rss": 500e6,
+    }
+    assert asked_of_use(spec) == [
+        *((("slo", name), name) for name in spec.slo.bounds()),
+        (("objectives", 0), "energy_per_inference"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"slo": {"gpu_memory": 8}}, r"slo\.gpu_memory: expected a size with a unit, like `8 GiB`"),
+        ({"slo": {"energy_per_inference": "2 W"}}, r"slo\.energy_per_inference: expected an energy with a unit"),
+        ({"objectives": ["maximize server_cpu"]}, r"objectives\.0: expected `maximize throughput"),
+        ({"telemetry": {"period": "1 ms"}}, r"telemetry\.period: .*greater than or equal to 0\.02"),
+    ],
+)
+def test_what_cannot_be_asked_points_at_its_line(tmp_path: Path, sections: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyError, match=rf"study\.yaml:\d+: {message}"):
+        load_study(study(tmp_path, **sections))
+
+
+def test_one_class_of_a_mix_has_no_use_of_its_own(tmp_path: Path) -> None:
+    requests = {"source": "dataset", "path": "a.npz"}
+    mix = {
+        "steady": {"arrival": {"process": "closed"}, "mix": {"a": {"requests": requests}, "b": {"requests": requests}}}
+    }
+    with pytest.raises(StudyError, match=r"objectives\.0: the server does not tell `server_cpu` of one class"):
+        load_study(study(tmp_path, workloads=mix, objectives=["minimize steady.a.server_cpu"]))

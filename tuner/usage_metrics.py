@@ -1,0 +1,153 @@
+"""Metrics of what was used: energy per inference, GPU, memory, CPU; and several windows of one load together. Pure."""
+
+import math
+from collections.abc import Callable, Container, Iterable, Sequence
+
+from tuner.catalog import METRICS
+from tuner.results import Estimate
+from tuner.usage import Gpu, Telemetry
+
+SLOWED = ("hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
+"""Throttle reasons that are no setting of the user's: another day the same configuration would do better."""
+
+
+def usage_metrics(used: Telemetry, throughput: Estimate) -> dict[str, Estimate]:
+    """Return metric key -> estimate, those that can be had.
+
+    They are about the GPUs on which a process of the server's was seen; where none was seen on any, about all of the
+    host's. GPU memory is that of the server's own processes where it is told of all of these GPUs, else all that is
+    in use on them; with MIG it is that of the instances.
+
+    Args:
+        used: telemetry of a window.
+        throughput: of the same window. It gives the energy per inference, power / throughput, its interval; the other
+            numbers are readings, and their interval is the value alone.
+    """
+    gpus = [gpu for gpu in used.gpu if gpu.server] or used.gpu
+    values = {
+        "gpu_utilization": _of_all(gpus, lambda gpu: gpu.utilization, lambda found: sum(found) / len(found)),
+        "gpu_memory": _of_all(gpus, lambda gpu: gpu.server_memory_bytes or None, sum)
+        or _of_all(gpus, _memory_used, sum),
+        "server_cpu": used.cpu_cores,
+        "server_rss": used.rss_bytes,
+    }
+    found = {
+        METRICS[name].key: Estimate(value=value, low=value, high=value, n=used.samples)
+        for name, value in values.items()
+        if value is not None
+    }
+    joules = _of_all(gpus, lambda gpu: gpu.energy_joules, sum)
+    if joules is not None and used.sampled_s > 0:
+        found[METRICS["energy_per_inference"].key] = _per_inference(joules / used.sampled_s, throughput)
+    return found
+
+
+def untold(asked: Iterable[str], used: Telemetry, told: Container[str]) -> dict[str, Estimate]:
+    """Return infinite estimates, with the reason, for the metrics that are asked for and not told.
+
+    Args:
+        asked: names of metrics of use.
+        used: telemetry of the window.
+        told: keys of those that are.
+    """
+    why = "; ".join(used.notes) or "this host has no GPU"
+    missing = (METRICS[name].key for name in asked if METRICS[name].key not in told)
+    return {key: Estimate(value=math.inf, low=-math.inf, high=math.inf, n=0, note=why) for key in missing}
+
+
+def throttled(used: Telemetry) -> list[str]:
+    """Return a warning for each GPU that ran slower than it could because of heat or its power supply."""
+    found = []
+    for gpu in used.gpu:
+        reasons = {name: share for name, share in (gpu.throttle or {}).items() if name in SLOWED}
+        if reasons:
+            said = ", ".join(f"{name} in {share:.0%}" for name, share in reasons.items())
+            found.append(f"GPU {gpu.index} was slowed down ({said} of the samples): cool it, or lower its power limit")
+    return found
+
+
+def pooled_use(parts: Sequence[Telemetry]) -> Telemetry:
+    """Put windows of the same load together: means weighted by their seconds, largest values, energies added.
+
+    What one of them lacks is left out.
+
+    Args:
+        parts: at least one.
+    """
+    first, seconds = parts[0], [part.sampled_s for part in parts]
+    updates = _pooled_fields([part.model_dump() for part in parts], seconds)
+    gpus = [part.gpu for part in parts]
+    if all(len(one) == len(gpus[0]) for one in gpus):
+        updates["gpu"] = [_pooled_gpu([one[index] for one in gpus], seconds) for index in range(len(gpus[0]))]
+    updates["notes"] = list(dict.fromkeys(note for part in parts for note in part.notes))
+    return first.model_copy(update={**updates, "sampled_s": sum(seconds), "series": None})
+
+
+def _pooled_gpu(parts: Sequence[Gpu], seconds: Sequence[float]) -> Gpu:
+    updates = _pooled_fields([part.model_dump() for part in parts], seconds)
+    known = [part.throttle for part in parts if part.throttle is not None]
+    if known:
+        reasons = dict.fromkeys(reason for one in known for reason in one)
+        updates["throttle"] = {name: sum(one.get(name, 0.0) for one in known) / len(known) for name in reasons}
+    seen = [part.server for part in parts if part.server is not None]
+    instances = [part.instances for part in parts]
+    if all(len(one) == len(instances[0]) for one in instances):
+        updates["instances"] = [
+            one.model_copy(update=_pooled_fields([part[index].model_dump() for part in instances], seconds))
+            for index, one in enumerate(instances[0])
+        ]
+    return parts[0].model_copy(update={**updates, "server": any(seen) if seen else None})
+
+
+_LARGEST = ("rss_bytes", "memory_used_bytes", "server_memory_bytes")
+_ADDED = ("energy_joules", "samples")
+
+
+def _pooled_fields(parts: Sequence[dict[str, object]], seconds: Sequence[float]) -> dict[str, object]:
+    """Return field -> value over all parts, of those fields that are numbers; None where a part lacks it."""
+    pooled: dict[str, object] = {}
+    for name in parts[0]:
+        values = [part[name] for part in parts]
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        if name in ("index", "memory_total_bytes") or not numbers:
+            continue
+        if len(numbers) < len(values):
+            pooled[name] = None
+        elif name in _ADDED:
+            pooled[name] = sum(numbers)
+        elif name in _LARGEST or name.endswith("_max"):
+            pooled[name] = max(numbers)
+        else:
+            weights = seconds if sum(seconds) > 0 else [1.0] * len(seconds)
+            pooled[name] = sum(map(math.prod, zip(numbers, weights, strict=True))) / sum(weights)
+    return pooled
+
+
+def _memory_used(gpu: Gpu) -> float | None:
+    """Return the memory in use: of its MIG instances that the server is on, of all of them, or of the whole GPU."""
+    if not gpu.instances:
+        return gpu.memory_used_bytes
+    of_server = [one.server_memory_bytes for one in gpu.instances if one.server_memory_bytes]
+    used = of_server or [one.memory_used_bytes for one in gpu.instances if one.memory_used_bytes is not None]
+    return sum(used) if used else None
+
+
+def _of_all(
+    gpus: Sequence[Gpu], told: Callable[[Gpu], float | None], together: Callable[[list[float]], float]
+) -> float | None:
+    """Return a number over all GPUs, None where one of them lacks it or there are none."""
+    found = [value for gpu in gpus if (value := told(gpu)) is not None]
+    return together(found) if found and len(found) == len(gpus) else None
+
+
+def _per_inference(watts: float, throughput: Estimate) -> Estimate:
+    def over(rate: float) -> float:
+        return watts / rate if rate > 0 else math.inf
+
+    return Estimate(
+        value=over(throughput.value),
+        low=over(throughput.high),
+        high=over(throughput.low),
+        n=throughput.n,
+        note=None if throughput.low > 0 else throughput.note,
+    )
