@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from targets.answer_cache import CacheCounters
 from targets.options import ServerMetric, TargetOptions
 from workloads.requests import Requests
 
@@ -179,6 +180,7 @@ class ServerCounters:
         batches: executed batch size -> (executions, summed ns).
         counters: other counters by name, for `ServerMetric`.
         gauges: other gauges by name, for `ServerMetric`.
+        cache: lookups in the cache of whole answers; all 0 where there is none.
     """
 
     taken_ns: int
@@ -189,6 +191,7 @@ class ServerCounters:
     batches: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     counters: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
+    cache: CacheCounters = field(default_factory=CacheCounters)
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,7 @@ class ServerStats:
         batch_sizes: executed batch sizes, ascending.
         grown: counter -> how much it grew.
         gauges: gauge -> (sum of its readings, readings).
+        cache: lookups in the cache of whole answers; all 0 where there is none.
     """
 
     window_s: float
@@ -214,6 +218,7 @@ class ServerStats:
     batch_sizes: Sequence[BatchSize]
     grown: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    cache: CacheCounters = field(default_factory=CacheCounters)
 
 
 def difference(earlier: ServerCounters, later: ServerCounters, between: Sequence[ServerCounters] = ()) -> ServerStats:
@@ -242,6 +247,7 @@ def difference(earlier: ServerCounters, later: ServerCounters, between: Sequence
         batch_sizes=batches,
         grown={name: value - earlier.counters.get(name, 0.0) for name, value in later.counters.items()},
         gauges=_gauges((earlier, *between, later)),
+        cache=later.cache - earlier.cache,
     )
 
 
