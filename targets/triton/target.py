@@ -33,7 +33,7 @@ from targets.triton.installation import find_installation
 from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, read_model, stage
 from targets.triton.server import CONTROL_TIMEOUT_S, ServerLog, TritonServer
-from targets.triton.transport import Memories, Transport, shown
+from targets.triton.transport import Memories, Transport, check_model, shown
 from targets.triton.wire import check_inputs, described
 from workloads.requests import Requests
 
@@ -197,7 +197,7 @@ class TritonTarget:
     def _model(self, name: str) -> _Model:
         if name not in self._models:
             text, parsed = read_model(self._repository, name)
-            wire_stream.check_decoupled(parsed, streaming=self._options.streaming)
+            check_model(self._options, parsed, name)
             self._models[name] = _Model(name, self._repository / name, text, parsed)
         return self._models[name]
 

@@ -113,7 +113,7 @@ class Transport:
         self._model = described(config, name)
         self._wire = _wire(options)
         self._parameters = _parameters(options)
-        self._sizes = output_bytes(config) if options.outputs != "inline" else {}
+        self._sizes = output_bytes(config, name) if options.outputs != "inline" else {}
         self._numbers = itertools.count()
         self._shared: dict[int, tuple[Endpoint, _Shared]] = {}
         self.endpoint = Encoded(self._encode, SOURCES, self._release) if options.memories else Encoded(self._encode)
@@ -168,6 +168,22 @@ class Transport:
         """Give back all shared memory."""
         for endpoint, _ in list(self._shared.values()):
             self._release(endpoint)
+
+
+def check_model(options: RequestOptions, config: model_config_pb2.ModelConfig, name: str) -> None:
+    """Check that a model can be asked in the way that a study wants.
+
+    Raises:
+        TargetError: it gives any number of answers and is not asked over a stream, or nobody knows the size of an
+            output that is to be in shared memory.
+    """
+    if config.model_transaction_policy.decoupled and not options.streaming:
+        raise TargetError(
+            f"target.model: {name!r} is decoupled: it may give any number of answers to a request, which only a stream "
+            "can carry; give `protocol: grpc` and `streaming: true`"
+        )
+    if options.outputs != "inline":
+        output_bytes(config, name)
 
 
 def _give_back(shared: _Shared) -> None:

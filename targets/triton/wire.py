@@ -29,8 +29,8 @@ def output_names(config: model_config_pb2.ModelConfig) -> tuple[str, ...]:
     return tuple(tensor.name for tensor in config.output)
 
 
-def output_bytes(config: model_config_pb2.ModelConfig) -> dict[str, int]:
-    """Return the bytes that each output takes for one item.
+def output_bytes(config: model_config_pb2.ModelConfig, name: str) -> dict[str, int]:
+    """Return the bytes that each output of a model takes for one item.
 
     Raises:
         TargetError: an output whose size is not known before it is there.
@@ -41,7 +41,7 @@ def output_bytes(config: model_config_pb2.ModelConfig) -> dict[str, int]:
         if datatype == STRINGS or any(size < 0 for size in dims):
             what = "is of strings" if datatype == STRINGS else f"has the shape {dims}"
             raise TargetError(
-                f"target.outputs: output {tensor.name!r} of model {config.name!r} {what}, so that nobody knows "
+                f"target.outputs: output {tensor.name!r} of model {name!r} {what}, so that nobody knows "
                 "beforehand how much shared memory it takes; take `outputs` out, and outputs come in the answer"
             )
         found[tensor.name] = math.prod(dims) * np.dtype(NUMPY[datatype]).itemsize

@@ -57,15 +57,6 @@ def check_labels(requests: Requests, config: model_config_pb2.ModelConfig) -> No
     """Check that nobody wants to know whether a decoupled model is right. Raises TargetError."""
     if config.model_transaction_policy.decoupled and requests.labels is not None:
         raise TargetError(
-            f"the requests have labels, but model {config.name!r} is decoupled: the last answer to a request need not "
+            "the requests have labels, but the model is decoupled: the last answer to a request need not "
             "have any output to compare with them; give requests without labels"
-        )
-
-
-def check_decoupled(config: model_config_pb2.ModelConfig, *, streaming: bool) -> None:
-    """Check that a decoupled model is asked over a stream. Raises TargetError where it is not."""
-    if config.model_transaction_policy.decoupled and not streaming:
-        raise TargetError(
-            f"target.model: {config.name!r} is decoupled: it may give any number of answers to a request, which only a "
-            "stream can carry; give `protocol: grpc` and `streaming: true`"
         )
