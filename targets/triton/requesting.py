@@ -20,7 +20,14 @@ def _free(name: str) -> str:
     return name
 
 
-Parameter = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | str
+def _sendable(value: bool | int | float | str) -> bool | int | float | str:
+    """Return a value that the protocol has a type for."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"a whole number takes 64 bits at most, but got {value}; give it as text")
+    return value
+
+
+Parameter = Annotated[bool | int | float | str, AfterValidator(_sendable)]
 
 
 class RequestOptions(TargetOptions):
