@@ -122,11 +122,13 @@ class Piece(NamedTuple):
         total: tokens of the answer up to here as the server counts them, None where the event does not say. An event
             that carries tokens carries as many as are new in it.
         failed: the server says that the answer failed; its outcome is HTTP_ERROR or GRPC_ERROR.
+        reason: of the failure, b"" where the event itself is to be read.
     """
 
     tokens: int
     total: int | None = None
     failed: bool = False
+    reason: bytes = b""
 
 
 @dataclass(frozen=True)

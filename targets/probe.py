@@ -68,6 +68,6 @@ def _grpc(endpoint: Endpoint, timeout_s: float, index: int) -> str:
         for message in messages:
             said = endpoint.tokens(message)
             if isinstance(said, Piece) and said.failed:
-                return f"gRPC OK with a failure in it: {message[:200]!r}"
+                return f"gRPC OK with a failure in it: {(said.reason or message)[:200]!r}"
     last = messages[-1] if messages else b""
     return "" if endpoint.judge(0, last) is Outcome.OK else "gRPC OK with a message that is none"

@@ -28,8 +28,8 @@ def read_answer(message: bytes) -> int | Piece:
     """
     response = b""
     for number, value in _fields(message):
-        if number == _ERROR and value:
-            return Piece(0, failed=True)
+        if number == _ERROR and value and isinstance(value, bytes):
+            return Piece(0, failed=True, reason=value)
         if number == _RESPONSE and isinstance(value, bytes):
             response = value
     return int(any(number == _OUTPUTS for number, _ in _fields(response)))

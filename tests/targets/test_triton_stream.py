@@ -37,8 +37,8 @@ def test_an_answer_counts_when_it_has_outputs_and_is_the_last_when_it_says_so(
 
 
 def test_an_error_is_a_failure() -> None:
-    assert read_answer(answered(None, 0, "it broke")) == Piece(0, failed=True)
-    assert read_answer(answered(True, 1, "it broke")) == Piece(0, failed=True)
+    assert read_answer(answered(None, 0, "it broke")) == Piece(0, failed=True, reason=b"it broke")
+    assert read_answer(answered(True, 1, "it broke")) == Piece(0, failed=True, reason=b"it broke")
 
 
 @given(st.binary(max_size=60))
