@@ -9,7 +9,7 @@ from rich.text import Text
 
 from reports import words
 from tuner.catalog import METRICS
-from tuner.results import Failure, Point, Server, Trial
+from tuner.results import Cache, Failure, Point, Server, Trial
 from tuner.units import format_duration
 from tuner.usage import Telemetry
 
@@ -142,6 +142,8 @@ def _server(server: Server) -> Table:
         table.add_row(
             f"{stage.replace('_', ' ')}, mean of {server.requests:,} requests", words.milliseconds(mean_s), ""
         )
+    if server.cache is not None:
+        _add_cache(table, server.cache)
     executions = max(1, server.executions)
     often = [batch for batch in server.batch_sizes if batch.count / executions >= _RARE]
     for batch in often:
@@ -176,6 +178,15 @@ def _used(used: Telemetry) -> Iterator[RenderableType]:
             f"{gpu.temperature_c:.0f} degrees Celsius" if gpu.temperature_c is not None else "",
         ]
         yield Text(f"GPU {gpu.index}, {gpu.name}: {', '.join(part for part in parts if part) or 'told nothing'}")
+
+
+def _add_cache(table: Table, cache: Cache) -> None:
+    """Add what lookups in the server's cache took, those that found an answer apart from the others."""
+    lookups = cache.hits + cache.misses
+    for name, count, mean_s in (("hit", cache.hits, cache.hit_mean_s), ("miss", cache.misses, cache.miss_mean_s)):
+        if mean_s is not None:
+            share = words.percent(count / lookups, 1)
+            table.add_row(f"cache {name}, mean of {count:,} lookups", format_duration(mean_s), share)
 
 
 def _generator(point: Point, ceiling_rps: float | None) -> str:

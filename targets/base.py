@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from targets.answer_cache import CacheCounters
 from targets.options import ServerMetric, TargetOptions
 from workloads.requests import Requests
 
@@ -121,11 +122,13 @@ class Piece(NamedTuple):
         total: tokens of the answer up to here as the server counts them, None where the event does not say. An event
             that carries tokens carries as many as are new in it.
         failed: the server says that the answer failed; its outcome is HTTP_ERROR or GRPC_ERROR.
+        reason: of the failure, b"" where the event itself is to be read.
     """
 
     tokens: int
     total: int | None = None
     failed: bool = False
+    reason: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,7 @@ class ServerCounters:
         batches: executed batch size -> (executions, summed ns).
         counters: other counters by name, for `ServerMetric`.
         gauges: other gauges by name, for `ServerMetric`.
+        cache: lookups in the cache of whole answers; all 0 where there is none.
     """
 
     taken_ns: int
@@ -189,6 +193,7 @@ class ServerCounters:
     batches: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     counters: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
+    cache: CacheCounters = field(default_factory=CacheCounters)
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,7 @@ class ServerStats:
         batch_sizes: executed batch sizes, ascending.
         grown: counter -> how much it grew.
         gauges: gauge -> (sum of its readings, readings).
+        cache: lookups in the cache of whole answers; all 0 where there is none.
     """
 
     window_s: float
@@ -214,6 +220,7 @@ class ServerStats:
     batch_sizes: Sequence[BatchSize]
     grown: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    cache: CacheCounters = field(default_factory=CacheCounters)
 
 
 def difference(earlier: ServerCounters, later: ServerCounters, between: Sequence[ServerCounters] = ()) -> ServerStats:
@@ -242,6 +249,7 @@ def difference(earlier: ServerCounters, later: ServerCounters, between: Sequence
         batch_sizes=batches,
         grown={name: value - earlier.counters.get(name, 0.0) for name, value in later.counters.items()},
         gauges=_gauges((earlier, *between, later)),
+        cache=later.cache - earlier.cache,
     )
 
 

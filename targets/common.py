@@ -46,17 +46,26 @@ class Encoded:
 
     Args:
         encode: requests -> where and how to send them.
+        kept: how many.
+        dropped: told of each that is not kept any longer.
     """
 
-    def __init__(self, encode: Callable[[Requests], Endpoint]) -> None:
-        self._encode = encode
+    def __init__(
+        self,
+        encode: Callable[[Requests], Endpoint],
+        kept: int = _KEPT,
+        dropped: Callable[[Endpoint], None] | None = None,
+    ) -> None:
+        self._encode, self._most, self._dropped = encode, kept, dropped
         self._kept: dict[int, tuple[Requests, Endpoint]] = {}
 
     def __call__(self, requests: Requests) -> Endpoint:
         """Return the requests encoded."""
         kept = self._kept.pop(id(requests), None) or (requests, self._encode(requests))
-        while len(self._kept) >= _KEPT:
-            del self._kept[next(iter(self._kept))]
+        while len(self._kept) >= self._most:
+            _, gone = self._kept.pop(next(iter(self._kept)))
+            if self._dropped is not None:
+                self._dropped(gone)
         self._kept[id(requests)] = kept  # the last one
         return kept[1]
 

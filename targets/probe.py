@@ -59,9 +59,15 @@ def _secured(connection: socket.socket, tls: Tls, host: str) -> ssl.SSLSocket:
 def _grpc(endpoint: Endpoint, timeout_s: float, index: int) -> str:
     assert endpoint.grpc is not None, "only asked for gRPC"
     with grpc.insecure_channel(f"{endpoint.host}:{endpoint.port}", options=CHANNEL_OPTIONS) as channel:
-        call = channel.unary_unary(endpoint.grpc.path)
+        call = channel.unary_stream(endpoint.grpc.path)  # an answer of one message is a stream of one
         try:
-            message = call(endpoint.requests[index], timeout=timeout_s, metadata=endpoint.grpc.metadata)
+            messages = list(call(endpoint.requests[index], timeout=timeout_s, metadata=endpoint.grpc.metadata))
         except grpc.RpcError as error:
             return f"gRPC {error.code().name}: {error.details()}"
-    return "" if endpoint.judge(0, message) is Outcome.OK else "gRPC OK with a message that is none"
+    if endpoint.tokens is not None:
+        for message in messages:
+            said = endpoint.tokens(message)
+            if isinstance(said, Piece) and said.failed:
+                return f"gRPC OK with a failure in it: {(said.reason or message)[:200]!r}"
+    last = messages[-1] if messages else b""
+    return "" if endpoint.judge(0, last) is Outcome.OK else "gRPC OK with a message that is none"

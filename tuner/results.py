@@ -89,6 +89,15 @@ class BatchSize(Data):
     compute_mean_s: float
 
 
+class Cache(Data):
+    """Lookups in the server's cache of whole answers."""
+
+    hits: int
+    misses: int
+    hit_mean_s: float | None = Field(description="time of a hit in the server; null without one")
+    miss_mean_s: float | None = Field(description="what a miss takes beside computing the answer; null without one")
+
+
 class Server(Data):
     """What the server itself says of the window."""
 
@@ -98,6 +107,7 @@ class Server(Data):
     executions: int
     mean_s: dict[str, float] = Field(description="stage -> mean seconds a request spent in it")
     batch_sizes: list[BatchSize]
+    cache: Cache | None = None
 
 
 class Generator(Data):

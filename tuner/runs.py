@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from targets.answer_cache import CacheCounters
 from targets.base import BatchSize, ServerStats
 from tuner import results
 from tuner.load.plan import RunReport, merged_reports
@@ -73,6 +74,16 @@ def stored_server(stats: ServerStats) -> results.Server:
             results.BatchSize(size=batch.size, count=batch.count, compute_mean_s=batch.compute_mean_s)
             for batch in stats.batch_sizes
         ],
+        cache=_stored_cache(stats.cache) if stats.cache.lookups else None,
+    )
+
+
+def _stored_cache(cache: CacheCounters) -> results.Cache:
+    return results.Cache(
+        hits=cache.hits,
+        misses=cache.misses,
+        hit_mean_s=cache.hits_ns / cache.hits / 1e9 if cache.hits else None,
+        miss_mean_s=cache.misses_ns / cache.misses / 1e9 if cache.misses else None,
     )
 
 
@@ -101,4 +112,5 @@ def _summed(parts: Sequence[ServerStats]) -> ServerStats | None:
             name: (sum(part.gauges[name][0] for part in parts), sum(part.gauges[name][1] for part in parts))
             for name in parts[0].gauges
         },
+        cache=sum((part.cache for part in parts), CacheCounters()),
     )

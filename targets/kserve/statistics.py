@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from targets.answer_cache import CacheCounters
 from targets.base import ServerCounters
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
@@ -33,7 +34,18 @@ def counters(taken_ns: int, model_stats: Sequence[Mapping[str, Any]]) -> ServerC
         executions=sum(_number(stats, "execution_count") for stats in model_stats),
         total_ns=total_ns,
         batches=dict(batches),
+        cache=sum(map(cache_of, model_stats), CacheCounters()),
     )
+
+
+def cache_of(stats: Mapping[str, Any]) -> CacheCounters:
+    """Return what a version's statistics say of lookups in the response cache."""
+    counted = (
+        (_number(stats, "inference_stats", name, "count"), _number(stats, "inference_stats", name, "ns"))
+        for name in ("cache_hit", "cache_miss")
+    )
+    (hits, hits_ns), (misses, misses_ns) = counted
+    return CacheCounters(hits, hits_ns, misses, misses_ns)
 
 
 def _number(stats: Mapping[str, Any], *path: str) -> int:

@@ -1,14 +1,14 @@
 """What the protocol's wire formats have in common: a model's tensors, the check of a dataset, an item's tensors."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.utils import np_to_triton_dtype
+from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
-from targets.base import Endpoint, TargetError, Tls
+from targets.base import Endpoint, TargetError, Tls, Value
 from workloads.datatypes import NUMPY, STRINGS
 from workloads.requests import Dataset, Rows, TensorSpec
 
@@ -57,6 +57,21 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in memory that the server shares.
+
+    Attributes:
+        region: name that the memory is registered under.
+        offset: of the tensor in it, in bytes.
+        size: of the tensor, in bytes.
+    """
+
+    region: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Tensor:
     """An input of one request.
 
@@ -64,15 +79,64 @@ class Tensor:
         name: of the model's input.
         datatype: as the protocol spells it.
         array: the values; strings are bytes.
+        place: where the values lie in shared memory; None: they go in the request.
     """
 
     name: str
     datatype: str
     array: NDArray[np.generic]
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An output that a request asks for.
+
+    Attributes:
+        name: of the model's output.
+        place: where the server is to put it; None: into the answer.
+    """
+
+    name: str
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to a model.
+
+    Attributes:
+        inputs: in the model's order.
+        outputs: to ask for; none: the server decides.
+        parameters: name -> value, as the protocol has them.
+        id: that the answer repeats, "" for none.
+    """
+
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Wanted]
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an answer says of its outputs, apart from their values.
+
+    Attributes:
+        id: of its request, "" for none.
+        outputs: name -> (datatype, shape).
+    """
+
+    id: str
+    outputs: Mapping[str, tuple[str, tuple[int, ...]]]
 
 
 class Wire(Protocol):
     """One format: requests encoded, answers decoded."""
+
+    def encoded(self, requests: Iterable[Request], model: ModelSpec, site: Site) -> Endpoint:
+        """Encode requests to a model."""
+        ...
 
     def endpoint(self, dataset: Dataset, model: ModelSpec, site: Site) -> Endpoint:
         """Encode each item of a dataset as one request that has the model's outputs sent back."""
@@ -80,6 +144,10 @@ class Wire(Protocol):
 
     def decode(self, answer: bytes, outputs: Sequence[str]) -> Mapping[str, NDArray[np.generic]]:
         """Return the outputs of one answer that was ok, each with the batch axis first; all if none is named."""
+        ...
+
+    def said(self, answer: bytes) -> Said:
+        """Return what an answer that was ok says of outputs whose values are elsewhere."""
         ...
 
 
@@ -176,6 +244,29 @@ def items(dataset: Dataset, model: ModelSpec) -> Iterator[list[Tensor]]:
             for tensor in model.inputs
             if tensor.name in dataset.inputs
         ]
+
+
+def requests_of(dataset: Dataset, model: ModelSpec, parameters: Mapping[str, Value] | None = None) -> Iterator[Request]:
+    """Yield each item of a dataset as one request that has the model's outputs sent back.
+
+    Args:
+        dataset: what is sent; its priority becomes a parameter.
+        model: that is asked.
+        parameters: of every request, beside that.
+
+    Raises:
+        TargetError: requests of several rows, and the model does not batch.
+    """
+    asked = {**({"priority": dataset.priority} if dataset.priority else {}), **(parameters or {})}
+    outputs = tuple(map(Wanted, model.outputs))
+    return (Request(tensors, outputs, asked) for tensors in items(dataset, model))
+
+
+def raw(tensor: Tensor) -> bytes:
+    """Return the values in row-major order; a string is its length in 4 bytes, little-endian, and its bytes."""
+    if tensor.datatype != STRINGS:
+        return tensor.array.tobytes()
+    return bytes(serialize_byte_tensor(tensor.array).item()) if tensor.array.size else b""
 
 
 def _value(rows: NDArray[np.generic], batched: bool) -> NDArray[np.generic]:

@@ -1,20 +1,20 @@
 """The protocol over gRPC: requests encoded once as messages with raw tensors, as tritonclient sends them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import InferResult, service_pb2
-from tritonclient.utils import serialize_byte_tensor, triton_to_np_dtype
+from tritonclient.utils import triton_to_np_dtype
 
-from targets.base import Endpoint, Grpc
+from targets.base import Endpoint, Grpc, Value
 from targets.kserve.judge import judge_grpc
-from targets.kserve.wire import ModelSpec, Site, Tensor, items
-from workloads.datatypes import STRINGS
+from targets.kserve.wire import ModelSpec, Place, Request, Said, Site, raw, requests_of
 from workloads.requests import Dataset
 
 PATH = "/inference.GRPCInferenceService/ModelInfer"
+_UNSIGNED = ("priority",)
 _CONTENTS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -29,37 +29,79 @@ _CONTENTS = {
 
 def endpoint(dataset: Dataset, model: ModelSpec, site: Site) -> Endpoint:
     """Encode each item of a dataset as a ModelInferRequest."""
-    requests = tuple(_request(tensors, model, dataset.priority) for tensors in items(dataset, model))
-    metadata = tuple((name.lower(), value) for name, value in site.headers)
-    return Endpoint(site.host, site.port, requests, judge_grpc, Grpc(PATH, metadata), site.tls)
+    return encoded(requests_of(dataset, model), model, site)
 
 
-def _request(tensors: list[Tensor], model: ModelSpec, priority: int) -> bytes:
-    message = service_pb2.ModelInferRequest(model_name=model.name, model_version=model.version)
-    if priority:
-        message.parameters["priority"].uint64_param = priority
-    for tensor in tensors:
-        message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
-        message.raw_input_contents.append(_raw(tensor))
-    for name in model.outputs:
-        message.outputs.add(name=name)
-    return bytes(message.SerializeToString())
+def encoded(requests: Iterable[Request], model: ModelSpec, site: Site) -> Endpoint:
+    """Encode requests as ModelInferRequests, with references to shared memory where their values lie there."""
+    return Endpoint(
+        site.host,
+        site.port,
+        tuple(message(one, model).SerializeToString() for one in requests),
+        judge_grpc,
+        Grpc(PATH, metadata(site)),
+        site.tls,
+    )
 
 
-def _raw(tensor: Tensor) -> bytes:
-    """Return the values in row-major order; a string is its length in 4 bytes, little-endian, and its bytes."""
-    if tensor.datatype != STRINGS:
-        return tensor.array.tobytes()
-    return bytes(serialize_byte_tensor(tensor.array).item()) if tensor.array.size else b""
+def metadata(site: Site) -> tuple[tuple[str, str], ...]:
+    """Return what is sent with every call."""
+    return tuple((name.lower(), value) for name, value in site.headers)
+
+
+def message(request: Request, model: ModelSpec) -> Any:
+    """Return a request as a ModelInferRequest."""
+    found = service_pb2.ModelInferRequest(model_name=model.name, model_version=model.version, id=request.id)
+    for name, value in request.parameters.items():
+        _set(found.parameters[name], value, unsigned=name in _UNSIGNED)
+    for tensor in request.inputs:
+        one = found.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
+        if tensor.place is None:
+            found.raw_input_contents.append(raw(tensor))
+        else:
+            _refer(one.parameters, tensor.place)
+    for wanted in request.outputs:
+        two = found.outputs.add(name=wanted.name)
+        if wanted.place is not None:
+            _refer(two.parameters, wanted.place)
+    return found
+
+
+def _set(parameter: Any, value: Value, *, unsigned: bool = False) -> None:
+    """Set an InferParameter to a value of Python's type for it."""
+    if isinstance(value, bool):
+        parameter.bool_param = value
+    elif isinstance(value, int):
+        if unsigned:
+            parameter.uint64_param = value
+        else:
+            parameter.int64_param = value
+    elif isinstance(value, float):
+        parameter.double_param = value
+    else:
+        parameter.string_param = value
+
+
+def _refer(parameters: Any, place: Place) -> None:
+    parameters["shared_memory_region"].string_param = place.region
+    parameters["shared_memory_byte_size"].int64_param = place.size
+    if place.offset:
+        parameters["shared_memory_offset"].int64_param = place.offset
 
 
 def decode(answer: bytes, outputs: Sequence[str]) -> Mapping[str, NDArray[np.generic]]:
     """Return the outputs of one ModelInferResponse, raw or with typed contents, each with the batch axis first."""
-    message = service_pb2.ModelInferResponse.FromString(answer)
-    result = InferResult(message)
-    given = {output.name: output for output in message.outputs}
-    raw = bool(message.raw_output_contents)
-    return {name: result.as_numpy(name) if raw else _typed(given[name]) for name in outputs or given}
+    answered = service_pb2.ModelInferResponse.FromString(answer)
+    result = InferResult(answered)
+    given = {output.name: output for output in answered.outputs}
+    is_raw = bool(answered.raw_output_contents)
+    return {name: result.as_numpy(name) if is_raw else _typed(given[name]) for name in outputs or given}
+
+
+def said(answer: bytes) -> Said:
+    """Return what one ModelInferResponse says of its outputs, apart from their values."""
+    found = service_pb2.ModelInferResponse.FromString(answer)
+    return Said(found.id, {one.name: (one.datatype, tuple(one.shape)) for one in found.outputs})
 
 
 def _typed(output: Any) -> NDArray[np.generic]:

@@ -1,17 +1,18 @@
 """The protocol over HTTP as every server of it understands it: tensors as lists in JSON."""
 
 import json
+from collections.abc import Iterable
 
 import numpy as np
 
 from targets.base import Endpoint, TargetError
 from targets.kserve.judge import judge
-from targets.kserve.wire import ModelSpec, Site, Tensor, items
-from targets.kserve.wire_http import decode, head
+from targets.kserve.wire import ModelSpec, Request, Site, Tensor, requests_of
+from targets.kserve.wire_http import decode, head, said
 from workloads.datatypes import STRINGS
 from workloads.requests import Dataset
 
-__all__ = ["decode", "endpoint"]
+__all__ = ["decode", "encoded", "endpoint", "said"]
 
 
 def endpoint(dataset: Dataset, model: ModelSpec, site: Site) -> Endpoint:
@@ -20,16 +21,26 @@ def endpoint(dataset: Dataset, model: ModelSpec, site: Site) -> Endpoint:
     Raises:
         TargetError: a value that JSON cannot say: no finite number, or a string that is not UTF-8.
     """
-    requests = tuple(_request(tensors, model, site, dataset.priority) for tensors in items(dataset, model))
-    return Endpoint(site.host, site.port, requests, judge, tls=site.tls)
+    return encoded(requests_of(dataset, model), model, site)
 
 
-def _request(tensors: list[Tensor], model: ModelSpec, site: Site, priority: int) -> bytes:
-    content: dict[str, object] = {"inputs": [_input(tensor) for tensor in tensors]}
-    if priority:
-        content["parameters"] = {"priority": priority}
-    if model.outputs:
-        content["outputs"] = [{"name": name} for name in model.outputs]
+def encoded(requests: Iterable[Request], model: ModelSpec, site: Site) -> Endpoint:
+    """Encode requests with their tensors in JSON.
+
+    Raises:
+        TargetError: as `endpoint`.
+    """
+    return Endpoint(site.host, site.port, tuple(_request(one, model, site) for one in requests), judge, tls=site.tls)
+
+
+def _request(request: Request, model: ModelSpec, site: Site) -> bytes:
+    content: dict[str, object] = {"inputs": [_input(tensor) for tensor in request.inputs]}
+    if request.id:
+        content["id"] = request.id
+    if request.parameters:
+        content["parameters"] = dict(request.parameters)
+    if request.outputs:
+        content["outputs"] = [{"name": one.name} for one in request.outputs]
     body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
     return head(model, site, "application/json", len(body)) + body
 

@@ -45,12 +45,14 @@ class TritonServer:
         protocol: Literal["http", "grpc"],
         http_port: int | None,
         grpc_port: int | None,
+        cache_size: int | None,
         timeout_s: float,
         log: "ServerLog",
         cpus: frozenset[int] | None,
     ) -> None:
         self.timeout_s = timeout_s
         self.log = log
+        self._cache_size = cache_size
         wanted = {"http": http_port, "grpc": grpc_port} if protocol == "grpc" else {"http": http_port}
         for _ in range(START_ATTEMPTS if None in wanted.values() else 1):
             ports = choose_ports(wanted)
@@ -90,7 +92,7 @@ class TritonServer:
         return True
 
     def _launch(self, installation: Installation, cpus: frozenset[int] | None) -> GuardedProcess:
-        shm_prefix = f"paretune_{uuid.uuid4().hex[:12]}_"
+        self.shm_prefix = f"paretune_{uuid.uuid4().hex[:12]}_"
         command = [
             str(installation.executable),
             *installation.flags,
@@ -99,16 +101,17 @@ class TritonServer:
             f"--http-address={HOST}",
             f"--http-port={self.port}",
             *self._grpc_flags(),
+            *([] if self._cache_size is None else [f"--cache-config=local,size={self._cache_size}"]),
             "--allow-metrics=false",
             "--exit-timeout-secs=2",
-            f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+            f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
         ]
         return GuardedProcess(
             command,
             env={**os.environ, **installation.env},
             log_path=self.log.path,
             cleanup=self.workdir,
-            shm_prefix=shm_prefix,
+            shm_prefix=self.shm_prefix,
             cpus=cpus,
         )
 

@@ -22,20 +22,22 @@ from targets.base import (
     TargetError,
     Value,
 )
-from targets.common import Encoded, a_dataset, named_choices
+from targets.common import a_dataset, named_choices
+from targets.kserve.statistics import cache_of
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from targets.triton import config as model_config
-from targets.triton import pbtxt, wire_grpc, wire_http
+from targets.triton import pbtxt, wire_stream
+from targets.triton.cache import readings
 from targets.triton.installation import find_installation
 from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, read_model, stage
-from targets.triton.server import CONTROL_TIMEOUT_S, HOST, ServerLog, TritonServer
-from targets.triton.wire import Wire, check_inputs, described
+from targets.triton.server import CONTROL_TIMEOUT_S, ServerLog, TritonServer
+from targets.triton.transport import Memories, Transport, check_model, shown
+from targets.triton.wire import check_inputs, described
 from workloads.requests import Requests
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
-WIRES: Mapping[str, Wire] = {"http": wire_http, "grpc": wire_grpc}
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ class TritonTarget:
         self._repository = context.resolve(options.repository)
         self._log = ServerLog(context.log_path)
         self._server: TritonServer | None = None
+        self._memories = Memories(options)
+        self._loaded: dict[str, str] = {}
+        self._loads = 0
         self._models: dict[str, _Model] = {}
         self._user = self._model(options.model)
         for name, overlay in options.variants.items():
@@ -86,8 +91,8 @@ class TritonTarget:
         return named_choices(model_config.KNOBS, "precision", self._options.variants)
 
     def metrics(self) -> Sequence[ServerMetric]:
-        """Triton's statistics are those that all targets have a place for."""
-        return ()
+        """Return those of the response cache; the other statistics are those that all targets have a place for."""
+        return self._options.metrics()
 
     def user_config(self) -> Config:
         """Return what the user's config.pbtxt gives the knobs; `precision` where a variant changes nothing in it."""
@@ -101,6 +106,7 @@ class TritonTarget:
 
     def check_requests(self, requests: Requests) -> None:
         """Check that a dataset has every input of the user's model, in its type and shape."""
+        wire_stream.check_labels(requests, self._user.config)
         check_inputs(a_dataset(requests, described(self._user.config, "").inputs), self._user.config)
 
     def start(self) -> None:
@@ -112,6 +118,7 @@ class TritonTarget:
             protocol=options.protocol,
             http_port=options.http_port,
             grpc_port=options.grpc_port,
+            cache_size=options.cache_size,
             timeout_s=options.apply_timeout,
             log=self._log,
             cpus=context.cpus,
@@ -120,12 +127,26 @@ class TritonTarget:
     def deploy(self, config: Config, alias: str) -> "TritonDeployment":
         """Load a configuration as `MODEL__ALIAS` and read back that it is the one loaded."""
         model, wanted = self._wanted(config)
-        name = f"{model.name}__{alias}"
+        name = self._name(model.name, alias)
         server = self._running()
         stage(model.directory, server.repository, name)
         server.load(name, model_config.to_json(wanted, name))
         self._read_back(name, wanted, config)
+        if (before := self._loaded.get(alias, name)) != name:
+            server.ask(lambda client: client.unload_model(before))
+        self._loaded[alias] = name
         return self._deployment(config, name, wanted)
+
+    def _name(self, model: str, alias: str) -> str:
+        """Return the name to load a model by.
+
+        Where answers are cached it is a new one each time: the cache keeps the answers of a model that was unloaded,
+        and would give them for the next one of that name.
+        """
+        if self._options.cache_size is None:
+            return f"{model}__{alias}"
+        self._loads += 1
+        return f"{model}__{alias}_{self._loads}"
 
     def alive(self) -> bool:
         """Whether the server runs and answers."""
@@ -158,6 +179,7 @@ class TritonTarget:
             "server": f"tritonserver {version}",
             "server_found_in": server.installation.source,
             "server_executable": str(server.installation.executable),
+            "requests": ", ".join(shown(self._options)),
         }
 
     def stop(self) -> None:
@@ -165,6 +187,7 @@ class TritonTarget:
         if self._server is not None:
             self._server.stop()
             self._server = None
+            self._loaded.clear()
 
     def _running(self) -> TritonServer:
         if self._server is None:
@@ -174,6 +197,7 @@ class TritonTarget:
     def _model(self, name: str) -> _Model:
         if name not in self._models:
             text, parsed = read_model(self._repository, name)
+            check_model(self._options, parsed, name)
             self._models[name] = _Model(name, self._repository / name, text, parsed)
         return self._models[name]
 
@@ -191,7 +215,9 @@ class TritonTarget:
         return model, model_config.applied(base, config)
 
     def _deployment(self, config: Config, name: str, wanted: model_config.ModelConfig) -> "TritonDeployment":
-        return TritonDeployment(config, self._running(), name, wanted, WIRES[self._options.protocol])
+        server = self._running()
+        transport = Transport(self._options, self._memories, server, wanted, name)
+        return TritonDeployment(config, server, name, transport)
 
     def _read_back(self, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
         """Check that what is loaded is what was asked for: a refused load leaves the old one in place."""
@@ -214,24 +240,15 @@ class TritonDeployment:
     config: Config
     _server: TritonServer
     _name: str
-    _wanted: model_config.ModelConfig
-    _wire: Wire
-
-    def __post_init__(self) -> None:
-        self._encoded = Encoded(self._encode)
+    _transport: Transport
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode tensors for this deployment, once."""
-        return self._encoded(requests)
-
-    def _encode(self, requests: Requests) -> Endpoint:
-        dataset = a_dataset(requests, described(self._wanted, self._name).inputs)
-        check_inputs(dataset, self._wanted)
-        return self._wire.endpoint(dataset, self._wanted, self._name, HOST, self._server.request_port)
+        return self._transport.endpoint(requests)
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one complete HTTP answer, or the message of a gRPC answer."""
-        return self._wire.decode(answer, self._wanted)
+        return self._transport.outputs(answer)
 
     def processes(self) -> Sequence[int]:
         """Return the server's processes; Triton's instances are its children and serve every alias."""
@@ -248,13 +265,14 @@ class TritonDeployment:
             raise TargetError(f"{self._name}: a request to the loaded model failed: {failure}")
 
     def retire(self) -> None:
-        """Unload the alias."""
+        """Unload the alias, and give back its shared memory."""
+        self._transport.close()
         self._server.ask(lambda client: client.unload_model(self._name))
 
 
 def _counters(taken_ns: int, answer: bytes) -> ServerCounters:
     (stats,) = json.loads(answer)["model_stats"]
-    inference = stats["inference_stats"]
+    inference, cache = stats["inference_stats"], cache_of(stats)
     return ServerCounters(
         taken_ns=taken_ns,
         requests=int(inference["success"]["count"]),
@@ -268,4 +286,6 @@ def _counters(taken_ns: int, answer: bytes) -> ServerCounters:
             )
             for batch in stats.get("batch_stats", ())
         },
+        counters=readings(cache),
+        cache=cache,
     )

@@ -1,31 +1,16 @@
 """Triton's model configuration as the Open Inference Protocol's description of a model."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+import math
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
-from targets.base import Endpoint
+from targets.base import TargetError
 from targets.kserve import wire
 from targets.kserve.wire import ModelSpec
-from workloads.datatypes import STRINGS
+from workloads.datatypes import NUMPY, STRINGS
 from workloads.requests import Dataset, TensorSpec
-
-
-class Wire(Protocol):
-    """One protocol: requests encoded, answers decoded."""
-
-    def endpoint(
-        self, dataset: Dataset, config: model_config_pb2.ModelConfig, model: str, host: str, port: int
-    ) -> Endpoint:
-        """Encode each item of a dataset, as one request to `model` that has all outputs of `config` sent back."""
-        ...
-
-    def decode(self, answer: bytes, config: model_config_pb2.ModelConfig) -> Mapping[str, NDArray[np.generic]]:
-        """Return the output tensors of one answer that was ok, each with the batch axis first."""
-        ...
 
 
 def described(config: model_config_pb2.ModelConfig, name: str) -> ModelSpec:
@@ -42,6 +27,25 @@ def described(config: model_config_pb2.ModelConfig, name: str) -> ModelSpec:
 def output_names(config: model_config_pb2.ModelConfig) -> tuple[str, ...]:
     """Return the names of a model's outputs."""
     return tuple(tensor.name for tensor in config.output)
+
+
+def output_bytes(config: model_config_pb2.ModelConfig, name: str) -> dict[str, int]:
+    """Return the bytes that each output of a model takes for one item.
+
+    Raises:
+        TargetError: an output whose size is not known before it is there.
+    """
+    found = {}
+    for tensor in config.output:
+        datatype, dims = _datatype(tensor), list(tensor.dims)
+        if datatype == STRINGS or any(size < 0 for size in dims):
+            what = "is of strings" if datatype == STRINGS else f"has the shape {dims}"
+            raise TargetError(
+                f"target.outputs: output {tensor.name!r} of model {name!r} {what}, so that nobody knows "
+                "beforehand how much shared memory it takes; take `outputs` out, and outputs come in the answer"
+            )
+        found[tensor.name] = math.prod(dims) * np.dtype(NUMPY[datatype]).itemsize
+    return found
 
 
 def check_inputs(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None:

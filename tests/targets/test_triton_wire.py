@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2
 from tritonclient.utils import np_to_triton_dtype
 
+from targets.base import Grpc
+from targets.kserve import wire_grpc, wire_http
+from targets.kserve.wire import Site
 from targets.probe import failure_of
-from targets.triton import wire_grpc, wire_http
+from targets.triton.wire import described, output_names
 from workloads.requests import Dataset
 
+SITE = Site("127.0.0.1", 1)
 Arrays = dict[str, NDArray[np.generic]]
 NUMBERS = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 NUMBERS += ["float16", "float32", "float64"]
@@ -28,7 +32,7 @@ def sent_by_tritonclient() -> Iterator[Callable[[Arrays, list[str]], bytes]]:
 
     class Recorder(grpc.GenericRpcHandler):
         def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-            assert details.method == wire_grpc.INFER.path
+            assert details.method == wire_grpc.PATH
             return grpc.unary_unary_rpc_method_handler(lambda request, _: received.append(request) or b"")
 
     def send(arrays: Arrays, outputs: list[str]) -> bytes:
@@ -60,7 +64,7 @@ def model(inputs: Arrays, max_batch_size: int = 8) -> model_config_pb2.ModelConf
 
 def encoded(inputs: Arrays, max_batch_size: int = 8) -> tuple[bytes, ...]:
     config = model(inputs, max_batch_size)
-    return wire_grpc.endpoint(Dataset(inputs), config, "model", "localhost", 1).requests
+    return wire_grpc.endpoint(Dataset(inputs), described(config, "model"), SITE).requests
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)
@@ -91,14 +95,14 @@ def test_strings_are_sent_over_grpc_as_tritonclient_sends_them(
 def test_several_inputs_go_in_the_models_order(sent_by_tritonclient: Callable[[Arrays, list[str]], bytes]) -> None:
     inputs: Arrays = {"Z": np.array([[1.5]], np.float32), "A": np.array([[b"one"]]), "M": np.array([[7]], np.int64)}
     shuffled = Dataset({name: inputs[name] for name in ("A", "M", "Z")})
-    (request,) = wire_grpc.endpoint(shuffled, model(inputs), "model", "localhost", 1).requests
+    (request,) = wire_grpc.endpoint(shuffled, described(model(inputs), "model"), SITE).requests
     assert request == sent_by_tritonclient(inputs, ["B", "A"])
 
 
 def test_an_optional_input_that_the_dataset_lacks_is_not_sent() -> None:
     config = model({"X": np.zeros((1, 2), np.int32), "EXTRA": np.zeros((1, 2), np.int32)})
     dataset = Dataset({"X": np.zeros((1, 2), np.int32)})
-    (request,) = wire_grpc.endpoint(dataset, config, "model", "localhost", 1).requests
+    (request,) = wire_grpc.endpoint(dataset, described(config, "model"), SITE).requests
     assert [one.name for one in service_pb2.ModelInferRequest.FromString(request).inputs] == ["X"]
 
 
@@ -119,16 +123,16 @@ def test_a_grpc_answer_gives_the_models_outputs_as_arrays() -> None:
     answer.outputs.add(name="A", datatype="FP32", shape=[1, 2])
     answer.outputs.add(name="B", datatype="BYTES", shape=[1, 1])
     answer.raw_output_contents.extend([np.array([1.5, -2], np.float32).tobytes(), b"\x02\x00\x00\x00hi"])
-    outputs = wire_grpc.decode(answer.SerializeToString(), model({}))
+    outputs = wire_grpc.decode(answer.SerializeToString(), output_names(model({})))
     assert {name: array.tolist() for name, array in outputs.items()} == {"A": [[1.5, -2.0]], "B": [[b"hi"]]}
 
 
 @pytest.mark.parametrize("wire", [wire_http, wire_grpc])
 def test_an_endpoint_says_where_its_requests_go(wire: type[wire_http]) -> None:
     inputs: Arrays = {"X": np.zeros((3, 2), np.float32)}
-    endpoint = wire.endpoint(Dataset(inputs), model(inputs), "model", "127.0.0.1", 8001)
+    endpoint = wire.endpoint(Dataset(inputs), described(model(inputs), "model"), Site("127.0.0.1", 8001))
     assert (endpoint.host, endpoint.port, len(endpoint.requests)) == ("127.0.0.1", 8001, 3)
-    assert endpoint.grpc == (wire_grpc.INFER if wire is wire_grpc else None)
+    assert endpoint.grpc == (Grpc(wire_grpc.PATH) if wire is wire_grpc else None)
 
 
 @pytest.mark.parametrize(
@@ -136,5 +140,5 @@ def test_an_endpoint_says_where_its_requests_go(wire: type[wire_http]) -> None:
 )
 def test_a_server_that_is_not_there_is_a_failure(wire: type[wire_http], message: str) -> None:
     inputs: Arrays = {"X": np.zeros((1, 2), np.float32)}
-    endpoint = wire.endpoint(Dataset(inputs), model(inputs), "model", "127.0.0.1", 1)
+    endpoint = wire.endpoint(Dataset(inputs), described(model(inputs), "model"), SITE)
     assert message in failure_of(endpoint, 2.0)

@@ -12,10 +12,13 @@ import psutil
 import pytest
 
 from targets.base import Endpoint, Outcome, TargetError, difference
+from targets.kserve import wire_grpc, wire_http
+from targets.kserve.judge import header_value
+from targets.kserve.wire import Site
 from targets.probe import failure_of
 from targets.triton import server as triton_server
-from targets.triton import wire_grpc, wire_http
 from targets.triton.target import TritonTarget
+from targets.triton.wire import described
 from tests.conftest import DIGITS, VARIANTS, MakeTriton
 from tests.support.targets import triton_target
 from tuner.load import engine
@@ -74,7 +77,7 @@ def http_answers(endpoint: Endpoint) -> list[bytes]:
             while b"\r\n\r\n" not in answer:
                 answer += connection.recv(65536)
             head, _, body = answer.partition(b"\r\n\r\n")
-            length = int(wire_http.header_value(head, b"content-length") or b"")
+            length = int(header_value(head, b"content-length") or b"")
             while len(body) < length:
                 body += connection.recv(65536)
             answers.append(head + b"\r\n\r\n" + body)
@@ -108,10 +111,10 @@ def test_strings_and_whole_numbers_are_answered_over_grpc_as_over_http(make_trit
     outputs = [deployment.outputs(answer) for answer in grpc_answers(deployment.endpoint(dataset))]
     assert [one["TEXT_BACK"].tolist() for one in outputs] == [[[part.encode() for part in row]] for row in text]
     assert [one["SUM"].tolist() for one in outputs] == [[[2**40 - 4]], [[3]]]
-    config = target._user.config
-    over_http = wire_http.endpoint(dataset, config, "echo__x", "127.0.0.1", target._running().port)
+    model = described(target._user.config, "echo__x")
+    over_http = wire_http.endpoint(dataset, model, Site("127.0.0.1", target._running().port))
     for one, answer in zip(outputs, http_answers(over_http), strict=True):
-        for name, array in wire_http.decode(answer, config).items():
+        for name, array in wire_http.decode(answer, model.outputs).items():
             np.testing.assert_array_equal(one[name], array)
 
 
@@ -131,9 +134,8 @@ def test_the_load_engine_gets_the_answers_that_grpcs_own_client_gets(
     )
     report = engine.run(plan)
     assert report.failures == ()
-    config = over_grpc._user.config
-    expected = [wire_grpc.decode(answer, config)["LOGITS"] for answer in grpc_answers(endpoint)]
-    answers = {index: wire_grpc.decode(answer, config)["LOGITS"] for index, answer in report.answers}
+    expected = [wire_grpc.decode(answer, ("LOGITS",))["LOGITS"] for answer in grpc_answers(endpoint)]
+    answers = {index: wire_grpc.decode(answer, ("LOGITS",))["LOGITS"] for index, answer in report.answers}
     assert sorted(answers) == list(range(600))
     np.testing.assert_allclose(np.concatenate([answers[i] for i in range(600)]), np.concatenate(expected), rtol=1e-4)
 

@@ -74,7 +74,7 @@ class Exchange:
         last_ns: when the last token so far was read.
         tokens: tokens received so far; once the server has said how many, those.
         number: running number among the streamed requests, -1 if its answer is not streamed.
-        failure: the event with which the server said that the answer failed, b"" without one.
+        failure: what the server said when it said that the answer failed, b"" if it did not.
     """
 
     __slots__ = ("failure", "first_ns", "intended", "last_ns", "number", "ready", "request", "sent_ns", "tokens")
@@ -90,7 +90,7 @@ class Exchange:
         if not isinstance(said, Piece):
             return said, self.tokens + said
         if said.failed:
-            self.failure = self.failure or event
+            self.failure = self.failure or said.reason or event
         if said.total is None:
             return said.tokens, self.tokens + said.tokens
         return (max(0, said.total - self.tokens) if said.tokens else 0), said.total

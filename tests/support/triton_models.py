@@ -1,0 +1,174 @@
+"""Small models of Triton's Python backend, written where the tests want them, and what the load engine got of them."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from targets.base import Endpoint
+from tuner.load import engine
+from tuner.load.plan import ClosedLoop, Plan, RunReport
+from tuner.records import Records, read_records
+
+_CPU = "instance_group [ { count: 1 kind: KIND_CPU } ]\n"
+
+ECHO = (
+    """
+backend: "python"
+max_batch_size: 4
+input [
+  { name: "TEXT" data_type: TYPE_STRING dims: [ 2 ] },
+  { name: "NUMBER" data_type: TYPE_INT64 dims: [ -1 ] }
+]
+output [
+  { name: "TEXT_BACK" data_type: TYPE_STRING dims: [ 2 ] },
+  { name: "SUM" data_type: TYPE_INT64 dims: [ 1 ] },
+  { name: "PARAMETERS" data_type: TYPE_STRING dims: [ 1 ] }
+]
+"""
+    + _CPU,
+    """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        text = pb_utils.get_input_tensor_by_name(request, "TEXT").as_numpy()
+        number = pb_utils.get_input_tensor_by_name(request, "NUMBER").as_numpy()
+        said = np.full((len(text), 1), request.parameters(), object)
+        return pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor("SUM", number.sum(axis=1, keepdims=True)),
+                pb_utils.Tensor("TEXT_BACK", text),
+                pb_utils.Tensor("PARAMETERS", said),
+            ]
+        )
+""",
+)
+"""Gives texts back, sums numbers, and says what came along."""
+
+SUM = (
+    """
+backend: "python"
+max_batch_size: 8
+input [ { name: "X" data_type: TYPE_FP32 dims: [ 16 ] } ]
+output [ { name: "SUM" data_type: TYPE_FP32 dims: [ 1 ] }, { name: "TWICE" data_type: TYPE_FP32 dims: [ 16 ] } ]
+dynamic_batching { }
+"""
+    + _CPU,
+    """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(pb_utils.get_input_tensor_by_name(request, "X").as_numpy()) for request in requests]
+
+    def answer(self, rows):
+        outputs = [pb_utils.Tensor("SUM", rows.sum(axis=1, keepdims=True)), pb_utils.Tensor("TWICE", 2 * rows)]
+        return pb_utils.InferenceResponse(outputs)
+""",
+)
+
+SLOW = (
+    """
+backend: "python"
+max_batch_size: 1
+input [ { name: "X" data_type: TYPE_FP32 dims: [ 1 ] } ]
+output [ { name: "Y" data_type: TYPE_FP32 dims: [ 1 ] } ]
+dynamic_batching {
+  default_queue_policy {
+    timeout_action: REJECT
+    default_timeout_microseconds: 100000000
+    allow_timeout_override: true
+  }
+}
+"""
+    + _CPU,
+    """
+import time
+
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        time.sleep(0.3)
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("Y", self.row(request))]) for request in requests]
+
+    def row(self, request):
+        return pb_utils.get_input_tensor_by_name(request, "X").as_numpy()
+""",
+)
+"""Takes 0.3 s for each request, and lets requests say how long they will wait."""
+
+COUNTER = (
+    """
+backend: "python"
+max_batch_size: 0
+input [ { name: "N" data_type: TYPE_INT32 dims: [ 1 ] } ]
+output [ { name: "I" data_type: TYPE_INT32 dims: [ 1 ] } ]
+model_transaction_policy { decoupled: true }
+"""
+    + _CPU,
+    """
+import json
+import time
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        for request in requests:
+            self.answer(request)
+
+    def answer(self, request):
+        sender = request.get_response_sender()
+        (count,) = pb_utils.get_input_tensor_by_name(request, "N").as_numpy().tolist()
+        told = json.loads(request.parameters() or "{}")
+        for index in range(abs(count)):
+            time.sleep(float(told.get("pause_s", 0)))
+            if "log" in told:
+                with open(told["log"], "a") as log:
+                    log.write(f"{count} {time.monotonic_ns()}\\n")
+            sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("I", np.array([index], np.int32))]))
+        if count < 0:
+            sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError("counted backwards")))
+        sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+""",
+)
+"""Decoupled: gives N answers, and for a negative N an error after them."""
+
+
+def write_model(repository: Path, name: str, model: tuple[str, str], more: str = "") -> Path:
+    """Write a model into a repository; return the repository."""
+    config, code = model
+    (repository / name / "1").mkdir(parents=True, exist_ok=True)
+    (repository / name / "config.pbtxt").write_text(config + more)
+    (repository / name / "1" / "model.py").write_text(code)
+    return repository
+
+
+def drive(
+    endpoint: Endpoint, folder: Path, order: "np.ndarray | None" = None, at_once: int = 8
+) -> tuple[RunReport, Records]:
+    """Send requests in an order, each once without one; keep the answers."""
+    order = np.arange(len(endpoint.requests), dtype=np.int32) if order is None else order
+    plan = Plan(
+        endpoint=endpoint,
+        load=ClosedLoop(at_once, order, total=len(order)),
+        start_ns=time.monotonic_ns(),
+        warmup_ns=0,
+        window_ns=120_000_000_000,
+        timeout_ns=60_000_000_000,
+        records_path=folder / "records.bin",
+        keep_answers=True,
+    )
+    report = engine.run(plan)
+    return report, read_records(plan.records_path, plan.window)
