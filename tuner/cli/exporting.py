@@ -70,15 +70,15 @@ def export(
     reload: Annotated[
         str | None, typer.Option(metavar="URL", help="with --apply: have the server there load it, and check that")
     ] = None,
-    header: Annotated[
-        bool, typer.Option("--header/--no-header", help="say in a comment where the configuration comes from")
-    ] = True,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="no comment that says where the configuration comes from")
+    ] = False,
 ) -> None:
     """Write a run's configuration in the server's own format; what stands there is kept as a backup."""
     with errors():
         asked = _Asked(to, diff, repository, link, form, image, apply, reload)
         asked.check()
-        made = exported(read_result(run_path), RunDirectory(run_path.resolve()), trial, pick, header=header)
+        made = exported(read_result(run_path), RunDirectory(run_path.resolve()), trial, pick, header=not no_header)
         _do(made, asked)
 
 
