@@ -254,7 +254,7 @@ class CommandDeployment:
 
 def _read_values(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise TargetError(
             f"target.values: {path}: no such file; make it (it may be empty), or leave `values` out"

@@ -36,9 +36,6 @@ class _Asked:
 
     def check(self) -> None:
         """Raise BadParameter where options contradict each other or nothing is asked for."""
-        if self.to is None and not self.diff and self.form is None and not self.apply:
-            raise typer.BadParameter("give --to DIR, --apply to write into your own files, --diff to see the change, "
-                                     "or --as to see how the server is started")  # fmt: skip
         if self.apply and self.to is not None:
             raise typer.BadParameter("--apply writes into your own files, --to elsewhere; give one of them")
         for name, given, of, there in (
@@ -49,6 +46,9 @@ class _Asked:
         ):
             if given and not there:
                 raise typer.BadParameter(f"{name} goes with {of}")
+        if self.to is None and not self.diff and self.form is None and not self.apply:
+            raise typer.BadParameter("give --to DIR, --apply to write into your own files, --diff to see the change, "
+                                     "or --as to see how the server is started")  # fmt: skip
 
 
 @app.command()
