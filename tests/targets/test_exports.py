@@ -1,5 +1,6 @@
 """What goes with an exported configuration, of every kind of server, and the line that starts a server on it."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from targets import registry
 from targets.base import Context, Export, Target
 from targets.command.options import CommandOptions
 from targets.command.target import CommandTarget
@@ -243,3 +245,26 @@ def test_a_server_that_runs_elsewhere_has_no_files(tmp_path: Path) -> None:
     options = KServeOptions.model_validate({"model": "a", "url": "http://localhost:1"})
     export = KServeTarget(options, Context(tmp_path, tmp_path / "log.txt")).export({})
     assert (export.files, export.start, export.places) == ({}, None, {})
+
+
+# -- the documentation --
+
+
+def test_the_command_in_the_documentation_is_the_one_that_is_printed(tmp_path: Path) -> None:
+    page = (STUDIES.parent / "docs" / "triton.md").read_text()
+    made = start_lines(export_of("triton", tmp_path), "command", tmp_path / "deployment" / "models", None)
+    assert f"```text\n{made.replace(f'{tmp_path}/', '')}```" in page
+
+
+def test_the_documentation_says_how_every_kind_is_started(tmp_path: Path) -> None:
+    page = (STUDIES.parent / "docs" / "command-line.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| kind | `command` |"))
+    described = page[page.index(row) :].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", "".join(line.split(" | ")[0] for line in described.splitlines()))) == set(
+        registry.names()
+    )
+    for kind in KINDS:
+        start = export_of(kind, tmp_path).start
+        if start is not None and start.image:
+            assert f"| `{kind}` | `{' '.join(start.program)}" in described
+            assert f"`{start.image}`" in described

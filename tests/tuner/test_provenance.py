@@ -78,3 +78,11 @@ def test_the_users_own_configuration_is_left_as_it_is() -> None:
     path = Path("a.yaml")
     export = Export({path: f"{MARK}of an earlier run\na: 1\n"}, {}, commented=frozenset({path}))
     assert signed(export, "s", "r", ENVIRONMENT, 0, best(0)) == export
+
+
+def test_the_header_in_the_documentation_is_the_one_that_is_written() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "triton.md").read_text()
+    found = best(12, gain=(1.84, 1.79, 1.9)).model_copy(update={"objective": "goodput_rps"})
+    made = with_header("", header("digits", "2026-11-27_00-12-02", ENVIRONMENT, 12, found))
+    assert f"```pbtxt\n{made}```" in page
+    assert f"`{header('s', 'r', {}, 1, None)[-1]}`" in page
