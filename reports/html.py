@@ -1,6 +1,7 @@
 """report.html: one self-contained page made of a stored result."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tuner.results import Point, Result
 from tuner.units import format_duration
 
 MAX_BATCHES_LISTED = 6
+NO_LINE_END = "\\ No newline at end of file"
 
 
 def render(result: Result, diff: str = "", over_time: Sequence[Panel] = ()) -> str:
@@ -80,14 +82,19 @@ def _has(point: Point, stage: str) -> bool:
 
 
 def config_diff(originals: Mapping[Path, str], files: Mapping[Path, str]) -> str:
-    """Return the unified diff of exported files against the user's own."""
+    """Return the unified diff of exported files against the user's own, as `patch` and `git apply` take it."""
     pieces: list[str] = []
     for path, text in files.items():
-        before = originals.get(path, "")
+        before = originals.get(path)
         pieces += difflib.unified_diff(
-            before.splitlines(keepends=True), text.splitlines(keepends=True), f"yours/{path}", f"best/{path}"
+            _lines(before or ""), _lines(text), "/dev/null" if before is None else f"yours/{path}", f"best/{path}"
         )
-    return "".join(piece if piece.endswith("\n") else piece + "\n" for piece in pieces)
+    return "".join(piece if piece.endswith("\n") else f"{piece}\n{NO_LINE_END}\n" for piece in pieces)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text with their ends; only a line feed ends one."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def _batches(point: Point) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from targets.answer_cache import CacheCounters
+from targets.exports import Export as Export  # noqa: PLC0414 - a part of what a target signs
 from targets.options import ServerMetric, TargetOptions
 from workloads.requests import Requests
 
@@ -274,19 +275,6 @@ def metric_values(stats: ServerStats, metrics: Sequence[ServerMetric]) -> dict[s
         elif metric.kind == "ratio" and metric.reading in stats.grown and stats.grown.get(metric.per, 0) > 0:
             found[metric.name] = stats.grown[metric.reading] / stats.grown[metric.per]
     return found
-
-
-@dataclass(frozen=True)
-class Export:
-    """A configuration in the server's own format.
-
-    Attributes:
-        files: path relative to the export's root -> text.
-        originals: the user's own text of the same files, for a diff.
-    """
-
-    files: Mapping[Path, str]
-    originals: Mapping[Path, str]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,6 @@ def read_config(repository: Path, model: str, name: str) -> tuple[Path, str]:
     if not path.is_file():
         raise TargetError(f"{path}: no such file; Paretune changes the model's own {name}, so it has to be there")
     try:
-        return path, path.read_text(encoding="utf-8")
+        return path, path.read_bytes().decode("utf-8")  # line ends stay what they are
     except (OSError, UnicodeDecodeError) as error:
         raise TargetError(f"{path}: cannot be read: {error}") from None

@@ -1,9 +1,12 @@
 """What a stored run exports: its study and its model are read again, nothing is started."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from targets.base import Export, TargetError
 from tuner.pick import NothingToPick, Pick, picked
+from tuner.provenance import marked, signed, without_header
 from tuner.results import Result
 from tuner.rundir import RunDirectory
 from tuner.space import server_part
@@ -13,11 +16,35 @@ from tuner.wiring import Prepared, prepare
 
 
 class ExportError(Exception):
-    """A run that has nothing to export; the message says why and the remedy."""
+    """A run that has nothing to export, or a place where it cannot be written; the message says the remedy."""
 
 
-def exported(result: Result, directory: RunDirectory, number: int | None, pick: Pick = "best") -> Export:
+@dataclass(frozen=True)
+class Exported:
+    """A configuration of a run, written into the user's files as they are now.
+
+    Attributes:
+        export: the files, and what goes with them.
+        prepared: the study and the target that made them.
+        changed: files of the user's that are no longer what they were in the run.
+    """
+
+    export: Export
+    prepared: Prepared
+    changed: Sequence[Path]
+
+
+def exported(
+    result: Result, directory: RunDirectory, number: int | None, pick: Pick = "best", *, header: bool = True
+) -> Exported:
     """Return the export of the configuration of a run that is picked, or of a trial.
+
+    Args:
+        result: of the run.
+        directory: of the run.
+        number: of the trial, None for what is picked.
+        pick: which configuration of the run.
+        header: whether the files say where they come from.
 
     Raises:
         ExportError: there is no such configuration, or the study or its model is not there any more.
@@ -35,7 +62,30 @@ def exported(result: Result, directory: RunDirectory, number: int | None, pick: 
         raise ExportError(
             f"the study {result.study.path} and its model repository are needed, and are not there any more"
         )
-    return prepared.target.export(server_part(config))
+    made = prepared.target.export(server_part(config))
+    changed = _changed(made, directory)
+    if header:
+        made = signed(made, result.study.name, directory.path.name, result.environment, number, result.best)
+    else:
+        made = marked(made, ())
+    return Exported(made, prepared, changed)
+
+
+def _changed(export: Export, directory: RunDirectory) -> list[Path]:
+    """Return the user's files that are neither what the run started from nor what it wrote."""
+    return [
+        path
+        for path, text in export.originals.items()
+        if (yours := _text(directory.yours / path)) is not None
+        and without_header(text) not in (without_header(yours), without_header(_text(directory.best / path) or ""))
+    ]
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def prepared_again(result: Result, directory: RunDirectory) -> Prepared | None:

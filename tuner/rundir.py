@@ -56,6 +56,11 @@ class RunDirectory:
         return self.path / "best"
 
     @property
+    def yours(self) -> Path:
+        """The user's own files that the exported ones were made from."""
+        return self.path / "yours"
+
+    @property
     def log(self) -> Path:
         """The server's log."""
         return self.path / "log.txt"
@@ -102,7 +107,7 @@ def open_run(root: Path, name: str, mark: StudyMark, out: Path | None, *, fresh:
                 f"{latest.resolve()}: this run is unfinished, and {_what_changed(there, mark)}; "
                 "change that back to resume it, or start over with --fresh (the old run is kept)"
             )
-    path = _unused(root / name / datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S"))
+    path = unused(root / name / datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S"))
     run = _create(path, mark)
     _link(latest, path)
     return run
@@ -120,7 +125,7 @@ def _open_given(out: Path, mark: StudyMark, *, fresh: bool) -> RunDirectory:
             "name another directory, or start over with --fresh (the old run is kept beside it)"
         )
     if there is not None:
-        out.rename(_unused(out.with_name(f"{out.name}.old")))
+        out.rename(unused(out.with_name(f"{out.name}.old")))
     return _create(out.resolve(), mark)
 
 
@@ -195,7 +200,8 @@ def _mark(path: Path) -> StudyMark | None:
         return None
 
 
-def _unused(path: Path) -> Path:
+def unused(path: Path) -> Path:
+    """Return a path that nothing stands at: the given one, or with a number behind it."""
     candidate, number = path, 2
     while candidate.exists():
         candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
@@ -229,7 +235,7 @@ def back_up(path: Path) -> Path | None:
     """Move an existing file or folder aside and return its new place, None when there was nothing."""
     if not path.exists():
         return None
-    backup = _unused(path.with_name(f"{path.name}.bak"))
+    backup = unused(path.with_name(f"{path.name}.bak"))
     shutil.move(path, backup)
     return backup
 

@@ -15,6 +15,7 @@ from tuner.load.generator import GeneratorError
 from tuner.metrics import violations
 from tuner.planning import Planner
 from tuner.preference import Preference
+from tuner.provenance import signed
 from tuner.rank import Candidate
 from tuner.results import Best, Confirmation, Result, RunState, Side, Timing, Trial, to_json
 from tuner.rundir import RunDirectory, write_files
@@ -338,7 +339,9 @@ class Tuning:
     def _export(self, best: Best) -> None:
         """Write the best configuration in the server's own format and load it once as it is."""
         self._listener.phase("export", "writing the configuration and loading it")
-        export = self._target.export(server_part(best.config))
+        made = self._target.export(server_part(best.config))
+        export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, best)
+        write_files(self._run.yours, export.originals)
         write_files(self._run.best, export.files)
         with self._trier.applying():
             self._target.verify(export, self._workloads[0].classes[0].dataset)

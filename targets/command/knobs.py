@@ -217,7 +217,8 @@ def rewritten(
         if name in said and said[name] != value:
             changed = _with_line(changed, name, lines[name])
         elif name not in said and (not text or before.get(name) != value):
-            changed += ("" if not changed or changed.endswith("\n") else "\n") + lines[name] + "\n"
+            end = "\r\n" if "\r\n" in text else "\n"
+            changed += ("" if not changed or changed.endswith("\n") else end) + lines[name] + end
     try:
         same = {**before, **parse_values(changed, path, knobs)} == {**before, **config}
     except TargetError:
@@ -226,4 +227,4 @@ def rewritten(
 
 
 def _with_line(text: str, name: str, line: str) -> str:
-    return re.sub(rf"^{name}[ \t]*:[^#\n]*?(?=[ \t]*(#|$))", lambda _: line, text, flags=re.MULTILINE)
+    return re.sub(rf"^{name}[ \t]*:[^#\r\n]*?(?=[ \t]*(#|\r?$))", lambda _: line, text, flags=re.MULTILINE)

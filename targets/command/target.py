@@ -32,6 +32,7 @@ from targets.command.statistics import Numbers
 from targets.command.wire import HttpWire, Wire
 from targets.command.wire_kserve import KServeWire
 from targets.common import Encoded, a_dataset
+from targets.exports import FOLDER, Start
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from workloads.requests import Requests
@@ -134,9 +135,13 @@ class CommandTarget:
         if self._launcher is None:
             return Export({}, {})
         before, after = self._exported(self._launcher, self._user), self._exported(self._launcher, values)
+        path, places = self._options.exported_values, {}
         if self._options.values is not None:
-            before[self._options.exported_values] = self._values_text
-        return Export(after, before)
+            before[path] = self._values_text
+            places[path] = self._context.resolve(Path(self._options.values))
+        starter = Path(START_SCRIPT)
+        start = Start(program=("sh", f"{FOLDER}/{starter}"), files=(), home=self._context.folder)
+        return Export(after, before, commented=frozenset({path, starter}), places=places, start=start)
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Start the exported script as it is, on a free port, and ask once."""
@@ -249,7 +254,7 @@ class CommandDeployment:
 
 def _read_values(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise TargetError(
             f"target.values: {path}: no such file; make it (it may be empty), or leave `values` out"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from targets.base import Config, Context, Knob, Value
+from targets.exports import Start
 from targets.llamacpp import config as env_file
 from targets.llamacpp import help as helped
 from targets.llamacpp import installation, knobs, log, metrics, readback
@@ -74,6 +75,18 @@ class LlamaCppTarget(LocalTarget):
         env_file.parse(file.read_text(encoding="utf-8"), self._own.exported)
         served = [str(self.found().executable), *self._own.arguments]
         return ["/bin/sh", "-c", _WITH_FILE, str(file), *served, "--metrics", "--host", HOST, "--port", str(port)]
+
+    def starting(self, text: str, home: Path) -> Start:
+        """Return `llama-server ...`, with what the file says in its environment."""
+        return Start(
+            program=("llama-server",),
+            files=(),
+            home=home,
+            image="ghcr.io/ggml-org/llama.cpp:server",
+            folder="/config",
+            ports=(8080,),
+            env={**self._options.env, **env_file.parse(text, self._own.exported).said},
+        )
 
     def mismatches(self, config: Config, running: ModelServer) -> list[str]:
         """Ask llama-server what it took."""

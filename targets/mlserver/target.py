@@ -18,6 +18,7 @@ from targets.base import (
     TargetError,
 )
 from targets.common import a_dataset, check_tensors
+from targets.exports import FOLDER, Start
 from targets.kserve.control import described
 from targets.kserve.served import ServedModel, wire_of
 from targets.kserve.wire import Site, fitted, items_of
@@ -153,7 +154,23 @@ class MLServerTarget:
             files[server_path] = after.server
         if before.server is not None:
             originals[server_path] = before.server
-        return Export(files, originals)
+        places = {path: self._model.repository / path for path in files}
+        return Export(files, originals, places=places, folders=self._folders(), start=self._start())
+
+    def _folders(self) -> dict[Path, Path]:
+        """Return what a server on the model needs besides its settings: the model's folder."""
+        return {self._model.relative: self._model.repository / self._model.relative}
+
+    def _start(self) -> Start:
+        return Start(
+            program=("mlserver", "start"),
+            files=(FOLDER,),
+            home=self._model.repository,
+            image="seldonio/mlserver:latest",
+            in_image=("mlserver", "start"),
+            folder="/mnt/models",
+            ports=(8080, 8081, 8082),
+        )
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Start a server on the exported files as they are, and ask once."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from targets.base import Config, ConfigRefused, Context, Export, Knob, ServerCounters, TargetError, Value
 from targets.common import prompts
+from targets.exports import Start
 from targets.openai import process, wire
 from targets.openai.deployment import ModelDeployment
 from targets.openai.installation import Installation
@@ -84,6 +85,15 @@ class LocalTarget(ABC):
         """Read an answer of /metrics, taken at a monotonic time in ns."""
 
     @abstractmethod
+    def starting(self, text: str, home: Path) -> Start:
+        """Return how a user starts the server on an exported file, besides the arguments of the study.
+
+        Args:
+            text: of the file.
+            home: the folder that its path starts from.
+        """
+
+    @abstractmethod
     def mismatches(self, config: Config, running: ModelServer) -> list[str]:
         """Read back what a server took, and return every knob that is otherwise."""
 
@@ -142,8 +152,17 @@ class LocalTarget(ABC):
 
     def export(self, config: Config) -> Export:
         """Return the user's file with the tuned settings changed, or a new one."""
-        own = self._file
-        return Export({own.exported: own.rewritten(config)}, {own.exported: own.text} if own.given else {})
+        own, folder = self._file, self._context.folder
+        path, text = own.exported, own.rewritten(config)
+        place = None if self._settings.config is None else self._context.resolve(self._settings.config)
+        return Export(
+            {path: text},
+            {path: own.text} if own.given else {},
+            commented=frozenset({path}),
+            places={} if place is None else {path: place},
+            start=self.starting(text, folder if place is None else place.parents[len(path.parts) - 1]),
+            flags=tuple(own.arguments),
+        )
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Start a server with the exported file as it is, and ask once."""

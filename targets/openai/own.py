@@ -15,12 +15,14 @@ class OwnFile(Protocol):
         exported: where an export has it.
         model: file, folder or name of the model.
         served_name: the model's name in requests.
+        arguments: of the command line, besides the file.
     """
 
     given: bool
     exported: Path
     model: str
     served_name: str
+    arguments: list[str]
 
     @property
     def text(self) -> str:
@@ -43,7 +45,7 @@ class OwnFile(Protocol):
 def read(context: Context, path: Path) -> str:
     """Return the text of `target.config`. Raises TargetError where it cannot be read."""
     try:
-        return context.resolve(path).read_text(encoding="utf-8")
+        return context.resolve(path).read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise TargetError(f"target.config: {path}: no such file; make it, or leave `config` out") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -128,7 +128,7 @@ def change(config: ServeConfig, changed: Changes, spell: Spelling) -> str:
     writer.preserve_quotes = True
     writer.width = 4096
     try:
-        data, indent, offset = load_yaml_guess_indent(config.text, yaml=writer)
+        data, indent, offset = load_yaml_guess_indent(config.text.replace("\r\n", "\n"), yaml=writer)
     except YAMLError as error:
         raise TargetError(f"{config.path}: cannot be changed: {error}") from None
     for key, value in changed.items():
@@ -140,7 +140,8 @@ def change(config: ServeConfig, changed: Changes, spell: Spelling) -> str:
     writer.indent(mapping=indent or 2, sequence=indent or 2, offset=offset or 0)
     stream = io.StringIO()
     writer.dump(data, stream)
-    return stream.getvalue()
+    text = stream.getvalue()
+    return text.replace("\n", "\r\n") if "\r\n" in config.text else text
 
 
 def _put(data: CommentedMap, stands: str | None, key: str, value: object) -> None:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from targets.base import Config, Context, Knob, ServerDied, Value
 from targets.common import prompts
+from targets.exports import FOLDER, Start
 from targets.openai.local import LocalTarget
 from targets.openai.named import check_ids
 from targets.openai.process import HOST, ModelServer
@@ -73,6 +74,22 @@ class SGLangTarget(LocalTarget):
         """Return `python -m sglang.launch_server ...`."""
         served = [str(self.found().executable), "-m", installation.MODULE, "--config", str(file), *self._own.arguments]
         return [*served, "--enable-metrics", "--host", HOST, "--port", str(port)]
+
+    def starting(self, text: str, home: Path) -> Start:  # noqa: ARG002 - the file is named as it is
+        """Return `python3 -m sglang.launch_server ...`."""
+        program = ("python3", "-m", "sglang.launch_server")
+        return Start(
+            program=program,
+            files=(f"--config={FOLDER}/{self._own.exported}",),
+            home=home,
+            image="lmsysorg/sglang:latest",
+            in_image=program,
+            folder="/config",
+            ports=(30000,),
+            in_container=("--host=0.0.0.0",),
+            docker=("--gpus=all", "--ipc=host"),
+            env=self._options.env,
+        )
 
     def mismatches(self, config: Config, running: ModelServer) -> list[str]:
         """Ask SGLang what it took."""

@@ -105,7 +105,8 @@ class SimulatedTarget:
         """Return the user's queue.json with the tuned fields changed."""
         path = Path(self._options.model) / queue_config.CONFIG_NAME
         text = queue_config.rewrite(self._text, self._user, self._wanted(config), self._path)
-        return Export({path: text}, {path: self._text})
+        folder = Path(self._options.model)
+        return Export({path: text}, {path: self._text}, places={path: self._path}, folders={folder: self._path.parent})
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Deploy the exported files as they are, and ask once."""

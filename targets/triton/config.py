@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2
 
 from targets.base import Config, Knob, TargetError, Value
+from targets.triton import pbtxt
 
 ModelConfig = model_config_pb2.ModelConfig
 Variants = Mapping[str, Mapping[str, object]]
@@ -31,13 +32,13 @@ KNOBS: Sequence[Knob] = (
 
 
 def parse(text: str, path: Path) -> model_config_pb2.ModelConfig:
-    """Parse a config.pbtxt.
+    """Parse a config.pbtxt; fields that only a newer server knows are passed over.
 
     Raises:
         TargetError: with file, line and what the parser expected.
     """
     try:
-        return text_format.Parse(text, ModelConfig())
+        return pbtxt.read(text, ModelConfig())[0]
     except text_format.ParseError as error:
         line, what = error.GetLine(), str(error).rpartition(" : ")[2]
         where = f"{path}:{line}" if line else str(path)
@@ -99,12 +100,23 @@ def applied(base: Message, config: Config) -> model_config_pb2.ModelConfig:
     if "max_batch_size" in changed:
         result.max_batch_size = int(changed["max_batch_size"])
     if "max_queue_delay" in changed:
+        _check_scheduler(result)
         delay_us = round(float(changed["max_queue_delay"]) * US_PER_S)
         result.dynamic_batching.max_queue_delay_microseconds = delay_us
         result.dynamic_batching.SetInParent()
     if "instances" in changed:
         _set_instances(result, int(changed["instances"]))
     return result
+
+
+def _check_scheduler(config: model_config_pb2.ModelConfig) -> None:
+    """A queue delay is dynamic batching's, which would take the place of another scheduler."""
+    scheduler = config.WhichOneof("scheduling_choice")
+    if scheduler not in (None, "dynamic_batching"):
+        raise TargetError(
+            f"model {config.name!r} has {scheduler}, and `max_queue_delay` tunes dynamic batching; "
+            "take `max_queue_delay` out of the space"
+        )
 
 
 def _set_instances(config: model_config_pb2.ModelConfig, count: int) -> None:
@@ -132,12 +144,17 @@ def knob_values(config: model_config_pb2.ModelConfig) -> dict[str, Value]:
     return values
 
 
-def to_json(config: Message, name: str) -> str:
-    """Return the configuration as Triton's load API takes it, under another model name."""
+def named(config: Message, name: str) -> model_config_pb2.ModelConfig:
+    """Return the configuration under another model name."""
     renamed = ModelConfig()
     renamed.CopyFrom(config)
     renamed.name = name
-    return json_format.MessageToJson(renamed, preserving_proto_field_name=True, indent=None)
+    return renamed
+
+
+def to_json(config: Message, name: str) -> str:
+    """Return the configuration as Triton's load API takes it, under another model name."""
+    return json_format.MessageToJson(named(config, name), preserving_proto_field_name=True, indent=None)
 
 
 def from_loaded(loaded: Mapping[str, object]) -> model_config_pb2.ModelConfig:

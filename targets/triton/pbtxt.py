@@ -1,53 +1,21 @@
 """Change fields of a config.pbtxt in its own text: comments, order and layout of everything else stay as they are.
 
 Protobuf's text format parser drops comments, so the text is scanned for where each field stands, and only the spans
-of changed fields are written anew. The result is parsed again and must equal what was asked for.
+of changed fields are written anew. The result is parsed again and must equal what was asked for. Fields that this
+version of the format does not know, as a newer server brings them, stay where they are.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from google.protobuf import text_encoding, text_format
 from google.protobuf.message import Message
 
-_TOKEN = re.compile(
-    r"""(?P<skip>(?:\s+|\#[^\n]*)+)
-      | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
-      | (?P<word>[\w.+-]+)
-      | (?P<mark>[{}<>\[\]:;,])""",
-    re.VERBOSE,
-)
-_CLOSING = {"{": "}", "<": ">", "[": "]"}
+from targets.triton.textformat import Field, Node, scanned, unknown_fields, unquoted, with_signs_beside, without
 
-
-@dataclass
-class Node:
-    """A value in the text: [start, end) covers it with its brackets; a message has fields, a list has items."""
-
-    start: int
-    end: int = 0
-    fields: list["Field"] = field(default_factory=list)
-    items: list["Node"] = field(default_factory=list)
-
-
-@dataclass
-class Field:
-    """`name: value` in the text; [start, end) covers both."""
-
-    name: str
-    start: int
-    value: Node
-
-    @property
-    def end(self) -> int:
-        """End of the value."""
-        return self.value.end
-
-    def nodes(self) -> list[Node]:
-        """Return the values: the items of a list, or the one value."""
-        return self.value.items or [self.value]
+_Message = TypeVar("_Message", bound=Message)
 
 
 @dataclass(frozen=True)
@@ -57,29 +25,61 @@ class _Edit:
     text: str
 
 
+def read(text: str, empty: _Message) -> tuple[_Message, tuple[str, ...]]:
+    """Return what a text says, and the names of the fields in it that the message type does not know.
+
+    Args:
+        text: a message in protobuf's text format.
+        empty: a message of its type.
+
+    Raises:
+        text_format.ParseError: with the line and what the parser expected.
+    """
+    blank = type(empty)
+    try:
+        return text_format.Parse(text, blank()), ()
+    except text_format.ParseError as error:
+        try:
+            unknown = list(unknown_fields(text, scanned(text), empty.DESCRIPTOR))
+        except ValueError:
+            raise error from None
+    known = with_signs_beside(without(text, unknown))
+    return text_format.Parse(known, blank()), tuple(one.name for one in unknown)
+
+
 def rewrite(text: str, before: Message, after: Message) -> str:
     """Return `text`, which says `before`, changed in as few places as make it say `after`.
 
     Args:
         text: a message in protobuf's text format.
-        before: what the text says.
+        before: what the text says, as far as its type knows it.
         after: what it shall say; a message of the same type.
 
     Raises:
-        ValueError: the text cannot be changed that way (a field would have to vanish).
+        ValueError: the text cannot be changed that way.
     """
-    for descriptor in after.DESCRIPTOR.fields:
+    descriptors = after.DESCRIPTOR.fields
+    gone = [one.name for one in descriptors if _present(one, before) and not _present(one, after)]
+    for name in gone:  # first, as a field may stand in the place of one that goes
+        wanted = _without_field(before, name)
+        fields = [one for one in scanned(text).fields if one.name == name]
+        text, before = _checked(text, wanted, name, [_removals(text, fields)]), wanted
+    for descriptor in descriptors:
         if not _same(descriptor, before, after):
             wanted = _with_field(before, after, descriptor.name)
-            text = _rewrite_field(text, before, wanted, descriptor.name)
-            before = wanted
+            text, before = _rewritten_field(text, before, wanted, descriptor.name), wanted
     return text
 
 
-def _rewrite_field(text: str, before: Message, wanted: Message, name: str) -> str:
+def _rewritten_field(text: str, before: Message, wanted: Message, name: str) -> str:
     """Change one top-level field: in its smallest parts if that comes out right, else as a whole."""
-    root = Node(0, len(text), _Scanner(text).fields(None))
-    for edits in (_message_edits(text, root, before, wanted, top=True), _whole_field_edits(text, root, wanted, name)):
+    root = scanned(text)
+    in_parts = _message_edits(text, root, before, wanted, top=True)
+    return _checked(text, wanted, name, [in_parts, _whole_field_edits(text, root, wanted, name)])
+
+
+def _checked(text: str, wanted: Message, name: str, attempts: Iterable[Iterable[_Edit]]) -> str:
+    for edits in attempts:
         changed = _applied(text, edits)
         if _says(changed, wanted):
             return changed
@@ -87,25 +87,31 @@ def _rewrite_field(text: str, before: Message, wanted: Message, name: str) -> st
 
 
 def _applied(text: str, edits: Iterable[_Edit]) -> str:
+    newline = "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
     pieces, position = [], 0
     for edit in sorted(edits, key=lambda one: one.start):
-        pieces += [text[position : edit.start], edit.text]
+        pieces += [text[position : edit.start], edit.text.replace("\n", newline)]
         position = edit.end
     return "".join([*pieces, text[position:]])
 
 
 def _says(text: str, wanted: Message) -> bool:
     try:
-        return bool(text_format.Parse(text, type(wanted)()) == wanted)
+        return bool(read(text, wanted)[0] == wanted)
     except text_format.ParseError:
         return False
 
 
-def _with_field(base: Message, source: Message, name: str) -> Message:
-    """Return `base` with one field taken from `source`."""
-    result, alone = type(base)(), type(base)()
+def _without_field(base: Message, name: str) -> Message:
+    result = type(base)()
     result.CopyFrom(base)
     result.ClearField(name)
+    return result
+
+
+def _with_field(base: Message, source: Message, name: str) -> Message:
+    """Return `base` with one field taken from `source`."""
+    result, alone = _without_field(base, name), type(base)()
     alone.CopyFrom(source)
     for descriptor in alone.DESCRIPTOR.fields:
         if descriptor.name != name:
@@ -132,48 +138,17 @@ def _replacement(text: str, present: Sequence[Field], printed: str) -> Iterator[
         yield _Edit(one.start, separator.end() if separator else one.end, "")
 
 
-class _Scanner:
-    """Finds where fields and values stand in valid text."""
-
-    def __init__(self, text: str) -> None:
-        self._tokens = [match for match in _TOKEN.finditer(text) if match.lastgroup != "skip"]
-        self._next = 0
-
-    def fields(self, closing: str | None) -> list[Field]:
-        """Read fields up to the closing bracket (None: the end of the text), which is left in place."""
-        found = []
-        while self._next < len(self._tokens) and self._peek() != closing:
-            name = self._take()
-            if self._peek() == ":":
-                self._take()
-            found.append(Field(name.group(), name.start(), self._value()))
-            while self._next < len(self._tokens) and self._peek() in (",", ";"):
-                self._take()
-        return found
-
-    def _value(self) -> Node:
-        opening = self._take()
-        node = Node(opening.start(), opening.end())
-        if opening.group() in ("{", "<"):
-            node.fields = self.fields(_CLOSING[opening.group()])
-            node.end = self._take().end()
-        elif opening.group() == "[":
-            while self._peek() != "]":
-                node.items.append(self._value())
-                if self._peek() == ",":
-                    self._take()
-            node.end = self._take().end()
-        elif opening.lastgroup == "string":
-            while self._next < len(self._tokens) and self._tokens[self._next].lastgroup == "string":
-                node.end = self._take().end()
-        return node
-
-    def _peek(self) -> str:
-        return self._tokens[self._next].group()
-
-    def _take(self) -> re.Match[str]:
-        self._next += 1
-        return self._tokens[self._next - 1]
+def _removals(text: str, fields: Sequence[Field]) -> Iterator[_Edit]:
+    """Take fields away with their separators, and the lines that are empty without them; comments beside stay."""
+    for one in fields:
+        start, end = one.start, one.end
+        if separator := re.compile(r"\s*[,;]").match(text, end):
+            end = separator.end()
+        rest = re.compile(r"[ \t]*(?:\r?\n|\Z)").match(text, end)
+        line = text.rfind("\n", 0, start) + 1
+        if rest and not text[line:start].strip():
+            start, end = line, rest.end()
+        yield _Edit(start, end, "")
 
 
 def _message_edits(text: str, node: Node, before: Message, after: Message, *, top: bool = False) -> Iterator[_Edit]:
@@ -184,7 +159,9 @@ def _message_edits(text: str, node: Node, before: Message, after: Message, *, to
         if _same(descriptor, before, after):
             continue
         present = [one for one in node.fields if one.name == name]
-        if not present:
+        if present and not _present(descriptor, after):
+            yield from _removals(text, present)
+        elif not present:
             missing.append(_printed(after, name))
         elif _is_map(descriptor):
             yield from _map_edits(text, present, before, after, name, missing)
@@ -204,6 +181,8 @@ def _map_edits(
 ) -> Iterator[_Edit]:
     """Edit changed entries where they stand; entries that are new are printed into `missing`."""
     entries = [node for one in present for node in one.nodes()]
+    gone = [one for one in present if not one.value.items and _map_key(text, one.value) not in getattr(after, name)]
+    yield from _removals(text, gone)
     for key, value in getattr(after, name).items():
         old = getattr(before, name)
         if key in old and old[key] == value:
@@ -228,8 +207,7 @@ def _map_key(text: str, entry: Node) -> str:
     key = next((one.value for one in entry.fields if one.name == "key"), None)
     if key is None:
         return ""
-    literals = re.findall(_TOKEN, text[key.start : key.end])
-    return "".join(text_encoding.CUnescape(string[1:-1]).decode() for _, string, _, _ in literals if string)
+    return unquoted(text[key.start : key.end]).decode()
 
 
 def _repeated_edits(text: str, present: Sequence[Field], before: Message, after: Message, name: str) -> Iterator[_Edit]:
@@ -240,7 +218,25 @@ def _repeated_edits(text: str, present: Sequence[Field], before: Message, after:
             if one != other:
                 yield from _message_edits(text, node, one, other)
         return
+    if len(old) == len(nodes) and not isinstance(new[0], Message) and (len(old) == len(new) or len(present) == 1):
+        yield from _list_edits(nodes, old, _literals(after, name), new)
+        return
     yield from _replacement(text, present, _printed(after, name))
+
+
+def _list_edits(
+    nodes: Sequence[Node], old: Sequence[object], literals: Sequence[str], new: Sequence[object]
+) -> Iterator[_Edit]:
+    """Edit values of a list where they stand; what it gets longer or shorter by is at its end."""
+    for node, one, other, literal in zip(nodes, old, new, literals, strict=False):
+        if one != other:
+            yield _Edit(node.start, node.end, literal)
+    kept = min(len(old), len(new))
+    last = nodes[kept - 1]
+    if len(new) > len(old):
+        yield _Edit(last.end, last.end, "".join(f", {literal}" for literal in literals[kept:]))
+    elif len(new) < len(old):
+        yield _Edit(last.end, nodes[-1].end, "")
 
 
 def _insertion(text: str, node: Node, fields: str, *, top: bool) -> _Edit:
@@ -259,7 +255,7 @@ def _insertion(text: str, node: Node, fields: str, *, top: bool) -> _Edit:
 
 def _end_of_line(text: str, position: int) -> int:
     """Step over a separator and a comment that belong to the field before."""
-    rest = re.compile(r"[ \t]*[,;]?[ \t]*(?:#[^\n]*)?(?=\n)").match(text, position)
+    rest = re.compile(r"[ \t]*[,;]?[ \t]*(?:#[^\r\n]*)?(?=\r?\n)").match(text, position)
     return rest.end() if rest else position
 
 
@@ -274,6 +270,13 @@ def _same(descriptor: Any, before: Message, after: Message) -> bool:
         return False
     same: bool = getattr(before, name) == getattr(after, name)
     return same
+
+
+def _present(descriptor: Any, message: Message) -> bool:
+    """Whether a message has a field, as far as one can tell: a number has its default when it is absent."""
+    if descriptor.is_repeated:
+        return bool(getattr(message, descriptor.name))
+    return not descriptor.has_presence or message.HasField(descriptor.name)
 
 
 def _is_map(descriptor: Any) -> bool:

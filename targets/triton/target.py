@@ -27,8 +27,9 @@ from targets.kserve.statistics import cache_of
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from targets.triton import config as model_config
-from targets.triton import pbtxt, wire_stream
+from targets.triton import pbtxt, reloading, wire_stream
 from targets.triton.cache import readings
+from targets.triton.exporting import flags_of, needed, start_of
 from targets.triton.installation import find_installation
 from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, read_model, stage
@@ -48,6 +49,11 @@ class _Model:
     directory: Path
     text: str
     config: model_config.ModelConfig
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Fields of the text that `config` does not have, as only a newer server knows them."""
+        return pbtxt.read(self.text, model_config.ModelConfig())[1]
 
 
 class TritonTarget:
@@ -129,8 +135,11 @@ class TritonTarget:
         model, wanted = self._wanted(config)
         name = self._name(model.name, alias)
         server = self._running()
-        stage(model.directory, server.repository, name)
-        server.load(name, model_config.to_json(wanted, name))
+        if model.unknown:
+            self._load_text(model, wanted, name)
+        else:
+            stage(model.directory, server.repository, name)
+            server.load(name, model_config.to_json(wanted, name))
         self._read_back(name, wanted, config)
         if (before := self._loaded.get(alias, name)) != name:
             server.ask(lambda client: client.unload_model(before))
@@ -156,7 +165,17 @@ class TritonTarget:
         """Return the user's config.pbtxt with the tuned fields changed."""
         model, wanted = self._wanted(config)
         path = Path(model.name) / CONFIG_NAME
-        return Export({path: pbtxt.rewrite(model.text, model.config, wanted)}, {path: model.text})
+        return Export(
+            {path: self._rewritten(model, wanted)},
+            {path: model.text},
+            commented=frozenset({path}),
+            places={path: model.directory / CONFIG_NAME},
+            folders=needed(self._repository, model.name, wanted),
+            start=start_of(self._repository),
+            flags=flags_of(model.name),
+            takes_effect=f"have it loaded again with `--reload URL` or `POST /v2/repository/models/{model.name}/load`, "
+            "or restart the server",
+        )
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, compare what is loaded with what they say, and ask once."""
@@ -170,6 +189,15 @@ class TritonTarget:
             deployment = self._deployment({}, name, wanted)
             deployment.ask_once(requests)
             deployment.retire()
+
+    def check_server(self, url: str) -> None:
+        """Check that a Triton answers at a URL."""
+        reloading.check(url)
+
+    def reload(self, export: Export, url: str) -> None:
+        """Have a Triton that serves the user's repository load a model of it anew, and read back what it has."""
+        for path, text in export.files.items():
+            reloading.reload(url, path.parent.name, model_config.parse(text, path))
 
     def environment(self) -> Mapping[str, str]:
         """Return the server's version and where it was found."""
@@ -213,6 +241,23 @@ class TritonTarget:
         variant = config.get("precision")
         model, base = self._base(None if variant is None else str(variant))
         return model, model_config.applied(base, config)
+
+    def _load_text(self, model: _Model, wanted: model_config.ModelConfig, name: str) -> None:
+        """Load a configuration as a file: the load API's JSON would be without the fields that we do not know."""
+        server, text = self._running(), self._rewritten(model, model_config.named(wanted, name))
+        stage(model.directory, server.repository, name, text)
+        try:
+            server.load(name)
+        except ConfigRefused as error:
+            unknown = ", ".join(f"`{field}`" for field in model.unknown)
+            raise ConfigRefused(f"{error}; fields that only a newer server may know: {unknown}") from None
+
+    @staticmethod
+    def _rewritten(model: _Model, wanted: model_config.ModelConfig) -> str:
+        try:
+            return pbtxt.rewrite(model.text, model.config, wanted)
+        except ValueError as error:
+            raise TargetError(f"{model.directory / CONFIG_NAME}: cannot be changed: {error}") from None
 
     def _deployment(self, config: Config, name: str, wanted: model_config.ModelConfig) -> "TritonDeployment":
         server = self._running()

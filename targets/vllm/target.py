@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from targets.base import Config, Context, Knob, Value
 from targets.common import prompts
+from targets.exports import FOLDER, Start
 from targets.openai.local import LocalTarget
 from targets.openai.named import check_ids
 from targets.openai.process import HOST, ModelServer
@@ -69,6 +70,20 @@ class VLLMTarget(LocalTarget):
         model = [self._own.positional] if self._own.positional else []
         address = [f"--host={HOST}", f"--port={port}"]
         return [str(self.found().executable), "serve", *model, "--config", str(file), *self._own.arguments, *address]
+
+    def starting(self, text: str, home: Path) -> Start:  # noqa: ARG002 - the file is named as it is
+        """Return `vllm serve ...`."""
+        model = (self._own.positional,) if self._own.positional else ()
+        return Start(
+            program=("vllm", "serve"),
+            files=(*model, f"--config={FOLDER}/{self._own.exported}"),
+            home=home,
+            image="vllm/vllm-openai:latest",
+            folder="/config",
+            ports=(8000,),
+            docker=("--gpus=all", "--ipc=host"),
+            env=self._options.env,
+        )
 
     def mismatches(self, config: Config, running: ModelServer) -> list[str]:
         """Read back from the log what vLLM took."""

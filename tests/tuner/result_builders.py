@@ -5,7 +5,20 @@ from collections.abc import Mapping
 from targets.base import Value
 from tuner.objective import Goal
 from tuner.rank import Candidate, candidates
-from tuner.results import Estimate, Generator, Load, Point, Result, StudyInfo, Timing, Trial, TrialState, Validity
+from tuner.results import (
+    Best,
+    Estimate,
+    Generator,
+    Load,
+    Point,
+    Ratio,
+    Result,
+    StudyInfo,
+    Timing,
+    Trial,
+    TrialState,
+    Validity,
+)
 from tuner.usage import Telemetry
 
 GOALS = (Goal(True, "steady", "throughput"), Goal(False, "steady", "p99"))
@@ -88,4 +101,20 @@ def result(*trials: Trial) -> Result:
         baseline=None,
         validity=Validity(valid=True),
         timing=Timing(measured_s=1.0, overhead_s=0.5, wall_s=1.5),
+    )
+
+
+def best(number: int = 1, gain: tuple[float, float, float] | None = None, *, confirmed: bool = True) -> Best:
+    """Return a recommended configuration; `gain` is value, low and high of its ratio to the baseline."""
+    ratio = gain and Ratio(value=gain[0], low=gain[1], high=gain[2], n=3, verdict="better")
+    return Best(
+        trial=number,
+        point=0,
+        config={},
+        load=Load(mode="closed", level=4),
+        confirmed=confirmed,
+        metrics={},
+        verdicts={},
+        objective="throughput_rps",
+        gain_vs_baseline=ratio or None,
     )

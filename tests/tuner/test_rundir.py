@@ -84,8 +84,8 @@ def test_a_file_where_the_runs_should_be_is_named(tmp_path: Path) -> None:
 
 def test_every_file_of_a_run_stands_in_its_folder(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    paths = (run.study_db, run.result, run.records, run.best, run.log)
-    assert [path.name for path in paths] == ["study.db", "result.json", "records", "best", "log.txt"]
+    paths = (run.study_db, run.result, run.records, run.best, run.yours, run.log)
+    assert [path.name for path in paths] == ["study.db", "result.json", "records", "best", "yours", "log.txt"]
     assert all(path.parent == tmp_path for path in paths)
 
 

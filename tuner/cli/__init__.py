@@ -2,10 +2,10 @@
 
 import sys
 
-from tuner.cli import helping, measuring, previewing, running
+from tuner.cli import exporting, helping, measuring, previewing, running
 from tuner.cli.frame import INTERRUPTED, app
 
-COMMANDS = (running, measuring, previewing, helping)
+COMMANDS = (running, exporting, measuring, previewing, helping)
 """The modules that add their commands to the app, in the order of its help."""
 
 

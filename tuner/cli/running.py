@@ -1,4 +1,4 @@
-"""The whole job and what is done with its result: `run`, `report`, `export`."""
+"""The whole job and its report: `run`, `report`."""
 
 import sys
 import webbrowser
@@ -11,12 +11,11 @@ from rich.console import Console
 from reports import html, overtime, tables, text
 from targets.base import TargetError
 from tuner.cli.frame import Json, Out, Overrides, Quiet, RunPath, StudyPath, app, errors
-from tuner.exporting import exported, prepared_again
+from tuner.exporting import prepared_again
 from tuner.files import write_atomically
 from tuner.live import Live
-from tuner.pick import Pick
 from tuner.results import Result, read_result
-from tuner.rundir import RunDirectory, StudyMark, back_up, locked, open_run
+from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, shown
@@ -137,34 +136,3 @@ def report(
         Console().print(shown(path), highlight=False, soft_wrap=True)
         if open_it:
             webbrowser.open(path.as_uri())
-
-
-@app.command()
-def export(
-    run_path: RunPath,
-    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="folder to write into")] = None,
-    trial: Annotated[int | None, typer.Option(metavar="N", help="another trial than the best")] = None,
-    pick: Annotated[Pick, typer.Option(help="which one: best, knee, fastest or cheapest")] = "best",
-    diff: Annotated[bool, typer.Option("--diff", help="print the change instead, or as well")] = False,
-) -> None:
-    """Write a run's configuration in the server's own format; what stands there is kept as a backup."""
-    with errors():
-        if to is None and not diff:
-            raise typer.BadParameter("give --to DIR, or --diff to see the change")
-        result = read_result(run_path)
-        made = exported(result, RunDirectory(run_path.resolve()), trial, pick)
-        if diff:
-            sys.stdout.write(html.config_diff(made.originals, made.files))
-        if to is not None:
-            for path, content in made.files.items():
-                _write_export(to / path, content)
-
-
-def _write_export(path: Path, content: str) -> None:
-    if path.exists() and path.read_text() == content:
-        note(f"{path} says so already")
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    backup = back_up(path)
-    write_atomically(path, content)
-    Console().print(f"{path}{f'  (the old one: {backup})' if backup else ''}", highlight=False, soft_wrap=True)

@@ -1,0 +1,355 @@
+"""`tune export` as a user runs it: into the user's own files, into a copy, as a command; a real Triton loads it."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from targets.triton import config as model_config
+from targets.triton.installation import find_installation
+from targets.triton.server import choose_ports
+from tests.support.written_run import written_run
+from tests.triton.test_triton_files import MODEL
+from tuner import cli
+from tuner.provenance import MARK
+
+TUNED = {"max_batch_size": 4, "max_queue_delay": 0.0005, "instances": 2}
+WriteStudy = Callable[..., Path]
+
+
+class Ended(NamedTuple):
+    """What a command said, with its own line ends."""
+
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(small_study: WriteStudy, tmp_path: Path) -> Path:
+    """A finished run of the digits, on a repository of its own."""
+    return written_run(small_study(), tmp_path / "run", TUNED)
+
+
+@pytest.fixture
+def own(repository: Path) -> Path:
+    """The user's own file."""
+    return repository / "digits" / "config.pbtxt"
+
+
+def export(run: Path, *arguments: object, code: int = 0) -> Ended:
+    """Run `tune export`, in this process: it starts nothing that could be left."""
+    ended = CliRunner().invoke(cli.app, ["export", str(run), *map(str, arguments)])
+    assert ended.exit_code == code, ended.stderr
+    return Ended(ended.stdout_bytes.decode(), ended.stderr)
+
+
+def words(command: str) -> list[str]:
+    return shlex.split(command.replace("\\\n", " "))
+
+
+def values(path: Path) -> dict[str, object]:
+    return dict(model_config.knob_values(model_config.parse(path.read_text(), path)))
+
+
+# -- what is written, and where it comes from --
+
+
+def test_a_file_says_where_it_comes_from_once_and_not_when_asked_not_to(run: Path, own: Path, tmp_path: Path) -> None:
+    before = own.read_text()
+    export(run, "--apply")
+    head, rest = own.read_text().splitlines()[:3], own.read_text().splitlines()[3:]
+    assert all(line.startswith(MARK) for line in head)
+    assert head[0].startswith(f"{MARK}study digits, trial 1, tuned with Paretune ")
+    assert head[1] == f"{MARK}run run, started 2026-11-27 00:12 UTC"
+    assert head[2] == f"{MARK}confirmed: throughput 1.50x that of the configuration before, 95% interval 1.40 to 1.60"
+    assert not any(line.startswith(MARK) for line in rest)
+    again = export(run, "--apply")
+    assert "says so already" in again.stderr
+    assert own.read_text().count(MARK) == 3
+    export(run, "--to", tmp_path / "bare", "--no-header")
+    bare = (tmp_path / "bare" / "digits" / "config.pbtxt").read_text()
+    assert bare.splitlines() == rest
+    assert own.with_name("config.pbtxt.bak").read_text() == before
+
+
+def test_the_users_own_configuration_is_written_as_it_is(run: Path, own: Path, tmp_path: Path) -> None:
+    export(run, "--trial", 0, "--to", tmp_path / "out")
+    assert (tmp_path / "out" / "digits" / "config.pbtxt").read_bytes() == own.read_bytes()
+
+
+def test_an_edit_since_the_run_is_kept_and_said(run: Path, own: Path) -> None:
+    ended = export(run, "--diff")
+    assert "has changed since the run" not in ended.stderr
+    own.write_text(own.read_text().replace("max_batch_size: 8", "# ours\nmax_batch_size: 64\nresponse_cache { }"))
+    ended = export(run, "--apply")
+    assert re.search(r"digits/config\.pbtxt has changed since the run; .*only tuned fields change", ended.stderr)
+    assert "# ours\nmax_batch_size: 4\nresponse_cache { }\n" in own.read_text()
+
+
+def test_what_an_export_wrote_is_no_edit(run: Path) -> None:
+    export(run, "--apply")
+    assert "has changed since the run" not in export(run, "--diff").stderr
+
+
+def test_a_diff_is_one_that_can_be_applied(run: Path, own: Path, tmp_path: Path) -> None:
+    own.write_bytes(own.read_bytes().rstrip(b"\n").replace(b"max_batch_size: 8", b"max_batch_size: 8\r\n# \x0c here"))
+    diff = export(run, "--diff", "--no-header").stdout
+    assert diff.startswith("--- yours/digits/config.pbtxt\n+++ best/digits/config.pbtxt\n@@ -")
+    export(run, "--to", tmp_path / "out", "--no-header")
+    wanted = (tmp_path / "out" / "digits" / "config.pbtxt").read_bytes()
+    assert patched(own.read_bytes().decode(), diff).encode() == wanted
+
+
+def patched(text: str, diff: str) -> str:
+    """Apply a unified diff, checking every line of it."""
+    lines, at, out = re.findall(r"[^\n]*\n|[^\n]+", text), 0, []
+    pieces = diff.split("\n")[2:-1]
+    for index, piece in enumerate(pieces):
+        bare = index + 1 < len(pieces) and pieces[index + 1].startswith("\\")
+        line = piece[1:] + ("" if bare else "\n")
+        if piece.startswith("@@"):
+            start = int(piece.split()[1].split(",")[0][1:]) - 1
+            out += lines[at:start]
+            at = start
+        elif piece[0] in " -":
+            assert lines[at] == line
+            at += 1
+        if piece[0] in " +":
+            out.append(line)
+    return "".join([*out, *lines[at:]])
+
+
+# -- places that cannot be written, and options that do not fit --
+
+
+def test_a_read_only_file_is_left_alone(run: Path, own: Path) -> None:
+    own.chmod(0o444)
+    before = own.read_bytes()
+    ended = export(run, "--apply", code=2)
+    assert "config.pbtxt: is read-only; make it writable (chmod u+w), or write elsewhere with --to DIR" in ended.stderr
+    assert own.read_bytes() == before
+
+
+def test_a_model_that_is_gone_is_said(run: Path, own: Path) -> None:
+    shutil.rmtree(own.parent)
+    assert "its model repository are needed, and are not there any more" in export(run, "--apply", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --to DIR, --apply"),
+        (["--apply", "--to", "out"], "--apply writes into your own files"),
+        (["--repository"], "--repository goes with --to DIR"),
+        (["--to", "out", "--link"], "--link goes with --repository"),
+        (["--to", "out", "--reload", "localhost:8000"], "--reload goes with --apply"),
+        (["--as", "command", "--image", "x"], "--image goes with --as docker"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(arguments: list[str], message: str, run: Path) -> None:
+    ended = export(run, *arguments, code=2)
+    assert message in " ".join(re.sub(r"[│\n]", " ", ended.stderr).split())
+
+
+# -- a whole repository, and how a server is started on it --
+
+
+def test_a_copied_repository_is_served_by_the_command_that_is_printed(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ended = export(run, "--repository", "--to", out, "--as", "command")
+    assert {path.name for path in (out / "digits").iterdir()} == {"1", "config.pbtxt"}
+    assert values(out / "digits" / "config.pbtxt") == TUNED
+    assert "digits copied" in ended.stderr
+    port = choose_ports({"http": None})["http"]
+    with triton_of(words(ended.stdout), tmp_path, port) as url:
+        assert loaded(url, "digits") == TUNED
+
+
+def test_the_same_is_printed_for_a_container(run: Path, own: Path, tmp_path: Path) -> None:
+    ended = export(run, "--as", "docker", "--image", "ours:1")
+    assert f"--volume={own.parents[1]}:/models:ro" in ended.stdout
+    assert "ours:1 tritonserver" in ended.stdout
+    assert "write the configuration into them with --apply" in ended.stderr
+    (container,) = yaml.safe_load(export(run, "--as", "kubernetes", "--to", tmp_path / "out").stdout)
+    assert container["args"] == ["--model-repository=/models", "--model-control-mode=explicit", "--load-model=digits"]
+
+
+def test_weights_are_linked_when_asked(run: Path, own: Path, tmp_path: Path) -> None:
+    ended = export(run, "--repository", "--link", "--to", tmp_path / "out")
+    assert "linked" in ended.stderr
+    weights = next((tmp_path / "out" / "digits" / "1").glob("*.onnx"))
+    assert weights.samefile(own.parent / "1" / weights.name)
+    assert not (tmp_path / "out" / "digits" / "config.pbtxt").samefile(own)
+    assert values(own)["max_batch_size"] == 8
+
+
+def test_a_repository_is_not_copied_over_another(run: Path, own: Path) -> None:
+    ended = export(run, "--repository", "--to", own.parents[1], code=2)
+    assert "digits: stands there already; give an empty folder with --to" in ended.stderr
+
+
+# -- the server that runs --
+
+
+class _Server:
+    """A tritonserver that a user has started: its process and its URL."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", url: str) -> None:
+        self._process, self.url = process, url
+
+    def __enter__(self) -> str:
+        return self.url
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+
+def triton_of(command: list[str], workdir: Path, port: int) -> _Server:
+    """Start what a user would, with the server of the wheel in place of the word `tritonserver`."""
+    installation = find_installation(None, workdir)
+    program, *arguments = command
+    assert program == "tritonserver"
+    ours = [f"--http-port={port}", "--http-address=127.0.0.1", "--allow-grpc=false", "--allow-metrics=false"]
+    started = [str(installation.executable), *installation.flags, *arguments, *ours, "--exit-timeout-secs=2"]
+    process = subprocess.Popen(started, env={**os.environ, **installation.env}, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not _ready(port) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    assert process.poll() is None
+    return _Server(process, f"http://127.0.0.1:{port}")
+
+
+def _ready(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return connection.recv(64).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def loaded(url: str, model: str) -> dict[str, object]:
+    with urlopen(f"{url}/v2/models/{model}/config") as answer:
+        return dict(model_config.knob_values(model_config.from_loaded(json.load(answer))))
+
+
+@pytest.fixture
+def server(own: Path, tmp_path: Path) -> Iterator[str]:
+    """The URL of a Triton on the user's repository, with the model loaded as the user has it."""
+    port = choose_ports({"http": None})["http"]
+    command = ["tritonserver", f"--model-repository={own.parents[1]}", "--model-control-mode=explicit",
+               "--load-model=digits"]  # fmt: skip
+    with triton_of(command, tmp_path, port) as url:
+        yield url
+
+
+def test_a_server_loads_what_was_written_and_has_it_read_back(run: Path, own: Path, server: str) -> None:
+    assert loaded(server, "digits")["max_batch_size"] == 8
+    ended = export(run, "--apply", "--reload", server)
+    assert "has loaded it, and has what was written" in ended.stderr
+    assert "config.pbtxt.bak" in ended.stdout
+    assert loaded(server, "digits") == TUNED == values(own)
+
+
+def test_what_the_server_refuses_is_taken_back(run: Path, own: Path, server: str) -> None:
+    own.write_text(own.read_text().replace("dynamic_batching { }", "dynamic_batching { preferred_batch_size: [ 8 ] }"))
+    before = own.read_text()
+    ended = export(run, "--apply", "--reload", server, code=3)
+    assert "the server refused" in ended.stderr
+    assert "your files are as they were before" in ended.stderr
+    assert own.read_text() == before
+    assert [path.name for path in own.parent.iterdir() if path.name.startswith("config")] == ["config.pbtxt"]
+    assert loaded(server, "digits")["max_batch_size"] == 8
+
+
+def test_a_server_on_another_repository_is_noticed(run: Path, own: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(own.parents[1], tmp_path / "other"))
+    port = choose_ports({"http": None})["http"]
+    command = ["tritonserver", f"--model-repository={other}", "--model-control-mode=explicit", "--load-model=digits"]
+    with triton_of(command, tmp_path, port) as url:
+        ended = export(run, "--apply", "--reload", url, code=3)
+    assert "max_batch_size: asked 4, loaded 8" in ended.stderr
+    assert "is it on the same model repository?" in ended.stderr
+    assert re.search(r"the files are written; what stood there is kept in .*config\.pbtxt\.bak", ended.stderr)
+    assert values(own) == TUNED
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("http://127.0.0.1:{port}", "does not answer"), ("ftp://here", "give the URL of Triton's HTTP port")],
+)
+def test_nothing_is_written_for_a_server_that_is_not_there(url: str, message: str, run: Path, own: Path) -> None:
+    before = own.read_bytes()
+    ended = export(run, "--apply", "--reload", url.format(port=choose_ports({"http": None})["http"]), code=3)
+    assert message in ended.stderr
+    assert own.read_bytes() == before
+
+
+def test_without_a_server_it_says_what_makes_one_take_it(run: Path) -> None:
+    ended = export(run, "--apply")
+    assert "POST /v2/repository/models/digits/load" in ended.stderr
+
+
+# -- an ensemble --
+
+
+TENSOR = "data_type: TYPE_FP32 dims: [ 4 ]"
+PART = f"""backend: "python"
+max_batch_size: 8
+input [ {{ name: "X" {TENSOR} }} ]
+output [ {{ name: "Y" {TENSOR} }} ]
+"""
+ENSEMBLE = f"""platform: "ensemble"  # of two
+max_batch_size: 8
+input [ {{ name: "X" {TENSOR} }} ]
+output [ {{ name: "Z" {TENSOR} }} ]
+ensemble_scheduling {{
+  step [
+    {{
+      model_name: "first" model_version: -1
+      input_map {{ key: "X" value: "X" }} output_map {{ key: "Y" value: "between" }}
+    }},
+    {{
+      model_name: "second" model_version: -1
+      input_map {{ key: "X" value: "between" }} output_map {{ key: "Y" value: "Z" }}
+    }}
+  ]
+}}
+"""
+
+
+def test_an_ensemble_is_copied_with_its_models_and_served(small_study: WriteStudy, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "models" / "digits")
+    for name, text in {"first": PART, "second": PART, "digits": ENSEMBLE}.items():
+        (tmp_path / "models" / name / "1").mkdir(parents=True)
+        (tmp_path / "models" / name / "config.pbtxt").write_text(text)
+        if text == PART:
+            (tmp_path / "models" / name / "1" / "model.py").write_text(MODEL)
+    np.savez(tmp_path / "rows.npz", X=np.zeros((8, 4), np.float32))
+    study = small_study(
+        target={"kind": "triton", "model": "digits", "repository": "models"},
+        workloads={"steady": {"arrival": {"process": "closed"}, "requests": {"source": "dataset", "path": "rows.npz"}}},
+        space={"max_batch_size": [4, 8], "concurrency": 1},
+        slo={"p99": "300 ms"},
+    )
+    run, out = written_run(study, tmp_path / "run", {"max_batch_size": 4}), tmp_path / "out"
+    ended = export(run, "--repository", "--to", out, "--as", "command")
+    assert sorted(path.name for path in out.iterdir()) == ["digits", "first", "second"]
+    port = choose_ports({"http": None})["http"]
+    with triton_of(words(ended.stdout), tmp_path, port) as url:
+        assert loaded(url, "digits") == {"max_batch_size": 4}
+        assert loaded(url, "second")["max_batch_size"] == 8

@@ -1,0 +1,29 @@
+"""A finished run, written by hand: its study and its files are real, its numbers are not."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from targets.base import Value
+from tests.tuner.result_builders import best, result, trial
+from tuner.results import to_json
+from tuner.rundir import RunDirectory, write_files
+from tuner.space import server_part
+from tuner.study.load import load_study
+from tuner.wiring import prepare
+
+
+def written_run(study: Path, run: Path, config: Mapping[str, Value]) -> Path:
+    """Write the directory of a run whose trial 1 is confirmed to be the best."""
+    run.mkdir()
+    target = prepare(load_study(study, ["isolation=none"]), run / "log.txt").target
+    own = target.user_config()
+    made = target.export({**own, **server_part(config)})
+    stored = result(trial(0, config=dict(own)), trial(1, config={**own, **config}))
+    told = stored.study.model_copy(update={"path": str(study), "text": study.read_text()})
+    environment = {"paretune": "0.0.1", "started": "2026-11-27 00:12 UTC"}
+    found = stored.model_copy(update={"study": told, "environment": environment, "best": best(1, gain=(1.5, 1.4, 1.6))})
+    (run / "result.json").write_text(to_json(found))
+    directory = RunDirectory(run)
+    write_files(directory.yours, made.originals)
+    write_files(directory.best, made.files)
+    return run

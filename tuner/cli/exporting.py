@@ -1,0 +1,156 @@
+"""A run's configuration for the user's own server: `export`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from reports import html
+from targets.base import ConfigRefused, TargetError
+from targets.exports import Export, Reloading
+from tuner.cli.frame import RunPath, app, errors
+from tuner.exporting import Exported, ExportError, exported
+from tuner.pick import Pick
+from tuner.results import read_result
+from tuner.rundir import RunDirectory
+from tuner.start_lines import Form, NoStart, start_lines
+from tuner.terminal import note, shown
+from tuner.writing import Written, copy_all, kept, put_back, write_all
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be done with an export."""
+
+    to: Path | None
+    diff: bool
+    repository: bool
+    link: bool
+    form: Form | None
+    image: str | None
+    apply: bool
+    reload: str | None
+
+    def check(self) -> None:
+        """Raise BadParameter where options contradict each other or nothing is asked for."""
+        if self.apply and self.to is not None:
+            raise typer.BadParameter("--apply writes into your own files, --to elsewhere; give one of them")
+        for name, given, of, there in (
+            ("--repository", self.repository, "--to DIR", self.to is not None),
+            ("--link", self.link, "--repository", self.repository),
+            ("--reload", self.reload is not None, "--apply", self.apply),
+            ("--image", self.image is not None, "--as docker or --as kubernetes", self.form not in (None, "command")),
+        ):
+            if given and not there:
+                raise typer.BadParameter(f"{name} goes with {of}")
+        if self.to is None and not self.diff and self.form is None and not self.apply:
+            raise typer.BadParameter("give --to DIR, --apply to write into your own files, --diff to see the change, "
+                                     "or --as to see how the server is started")  # fmt: skip
+
+
+@app.command()
+def export(
+    run_path: RunPath,
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="folder to write into")] = None,
+    trial: Annotated[int | None, typer.Option(metavar="N", help="another trial than the best")] = None,
+    pick: Annotated[Pick, typer.Option(help="which one: best, knee, fastest or cheapest")] = "best",
+    diff: Annotated[bool, typer.Option("--diff", help="print the change instead, or as well")] = False,
+    repository: Annotated[
+        bool, typer.Option("--repository", help="with --to: the whole model, its versions and what it needs")
+    ] = False,
+    link: Annotated[bool, typer.Option("--link", help="with --repository: hard links instead of copies")] = False,
+    form: Annotated[
+        Form | None, typer.Option("--as", help="print how the server is started: command, docker or kubernetes")
+    ] = None,
+    image: Annotated[str | None, typer.Option(metavar="IMAGE", help="container image for --as")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="write into your own files, where the study has them")] = False,
+    reload: Annotated[
+        str | None, typer.Option(metavar="URL", help="with --apply: have the server there load it, and check that")
+    ] = None,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="no comment that says where the configuration comes from")
+    ] = False,
+) -> None:
+    """Write a run's configuration in the server's own format; what stands there is kept as a backup."""
+    with errors():
+        asked = _Asked(to, diff, repository, link, form, image, apply, reload)
+        asked.check()
+        made = exported(read_result(run_path), RunDirectory(run_path.resolve()), trial, pick, header=not no_header)
+        _do(made, asked)
+
+
+def _do(made: Exported, asked: _Asked) -> None:
+    files = made.export
+    if not files.files:
+        raise ExportError("there is nothing to export: the server runs elsewhere, and its files are not known here")
+    for path in made.changed:
+        note(f"{files.places.get(path, path)} has changed since the run; in it, as it is now, only tuned fields change")
+    if asked.diff:
+        sys.stdout.write(html.config_diff(files.originals, files.files))
+    if asked.repository and asked.to is not None:
+        _copy(files, asked.to, link=asked.link)
+    if asked.to is not None:
+        _say(write_all({asked.to / path: text for path, text in files.files.items()}), asked)
+    if asked.apply:
+        _apply(made, asked)
+    if asked.form is not None:
+        _print_start(files, asked.form, asked)
+
+
+def _copy(files: Export, to: Path, *, link: bool) -> None:
+    if not files.folders:
+        raise ExportError("--repository: this kind of target has no model repository; leave it out")
+    for place in copy_all(files, to, link=link):
+        note(f"{shown(place)} {'linked' if link else 'copied'}")
+
+
+def _apply(made: Exported, asked: _Asked) -> None:
+    """Write into the user's own files, and have the server load them where it can be asked."""
+    files, target = made.export, made.prepared.target
+    texts = {place: files.files[path] for path, place in files.places.items()}
+    if not texts:
+        raise ExportError("--apply: the study names no file of your own to write into; write a new one with --to DIR")
+    for path in files.files.keys() - files.places.keys():
+        note(f"{path} is not among your own files: --to DIR writes it")
+    if asked.reload is None:
+        _say(write_all(texts), asked)
+        note(f"for the server to take it: {files.takes_effect}")
+        return
+    if not isinstance(target, Reloading):
+        raise ExportError(f"--reload: this kind of server loads nothing anew; leave it out, and {files.takes_effect}")
+    target.check_server(asked.reload)
+    written = write_all(texts)
+    try:
+        target.reload(files, asked.reload)
+    except ConfigRefused as error:
+        put_back(written)
+        raise TargetError(f"{error}; your files are as they were before") from None
+    except TargetError as error:
+        raise TargetError(f"{error}; the files are written{kept(written)}") from None
+    _say(written, asked)
+    note(f"{asked.reload} has loaded it, and has what was written")
+
+
+def _say(written: list[Written], asked: _Asked) -> None:
+    """Name what was written: on stdout, unless that is for the command that starts the server."""
+    for one in written:
+        if not one.changed:
+            note(f"{shown(one.path)} says so already")
+            continue
+        line = f"{shown(one.path)}{f'  (the old one: {shown(one.backup)})' if one.backup else ''}"
+        if asked.form is None:
+            Console().print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            note(line)
+
+
+def _print_start(files: Export, form: Form, asked: _Asked) -> None:
+    try:
+        sys.stdout.write(start_lines(files, form, asked.to, asked.image))
+    except NoStart as error:
+        raise ExportError(str(error)) from None
+    if asked.to is None and not asked.apply:
+        note("this starts the server on your own files: write the configuration into them with --apply, or give --to")
