@@ -2,11 +2,43 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from targets.options import TargetOptions
+from targets.kserve.options import Headers, Url
+from targets.options import Section, ServerMetric, TargetOptions
+from targets.triton.flags import flag_name, given_flags
+from targets.triton.metrics import METRICS
+
+
+def _as_text(value: object) -> object:
+    """Take a number for the text that it is written as."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+FlagValue = str | int | float | bool
+
+
+class DockerOptions(Section):
+    """The container that Paretune starts the server in."""
+
+    image: str = Field(min_length=1, description="image with `tritonserver`; it has to be on this machine")
+    engine: str = Field("docker", min_length=1, description="command of the engine: `docker`, `podman`, or a path")
+    gpus: Text | None = Field(None, description="GPUs that the container gets: `all`, a number, or `device=0,1`")
+    mounts: dict[Path, Path] = Field(
+        default={}, description="path here, relative to the study file -> path in the container, read only"
+    )
+    env: dict[str, Text] = Field(default={}, description="environment variables in the container")
+    args: list[Text] = Field(default=[], description="further arguments of the engine's `run`")
+    shm_size: Text = Field(
+        "1g", pattern=r"^[1-9]\d*[bkmg]?$", description="shared memory of the container; the Python backend lives on it"
+    )
+    user: Text | None = Field(None, description="`UID`, `UID:GID` or name; the image's own when absent")
+    network: Literal["bridge", "host"] = Field(
+        "bridge", description="`bridge`: ports are published on loopback; `host`: no translation of addresses between"
+    )
 
 
 class TritonOptions(TargetOptions):
@@ -14,8 +46,13 @@ class TritonOptions(TargetOptions):
 
     kind: Literal["triton"] = "triton"
     model: str = Field(description="name of the model in the repository")
-    repository: Path = Field(description="model repository, relative to the study file")
-    launch: Literal["local"] = Field("local", description="`local`: Paretune starts the server")
+    repository: Path | None = Field(
+        None, description="model repository, relative to the study file; with `launch: remote` it may be left out"
+    )
+    launch: Literal["local", "docker", "remote"] = Field(
+        "local",
+        description="`local`: Paretune starts the server; `docker`: in a container; `remote`: it runs already",
+    )
     protocol: Literal["http", "grpc"] = Field("http", description="what the requests are sent over")
     variants: dict[str, dict[str, Any]] = Field(
         default={},
@@ -26,6 +63,17 @@ class TritonOptions(TargetOptions):
     grpc_port: int | None = Field(
         None, ge=1, le=65535, description="port to serve gRPC on with `protocol: grpc`; a free one when absent"
     )
+    flags: dict[Annotated[str, AfterValidator(flag_name)], FlagValue | list[FlagValue]] = Field(
+        default={}, description="flag of tritonserver -> its value, or several values; your own command line"
+    )
+    docker: DockerOptions | None = Field(None, description="the container, with `launch: docker`")
+    url: Url | None = Field(None, description="with `launch: remote`, of the server: `http://HOST:PORT`")
+    grpc_url: Url | None = Field(None, description="with `launch: remote`, of its gRPC service: `grpc://HOST:PORT`")
+    metrics_url: Url | None = Field(
+        None, description="with `launch: remote`, of its metrics: `http://HOST:PORT/metrics`"
+    )
+    headers: Headers = Field(default={}, description="with `launch: remote`, sent with every request")
+    ca: Path | None = Field(None, description="with `launch: remote`, file with the certificates to trust, for https")
 
     @field_validator("grpc_port")
     @classmethod
@@ -33,6 +81,34 @@ class TritonOptions(TargetOptions):
         if grpc_port is not None and grpc_port == info.data.get("http_port"):
             raise ValueError(f"{grpc_port} is `http_port` already; give another one, or none for a free one")
         return grpc_port
+
+    @model_validator(mode="after")
+    def _fits_the_launch(self) -> "TritonOptions":
+        elsewhere = {"local": REMOTE + IN_DOCKER, "docker": (*REMOTE, "server"), "remote": STARTED + IN_DOCKER}
+        for name in elsewhere[self.launch]:
+            if name in self.model_fields_set and getattr(self, name) not in (None, {}):
+                raise ValueError(f"`{name}` does not go with `launch: {self.launch}`; take it out")
+        needed = {
+            "local": ("repository",),
+            "docker": ("repository", "docker"),
+            "remote": ("grpc_url",) if self.protocol == "grpc" else ("url",),
+        }
+        for name in needed[self.launch]:
+            if getattr(self, name) is None:
+                raise ValueError(f"`launch: {self.launch}` with `protocol: {self.protocol}` needs `{name}`")
+        return self
+
+    @model_validator(mode="after")
+    def _urls_of_their_protocol(self) -> "TritonOptions":
+        for name, given, grpc in (("url", self.url, False), ("grpc_url", self.grpc_url, True),
+                                  ("metrics_url", self.metrics_url, False)):  # fmt: skip
+            if given is not None and given.startswith("grpc:") != grpc:
+                raise ValueError(
+                    f"`{name}` has to begin with {'grpc://' if grpc else 'http:// or https://'}: {given!r}"
+                )
+        if self.ca is not None and not (self.url or "").startswith("https:"):
+            raise ValueError(f"`ca` is for https, and `url` is {self.url!r}; take it out")
+        return self
 
     @property
     def keeps_connections(self) -> bool:
@@ -44,7 +120,23 @@ class TritonOptions(TargetOptions):
         """The parameter `priority` of a request picks a level of the queue."""
         return True
 
+    @property
+    def own_flags(self) -> tuple[str, ...]:
+        """The user's own flags, as they stand on a command line."""
+        return tuple(given_flags(self.flags))
+
+    def metrics(self) -> Sequence[ServerMetric]:
+        """Return what the server's metrics give, where the study says where they are."""
+        return METRICS if self.metrics_url is not None else ()
+
     def files(self) -> Sequence[Path]:
         """Return the folders of the model and of the models that are variants of it."""
+        if self.repository is None:
+            return []
         others = [str(overlay["model"]) for overlay in self.variants.values() if "model" in overlay]
         return [self.repository / name for name in (self.model, *others)]
+
+
+STARTED = ("server", "http_port", "grpc_port", "flags")
+IN_DOCKER = ("docker",)
+REMOTE = ("url", "grpc_url", "metrics_url", "headers", "ca")
