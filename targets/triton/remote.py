@@ -227,9 +227,7 @@ def _reached(options: TritonOptions, url: str | None) -> KServeOptions:
     """Return how the server is reached at one of its URLs."""
     assert url is not None, "the options were checked"
     ca = options.ca if url.startswith("https:") else None
-    return KServeOptions(
-        url=url, model=options.model, headers=options.headers, ca=ca, apply_timeout=options.apply_timeout
-    )
+    return KServeOptions(url=url, model=options.model, headers=options.headers, ca=ca)
 
 
 class RemoteDeployment:
