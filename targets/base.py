@@ -69,6 +69,7 @@ class Knob:
         changes_answers: whether the answers depend on it; accuracy is then measured for each of its values.
         role: the part of batch service that it sets, "" for none: the largest batch, how long the oldest request may
             wait for its batch to fill, or how many batches are served at once. A simulation of the server needs it.
+        fixed: why it cannot be changed on this server, with the remedy; "" where it can.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Knob:
     choices_from: str = ""
     changes_answers: bool = False
     role: KnobRole = ""
+    fixed: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Run a server so that it never outlives the tuner: `python guardian.py CLEANUP_DIR SHM_PREFIX COMMAND...`.
+"""Run a server so that it never outlives the tuner: `guardian.py CLEANUP_DIR SHM_PREFIX [FAREWELL...] -- COMMAND...`.
 
 The guardian starts the command in a process group of its own and prints its process id. It ends the whole group
 (SIGTERM, after a grace SIGKILL) when its standard input closes, which the kernel does for any death of the tuner,
-kill -9 included. Then it removes CLEANUP_DIR, the shared memory whose name starts with SHM_PREFIX, and what Python
+kill -9 included. Then it runs FAREWELL, the command that ends what is not of the group (a container), if there is
+one, and removes CLEANUP_DIR, the shared memory whose name starts with SHM_PREFIX, and what Python
 shared among the group's processes: a process that is killed leaves that behind. Of processes that are all killed at
 once nobody can tell any more what they shared, so the guardian looks now and then while they live, seldom enough to
 disturb no measurement. Should the guardian itself be killed, the kernel kills the server.
@@ -22,6 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 
 GRACE_S = 3.0
+FAREWELL_S = 20.0
+"""How long the farewell may take."""
 AT_ONCE = b"at once"
 """Written to standard input before it closes: the group gets no time to end by itself."""
 LOOK = b"look"
@@ -37,7 +40,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 def main(arguments: list[str]) -> int:
     """Guard one command until it ends or standard input closes; return its exit code."""
-    cleanup, shm_prefix, *command = arguments
+    cleanup, shm_prefix, *rest = arguments
+    farewell, command = rest[: rest.index("--")], rest[rest.index("--") + 1 :]
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -62,6 +66,7 @@ def main(arguments: list[str]) -> int:
         mapped |= _mapped_by(child.pid)
         shared = [path for name in PYTHONS for path in SHARED.glob(f"{name}*") if _inode(path) in mapped]
         _end_group(child, signals)
+        _say_farewell(farewell)
         shutil.rmtree(cleanup, ignore_errors=True)
         for segment in (*SHARED.glob(f"{shm_prefix}*"), *shared):
             segment.unlink(missing_ok=True)
@@ -111,6 +116,21 @@ def _end_group(child: "subprocess.Popen[bytes]", signals: tuple[int, ...]) -> No
             _reap_orphans(child.pid)
             time.sleep(0.02)
     child.wait()
+
+
+def _say_farewell(command: list[str]) -> None:
+    """Run the command that ends what is not of the group; what it says is of no use to anybody."""
+    if not command:
+        return
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=FAREWELL_S,
+            check=False,
+        )
 
 
 def _mapped_by(group: int) -> set[int]:

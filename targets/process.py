@@ -16,7 +16,17 @@ STOP_TIMEOUT_S = 3 * guardian.GRACE_S
 
 
 class GuardedProcess:
-    """A command run by the guardian; its output goes to the end of a log file."""
+    """A command run by the guardian; its output goes to the end of a log file.
+
+    Args:
+        command: to run.
+        env: its environment variables.
+        log_path: where its output goes.
+        cleanup: folder that is removed at the end.
+        shm_prefix: shared memory whose name starts with it is removed at the end.
+        cpus: CPUs that it is pinned to, or None.
+        farewell: command that the guardian runs at the end, for what is no descendant of the first one; () for none.
+    """
 
     def __init__(
         self,
@@ -27,10 +37,12 @@ class GuardedProcess:
         cleanup: Path,
         shm_prefix: str,
         cpus: frozenset[int] | None = None,
+        farewell: Sequence[str] = (),
     ) -> None:
+        self._stop_s = STOP_TIMEOUT_S + (guardian.FAREWELL_S if farewell else 0.0)
         with log_path.open("ab") as log, pinned(cpus):
             self._guardian = subprocess.Popen(
-                [sys.executable, "-I", "-S", guardian.__file__, str(cleanup), shm_prefix, *command],
+                [sys.executable, "-I", "-S", guardian.__file__, str(cleanup), shm_prefix, *farewell, "--", *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -57,18 +69,14 @@ class GuardedProcess:
         if self.running():
             return None
         try:
-            code = self._guardian.wait(STOP_TIMEOUT_S)
+            code = self._guardian.wait(self._stop_s)
         except subprocess.TimeoutExpired:
             return None
         return code - 256 if code > 128 else code
 
     def tree(self) -> list[int]:
         """Process ids of the command and all its descendants; empty when it has ended."""
-        try:
-            root = psutil.Process(self.pid)
-            return [root.pid, *(child.pid for child in root.children(recursive=True))]
-        except psutil.NoSuchProcess:
-            return []
+        return tree_of(self.pid)
 
     def stop(self, *, at_once: bool = False) -> None:
         """End the command and its descendants and wait until they are gone; safe to call twice.
@@ -83,7 +91,7 @@ class GuardedProcess:
             if pipe is not None:
                 pipe.close()
         try:
-            self._guardian.wait(STOP_TIMEOUT_S)
+            self._guardian.wait(self._stop_s)
         except subprocess.TimeoutExpired:
             self._guardian.kill()
             self._guardian.wait()
@@ -94,6 +102,27 @@ class GuardedProcess:
         while self.running() and time.monotonic() < deadline:
             time.sleep(0.02)
         return not self.running()
+
+
+def tree_of(pid: int | None) -> list[int]:
+    """Process ids of a process and all its descendants; empty when it has ended or there is none."""
+    if pid is None:
+        return []
+    try:
+        root = psutil.Process(pid)
+        return [root.pid, *(child.pid for child in root.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def pid_said(command: Sequence[str]) -> int | None:
+    """Return the process id that a command prints, None where it prints none of this machine's."""
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=guardian.FAREWELL_S, check=False)
+        pid = int(ended.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return pid if pid > 0 and psutil.pid_exists(pid) else None
 
 
 def _is_zombie(pid: int) -> bool:

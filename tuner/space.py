@@ -162,8 +162,8 @@ def make_space(
         own: the user's configuration.
 
     Raises:
-        StudyError: an unknown knob, a value out of its legal range or of the wrong kind; no relation, or one that no
-            configuration keeps; with its line.
+        StudyError: an unknown knob or one that is fixed, a value out of its legal range or of the wrong kind; no
+            relation, or one that no configuration keeps; with its line.
     """
     known = {knob.name: knob for knob in (*knobs, *LOAD_KNOBS)}
     parameters: list[Parameter] = []
@@ -172,6 +172,8 @@ def make_space(
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
             raise source.error(("space", name), f"no such knob; {hint}")
+        if known[name].fixed:
+            raise source.error(("space", name), known[name].fixed)
         when, wanted = None, given
         if isinstance(given, dict) and "when" in given:
             before = {one.name for one in parameters} | {knob.name for knob in knobs if knob.name not in raw}

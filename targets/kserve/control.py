@@ -3,8 +3,10 @@
 import json
 import ssl
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -66,6 +68,24 @@ class Control(Protocol):
 
     def statistics(self, model: str, version: str) -> Callable[[], ServerCounters]:
         """Read the statistics extension now; the function returned makes sense of the reading."""
+        ...
+
+    def config(self, model: str) -> Mapping[str, Any]:
+        """Return the configuration that a model is loaded with, an extension, in the server's own field names."""
+        ...
+
+    def load(self, model: str, config: str, timeout_s: float) -> None:
+        """Load a model with a configuration, an extension.
+
+        Args:
+            model: its name.
+            config: in JSON.
+            timeout_s: how long it may take.
+        """
+        ...
+
+    def why_not_load(self) -> str:
+        """Return why the server does not let models be loaded, "" where it does. Nothing of it is changed."""
         ...
 
     def close(self) -> None:
@@ -144,6 +164,29 @@ class HttpControl:
             raise ServerHung(f"{self._url}{path}: no answer with statistics, but HTTP {status}: {_said(answer)}")
         return lambda: statistics.counters(taken_ns, json.loads(answer)["model_stats"])
 
+    def config(self, model: str) -> Mapping[str, Any]:
+        """Ask `/v2/models/MODEL/config`."""
+        return self._json("GET", f"{_path(model, '')}/config")
+
+    def load(self, model: str, config: str, timeout_s: float) -> None:
+        """Ask `/v2/repository/models/MODEL/load`."""
+        path = f"/v2/repository/models/{quote(model, safe='')}/load"
+        status, answer = self._ask("POST", path, json.dumps({"parameters": {"config": config}}), timeout_s)
+        if status != 200:
+            raise TargetError(f"{self._url}{path}: HTTP {status}: {_said(answer)}")
+
+    def why_not_load(self) -> str:
+        """Ask to unload a model that there is none of."""
+        status, answer = self._ask("POST", f"/v2/repository/models/{_nobodys()}/unload", "{}")
+        return "" if status == 200 else f"HTTP {status}: {_said(answer)}"
+
+    def get(self, path: str) -> bytes:
+        """Return the body of a GET, whatever it is. Raises ServerHung when it is none with status 200."""
+        status, answer = self._ask("GET", path)
+        if status != 200:
+            raise ServerHung(f"{self._url}{path}: HTTP {status}: {_said(answer)}")
+        return answer
+
     def close(self) -> None:
         """Nothing is kept."""
 
@@ -159,8 +202,10 @@ class HttpControl:
             raise TargetError(f"{self._url}{path}: not an answer of the Open Inference Protocol: {_said(answer)}")
         return found
 
-    def _ask(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
-        connection = self._connection()
+    def _ask(
+        self, method: str, path: str, body: str | None = None, timeout_s: float = CONTROL_TIMEOUT_S
+    ) -> tuple[int, bytes]:
+        connection = self._connection(timeout_s)
         headers = {**dict(self._site.headers), **({"Content-Type": "application/json"} if body else {})}
         try:
             connection.request(method, f"{self._site.prefix}{path}", body, headers)
@@ -171,12 +216,12 @@ class HttpControl:
         finally:
             connection.close()
 
-    def _connection(self) -> HTTPConnection:
+    def _connection(self, timeout_s: float) -> HTTPConnection:
         site = self._site
         if site.tls is None:
-            return HTTPConnection(site.host, site.port, timeout=CONTROL_TIMEOUT_S)
+            return HTTPConnection(site.host, site.port, timeout=timeout_s)
         context = ssl.create_default_context(cafile=str(site.tls.ca) if site.tls.ca else None)
-        return HTTPSConnection(site.host, site.port, timeout=CONTROL_TIMEOUT_S, context=context)
+        return HTTPSConnection(site.host, site.port, timeout=timeout_s, context=context)
 
 
 class GrpcControl:
@@ -230,18 +275,40 @@ class GrpcControl:
         taken_ns, found = time.monotonic_ns(), self._ask(self._client.get_inference_statistics, model, version)
         return lambda: statistics.counters(taken_ns, _dict(found)["model_stats"])
 
+    def config(self, model: str) -> Mapping[str, Any]:
+        """Call `ModelConfig`."""
+        found: Mapping[str, Any] = _dict(self._ask(self._client.get_model_config, model))["config"]
+        return found
+
+    def load(self, model: str, config: str, timeout_s: float) -> None:
+        """Call `RepositoryModelLoad`."""
+        self._ask(partial(self._client.load_model, config=config), model, timeout_s=timeout_s)
+
+    def why_not_load(self) -> str:
+        """Call `RepositoryModelUnload` for a model that there is none of."""
+        try:
+            self._client.unload_model(_nobodys(), headers=self._metadata, client_timeout=CONTROL_TIMEOUT_S)
+        except InferenceServerException as error:
+            return f"gRPC {str(error.status()).removeprefix('StatusCode.')}: {error.message()}"
+        return ""
+
     def close(self) -> None:
         """Close the channel."""
         self._client.close()
 
-    def _ask(self, call: Callable[..., Any], *arguments: str) -> Any:
+    def _ask(self, call: Callable[..., Any], *arguments: str, timeout_s: float = CONTROL_TIMEOUT_S) -> Any:
         try:
-            return call(*arguments, headers=self._metadata, client_timeout=CONTROL_TIMEOUT_S)
+            return call(*arguments, headers=self._metadata, client_timeout=timeout_s)
         except InferenceServerException as error:
             status = str(error.status()).removeprefix("StatusCode.")
             if status in _SILENT:
                 raise ServerHung(f"{self._url} does not answer (gRPC {status}: {error.message()})") from None
             raise TargetError(f"{self._url}: gRPC {status}: {error.message()}") from None
+
+
+def _nobodys() -> str:
+    """Return a name that no model has."""
+    return f"paretune_asks_{uuid.uuid4().hex[:12]}"
 
 
 def _path(model: str, version: str) -> str:

@@ -66,19 +66,21 @@ def _of_header(name: str) -> str:
     return name
 
 
+Url = Annotated[str, AfterValidator(_of_url)]
+Headers = dict[Annotated[str, AfterValidator(_of_header)], str]
+
+
 class KServeOptions(TargetOptions):
     """A model on a server of the Open Inference Protocol that runs already."""
 
     kind: Literal["kserve"] = "kserve"
-    url: Annotated[str, AfterValidator(_of_url)] = Field(
-        description="of the server: `http://HOST:PORT`, `https://HOST` or `grpc://HOST:PORT`"
-    )
+    url: Url = Field(description="of the server: `http://HOST:PORT`, `https://HOST` or `grpc://HOST:PORT`")
     model: str = Field(min_length=1, description="name of the model, as the server has it")
     version: Annotated[str, BeforeValidator(_as_text)] | None = Field(
         None, description="of the model; the server's choice when absent"
     )
     protocol: Protocol | None = Field(None, description="what the requests are sent over; the URL's when absent")
-    headers: dict[Annotated[str, AfterValidator(_of_header)], str] = Field(
+    headers: Headers = Field(
         default={},
         description="sent with every request, with gRPC as metadata; `${NAME}` stands for an environment variable",
     )

@@ -46,10 +46,7 @@ class KServeTarget:
 
     def __init__(self, options: KServeOptions, context: Context) -> None:
         self._options = options
-        ca = context.resolve(options.ca) if options.ca else None
-        if ca is not None and not ca.is_file():
-            raise TargetError(f"target.ca: {ca}: no such file")
-        self._tls = Tls(ca) if options.place.scheme == "https" else None
+        self._tls = tls_of(options, context)
         self._remote: _Remote | None = None
 
     @staticmethod
@@ -85,9 +82,8 @@ class KServeTarget:
             TargetError: one of them is not; with the server's own message.
         """
         self.stop()
-        place = self._options.place
-        site = Site(place.host, place.port, self._headers(), self._tls, place.prefix)
-        control: Control = GrpcControl(site) if place.scheme == "grpc" else HttpControl(site)
+        site = site_of(self._options, self._tls)
+        control = control_of(self._options, site)
         try:
             self._remote = self._checked(control, site)
         except BaseException:
@@ -147,9 +143,6 @@ class KServeTarget:
             self._remote.control.close()
             self._remote = None
 
-    def _headers(self) -> tuple[tuple[str, str], ...]:
-        return tuple((name, _resolved(name, value)) for name, value in self._options.headers.items())
-
 
 @dataclass(frozen=True)
 class _Remote:
@@ -201,6 +194,34 @@ class KServeDeployment:
 
     def retire(self) -> None:
         """Leave the server alone."""
+
+
+def tls_of(options: KServeOptions, context: Context) -> Tls | None:
+    """Return how connections are secured, None where they are not.
+
+    Raises:
+        TargetError: the file of trusted certificates is not there.
+    """
+    ca = context.resolve(options.ca) if options.ca else None
+    if ca is not None and not ca.is_file():
+        raise TargetError(f"target.ca: {ca}: no such file")
+    return Tls(ca) if options.place.scheme == "https" else None
+
+
+def site_of(options: KServeOptions, tls: Tls | None) -> Site:
+    """Return where requests go, and the headers that they have.
+
+    Raises:
+        TargetError: a header names an environment variable that is not set.
+    """
+    place = options.place
+    headers = tuple((name, _resolved(name, value)) for name, value in options.headers.items())
+    return Site(place.host, place.port, headers, tls, place.prefix)
+
+
+def control_of(options: KServeOptions, site: Site) -> Control:
+    """Return how a server is asked about itself: as the URL says."""
+    return GrpcControl(site) if options.place.scheme == "grpc" else HttpControl(site)
 
 
 def _not_ready(options: KServeOptions, known: Sequence[str]) -> str:

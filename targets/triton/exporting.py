@@ -59,7 +59,7 @@ def _normal(folder: Path, relative: str) -> Path:
     return Path(*parts)
 
 
-def flags_of(model: str) -> tuple[str, ...]:
+def load_flags(model: str) -> tuple[str, ...]:
     """Return the arguments of a server that serves one model of a repository, as it was measured."""
     return ("--model-control-mode=explicit", f"--load-model={model}")
 

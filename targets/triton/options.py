@@ -2,13 +2,45 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from targets.options import ServerMetric
+from targets.kserve.options import Headers, Url
+from targets.options import Section, ServerMetric
 from targets.triton.cache import METRICS as CACHE_METRICS
+from targets.triton.flags import CACHE_CONFIG, flag_name, given_flags
+from targets.triton.metrics import METRICS
 from targets.triton.requesting import RequestOptions
+
+
+def _as_text(value: object) -> object:
+    """Take a number for the text that it is written as."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+FlagValue = str | int | float | bool
+
+
+class DockerOptions(Section):
+    """The container that Paretune starts the server in."""
+
+    image: str = Field(min_length=1, description="image with `tritonserver`; it has to be on this machine")
+    engine: str = Field("docker", min_length=1, description="command of the engine: `docker`, `podman`, or a path")
+    gpus: Text | None = Field(None, description="GPUs that the container gets: `all`, a number, or `device=0,1`")
+    mounts: dict[Path, Path] = Field(
+        default={}, description="path here, relative to the study file -> path in the container, read only"
+    )
+    env: dict[str, Text] = Field(default={}, description="environment variables in the container")
+    args: list[Text] = Field(default=[], description="further arguments of the engine's `run`")
+    shm_size: Text = Field(
+        "1g", pattern=r"^[1-9]\d*[bkmg]?$", description="shared memory of the container; the Python backend lives on it"
+    )
+    user: Text | None = Field(None, description="`UID`, `UID:GID` or name; the image's own when absent")
+    network: Literal["bridge", "host"] = Field(
+        "bridge", description="`bridge`: ports are published on loopback; `host`: no translation of addresses between"
+    )
 
 
 class TritonOptions(RequestOptions):
@@ -16,8 +48,13 @@ class TritonOptions(RequestOptions):
 
     kind: Literal["triton"] = "triton"
     model: str = Field(description="name of the model in the repository")
-    repository: Path = Field(description="model repository, relative to the study file")
-    launch: Literal["local"] = Field("local", description="`local`: Paretune starts the server")
+    repository: Path | None = Field(
+        None, description="model repository, relative to the study file; with `launch: remote` it may be left out"
+    )
+    launch: Literal["local", "docker", "remote"] = Field(
+        "local",
+        description="`local`: Paretune starts the server; `docker`: in a container; `remote`: it runs already",
+    )
     variants: dict[str, dict[str, Any]] = Field(
         default={},
         description="name -> overlay of the model's config, or `model: NAME`; the knob `precision` picks one",
@@ -30,6 +67,17 @@ class TritonOptions(RequestOptions):
     cache_size: int | None = Field(
         None, ge=1024, description="bytes of the server's response cache; the server has none when absent"
     )
+    flags: dict[Annotated[str, AfterValidator(flag_name)], FlagValue | list[FlagValue]] = Field(
+        default={}, description="flag of tritonserver -> its value, or several values; your own command line"
+    )
+    docker: DockerOptions | None = Field(None, description="the container, with `launch: docker`")
+    url: Url | None = Field(None, description="with `launch: remote`, of the server: `http://HOST:PORT`")
+    grpc_url: Url | None = Field(None, description="with `launch: remote`, of its gRPC service: `grpc://HOST:PORT`")
+    metrics_url: Url | None = Field(
+        None, description="with `launch: remote`, of its metrics: `http://HOST:PORT/metrics`"
+    )
+    headers: Headers = Field(default={}, description="with `launch: remote`, sent with every request")
+    ca: Path | None = Field(None, description="with `launch: remote`, file with the certificates to trust, for https")
 
     @field_validator("grpc_port")
     @classmethod
@@ -37,6 +85,44 @@ class TritonOptions(RequestOptions):
         if grpc_port is not None and grpc_port == info.data.get("http_port"):
             raise ValueError(f"{grpc_port} is `http_port` already; give another one, or none for a free one")
         return grpc_port
+
+    @model_validator(mode="after")
+    def _fits_the_launch(self) -> "TritonOptions":
+        elsewhere = {"local": REMOTE + IN_DOCKER, "docker": (*REMOTE, "server"), "remote": STARTED + IN_DOCKER}
+        for name in elsewhere[self.launch]:
+            if name in self.model_fields_set and getattr(self, name) not in (None, {}):
+                raise ValueError(f"`{name}` does not go with `launch: {self.launch}`; take it out")
+        needed = {
+            "local": ("repository",),
+            "docker": ("repository", "docker"),
+            "remote": ("grpc_url",) if self.protocol == "grpc" else ("url",),
+        }
+        for name in needed[self.launch]:
+            if getattr(self, name) is None:
+                raise ValueError(f"`launch: {self.launch}` with `protocol: {self.protocol}` needs `{name}`")
+        return self
+
+    @model_validator(mode="after")
+    def _requests_fit_the_launch(self) -> "TritonOptions":
+        if self.launch == "docker" and self.memories:
+            raise ValueError(f"a container does not see this host's {self.memories.pop()}; take it out")
+        asked = ("tensors", "outputs", "streaming", "queue_timeout", "parameters") if self.launch == "remote" else ()
+        for name in asked:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}` is for a server that Paretune starts; take it out with `launch: remote`")
+        return self
+
+    @model_validator(mode="after")
+    def _urls_of_their_protocol(self) -> "TritonOptions":
+        for name, given, grpc in (("url", self.url, False), ("grpc_url", self.grpc_url, True),
+                                  ("metrics_url", self.metrics_url, False)):  # fmt: skip
+            if given is not None and given.startswith("grpc:") != grpc:
+                raise ValueError(
+                    f"`{name}` has to begin with {'grpc://' if grpc else 'http:// or https://'}: {given!r}"
+                )
+        if self.ca is not None and not (self.url or "").startswith("https:"):
+            raise ValueError(f"`ca` is for https, and `url` is {self.url!r}; take it out")
+        return self
 
     @property
     def keeps_connections(self) -> bool:
@@ -48,11 +134,25 @@ class TritonOptions(RequestOptions):
         """The parameter `priority` of a request picks a level of the queue."""
         return True
 
+    @property
+    def own_flags(self) -> tuple[str, ...]:
+        """The user's own flags, as they stand on a command line."""
+        cache = () if self.cache_size is None else (f"{CACHE_CONFIG}{self.cache_size}",)
+        return (*given_flags(self.flags), *cache)
+
     def metrics(self) -> Sequence[ServerMetric]:
-        """Return those of the response cache where there is one."""
-        return CACHE_METRICS if self.cache_size is not None else ()
+        """Return those of the response cache where there is one, and what the server's metrics give."""
+        cache = CACHE_METRICS if any(flag.startswith(CACHE_CONFIG) for flag in self.own_flags) else ()
+        return (*cache, *(METRICS if self.metrics_url is not None else ()))
 
     def files(self) -> Sequence[Path]:
         """Return the folders of the model and of the models that are variants of it."""
+        if self.repository is None:
+            return []
         others = [str(overlay["model"]) for overlay in self.variants.values() if "model" in overlay]
         return [self.repository / name for name in (self.model, *others)]
+
+
+STARTED = ("server", "http_port", "grpc_port", "flags", "cache_size")
+IN_DOCKER = ("docker",)
+REMOTE = ("url", "grpc_url", "metrics_url", "headers", "ca")

@@ -1,13 +1,12 @@
 """A local tritonserver: its command line, its readiness, its log, its end."""
 
-import os
 import re
 import shutil
 import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -17,13 +16,17 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from targets.base import ConfigRefused, ServerDied, ServerHung, TargetError
-from targets.process import GuardedProcess
-from targets.triton.installation import Installation, find_installation
+from targets.ports import HOST
+from targets.process import GuardedProcess, pid_said, tree_of
+from targets.triton.launch import Launcher, Place
 
-HOST = "127.0.0.1"
 START_ATTEMPTS = 3
 CONTROL_TIMEOUT_S = 10.0
 _LOG_ERROR = re.compile(r'^E\d{4} [\d:.]+ \d+ [\w.]+:\d+\] "?(?P<message>.*?)"?$', re.MULTILINE)
+_RECORD = re.compile(r"[IWEF]\d{4} [\d:.]+ |[+|]")
+_USAGE = re.compile(r"^Usage:", re.MULTILINE)
+_LAST_LINES = 3
+_SHOWN = 300
 _Answer = TypeVar("_Answer")
 
 
@@ -41,35 +44,43 @@ class TritonServer:
     def __init__(
         self,
         *,
-        executable: Path | None,
+        launcher: Launcher,
         protocol: Literal["http", "grpc"],
         http_port: int | None,
         grpc_port: int | None,
-        cache_size: int | None,
         timeout_s: float,
         log: "ServerLog",
         cpus: frozenset[int] | None,
+        flags: Sequence[str] = (),
     ) -> None:
         self.timeout_s = timeout_s
         self.log = log
-        self._cache_size = cache_size
+        self._inside: int | None = None
+        self.flags = tuple(flags)
         wanted = {"http": http_port, "grpc": grpc_port} if protocol == "grpc" else {"http": http_port}
         for _ in range(START_ATTEMPTS if None in wanted.values() else 1):
             ports = choose_ports(wanted)
             self.port, self._grpc_port = ports["http"], ports.get("grpc")
-            if self._start(executable, cpus):
+            if self._start(launcher, Place(f"paretune_{uuid.uuid4().hex[:12]}", *_folders(), ports, cpus), flags):
                 return
         raise TargetError(f"tritonserver did not start: {self._reason}; its log: {log.path}")
 
-    def _start(self, executable: Path | None, cpus: frozenset[int] | None) -> bool:
+    def _start(self, launcher: Launcher, place: Place, flags: Sequence[str]) -> bool:
         """Start the server once; False, with the reason kept, when it ended before it was ready."""
-        self.workdir = Path(tempfile.mkdtemp(prefix="paretune-"))
-        self.repository = self.workdir / "models"
-        self.repository.mkdir()
-        mark = self.log.mark()
+        self.workdir, self.repository = place.workdir, place.repository
+        self.shm_prefix = f"{place.name}_"
+        self.started_at = self.log.mark()
         try:
-            self.installation = find_installation(executable, self.workdir)
-            self._process = self._launch(self.installation, cpus)
+            self._launch = launcher.launch(place, [*_own_flags(place, launcher.address), *flags])
+            self._process = GuardedProcess(
+                self._launch.command,
+                env=self._launch.env,
+                log_path=self.log.path,
+                cleanup=place.workdir,
+                shm_prefix=self.shm_prefix,
+                cpus=place.cpus,
+                farewell=self._launch.farewell,
+            )
         except BaseException:
             shutil.rmtree(self.workdir, ignore_errors=True)
             raise
@@ -79,46 +90,19 @@ class TritonServer:
             self._process.stop()
             raise
         if not ready:
+            ended = not self._process.running()
             self._process.stop()
-            self._reason = self.log.reason_since(mark) or (
-                f"no answer within {self.timeout_s:g} s"
-                if self._process.exit_code() is None
-                else f"exit code {self._process.exit_code()}"
-            )
+            self._reason = self._why_not_ready(ended=ended)
             return False
         self.client = tritonclient.http.InferenceServerClient(
             f"{HOST}:{self.port}", connection_timeout=CONTROL_TIMEOUT_S, network_timeout=self.timeout_s
         )
         return True
 
-    def _launch(self, installation: Installation, cpus: frozenset[int] | None) -> GuardedProcess:
-        self.shm_prefix = f"paretune_{uuid.uuid4().hex[:12]}_"
-        command = [
-            str(installation.executable),
-            *installation.flags,
-            f"--model-repository={self.repository}",
-            "--model-control-mode=explicit",
-            f"--http-address={HOST}",
-            f"--http-port={self.port}",
-            *self._grpc_flags(),
-            *([] if self._cache_size is None else [f"--cache-config=local,size={self._cache_size}"]),
-            "--allow-metrics=false",
-            "--exit-timeout-secs=2",
-            f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
-        ]
-        return GuardedProcess(
-            command,
-            env={**os.environ, **installation.env},
-            log_path=self.log.path,
-            cleanup=self.workdir,
-            shm_prefix=self.shm_prefix,
-            cpus=cpus,
-        )
-
-    def _grpc_flags(self) -> list[str]:
-        if self._grpc_port is None:
-            return ["--allow-grpc=false"]
-        return [f"--grpc-address={HOST}", f"--grpc-port={self._grpc_port}"]
+    def _why_not_ready(self, *, ended: bool) -> str:
+        if not ended:
+            return self.log.reason_since(self.started_at) or f"no answer within {self.timeout_s:g} s"
+        return self.log.end_since(self.started_at) or f"exit code {self._process.exit_code()}"
 
     def _wait_until_ready(self) -> bool:
         deadline = time.monotonic() + self.timeout_s
@@ -127,6 +111,11 @@ class TritonServer:
                 return True
             time.sleep(0.05)
         return False
+
+    @property
+    def found(self) -> Mapping[str, str]:
+        """What is known of where the server comes from, for the record."""
+        return self._launch.found
 
     @property
     def request_port(self) -> int:
@@ -191,7 +180,11 @@ class TritonServer:
 
     def processes(self) -> list[int]:
         """Process ids of the server and its model instances."""
-        return self._process.tree()
+        if not self._launch.asks_pid:
+            return self._process.tree()
+        if self._inside is None:
+            self._inside = pid_said(self._launch.asks_pid)
+        return tree_of(self._inside)
 
     def stop(self) -> None:
         """End it with everything it started."""
@@ -221,18 +214,62 @@ class ServerLog:
         telling = [message for message in messages if message not in self._harmless]
         return "; ".join(telling or messages)
 
+    def end_since(self, mark: int) -> str:
+        """Return why a server ended that logged since a mark: its errors, and its last words that are no record."""
+        return "; ".join(dict.fromkeys([*self._errors_since(mark), *_last_words(self.text_since(mark))]))
+
     def take_as_harmless(self, mark: int) -> None:
         """Remember the errors logged since a mark as no reason for anything: the action succeeded."""
         self._harmless.update(self._errors_since(mark))
 
-    def _errors_since(self, mark: int) -> list[str]:
+    def text_since(self, mark: int) -> str:
+        """Return what was logged since a mark."""
         if not self.path.exists():
-            return []
+            return ""
         with self.path.open("rb") as log:
             log.seek(mark)
-            text = log.read().decode(errors="replace")
+            return log.read().decode(errors="replace")
+
+    def _errors_since(self, mark: int) -> list[str]:
+        text = self.text_since(mark)
         messages = (match["message"].strip() for match in _LOG_ERROR.finditer(text))
         return list(dict.fromkeys(message for message in messages if message))
+
+
+def _last_words(text: str) -> list[str]:
+    """Return the last lines that are neither records nor tables: what a server says whose options are wrong.
+
+    It says so before its usage, or after it.
+    """
+    for part in (_USAGE.split(text, maxsplit=1)[0], text):
+        *_, last = part.rstrip().rpartition("\n\n")
+        if lines := [line.strip()[:_SHOWN] for line in last.splitlines() if line.strip() and not _RECORD.match(line)]:
+            return lines[-_LAST_LINES:]
+    return []
+
+
+def _folders() -> tuple[Path, Path]:
+    """Make the folder of a run and its model repository."""
+    workdir = Path(tempfile.mkdtemp(prefix="paretune-"))
+    repository = workdir / "models"
+    repository.mkdir()
+    return workdir, repository
+
+
+def _own_flags(place: Place, address: str) -> list[str]:
+    """Return the flags that Paretune sets itself."""
+    grpc_port = place.ports.get("grpc")
+    grpc = ["--allow-grpc=false"] if grpc_port is None else [f"--grpc-address={address}", f"--grpc-port={grpc_port}"]
+    return [
+        f"--model-repository={place.repository}",
+        "--model-control-mode=explicit",
+        f"--http-address={address}",
+        f"--http-port={place.ports['http']}",
+        *grpc,
+        "--allow-metrics=false",
+        "--exit-timeout-secs=2",
+        f"--backend-config=python,shm-region-prefix-name={place.name}_",
+    ]
 
 
 def _answers_ready(port: int, timeout_s: float = 1.0) -> bool:

@@ -1,6 +1,7 @@
-"""The Triton target: models deployed under aliases on a local server, configurations applied through its load API."""
+"""The Triton target: models deployed under aliases on a server of ours, configurations applied through its load API."""
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +28,14 @@ from targets.kserve.statistics import cache_of
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from targets.triton import config as model_config
+from targets.triton import flags as flags_of
 from targets.triton import pbtxt, reloading, wire_stream
 from targets.triton.cache import readings
-from targets.triton.exporting import flags_of, needed, start_of
+from targets.triton.docker import DockerLauncher, Mount
+from targets.triton.exporting import load_flags, needed, start_of
+from targets.triton.fleet import Fleet
 from targets.triton.installation import find_installation
+from targets.triton.launch import Launcher, LocalLauncher
 from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, read_model, stage
 from targets.triton.server import CONTROL_TIMEOUT_S, ServerLog, TritonServer
@@ -39,10 +44,12 @@ from targets.triton.wire import check_inputs, described
 from workloads.requests import Requests
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+_VERIFIED = "verified"
+"""Alias of an export that is loaded as it is."""
 
 
 @dataclass(frozen=True)
-class _Model:
+class UserModel:
     """A model of the user's: its folder, the text of its config.pbtxt and what the text says."""
 
     name: str
@@ -57,24 +64,34 @@ class _Model:
 
 
 class TritonTarget:
-    """NVIDIA Triton Inference Server, started here, with explicit model control.
+    """NVIDIA Triton Inference Server, started here, with explicit model control; with `launch: remote` one elsewhere.
 
     Raises:
-        TargetError: the repository, the model or a variant cannot be used.
+        TargetError: the repository, the model, a flag or a variant cannot be used.
     """
 
     Options: ClassVar = TritonOptions
     side_by_side: ClassVar = True
 
+    def __new__(cls, options: TritonOptions, context: Context) -> "TritonTarget":  # noqa: ARG004 - it is __init__'s
+        """Make a target of the kind of launch."""
+        if cls is TritonTarget and options.launch == "remote":
+            from targets.triton.remote import RemoteTriton  # noqa: PLC0415 - it extends this class
+
+            return object.__new__(RemoteTriton)
+        return object.__new__(cls)
+
     def __init__(self, options: TritonOptions, context: Context) -> None:
         self._options, self._context = options, context
-        self._repository = context.resolve(options.repository)
         self._log = ServerLog(context.log_path)
-        self._server: TritonServer | None = None
+        self._fleet = Fleet(self._start_server)
+        self._started = False
         self._memories = Memories(options)
-        self._loaded: dict[str, str] = {}
+        self._names: dict[str, tuple[TritonServer, str]] = {}
         self._loads = 0
-        self._models: dict[str, _Model] = {}
+        self._own_flags = options.own_flags
+        self._user_flags = flags_of.flag_values(self._own_flags)
+        self._models: dict[str, UserModel] = {}
         self._user = self._model(options.model)
         for name, overlay in options.variants.items():
             model_config.check_variant(name, overlay)
@@ -83,26 +100,31 @@ class TritonTarget:
     @staticmethod
     def all_knobs() -> Sequence[Knob]:
         """Every knob of Triton's that can be tuned."""
-        return model_config.KNOBS
+        return (*model_config.KNOBS, *flags_of.KNOBS)
 
     @staticmethod
     def availability() -> str:
-        """Say which tritonserver would be taken."""
+        """Say which tritonserver would be taken, or that there is an engine for containers at least."""
         with tempfile.TemporaryDirectory() as workdir:
-            found = find_installation(None, Path(workdir))
+            try:
+                found = find_installation(None, Path(workdir))
+            except TargetError:
+                if engine := shutil.which("docker"):
+                    return f"with `launch: docker` only, by {engine}: there is no tritonserver here"
+                raise
         return f"{found.executable} (from {found.source})"
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""
-        return named_choices(model_config.KNOBS, "precision", self._options.variants)
+        return named_choices(self.all_knobs(), "precision", self._options.variants)
 
     def metrics(self) -> Sequence[ServerMetric]:
         """Return those of the response cache; the other statistics are those that all targets have a place for."""
         return self._options.metrics()
 
     def user_config(self) -> Config:
-        """Return what the user's config.pbtxt gives the knobs; `precision` where a variant changes nothing in it."""
-        values: dict[str, Value] = dict(model_config.knob_values(self._user.config))
+        """Return what the user's config.pbtxt and flags give the knobs; `precision` where a variant changes nothing."""
+        values: dict[str, Value] = {**model_config.knob_values(self._user.config), **self._user_flags}
         for name in self._options.variants:
             model, base = self._base(name)
             if model is self._user and base == self._user.config:
@@ -116,77 +138,120 @@ class TritonTarget:
         check_inputs(a_dataset(requests, described(self._user.config, "").inputs), self._user.config)
 
     def start(self) -> None:
-        """Start tritonserver; an old one is stopped first."""
+        """Start tritonserver with the user's own flags; an old one is stopped first."""
         self.stop()
+        self._fleet.serving(self._own_flags)
+        self._started = True
+
+    def _start_server(self, flags: tuple[str, ...], beside: bool) -> TritonServer:
+        """Start a server with flags and read back those that it tells; one beside another takes free ports."""
         options, context = self._options, self._context
-        self._server = TritonServer(
-            executable=context.resolve(options.server) if options.server else None,
+        server = TritonServer(
+            launcher=self._launcher(),
             protocol=options.protocol,
-            http_port=options.http_port,
-            grpc_port=options.grpc_port,
-            cache_size=options.cache_size,
+            http_port=None if beside else options.http_port,
+            grpc_port=None if beside else options.grpc_port,
             timeout_s=options.apply_timeout,
             log=self._log,
             cpus=context.cpus,
+            flags=flags,
         )
+        told = flags_of.logged_options(self._log.text_since(server.started_at))
+        if wrong := "; ".join(flags_of.mismatches(flags, told)):
+            server.stop()
+            raise TargetError(f"tritonserver took other flags: {wrong}")
+        return server
+
+    def _launcher(self) -> Launcher:
+        options, resolve = self._options, self._context.resolve
+        if options.docker is None:
+            return LocalLauncher(resolve(options.server) if options.server else None)
+        mounts = [Mount(resolve(here), there) for here, there in options.docker.mounts.items()]
+        return DockerLauncher(options.docker, [model.directory for model in self._models.values()], mounts)
+
+    def _server_for(self, config: Config, alias: str) -> TritonServer:
+        """Return the server with the flags of a configuration.
+
+        Raises:
+            ConfigRefused: it does not start with them, and they are not the user's own.
+        """
+        self._require_started()
+        flags = flags_of.server_flags(config, self._own_flags)
+        try:
+            return self._fleet.serving(flags, alias)
+        except TargetError as error:
+            if flags == list(self._own_flags):
+                raise
+            raise ConfigRefused(f"{' '.join(flags)}: {error}") from None
 
     def deploy(self, config: Config, alias: str) -> "TritonDeployment":
         """Load a configuration as `MODEL__ALIAS` and read back that it is the one loaded."""
         model, wanted = self._wanted(config)
-        name = self._name(model.name, alias)
-        server = self._running()
+        server = self._server_for(config, alias)
+        name = self._name(server, model.name, alias)
         if model.unknown:
-            self._load_text(model, wanted, name)
+            self._load_text(server, model, wanted, name)
         else:
             stage(model.directory, server.repository, name)
             server.load(name, model_config.to_json(wanted, name))
-        self._read_back(name, wanted, config)
-        if (before := self._loaded.get(alias, name)) != name:
+        self._read_back(server, name, wanted, config)
+        before_on, before = self._names.get(alias, (server, name))
+        if before_on is server and before != name:
             server.ask(lambda client: client.unload_model(before))
-        self._loaded[alias] = name
-        return self._deployment(config, name, wanted)
+        self._names[alias] = server, name
+        return self._deployment(config, server, name, wanted, alias)
 
-    def _name(self, model: str, alias: str) -> str:
+    def _name(self, server: TritonServer, model: str, alias: str) -> str:
         """Return the name to load a model by.
 
         Where answers are cached it is a new one each time: the cache keeps the answers of a model that was unloaded,
         and would give them for the next one of that name.
         """
-        if self._options.cache_size is None:
+        if not any(flag.startswith(flags_of.CACHE_CONFIG) for flag in server.flags):
             return f"{model}__{alias}"
         self._loads += 1
         return f"{model}__{alias}_{self._loads}"
 
     def alive(self) -> bool:
         """Whether the server runs and answers."""
-        return self._server is not None and self._server.alive()
+        return self._started and self._fleet.alive()
 
     def export(self, config: Config) -> Export:
-        """Return the user's config.pbtxt with the tuned fields changed."""
+        """Return the user's config.pbtxt with the tuned fields changed, and the flags where there are any."""
         model, wanted = self._wanted(config)
         path = Path(model.name) / CONFIG_NAME
+        files, originals = {path: self._rewritten(model, wanted)}, {path: model.text}
+        flags = flags_of.server_flags(config, self._own_flags)
+        if self._own_flags:
+            originals[flags_of.FILE] = flags_of.to_text(self._own_flags)
+        if flags or self._own_flags:
+            files[flags_of.FILE] = flags_of.to_text(flags)
+        repository = self._repository()
         return Export(
-            {path: self._rewritten(model, wanted)},
-            {path: model.text},
+            files,
+            originals,
             commented=frozenset({path}),
             places={path: model.directory / CONFIG_NAME},
-            folders=needed(self._repository, model.name, wanted),
-            start=start_of(self._repository),
-            flags=flags_of(model.name),
+            folders=needed(repository, model.name, wanted),
+            start=start_of(repository),
+            flags=(*load_flags(model.name), *flags),
             takes_effect=f"have it loaded again with `--reload URL` or `POST /v2/repository/models/{model.name}/load`, "
             "or restart the server",
         )
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, compare what is loaded with what they say, and ask once."""
-        server = self._running()
+        flags = flags_of.from_text(export.files.get(flags_of.FILE, ""))
+        server = self._server_for(flags_of.flag_values(flags), _VERIFIED)
         for path, text in export.files.items():
+            if path == flags_of.FILE:
+                continue
             name = path.parent.name
             stage(self._model(name).directory, server.repository, name, text)
             server.load(name)
             wanted = model_config.parse(text, path)
-            self._read_back(name, wanted, model_config.knob_values(wanted))
-            deployment = self._deployment({}, name, wanted)
+            self._read_back(server, name, wanted, model_config.knob_values(wanted))
+            deployment = self._deployment({}, server, name, wanted, _VERIFIED)
             deployment.ask_once(requests)
             deployment.retire()
 
@@ -197,6 +262,8 @@ class TritonTarget:
     def reload(self, export: Export, url: str) -> None:
         """Have a Triton that serves the user's repository load a model of it anew, and read back what it has."""
         for path, text in export.files.items():
+            if path == flags_of.FILE:
+                continue  # flags are given when a server starts
             reloading.reload(url, path.parent.name, model_config.parse(text, path))
 
     def environment(self) -> Mapping[str, str]:
@@ -205,31 +272,40 @@ class TritonTarget:
         version = server.ask(lambda client: client.get_server_metadata())["version"]
         return {
             "server": f"tritonserver {version}",
-            "server_found_in": server.installation.source,
-            "server_executable": str(server.installation.executable),
+            **server.found,
+            **({"server_flags": " ".join(self._own_flags)} if self._own_flags else {}),
             "requests": ", ".join(shown(self._options)),
         }
 
     def stop(self) -> None:
-        """Stop the server."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-            self._loaded.clear()
+        """Stop every server."""
+        self._started = False
+        self._names.clear()
+        self._fleet.stop()
+
+    def _require_started(self) -> None:
+        if not self._started:
+            raise TargetError("the server was not started")
 
     def _running(self) -> TritonServer:
-        if self._server is None:
-            raise TargetError("the server was not started")
-        return self._server
+        """Return a server that runs; after one that did not start, one with the user's own flags."""
+        self._require_started()
+        return self._fleet.any() or self._fleet.serving(self._own_flags)
 
-    def _model(self, name: str) -> _Model:
+    def _repository(self) -> Path:
+        """Return the folder of the user's models."""
+        assert self._options.repository is not None, "a server that is started here has one"
+        return self._context.resolve(self._options.repository)
+
+    def _model(self, name: str) -> UserModel:
         if name not in self._models:
-            text, parsed = read_model(self._repository, name)
+            repository = self._repository()
+            text, parsed = read_model(repository, name)
             check_model(self._options, parsed, name)
-            self._models[name] = _Model(name, self._repository / name, text, parsed)
+            self._models[name] = UserModel(name, repository / name, text, parsed)
         return self._models[name]
 
-    def _base(self, variant: str | None) -> tuple[_Model, model_config.ModelConfig]:
+    def _base(self, variant: str | None) -> tuple[UserModel, model_config.ModelConfig]:
         """Return the model that a variant is made from and its configuration with the overlay."""
         if variant is None:
             return self._user, self._user.config
@@ -237,14 +313,15 @@ class TritonTarget:
         model = self._model(str(overlay["model"])) if "model" in overlay else self._user
         return model, model_config.overlaid(model.config, overlay)
 
-    def _wanted(self, config: Config) -> tuple[_Model, model_config.ModelConfig]:
+    def _wanted(self, config: Config) -> tuple[UserModel, model_config.ModelConfig]:
         variant = config.get("precision")
         model, base = self._base(None if variant is None else str(variant))
         return model, model_config.applied(base, config)
 
-    def _load_text(self, model: _Model, wanted: model_config.ModelConfig, name: str) -> None:
+    @staticmethod
+    def _load_text(server: TritonServer, model: UserModel, wanted: model_config.ModelConfig, name: str) -> None:
         """Load a configuration as a file: the load API's JSON would be without the fields that we do not know."""
-        server, text = self._running(), self._rewritten(model, model_config.named(wanted, name))
+        text = TritonTarget._rewritten(model, model_config.named(wanted, name))
         stage(model.directory, server.repository, name, text)
         try:
             server.load(name)
@@ -253,25 +330,36 @@ class TritonTarget:
             raise ConfigRefused(f"{error}; fields that only a newer server may know: {unknown}") from None
 
     @staticmethod
-    def _rewritten(model: _Model, wanted: model_config.ModelConfig) -> str:
+    def _rewritten(model: UserModel, wanted: model_config.ModelConfig) -> str:
         try:
             return pbtxt.rewrite(model.text, model.config, wanted)
         except ValueError as error:
             raise TargetError(f"{model.directory / CONFIG_NAME}: cannot be changed: {error}") from None
 
-    def _deployment(self, config: Config, name: str, wanted: model_config.ModelConfig) -> "TritonDeployment":
-        server = self._running()
+    def _deployment(
+        self, config: Config, server: TritonServer, name: str, wanted: model_config.ModelConfig, alias: str
+    ) -> "TritonDeployment":
         transport = Transport(self._options, self._memories, server, wanted, name)
-        return TritonDeployment(config, server, name, transport)
+        return TritonDeployment(config, server, name, transport, lambda: self._forget(alias))
 
-    def _read_back(self, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
+    def _forget(self, alias: str) -> None:
+        self._fleet.forget(alias)
+        self._names.pop(alias, None)
+
+    def _read_back(self, server: TritonServer, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
         """Check that what is loaded is what was asked for: a refused load leaves the old one in place."""
-        loaded = model_config.from_loaded(self._running().ask(lambda client: client.get_model_config(name)))
+        loaded = model_config.from_loaded(server.ask(lambda client: client.get_model_config(name)))
+        self._check_loaded(loaded, name, wanted, config)
+
+    @staticmethod
+    def _check_loaded(
+        loaded: model_config.ModelConfig, name: str, wanted: model_config.ModelConfig, config: Config
+    ) -> None:
         values = model_config.knob_values(loaded)
         wrong = [
             f"{knob}: asked {value}, loaded {values.get(knob)}"
             for knob, value in config.items()
-            if knob != "precision" and values.get(knob) != value
+            if knob != "precision" and knob not in flags_of.NAMES and values.get(knob) != value
         ]
         wrong += model_config.mismatches(wanted, loaded)
         if wrong:
@@ -286,6 +374,7 @@ class TritonDeployment:
     _server: TritonServer
     _name: str
     _transport: Transport
+    _forget: Callable[[], None]
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode tensors for this deployment, once."""
@@ -312,6 +401,7 @@ class TritonDeployment:
     def retire(self) -> None:
         """Unload the alias, and give back its shared memory."""
         self._transport.close()
+        self._forget()
         self._server.ask(lambda client: client.unload_model(self._name))
 
 

@@ -12,11 +12,12 @@ from targets.base import Endpoint, TargetError, Value
 from targets.common import Encoded, a_dataset
 from targets.kserve import wire_grpc, wire_http, wire_json
 from targets.kserve.wire import Place, Request, Site, Tensor, Wanted, Wire, raw, requests_of
+from targets.ports import HOST
 from targets.triton import wire_stream
 from targets.triton.cuda import Cuda
 from targets.triton.memory import CudaMemory, Memory, SystemMemory
 from targets.triton.requesting import RequestOptions
-from targets.triton.server import HOST, TritonServer
+from targets.triton.server import TritonServer
 from targets.triton.wire import check_inputs, described, output_bytes
 from workloads.datatypes import NUMPY
 from workloads.requests import Requests
