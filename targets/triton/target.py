@@ -23,10 +23,12 @@ from targets.base import (
     Value,
 )
 from targets.common import Encoded, a_dataset, named_choices
+from targets.found import FoundModel
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from targets.triton import config as model_config
 from targets.triton import pbtxt, wire_grpc, wire_http
+from targets.triton.found import models_in
 from targets.triton.installation import find_installation
 from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, read_model, stage
@@ -80,6 +82,11 @@ class TritonTarget:
         with tempfile.TemporaryDirectory() as workdir:
             found = find_installation(None, Path(workdir))
         return f"{found.executable} (from {found.source})"
+
+    @staticmethod
+    def models_at(place: str, model: str | None) -> Sequence[FoundModel]:
+        """Return the models of a model repository."""
+        return models_in(Path(place), model)
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""
