@@ -17,7 +17,6 @@ def write_trials(result: Result, path: Path) -> None:
     rows = trial_rows(result)
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: _of_one_type([row.get(name) for row in rows]) for name in names}
-    path.parent.mkdir(parents=True, exist_ok=True)
     writer.write_table(arrow.table(columns), path)
 
 

@@ -130,7 +130,7 @@ class Live:
     def _progress(self) -> str:
         parts = []
         if self._trials is not None and self._tried:
-            parts.append(f"trial {self._tried} of {self._trials}")
+            parts.append(f"{self._tried} of {self._trials} trials")
         if self._budget_s:
             left_s = max(0.0, self._budget_s - self._spent_s)
             parts += [f"{clock(left_s)} left", f"{clock(self._spent_s)} of {clock(self._budget_s)}"]

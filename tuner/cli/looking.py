@@ -3,6 +3,7 @@
 import json
 import sys
 import webbrowser
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -111,11 +112,11 @@ def report(
         write_reports(result, directory, prepared)
         path = directory.path / "report.html"
         if summary is not None:
-            write_atomically(summary, markdown.summary(result, change(result, prepared)))
+            _save(summary, lambda: write_atomically(summary, markdown.summary(result, change(result, prepared))))
         if analyzer is not None:
-            write_atomically(analyzer, perf_analyzer.csv_of_best(result))
+            _save(analyzer, lambda: write_atomically(analyzer, perf_analyzer.csv_of_best(result)))
         if columns is not None:
-            _write_parquet(result, columns)
+            _save(columns, lambda: parquet.write_trials(result, columns))
         for made in (summary, analyzer, columns):
             if made is not None:
                 Console().print(str(made), highlight=False, soft_wrap=True)
@@ -125,8 +126,12 @@ def report(
             Console().print(shown(path), highlight=False, soft_wrap=True)
 
 
-def _write_parquet(result: Result, path: Path) -> None:
+def _save(path: Path, write: Callable[[], None]) -> None:
+    """Write a file that the user named, in a folder that is made if need be."""
     try:
-        parquet.write_trials(result, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write()
     except ImportError as error:
         fail(BAD_USAGE, f"Parquet files need pyarrow ({error}); it comes with: pip install 'paretune[parquet]'")
+    except OSError as error:
+        fail(BAD_USAGE, f"{path}: cannot be written ({error.strerror}); name another file")

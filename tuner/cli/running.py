@@ -69,13 +69,13 @@ def _told(loaded: Study, directory: RunDirectory, events_to: TextIO | None) -> I
     if events_to is None:
         yield
         return
-    budget = loaded.spec.search.budget
-    events.write_started(events_to, loaded.spec.study, directory.path, budget.trials, budget.time)
+    budget, path = loaded.spec.search.budget, directory.path.resolve()
+    events.write_started(events_to, loaded.spec.study, path, budget.trials, budget.time)
     try:
         yield
     finally:
         if directory.result.exists():
-            events.write_finished(events_to, read_result(directory.path), directory.path)
+            events.write_finished(events_to, read_result(path), path)
 
 
 def _finished(directory: RunDirectory) -> Result | None:
