@@ -12,7 +12,7 @@ from rich.console import Console
 from reports import html, text
 from targets.base import TargetError
 from tuner import events
-from tuner.cli.frame import Json, Out, Overrides, Quiet, RunPath, StudyPath, app, errors
+from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, RunPath, StudyPath, app, errors, fail
 from tuner.cli.writing import write_reports
 from tuner.exporting import exported
 from tuner.files import write_atomically
@@ -49,7 +49,7 @@ def run(
     """
     with errors():
         if as_json and stream:
-            raise typer.BadParameter("--json prints the result and --events what happens: give one of them")
+            fail(BAD_USAGE, "--json prints the result and --events what happens: give one of them")
         given = {"search.budget.trials": trials, "search.budget.time": time, "search.seed": seed}
         options = [f"{place}={value}" for place, value in given.items() if value is not None]
         loaded = load_study(study, [*(overrides or ()), *options])

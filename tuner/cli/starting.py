@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tuner.cli.frame import app, errors
+from tuner.cli.frame import BAD_USAGE, app, errors, fail
 from tuner.found_studies import repository_here, write_for_repository, write_for_server
 from tuner.starters import STARTERS, StarterError, write_imported, write_starter
 from tuner.terminal import note, shown
@@ -40,7 +40,7 @@ def init(
     with errors():
         given = [one for one in (what, url, analyzer) if one is not None]
         if len(given) > 1:
-            raise typer.BadParameter("give one of FOLDER, KIND, --url and --from-model-analyzer")
+            fail(BAD_USAGE, "give one of FOLDER, KIND, --url and --from-model-analyzer")
         if analyzer is not None:
             target = write_imported(analyzer, directory, model)
         elif url is not None:
