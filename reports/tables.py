@@ -13,7 +13,12 @@ BOUNDED = ("throughput_rps", "goodput_rps", "latency_p50_s", "latency_p99_s")
 
 def trials_csv(result: Result) -> str:
     """Return every point of every trial; a trial without a point has one row with its state and reason."""
-    return _csv([row for trial in result.trials for row in _trial_rows(result, trial)])
+    return _csv(trial_rows(result))
+
+
+def trial_rows(result: Result) -> list[dict[str, object]]:
+    """Return the rows of trials.csv: column -> value; a row may lack columns."""
+    return [row for trial in result.trials for row in _trial_rows(result, trial)]
 
 
 def front_csv(result: Result) -> str:

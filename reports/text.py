@@ -13,23 +13,32 @@ from tuner.results import Estimate, Load, MetricInfo, Result, Side, Value
 
 def summary(result: Result) -> Table | None:
     """Return baseline and best side by side on every workload, with SLO and gain; None when there is neither."""
+    rows = side_by_side(result)
+    if rows is None:
+        return None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def side_by_side(result: Result) -> list[list[str]] | None:
+    """Return the cells of that, the names of the columns first."""
     columns = _columns(result)
     if not columns:
         return None
-    for name, _ in columns:
-        table.add_column(name, overflow="fold")
-    table.add_row("config", *(words.config(config, result.knobs) for _, (config, _) in columns))
+    rows = [["", *(name for name, _ in columns)]]
+    rows.append(["config", *(words.config(config, result.knobs) for _, (config, _) in columns)])
     for workload in result.study.workloads:
-        table.add_row(
-            f"{workload}: throughput",
-            *(_measured(found, workload, "throughput", ()) for _, (_, found) in columns),
+        rows.append(
+            [f"{workload}: throughput", *(_measured(found, workload, "throughput", ()) for _, (_, found) in columns)]
         )
         for name in result.study.bounds_of(workload):
             shown = (_measured(found, workload, name, result.own_metrics) for _, (_, found) in columns)
-            table.add_row(f"{workload}: {name}", *shown)
-    return table
+            rows.append([f"{workload}: {name}", *shown])
+    return rows
 
 
 def headline(result: Result) -> str:

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 
 from targets.base import Context, Knob, Target, TargetError, TargetKind
+from targets.found import FindsModels, FoundModel
 from targets.options import TargetOptions
 
 GROUP = "paretune.targets"
@@ -63,3 +64,15 @@ def availability(kind: str) -> str:
         TargetError: none; with the remedy.
     """
     return _load(kind).availability()
+
+
+def models_at(kind: str, place: str, model: str | None) -> Sequence[FoundModel]:
+    """Return the models at a place that a kind of target can serve, or the one that is wanted.
+
+    Raises:
+        TargetError: the kind cannot look for models, or the place cannot be used; with the remedy.
+    """
+    found = _load(kind)
+    if not isinstance(found, FindsModels):
+        raise TargetError(f"target {kind!r} cannot look for models; write its study by hand, `tune schema` helps")
+    return found.models_at(place, model)

@@ -104,6 +104,10 @@ class Findings:
         scores = self.scores([one.objective.values for one in found])
         return [found[index] for index in np.argsort(-scores, kind="stable")]
 
+    def leader(self) -> Trial | None:
+        """Return the best trial that meets every SLO, the baseline included, None while there is none."""
+        return next((one.trial for one in self.ranked()), None)
+
     def scores(self, values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
         """Return a number for each row of objective values, larger for better ones, by the study's preference."""
         maximize = [goal.maximize for goal in self.goals]

@@ -1,17 +1,22 @@
-"""What a person sees while a run goes on: a bar on a terminal, plain lines otherwise; always on stderr."""
+"""What a person sees while a run goes on: a view on a terminal, plain lines otherwise; always on stderr."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as Drawing
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from tuner.catalog import METRICS
-from tuner.companions import companions
 from tuner.objective import Goal
-from tuner.results import Point, Trial
+from tuner.results import Trial, Value
 from tuner.space import Space
-from tuner.units import format_value
+from tuner.trial_words import TrialWords
+
+_LABEL = 9
+"""Columns of the longest label."""
 
 
 class Live:
@@ -20,88 +25,128 @@ class Live:
     Args:
         space: of the study.
         goals: of the study; a trial's line has their values.
+        trials: how many may be tried, None where nothing is searched.
         quiet: say nothing.
+        lines: plain lines, even on a terminal.
     """
 
-    def __init__(self, space: Space, goals: Sequence[Goal], *, quiet: bool) -> None:
-        self._goals = goals
-        self._units = {parameter.name: parameter.knob.unit for parameter in space}
-        self._quiet = quiet
+    def __init__(
+        self, space: Space, goals: Sequence[Goal], *, trials: int | None = None, quiet: bool, lines: bool = False
+    ) -> None:
+        self._words = TrialWords(space, goals)
+        self._trials, self._quiet = trials, quiet
         self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.fields[phase]:<9}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[times]}"),
-            console=self._console,
-            auto_refresh=False,
-            disable=quiet or not self._console.is_terminal,
+        self._phase, self._now = "start", ""
+        self._spent_s, self._budget_s = 0.0, 0.0
+        self._tried = 0
+        self._baseline: Trial | None = None
+        self._best: Trial | None = None
+        self._failures: Counter[str] = Counter()
+        self._last_failure = ""
+        drawn = self._console.is_terminal and not (quiet or lines)
+        # stdout is the results': what is written there goes there, drawing or not.
+        self._drawing = (
+            Drawing(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False) if drawn else None
         )
-        self._task = self._bar.add_task("", total=1.0, phase="start", times="")
 
     def __enter__(self) -> "Live":
-        self._bar.start()
-        self._bar.refresh()
+        if self._drawing is not None:
+            self._drawing.start()
+            self._draw()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._drawing is not None:
+            self._drawing.stop()
 
     def phase(self, name: str, detail: str) -> None:
         """Show the new part."""
-        self._bar.update(self._task, phase=name)
-        self._bar.refresh()
+        self._phase, self._now = name, detail
         self._say(f"{name}: {detail}")
+        self._draw()
+
+    def attempt(self, number: int, config: Mapping[str, Value]) -> None:
+        """Show what is tried now; a line follows when it was."""
+        self._now = f"{self._words.name(number)}  {self._words.config(config)}"
+        self._draw()
+
+    def resumed(self, trials: Sequence[Trial], best: Trial | None) -> None:
+        """Take up what an earlier run knew."""
+        self._best = best
+        for trial in trials:
+            self._count(trial)
+        self._draw()
 
     def trial(self, trial: Trial, best: Trial | None) -> None:
         """Show a line for the trial."""
-        outcome = self._outcome(trial) if trial.state == "complete" else f"{trial.state}: {trial.reason}"
+        self._best = best
+        self._count(trial)
+        outcome = self._words.outcome(trial)
         marker = "  <- best so far" if best is not None and best.number == trial.number else ""
-        name = "yours" if trial.number == 0 else f"trial {trial.number}"
-        self._say(f"{name:>9}  {self._config(trial)}  {outcome}{marker}")
+        config = self._words.config(trial.config) if trial.number else f"{len(trial.points)} points, the best with"
+        self._say(f"{self._words.name(trial.number):>9}  {config}  {outcome}{marker}")
 
     def progress(self, spent_s: float, budget_s: float) -> None:
-        """Move the bar."""
-        times = f"{spent_s:.0f} of {budget_s:.0f} s"
-        self._bar.update(self._task, completed=min(1.0, spent_s / budget_s), times=times)
-        self._bar.refresh()
+        """Show the time."""
+        self._spent_s, self._budget_s = spent_s, budget_s
+        self._draw()
 
     def note(self, text: str) -> None:
         """Show a remark."""
         self._say(text)
 
+    def _count(self, trial: Trial) -> None:
+        self._tried = max(self._tried, trial.number)
+        if trial.number == 0:
+            self._baseline = trial
+        if trial.state != "complete":
+            self._failures[trial.state] += 1
+            self._last_failure = f"{self._words.name(trial.number)}, {self._words.outcome(trial)}"
+
     def _say(self, text: str) -> None:
         if not self._quiet:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _config(self, trial: Trial) -> str:
-        if trial.number == 0:
-            return f"{len(trial.points)} points, the best with"
-        known = {name: unit for name, unit in self._units.items() if name in trial.config}
-        return " ".join(f"{name}={format_value(trial.config[name], unit)}" for name, unit in known.items())
+    def _draw(self) -> None:
+        if self._drawing is not None:
+            self._drawing.update(self._view(), refresh=True)
 
-    def _outcome(self, trial: Trial) -> str:
-        workload = self._goals[0].workload.partition(".")[0]
-        same = [point for point in trial.points if point.workload == workload]
-        fine = [point for point in same if all(over <= 0 for over in point.violations.values())]
-        top = max(fine or same, key=lambda point: point.metrics["goodput_rps"].value)
-        others = companions(trial, top)
-        judged = [(point.workload, name, over) for point in (top, *others) for name, over in point.violations.items()]
-        missed = [f"{place}.{name}" for place, name, over in judged if over > 0]
-        verdict = f"misses {', '.join(missed)}" if missed and trial.number else ""
-        if len(same) > 1 and trial.number:
-            verdict = f"at {top.load.level:g} {verdict}".rstrip()
-        values = [_value(goal, point) for goal in self._goals for point in (top, *others) if _is_of(goal, point)]
-        return f"{' '.join(values)} {verdict}".rstrip()
+    def _view(self) -> RenderableType:
+        """Return what is known, as lines that are cut where the terminal ends."""
+        rows = [(self._phase, self._progress()), ("now", self._now), ("best", self._best_so_far())]
+        if self._failures:
+            counted = ", ".join(f"{count} {state}" for state, count in self._failures.items())
+            rows.append(("failures", f"{counted}; last: {self._last_failure}"))
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(width=_LABEL, no_wrap=True)
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        for label, said in rows:
+            table.add_row(Text(label, style="bold"), Text(" ".join(said.split())))
+        done = min(self._spent_s, self._budget_s) / self._budget_s if self._budget_s else 0.0
+        return Group(table, ProgressBar(total=1.0, completed=done))
+
+    def _progress(self) -> str:
+        parts = []
+        if self._trials is not None and self._tried:
+            parts.append(f"{self._tried} of {self._trials} trials")
+        if self._budget_s:
+            left_s = max(0.0, self._budget_s - self._spent_s)
+            parts += [f"{clock(left_s)} left", f"{clock(self._spent_s)} of {clock(self._budget_s)}"]
+        return ", ".join(parts)
+
+    def _best_so_far(self) -> str:
+        if self._best is None:
+            return "nothing meets the SLO yet" if self._baseline else ""
+        gain = self._words.gain(self._best, self._baseline)
+        gained = "" if gain is None else f"{gain:.2f}x yours, "
+        config = f"  {self._words.config(self._best.config)}" if self._best.number else ""
+        return f"{self._words.name(self._best.number)}: {gained}{self._words.outcome(self._best)}{config}"
 
 
-def _is_of(goal: Goal, point: Point) -> bool:
-    return point.workload == goal.workload and goal.key in point.metrics
-
-
-def _value(goal: Goal, point: Point) -> str:
-    """Return `11,776/s` for a throughput, else the metric's name and value."""
-    value, unit = point.metrics[goal.key].value, METRICS[goal.metric].unit if goal.metric in METRICS else ""
-    shown = f"{value:,.0f}/s" if unit == "/s" else format_value(value, unit) if unit == "s" else f"{value:,.4g}"
-    return shown if goal.metric == "throughput" else f"{goal.metric} {shown}"
+def clock(seconds: float) -> str:
+    """Return seconds as `4:05`, or `1:04:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -35,6 +35,7 @@ class Searching:
         planner: proposes.
         sampler: that was chosen.
         budget: of time.
+        trial_begins: told the number and the configuration of each trial before it is tried.
         trial_ended: told of each trial after it was stored.
         ended: why it ended, None while it has not.
     """
@@ -47,6 +48,7 @@ class Searching:
     planner: Planner
     sampler: Choice
     budget: Budget
+    trial_begins: Callable[[int, Mapping[str, Any]], None]
     trial_ended: Callable[[Trial], None]
     ended: SearchEnding | None = None
 
@@ -104,7 +106,9 @@ class Searching:
 
     def _attempt(self, proposal: Proposal, predicted: Predicted) -> tuple[Trial, Objective]:
         known = self.trier.accuracies.variants
-        trial = self.trier.attempt(proposal.number, {**self.user, **proposal.config}, self.found.front())
+        config = {**self.user, **proposal.config}
+        self.trial_begins(proposal.number, config)
+        trial = self.trier.attempt(proposal.number, config, self.found.front())
         if self.trier.accuracies.variants != known:
             self.search.remember("accuracies", self.trier.accuracies.stored())
         trial = trial.model_copy(update={"predicted": predicted})

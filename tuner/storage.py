@@ -27,6 +27,23 @@ class StorageError(Exception):
     """A storage that cannot be used; the message says which and why, without the password."""
 
 
+def kept_in(folder: Path, asked: str | None) -> str:
+    """Return what keeps the trials of a run, as `open_storage` takes it.
+
+    Args:
+        folder: of the run.
+        asked: what its study says, None where that cannot be read any more.
+
+    Raises:
+        StorageError: its trials are in no file of the folder, and nobody knows where.
+    """
+    files = {"sqlite": "study.db", "journal": "study.journal"}
+    found = next((name for name, file in files.items() if (folder / file).is_file()), asked)
+    if found is None or (found in files and not (folder / files[found]).is_file()):
+        raise StorageError(f"{folder}: holds no {' and no '.join(files.values())}; the trials of this run are gone")
+    return found
+
+
 def open_storage(said: str, folder: Path) -> BaseStorage:
     """Open what keeps the trials.
 

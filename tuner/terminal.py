@@ -1,12 +1,17 @@
 """What the command line says beside its results, and how it is stopped."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
 
 from rich.console import Console
+
+STOPPED = 130
+_SHOW_CURSOR = "\x1b[?25h"
 
 
 def note(message: str) -> None:
@@ -24,13 +29,31 @@ def shown(path: Path) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end a run the way Ctrl-C does."""
+    """Let Ctrl-C and SIGTERM end a run with what there is, and a second one at once.
 
-    def interrupt(*_: object) -> NoReturn:
+    The first raises KeyboardInterrupt. A second one ends this process without another step; the guardian then ends the
+    server, as it does when this process is killed.
+    """
+    asked: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        if asked:
+            _end_at_once()
+        asked.append(number)
+        os.write(sys.stderr.fileno(), b"\ninterrupted: finishing with what there is; again to stop at once\n")
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [one for one in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_at_once() -> None:
+    """End without another step, the cursor shown: what draws may have hidden it."""
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), _SHOW_CURSOR.encode())
+    os._exit(STOPPED)

@@ -91,6 +91,7 @@ class Tuning:
             planner,
             self._sampler,
             self._budget,
+            listener.attempt,
             self._trial_ended,
         )
         trier.take_up(spent)
@@ -136,10 +137,9 @@ class Tuning:
     def _restore(self, baseline: Trial) -> None:
         """Take up what an earlier session measured."""
         self._trier.accuracies.restore(self._search.remembered("accuracies") or {})
-        self._found.trials = [baseline, *self._search.trials()]
-        self._listener.note(
-            f"resuming {self._run.path.name}: the baseline and {len(self._found.trials) - 1} trials are kept"
-        )
+        self._found.trials = trials = [baseline, *self._search.trials()]
+        self._listener.note(f"resuming {self._run.path.name}: the baseline and {len(trials) - 1} trials are kept")
+        self._listener.resumed(trials, self._found.leader())
 
     # -- search --
 
@@ -363,8 +363,7 @@ class Tuning:
 
     def _trial_ended(self, trial: Trial) -> None:
         self._found.trials.append(trial)
-        ranked = self._found.ranked()
-        self._listener.trial(trial, ranked[0].trial if ranked else None)
+        self._listener.trial(trial, self._found.leader())
         self._report_progress()
         self._publish("running", None)
 

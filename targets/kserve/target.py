@@ -23,7 +23,9 @@ from targets.base import (
     Tls,
 )
 from targets.common import check_tensors
+from targets.found import FoundModel
 from targets.kserve.control import Control, GrpcControl, HttpControl, ServerInfo
+from targets.kserve.found import models_of
 from targets.kserve.options import KServeOptions
 from targets.kserve.served import BINARY, ServedModel, wire_of
 from targets.kserve.wire import ModelSpec, Site
@@ -58,6 +60,11 @@ class KServeTarget:
     def availability() -> str:
         """Say what is needed: nothing."""
         return "built in; asks a server that runs already, by its URL"
+
+    @staticmethod
+    def models_at(place: str, model: str | None) -> Sequence[FoundModel]:
+        """Return the models of the server at a URL."""
+        return models_of(place, model)
 
     def knobs(self) -> Sequence[Knob]:
         """Nothing of a remote server can be tuned."""

@@ -24,6 +24,7 @@ from targets.base import (
     Value,
 )
 from targets.common import a_dataset, named_choices
+from targets.found import FoundModel
 from targets.kserve.statistics import cache_of
 from targets.options import ServerMetric
 from targets.probe import failure_of
@@ -34,6 +35,7 @@ from targets.triton.cache import readings
 from targets.triton.docker import DockerLauncher, Mount
 from targets.triton.exporting import load_flags, needed, start_of
 from targets.triton.fleet import Fleet
+from targets.triton.found import models_in
 from targets.triton.installation import find_installation
 from targets.triton.launch import Launcher, LocalLauncher
 from targets.triton.options import TritonOptions
@@ -113,6 +115,11 @@ class TritonTarget:
                     return f"with `launch: docker` only, by {engine}: there is no tritonserver here"
                 raise
         return f"{found.executable} (from {found.source})"
+
+    @staticmethod
+    def models_at(place: str, model: str | None) -> Sequence[FoundModel]:
+        """Return the models of a model repository."""
+        return models_in(Path(place), model)
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""

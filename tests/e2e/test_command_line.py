@@ -1,17 +1,23 @@
 """The command line where no server is needed: every error is one message with its exit code."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
+import typer
 import yaml
 
 from tests.support.tune import tune
 from tests.tuner.result_builders import result, trial
-from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE
+from tuner.cli import app
+from tuner.cli.frame import BAD_USAGE, COMMANDS, OUR_BUG, TARGET_UNUSABLE
 
 WriteStudy = Callable[..., Path]
 
@@ -202,6 +208,119 @@ def test_doctor_finds_a_tritonserver_here(tmp_path: Path) -> None:
 
 def test_no_arguments_lead_on(tmp_path: Path) -> None:
     ended = tune(cwd=tmp_path)
-    assert "Usage" in ended.stdout + ended.stderr
-    for command in ("run", "bench", "report", "export", "init", "doctor"):
-        assert command in ended.stdout + ended.stderr
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["tune init", "tune STUDY.yaml", "tune doctor"]
+    assert "tune --help" in lines[-1]
+
+
+def test_the_help_fits_a_terminal_and_lists_every_command(tmp_path: Path) -> None:
+    lines = tune("--help", cwd=tmp_path, COLUMNS="80").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    listed = [found[1] for line in lines if (found := re.match(r"│ ([a-z]+) +[A-Z]", line))]
+    assert listed == list(COMMANDS)
+
+
+def test_the_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['tune', '--help']\nfrom tuner.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    )
+    heavy = (
+        "print([one for one in ('numpy', 'scipy', 'optuna', 'sqlalchemy', 'plotly', 'pydantic') if one in sys.modules])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code + heavy], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_command_of_the_help_is_defined_in_the_module_that_it_names() -> None:
+    group: Any = typer.main.get_command(app)
+    for name, command in group.loaded().items():
+        assert command.callback.__module__ == f"tuner.cli.{COMMANDS[name].module}"
+
+
+def test_a_mistyped_command_is_no_study(tmp_path: Path) -> None:
+    ended = tune("bnch", cwd=tmp_path)
+    assert ended.returncode == BAD_USAGE
+    assert "Did you mean 'bench'?" in ended.stderr
+
+
+BROKEN = "import tuner.starters; tuner.starters.STARTERS['triton'] = None; from tuner.cli import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "shown"),
+    [
+        ([], {}, False),
+        (["--debug"], {}, True),
+        ([], {"PARETUNE_DEBUG": "1"}, True),
+        ([], {"PARETUNE_DEBUG": "0"}, False),
+    ],
+)
+def test_a_bug_is_one_line_unless_its_traceback_is_asked_for(
+    arguments: list[str], environment: dict[str, str], shown: bool, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", BROKEN, "init", "triton", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == OUR_BUG
+    last = ended.stderr.splitlines()[-1]
+    assert re.match(r"tune: AttributeError: .*; this is a bug of Paretune .*: please report it", last)
+    assert ("Traceback" in ended.stderr) == shown
+    assert ("--debug" in last) != shown
+    assert shown or len(ended.stderr.splitlines()) == 1
+
+
+def test_an_error_of_the_user_shows_its_traceback_only_with_debug(tmp_path: Path) -> None:
+    fails(tmp_path, BAD_USAGE, r"nothing\.yaml: cannot be read", "nothing.yaml")
+    ended = tune("nothing.yaml", "--debug", cwd=tmp_path)
+    assert ended.returncode == BAD_USAGE
+    assert "Traceback" in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("tune: ")
+
+
+def test_the_shell_completes_commands_and_options(tmp_path: Path) -> None:
+    for line, wanted in (("tune be", "bench"), ("tune bench --js", "--json")):
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        found = tune(cwd=tmp_path, _TUNE_COMPLETE="complete_bash", **words)
+        assert wanted in found.stdout.split()
+
+
+MISSING = "import sys; sys.modules[{module!r}] = None; from tuner.cli import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [("pyarrow", ["report", ".", "--parquet", "x"], "parquet"), ("optuna_dashboard", ["ui", "."], "ui")],
+)
+def test_a_missing_extra_is_named(module: str, arguments: list[str], extra: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(result(trial(0), trial(1)).model_dump_json(by_alias=True))
+    code = MISSING.format(module=module)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == BAD_USAGE
+    assert f"pip install 'paretune[{extra}]'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(result(trial(0), trial(1)).model_dump_json(by_alias=True))
+    (tmp_path / "file").write_text("")
+    ended = tune("report", ".", "--markdown", "file/summary.md", cwd=tmp_path)
+    assert ended.returncode == BAD_USAGE
+    assert "file/summary.md: cannot be written" in ended.stderr
+
+
+def test_what_is_not_there_cannot_be_shown_or_opened(tmp_path: Path) -> None:
+    for command in ("show", "open", "ui"):
+        fails(tmp_path, BAD_USAGE, r"runs/x/result\.json: No such file", command, "runs/x")
+    (tmp_path / "result.json").write_text(result(trial(0)).model_dump_json(by_alias=True))
+    fails(tmp_path, BAD_USAGE, r"--trial 7: no such trial; there are 0", "show", ".", "--trial", 7)
+    fails(tmp_path, BAD_USAGE, r"report\.html is not there yet; `tune report \.` writes it", "open", ".")

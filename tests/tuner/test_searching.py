@@ -41,6 +41,7 @@ def searching(planner: Planned, *trials: Trial, left_s: float = 1000.0, **budget
         planner,  # type: ignore[arg-type]
         Choice("twin", ""),
         Budget(left_s),
+        lambda *_: None,
         lambda _: None,
     )
 

@@ -5,42 +5,104 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info
 
-from targets.base import TargetError
 from tuner import __version__
-from tuner.exporting import ExportError
-from tuner.head_to_head import NotOneConfig
-from tuner.load.generator import GeneratorError
-from tuner.results import ResultError
-from tuner.rundir import RunDirectoryError
-from tuner.starters import StarterError
-from tuner.storage import StorageError
-from tuner.study.source import StudyError
 
 BAD_USAGE, TARGET_UNUSABLE, NOT_VALID, OUR_BUG, INTERRUPTED = 2, 3, 5, 70, 130
-_USAGE = (StudyError, RunDirectoryError, ResultError, ExportError, StarterError, NotOneConfig, StorageError)
+DEBUG = "PARETUNE_DEBUG"
 ISSUES = "the project's issue tracker"
+FIRST_CONTACT = """\
+tune init         write a study: for the models of this folder, of a server (--url), or one to fill in
+tune STUDY.yaml   find the fastest configuration that meets its SLO, prove it, and write it back
+tune doctor       say what works on this machine; `tune --help` has the rest"""
 
 
-class _DefaultsToRun(TyperGroup):
-    """`tune STUDY.yaml` is `tune run STUDY.yaml`."""
+class Listed(NamedTuple):
+    """A command as the help lists it; its module is imported when the command is used."""
+
+    module: str
+    panel: str
+    summary: str
+
+
+_START, _MEASURE, _AFTER, _KNOW = "Start", "Measure", "Look at a run, use it", "Look things up"
+COMMANDS = {
+    "init": Listed("starting", _START, "Write a study: for your models, for a server, or an example."),
+    "doctor": Listed("helping", _START, "Say what works on this machine, and what to do about the rest."),
+    "run": Listed("running", _MEASURE, "Search, confirm, report, export. `tune STUDY.yaml` is the same."),
+    "bench": Listed("measuring", _MEASURE, "Measure one configuration: yours, or one given with --set."),
+    "compare": Listed("measuring", _MEASURE, "Compare two configurations, or two stored runs."),
+    "preview": Listed("previewing", _MEASURE, "Show the traffic of a study; no server is needed."),
+    "show": Listed("looking", _AFTER, "Show a run's trials, or one of them in full."),
+    "open": Listed("looking", _AFTER, "Open a run's report in the browser."),
+    "ui": Listed("looking", _AFTER, "Open Optuna's dashboard on a run."),
+    "report": Listed("looking", _AFTER, "Write a run's reports again, and in other formats."),
+    "export": Listed("exporting", _AFTER, "Write a run's configuration in the server's own format."),
+    "knobs": Listed("helping", _KNOW, "List what can be tuned on a kind of server."),
+    "schema": Listed("helping", _KNOW, "Print the JSON Schema of study files, or of results."),
+}
+"""Every command, in the order of the help."""
+
+
+class Commands(TyperGroup):
+    """The commands. `tune STUDY.yaml` is `tune run STUDY.yaml`; --debug may stand anywhere."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        known = dict(self.commands)
+        for name, one in COMMANDS.items():
+            listed = TyperCommand(name, help=one.summary, rich_help_panel=one.panel)
+            self.commands[name] = known.get(name, listed)
+        self._whole = set(known)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
+        """Put --debug in front, and `run` before the name of a study."""
+        given = [one for one in args if one != "--debug"]
+        if given and not given[0].startswith("-") and not self._is_command(given[0]):
+            given = ["run", *given]
+        return super().parse_args(ctx, [*(["--debug"] if "--debug" in args else []), *given])
+
+    def _is_command(self, word: str) -> bool:
+        """Whether a word is a command, or one mistyped: it is like one, and no file."""
+        mistyped = not Path(word).suffix and not Path(word).exists() and bool(get_close_matches(word, self.commands))
+        return word in self.commands or mistyped
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is asked for, imported now."""
+        self.load(args[0])
+        return super().resolve_command(ctx, args)
+
+    def load(self, name: str) -> None:
+        """Import a command; nothing where there is none of that name."""
+        if name in self._whole or name not in COMMANDS:
+            return
+        import_module(f"{__package__}.{COMMANDS[name].module}")
+        for info in app.registered_commands:
+            if name in (info.name, getattr(info.callback, "__name__", None)):
+                self.commands[name] = get_command_from_info(
+                    info, pretty_exceptions_short=True, rich_markup_mode=self.rich_markup_mode
+                )
+                self._whole.add(name)
+
+    def loaded(self) -> dict[str, Any]:
+        """Return every command by its name, all of them imported."""
+        for name in COMMANDS:
+            self.load(name)
+        return dict(self.commands)
 
 
 app = typer.Typer(
-    cls=_DefaultsToRun,
+    cls=Commands,
     add_completion=True,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Find the fastest configuration of a model server that meets a latency SLO, prove it, and write it back.",
 )
@@ -57,11 +119,17 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 
 @app.callback(invoke_without_command=True)
 def _root(
+    ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error; anywhere in a line")] = False,
 ) -> None:
+    if debug:
+        os.environ[DEBUG] = "1"
     if version:
         Console().print(f"paretune {__version__}")
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        Console().print(FIRST_CONTACT, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -69,27 +137,39 @@ def errors() -> Iterator[None]:
     """Turn what can go wrong into one message and an exit code."""
     try:
         yield
-    except _USAGE as error:
-        fail(BAD_USAGE, str(error))
-    except TargetError as error:
-        fail(TARGET_UNUSABLE, str(error))
-    except GeneratorError as error:
-        fail(NOT_VALID, str(error))
     except KeyboardInterrupt:
         fail(INTERRUPTED, "interrupted")
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (typer.Exit, typer.BadParameter, typer.Abort):
         raise
-    except Exception:
-        sys.stderr.write(traceback.format_exc())
-        fail(
-            OUR_BUG,
-            f"this is a bug of Paretune {__version__}; please report it, with the lines above, in {ISSUES}",
-        )
+    except Exception as error:
+        debugging = os.environ.get(DEBUG, "") not in ("", "0")
+        if debugging:
+            sys.stderr.write(traceback.format_exc())
+        code = import_module(f"{__package__}.failures").code_of(error)
+        fail(OUR_BUG, _bug(error, shown=debugging)) if code is None else fail(code, str(error))
+
+
+def _bug(error: Exception, *, shown: bool) -> str:
+    """Return what is said of an error that nobody expected."""
+    said = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    hint = "the lines above" if shown else "what --debug shows"
+    return f"{what}; this is a bug of Paretune {__version__}: please report it, with {hint}, in {ISSUES}"
 
 
 def fail(code: int, message: str) -> NoReturn:
     """Say what is wrong, and end with an exit code."""
     Console(stderr=True).print(f"tune: {message}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command line; every failure ends in one message and its exit code."""
+    called = Path(sys.argv[0]).name
+    try:
+        with errors():
+            app(prog_name=called if called in ("tune", "paretune") else "tune")
+    except typer.Exit as end:
+        sys.exit(end.exit_code)

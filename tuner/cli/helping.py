@@ -1,9 +1,8 @@
-"""What helps before a study runs: `init`, `knobs`, `schema`, `doctor`."""
+"""What helps before a study runs: `knobs`, `schema`, `doctor`."""
 
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,24 +11,7 @@ from rich.console import Console
 from tuner import doctor
 from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE, Json, app, errors, fail
 from tuner.results import result_schema
-from tuner.starters import write_imported, write_starter
 from tuner.study.schema import study_schema
-
-
-@app.command()
-def init(
-    kind: Annotated[str, typer.Argument(help="what to start from")] = "triton",
-    directory: Annotated[Path, typer.Option("--to", metavar="DIR", help="where to put it")] = Path(),
-    analyzer: Annotated[
-        Path | None,
-        typer.Option("--from-model-analyzer", metavar="CONFIG.yaml", help="make it of Model Analyzer's configuration"),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="which model of that configuration")] = None,
-) -> None:
-    """Write a starter study: `triton` with every key explained, or an example: `digits`, `mlserver`, `vllm-cpu`."""
-    with errors():
-        target = write_starter(kind, directory) if analyzer is None else write_imported(analyzer, directory, model)
-        Console().print(f"{target}  (next: tune {target})", highlight=False, soft_wrap=True)
 
 
 @app.command()

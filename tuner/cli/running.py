@@ -1,26 +1,29 @@
-"""The whole job and its report: `run`, `report`."""
+"""The whole job: `run`."""
 
 import sys
-import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
 
-from reports import html, overtime, tables, text
+from reports import text
 from targets.base import TargetError
-from tuner.cli.frame import Json, Out, Overrides, Quiet, RunPath, StudyPath, app, errors
-from tuner.exporting import prepared_again
-from tuner.files import write_atomically
+from tuner import events
+from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, StudyPath, app, errors, fail
+from tuner.cli.writing import write_reports
+from tuner.listener import Listener, Listeners
 from tuner.live import Live
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
-from tuner.space import server_part
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, shown
 from tuner.tuning import Tuning
 from tuner.wiring import Prepared, prepare, simulation_of, started
+
+Stream = Annotated[bool, typer.Option("--events", help="write each event of the run as a line of JSON on stdout")]
 
 
 @app.command()
@@ -33,6 +36,7 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, help="search.seed")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="start over; an old run is kept")] = False,
     as_json: Json = False,
+    stream: Stream = False,
     quiet: Quiet = False,
 ) -> None:
     """Search, confirm, report and export: the whole job. `tune STUDY.yaml` is the same.
@@ -41,15 +45,34 @@ def run(
     used, 4 nothing met the SLO, 5 not decided, 130 interrupted.
     """
     with errors():
+        if as_json and stream:
+            fail(BAD_USAGE, "--json prints the result and --events what happens: give one of them")
         given = {"search.budget.trials": trials, "search.budget.time": time, "search.seed": seed}
         options = [f"{place}={value}" for place, value in given.items() if value is not None]
         loaded = load_study(study, [*(overrides or ()), *options])
         mark = StudyMark(loaded.fingerprint(), loaded.fingerprint_of_files(), loaded.given)
         directory = open_run(Path("runs"), loaded.spec.study, mark, out, fresh=fresh)
-        with locked(directory):
-            result = _finished(directory) or _tune(loaded, directory, quiet=quiet)
-        _show(result, directory, as_json=as_json)
+        events_to = sys.stdout if stream else None
+        with locked(directory), interruptible(), _told(loaded, directory, events_to):
+            result = _finished(directory) or _tune(loaded, directory, events_to, quiet=quiet)
+        if not stream:
+            _show(result, directory, as_json=as_json)
         raise typer.Exit(result.exit_code or 0)
+
+
+@contextmanager
+def _told(loaded: Study, directory: RunDirectory, events_to: TextIO | None) -> Iterator[None]:
+    """Write the first event of a run, and the last one of it however it ends, where there is a result."""
+    if events_to is None:
+        yield
+        return
+    budget, path = loaded.spec.search.budget, directory.path.resolve()
+    events.write_started(events_to, loaded.spec.study, path, budget.trials, budget.time)
+    try:
+        yield
+    finally:
+        if directory.result.exists():
+            events.write_finished(events_to, read_result(path), path)
 
 
 def _finished(directory: RunDirectory) -> Result | None:
@@ -63,48 +86,44 @@ def _finished(directory: RunDirectory) -> Result | None:
     return result
 
 
-def _tune(loaded: Study, directory: RunDirectory, *, quiet: bool) -> Result:
+def _tune(loaded: Study, directory: RunDirectory, events_to: TextIO | None, *, quiet: bool) -> Result:
     prepared = prepare(loaded, directory.log)
-    with Live(prepared.space, prepared.goals, quiet=quiet) as live:
-        try:
-            with interruptible(), started(prepared, directory.path) as bench:
-                simulation = simulation_of(prepared)
-                tuning = Tuning(
-                    loaded,
-                    directory,
-                    prepared.space,
-                    prepared.workloads,
-                    bench.trier,
-                    bench.environment,
-                    live,
-                    simulation.twin,
-                    simulation.missing,
-                )
-                result = tuning.run()
-        except (KeyboardInterrupt, TargetError):
-            if directory.result.exists():
-                _write_reports(read_result(directory.path), directory, prepared)
-                note(f"what there is: {shown(directory.path)}; the same command resumes")
-            raise
-        _write_reports(result, directory, prepared)
+    trials = loaded.spec.search.budget.trials
+    # Events on the terminal itself go between plain lines: a view would be drawn over them.
+    lines = events_to is not None and events_to.isatty()
+    try:
+        with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, lines=lines) as live:
+            result = _tuned(loaded, directory, prepared, _listener(live, prepared, events_to))
+    except (KeyboardInterrupt, TargetError):
+        if directory.result.exists():
+            write_reports(read_result(directory.path), directory, prepared)
+            note(f"what there is: {shown(directory.path)}; the same command resumes")
+        raise
+    write_reports(result, directory, prepared)
     return result
 
 
-def _write_reports(result: Result, directory: RunDirectory, prepared: Prepared | None) -> None:
-    """Write everything that is made of a stored result."""
-    write_atomically(directory.path / "trials.csv", tables.trials_csv(result))
-    write_atomically(directory.path / "front.csv", tables.front_csv(result))
-    write_atomically(
-        directory.path / "report.html",
-        html.render(result, _diff(result, prepared), overtime.panels(result, directory.path)),
-    )
+def _listener(live: Live, prepared: Prepared, events_to: TextIO | None) -> Listener:
+    if events_to is None:
+        return live
+    return Listeners([live, events.Events(events_to, prepared.space, prepared.goals)])
 
 
-def _diff(result: Result, prepared: Prepared | None) -> str:
-    if prepared is None or result.best is None:
-        return ""
-    export = prepared.target.export(server_part(result.best.config))
-    return html.config_diff(export.originals, export.files)
+def _tuned(loaded: Study, directory: RunDirectory, prepared: Prepared, listener: Listener) -> Result:
+    with started(prepared, directory.path) as bench:
+        simulation = simulation_of(prepared)
+        tuning = Tuning(
+            loaded,
+            directory,
+            prepared.space,
+            prepared.workloads,
+            bench.trier,
+            bench.environment,
+            listener,
+            simulation.twin,
+            simulation.missing,
+        )
+        return tuning.run()
 
 
 def _show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
@@ -121,18 +140,3 @@ def _show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
         verified = "loaded by the server" if result.best.export_verified else "not verified"
         console.print(f"config   {where}/{result.best.export}/  ({verified})", highlight=False, soft_wrap=True)
         console.print(f"apply    tune export {where} --to YOUR_FOLDER", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def report(
-    run_path: RunPath, open_it: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False
-) -> None:
-    """Rebuild report.html, trials.csv and front.csv from the stored result; no server is needed."""
-    with errors():
-        result = read_result(run_path)
-        directory = RunDirectory(run_path.resolve())
-        _write_reports(result, directory, prepared_again(result, directory))
-        path = directory.path / "report.html"
-        Console().print(shown(path), highlight=False, soft_wrap=True)
-        if open_it:
-            webbrowser.open(path.as_uri())

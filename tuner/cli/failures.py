@@ -1,0 +1,23 @@
+"""Which exit code an error ends with. Imported when there is one: it knows the errors of every part."""
+
+from targets.base import TargetError
+from tuner.cli.frame import BAD_USAGE, NOT_VALID, TARGET_UNUSABLE
+from tuner.exporting import ExportError
+from tuner.head_to_head import NotOneConfig
+from tuner.load.generator import GeneratorError
+from tuner.results import ResultError
+from tuner.rundir import RunDirectoryError
+from tuner.starters import StarterError
+from tuner.storage import StorageError
+from tuner.study.source import StudyError
+
+_USAGE = (StudyError, RunDirectoryError, ResultError, ExportError, StarterError, NotOneConfig, StorageError)
+
+
+def code_of(error: Exception) -> int | None:
+    """Return the exit code of an error that its message explains, None for one that nobody expected."""
+    if isinstance(error, _USAGE):
+        return BAD_USAGE
+    if isinstance(error, TargetError):
+        return TARGET_UNUSABLE
+    return NOT_VALID if isinstance(error, GeneratorError) else None

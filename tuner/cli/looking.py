@@ -1,0 +1,137 @@
+"""What is done with a run's results: `show`, `open`, `ui`, `report`."""
+
+import json
+import sys
+import webbrowser
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from reports import bench as bench_report
+from reports import markdown, parquet, perf_analyzer, trials
+from tuner.cli.frame import BAD_USAGE, Json, RunPath, app, errors, fail
+from tuner.cli.writing import change, write_reports
+from tuner.exporting import prepared_again
+from tuner.files import write_atomically
+from tuner.results import Result, Trial, read_result
+from tuner.rundir import RunDirectory
+from tuner.storage import kept_in, open_storage
+from tuner.terminal import note, shown
+
+DASHBOARD_PORT = 8080
+
+
+def _file(option: str, what: str) -> Any:
+    return typer.Option(option, metavar="FILE", help=what)
+
+
+@app.command()
+def show(
+    run_path: RunPath,
+    trial: Annotated[int | None, typer.Option(metavar="N", help="this one in full")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a run's trials as a table, or one of them in full. A run that is under way can be shown as well."""
+    with errors():
+        result = read_result(run_path)
+        one = None if trial is None else _trial(result, trial)
+        if as_json:
+            document = [each.model_dump(mode="json") for each in ([one] if one else result.trials)]
+            sys.stdout.write(json.dumps(document[0] if one else document, indent=1) + "\n")
+        elif one is not None:
+            Console().print(trials.head(result, one), highlight=False, soft_wrap=True)
+            Console().print(bench_report.picture(one, result.environment.get("isolation", "unknown"), None))
+        else:
+            Console().print(trials.table(result))
+
+
+def _trial(result: Result, number: int) -> Trial:
+    try:
+        return result.trial(number)
+    except KeyError:
+        numbers = ", ".join(str(one.number) for one in result.trials)
+        fail(BAD_USAGE, f"--trial {number}: no such trial; there are {numbers}")
+
+
+@app.command(name="open")
+def open_command(run_path: RunPath) -> None:
+    """Open a run's report in the browser."""
+    with errors():
+        path = run_path.resolve() / "report.html"
+        if not path.is_file():
+            read_result(run_path)  # says so where this is no run at all
+            fail(BAD_USAGE, f"{shown(path)} is not there yet; `tune report {run_path}` writes it")
+        _open(path)
+
+
+def _open(path: Path) -> None:
+    Console().print(shown(path), highlight=False, soft_wrap=True)
+    if not webbrowser.open(path.as_uri()):
+        note("no browser could be started here; open the file above in one")
+
+
+@app.command()
+def ui(
+    run_path: RunPath,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="to serve it on, for this machine alone")] = (
+        DASHBOARD_PORT
+    ),
+) -> None:
+    """Open Optuna's own dashboard on a run's trials. It needs the extra `ui`; Ctrl-C ends it."""
+    with errors():
+        result = read_result(run_path)
+        try:
+            dashboard = import_module("optuna_dashboard")
+        except ImportError as error:
+            fail(BAD_USAGE, f"Optuna's dashboard is needed ({error}); it comes with: pip install 'paretune[ui]'")
+        directory = RunDirectory(run_path.resolve())
+        prepared = prepared_again(result, directory)
+        asked = prepared.study.spec.search.storage if prepared else None
+        storage = open_storage(kept_in(directory.path, asked), directory.path)
+        Console().print(f"http://localhost:{port}  (Ctrl-C ends it)", highlight=False)
+        dashboard.run_server(storage, host="localhost", port=port)
+
+
+@app.command()
+def report(
+    run_path: RunPath,
+    open_it: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+    summary: Annotated[Path | None, _file("--markdown", "a summary, for a pull request")] = None,
+    analyzer: Annotated[Path | None, _file("--perf-analyzer", "CSV as perf_analyzer writes it")] = None,
+    columns: Annotated[Path | None, _file("--parquet", "the trials as a Parquet file")] = None,
+) -> None:
+    """Rebuild report.html, trials.csv and front.csv from the stored result; no server is needed."""
+    with errors():
+        result = read_result(run_path)
+        directory = RunDirectory(run_path.resolve())
+        prepared = prepared_again(result, directory)
+        write_reports(result, directory, prepared)
+        path = directory.path / "report.html"
+        if summary is not None:
+            _save(summary, lambda: write_atomically(summary, markdown.summary(result, change(result, prepared))))
+        if analyzer is not None:
+            _save(analyzer, lambda: write_atomically(analyzer, perf_analyzer.csv_of_best(result)))
+        if columns is not None:
+            _save(columns, lambda: parquet.write_trials(result, columns))
+        for made in (summary, analyzer, columns):
+            if made is not None:
+                Console().print(str(made), highlight=False, soft_wrap=True)
+        if open_it:
+            _open(path)
+        else:
+            Console().print(shown(path), highlight=False, soft_wrap=True)
+
+
+def _save(path: Path, write: Callable[[], None]) -> None:
+    """Write a file that the user named, in a folder that is made if need be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write()
+    except ImportError as error:
+        fail(BAD_USAGE, f"Parquet files need pyarrow ({error}); it comes with: pip install 'paretune[parquet]'")
+    except OSError as error:
+        fail(BAD_USAGE, f"{path}: cannot be written ({error.strerror}); name another file")

@@ -1,0 +1,30 @@
+"""The files that are made of a stored result."""
+
+from reports import html, overtime, tables
+from tuner.files import write_atomically
+from tuner.results import Result
+from tuner.rundir import RunDirectory
+from tuner.space import server_part
+from tuner.wiring import Prepared
+
+
+def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | None) -> None:
+    """Write everything that stands in a run directory and is made of its result.
+
+    Args:
+        result: of the run.
+        directory: the run's.
+        prepared: the study, for the change that the export makes; None: its files are not there any more.
+    """
+    write_atomically(directory.path / "trials.csv", tables.trials_csv(result))
+    write_atomically(directory.path / "front.csv", tables.front_csv(result))
+    page = html.render(result, change(result, prepared), overtime.panels(result, directory.path))
+    write_atomically(directory.path / "report.html", page)
+
+
+def change(result: Result, prepared: Prepared | None) -> str:
+    """Return the change that the export makes to the user's own files, "" where there is none to show."""
+    if prepared is None or result.best is None:
+        return ""
+    export = prepared.target.export(server_part(result.best.config))
+    return html.config_diff(export.originals, export.files)
