@@ -1,5 +1,6 @@
 """When a measurement may be used: an instrument in the way spoils it, a slow server never does."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import pytest
 import workload_builders
 from record_builders import MS, answered, records
 
-from targets.base import Endpoint, Outcome, ServerCounters, ServerStats
+from targets.base import Endpoint, Outcome, ServerCounters, ServerStats, TargetError
 from tests.support.load_runs import get, judge, scripted_server
 from tuner.load.generator import Generator
 from tuner.load.plan import RunReport
@@ -95,12 +96,13 @@ class Deployed:
     port: int
     path: str
     config: dict[str, int]
+    pids: Sequence[int] = ()
 
     def endpoint(self, dataset: Dataset) -> Endpoint:
         return Endpoint("127.0.0.1", self.port, tuple(get(self.path) for _ in range(len(dataset))), judge)
 
     def processes(self) -> Sequence[int]:
-        return []
+        return self.pids
 
     def statistics(self) -> Callable[[], ServerCounters]:
         now = time.monotonic_ns()
@@ -138,3 +140,31 @@ def test_an_overloaded_server_is_a_missed_slo_and_a_valid_measurement(tmp_path: 
 )
 def test_sending_late_is_held_against_what_counts_from_when_a_request_is_due(slo: Slo, bound_s: float) -> None:
     assert slo.since_due_bound_s == bound_s
+
+
+def test_what_the_server_uses_cannot_be_asked_of_one_that_runs_elsewhere(tmp_path: Path) -> None:
+    workload = workload_builders.workload("steady", Constant(50.0))
+    with scripted_server() as server, Generator() as generator:
+        made = Meter(generator, Sampler(Gpus()), {"steady": Slo({})}, tmp_path, asked=frozenset({"server_cpu"}))
+        deployed = Deployed(server.port, "/", {})
+        with pytest.raises(
+            TargetError, match="server_cpu: cannot be measured, for the server's processes are not known"
+        ):
+            made.run(deployed, workload, workload.at(None), Pace.fixed(0.1, 0.2))  # type: ignore[arg-type]
+
+
+def test_a_point_has_the_metrics_of_use_and_where_its_samples_are(tmp_path: Path) -> None:
+    workload = workload_builders.workload("steady", Constant(50.0))
+    with scripted_server() as server, Generator() as generator:
+        made = Meter(generator, Sampler(Gpus(), 0.05), {"steady": Slo({"server_cpu": 1000.0})}, tmp_path)
+        deployed = Deployed(server.port, "/", {}, [os.getpid()])
+        load = workload.at(None)
+        run = made.run(deployed, workload, load, Pace.fixed(0.1, 0.4))  # type: ignore[arg-type]
+        point = made.point(run, workload, workload.parts[0], load, {}, Decision("cap", {}), "records/a.npz")
+    assert point.telemetry.series == "records/a.telemetry.npz"
+    assert point.metrics["server_cpu_cores"].value == point.telemetry.cpu_cores
+    assert point.metrics["server_rss_bytes"].value == point.telemetry.rss_bytes
+    assert point.verdicts["server_cpu"] == "met"
+    assert run.series is not None
+    ((start_ns, end_ns),) = run.records.windows_ns
+    assert start_ns <= run.series.time_ns[0] < end_ns <= run.series.time_ns[-1]

@@ -47,7 +47,7 @@ class HostReader:
                     rss += process.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
-            except psutil.Error as error:
+            except (psutil.Error, OSError) as error:
                 self.notes[f"process {process.pid}: {error}"] = None
                 continue
             self._cpu_s[process.pid] = times.user + times.system
