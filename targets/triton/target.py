@@ -66,7 +66,7 @@ class TritonTarget:
         self._log = ServerLog(context.log_path)
         self._server: TritonServer | None = None
         self._memories = Memories(options)
-        self._loaded: dict[str, str] = {}
+        self._deployed: dict[str, TritonDeployment] = {}
         self._loads = 0
         self._models: dict[str, _Model] = {}
         self._user = self._model(options.model)
@@ -132,10 +132,10 @@ class TritonTarget:
         stage(model.directory, server.repository, name)
         server.load(name, model_config.to_json(wanted, name))
         self._read_back(name, wanted, config)
-        if (before := self._loaded.get(alias, name)) != name:
-            server.ask(lambda client: client.unload_model(before))
-        self._loaded[alias] = name
-        return self._deployment(config, name, wanted)
+        if alias in self._deployed:
+            self._deployed[alias].replaced(name)
+        deployment = self._deployed[alias] = self._deployment(config, name, wanted)
+        return deployment
 
     def _name(self, model: str, alias: str) -> str:
         """Return the name to load a model by.
@@ -187,7 +187,7 @@ class TritonTarget:
         if self._server is not None:
             self._server.stop()
             self._server = None
-            self._loaded.clear()
+            self._deployed.clear()
 
     def _running(self) -> TritonServer:
         if self._server is None:
@@ -241,6 +241,7 @@ class TritonDeployment:
     _server: TritonServer
     _name: str
     _transport: Transport
+    _retired: bool = False
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode tensors for this deployment, once."""
@@ -266,8 +267,16 @@ class TritonDeployment:
 
     def retire(self) -> None:
         """Unload the alias, and give back its shared memory."""
+        self._retired = True
         self._transport.close()
         self._server.ask(lambda client: client.unload_model(self._name))
+
+    def replaced(self, name: str) -> None:
+        """Make way for what is loaded under the alias now, by this name: its own model is gone if it has the same."""
+        if not self._retired and name != self._name:
+            self.retire()
+        self._retired = True
+        self._transport.close()
 
 
 def _counters(taken_ns: int, answer: bytes) -> ServerCounters:
