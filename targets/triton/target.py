@@ -89,7 +89,7 @@ class TritonTarget:
         self._fleet = Fleet(self._start_server)
         self._started = False
         self._memories = Memories(options)
-        self._names: dict[str, tuple[TritonServer, str]] = {}
+        self._deployed: dict[str, TritonDeployment] = {}
         self._loads = 0
         self._own_flags = options.own_flags
         self._user_flags = flags_of.flag_values(self._own_flags)
@@ -202,11 +202,10 @@ class TritonTarget:
             stage(model.directory, server.repository, name)
             server.load(name, model_config.to_json(wanted, name))
         self._read_back(server, name, wanted, config)
-        before_on, before = self._names.get(alias, (server, name))
-        if before_on is server and before != name:
-            server.ask(lambda client: client.unload_model(before))
-        self._names[alias] = server, name
-        return self._deployment(config, server, name, wanted, alias)
+        if alias in self._deployed:
+            self._deployed[alias].replaced(server, name)
+        deployment = self._deployed[alias] = self._deployment(config, server, name, wanted, alias)
+        return deployment
 
     def _name(self, server: TritonServer, model: str, alias: str) -> str:
         """Return the name to load a model by.
@@ -287,7 +286,7 @@ class TritonTarget:
     def stop(self) -> None:
         """Stop every server."""
         self._started = False
-        self._names.clear()
+        self._deployed.clear()
         self._fleet.stop()
 
     def _require_started(self) -> None:
@@ -351,7 +350,7 @@ class TritonTarget:
 
     def _forget(self, alias: str) -> None:
         self._fleet.forget(alias)
-        self._names.pop(alias, None)
+        self._deployed.pop(alias, None)
 
     def _read_back(self, server: TritonServer, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
         """Check that what is loaded is what was asked for: a refused load leaves the old one in place."""
@@ -382,6 +381,7 @@ class TritonDeployment:
     _name: str
     _transport: Transport
     _forget: Callable[[], None]
+    _retired: bool = False
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode tensors for this deployment, once."""
@@ -407,9 +407,18 @@ class TritonDeployment:
 
     def retire(self) -> None:
         """Unload the alias, and give back its shared memory."""
+        self._retired = True
         self._transport.close()
         self._forget()
         self._server.ask(lambda client: client.unload_model(self._name))
+
+    def replaced(self, server: TritonServer, name: str) -> None:
+        """Make way for what is loaded under the alias now: on that server, by that name."""
+        if not self._retired and server is self._server and name != self._name:
+            server.ask(lambda client: client.unload_model(self._name))
+        if not self._retired and server is self._server:
+            self._transport.close()  # with another server its memory goes
+        self._retired = True
 
 
 def _counters(taken_ns: int, answer: bytes) -> ServerCounters:

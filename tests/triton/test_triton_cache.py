@@ -77,10 +77,11 @@ def test_hits_and_misses_have_their_times_apart(target: TritonTarget, dataset: D
 
 
 def test_what_was_deployed_under_an_alias_before_is_unloaded(target: TritonTarget, dataset: Dataset) -> None:
+    target.deploy({}, "same").retire()
     for _ in range(2):
         deployment = target.deploy({}, "same")
     index = target._running().ask(lambda client: client.get_model_repository_index())
-    assert [one["name"] for one in index if one.get("state") == "READY"] == ["sum__same_2"]
+    assert [one["name"] for one in index if one.get("state") == "READY"] == ["sum__same_3"]
     deployment.ask_once(dataset)
     deployment.retire()
 

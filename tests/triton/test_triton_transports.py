@@ -143,6 +143,18 @@ def test_sources_that_were_not_asked_for_lately_give_their_memory_back(
     deployment.ask_once(sources[0])
 
 
+def test_the_next_deployment_of_an_alias_takes_the_place_of_the_memory_too(
+    make_triton: MakeTriton, digits: Dataset
+) -> None:
+    target = make_triton(tensors="shared_memory")
+    target.start()
+    for size in (8, 4):
+        deployment = target.deploy({**USER, "max_batch_size": size}, "same")
+        deployment.ask_once(digits)
+        assert len(regions(target)) == 1
+        assert regions(target) == registered(target)
+
+
 def test_memory_that_does_not_fit_is_refused_with_what_is_free(make_triton: MakeTriton, tmp_path: Path) -> None:
     config, code = SUM
     repository = write_model(
