@@ -336,7 +336,7 @@ def test_a_workload_is_needed(tmp_path: Path) -> None:
 def test_an_objective_names_a_direction_and_a_metric(tmp_path: Path, objective: str) -> None:
     message = failure(tmp_path, text=edited("maximize throughput", objective))
     assert message.startswith(
-        "study.yaml:23: objectives.0: expected `maximize throughput|goodput` or `minimize mean|p50|"
+        "study.yaml:23: objectives.0: expected `maximize throughput|goodput|accuracy` or `minimize mean|p50|"
     )
     assert message.endswith(f"but got {objective!r}")
 
