@@ -1,0 +1,69 @@
+"""A run in the formats of others: Markdown, perf_analyzer's CSV, Parquet."""
+
+import csv
+import math
+
+import pytest
+
+from reports import markdown, parquet, perf_analyzer
+from tests.tuner.result_builders import estimate, point, result, trial
+from tuner.results import Point, Result, Server
+
+COLUMNS = (
+    "Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,Server Compute Infer,"
+    "Server Compute Output,Client Recv,p50 latency,p90 latency,p95 latency,p99 latency"
+)
+"""As perf_analyzer 2.60 writes them, after the load level."""
+
+
+def measured(level: float, mode: str = "closed", p99: float = 0.009) -> Point:
+    """Return a point with a mean of 5 ms, of which the server claims 4."""
+    one = point(level=level, throughput=1234.5, p99=p99, mode=mode)
+    stages = {"queue": 0.001, "compute_input": 0.0005, "compute_infer": 0.002, "compute_output": 0.0005}
+    server = Server(window_s=1, requests=1, failures=0, executions=1, mean_s=stages, batch_sizes=[])
+    latencies = {f"latency_{name}_s": estimate(0.005) for name in ("mean", "p50", "p90", "p95")}
+    return one.model_copy(update={"server": server, "metrics": {**one.metrics, **latencies}})
+
+
+def rows(found: Result) -> list[dict[str, str]]:
+    return list(csv.DictReader(perf_analyzer.csv_of_best(found).splitlines()))
+
+
+def test_the_csv_has_perf_analyzers_columns_in_microseconds() -> None:
+    found = result(trial(0, measured(8), measured(2)))
+    assert perf_analyzer.csv_of_best(found).splitlines()[0] == f"Concurrency,{COLUMNS}"
+    assert [row["Concurrency"] for row in rows(found)] == ["2", "8"]
+    assert list(rows(found)[0].values()) == [
+        "2", "1234.5", "0", "1000", "1000", "500", "2000", "500", "0", "5000", "5000", "5000", "9000",
+    ]  # fmt: skip
+
+
+def test_the_csv_of_an_open_loop_begins_with_the_rate_and_leaves_out_what_is_infinite() -> None:
+    (row,) = rows(result(trial(0, measured(500, mode="open", p99=math.inf))))
+    assert row["Request Rate"] == "500"
+    assert row["p99 latency"] == ""
+
+
+def test_a_summary_in_markdown_has_the_answer_the_change_and_no_broken_table() -> None:
+    found = result(trial(0, measured(8)))
+    text = markdown.summary(found.model_copy(update={"environment": {"server": "a | b"}}), "+count: 2\n")
+    assert text.startswith(f"## {found.study.name}: ")
+    assert "```diff\n+count: 2\n```" in text
+    assert "0 configurations tried beside yours" in text
+    assert "- server: a \\| b" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2, None], [1, 2, None]),
+        ([1, 2.5], [1.0, 2.5]),
+        ([1, "auto"], ["1", "auto"]),
+        ([True, 2], ["True", "2"]),
+        ([True, None], [True, None]),
+    ],
+)
+def test_a_column_of_parquet_has_one_type(values: list[object], expected: list[object]) -> None:
+    made = parquet._of_one_type(values)
+    assert made == expected
+    assert [type(one) for one in made] == [type(one) for one in expected]
