@@ -19,6 +19,8 @@ _TOKEN = re.compile(
       | (?P<mark>[{}<>\[\]:;,])""",
     re.VERBOSE,
 )
+_SEPARATOR = re.compile(r"[ \t]*[,;]?[ \t]*")
+_END_OF_LINE = re.compile(r"[ \t]*[,;]?[ \t]*(?=\n|\Z)")
 _CLOSING = {"{": "}", "<": ">", "[": "]"}
 
 
@@ -66,7 +68,7 @@ def rewrite(text: str, before: Message, after: Message) -> str:
         after: what it shall say; a message of the same type.
 
     Raises:
-        ValueError: the text cannot be changed that way (a field would have to vanish).
+        ValueError: the text cannot be changed that way.
     """
     for descriptor in after.DESCRIPTOR.fields:
         if not _same(descriptor, before, after):
@@ -117,7 +119,9 @@ def _with_field(base: Message, source: Message, name: str) -> Message:
 def _whole_field_edits(text: str, root: Node, wanted: Message, name: str) -> Iterator[_Edit]:
     """Yield the edits that print a top-level field anew."""
     present = [one for one in root.fields if one.name == name]
-    if present:
+    if _vanishes(wanted.DESCRIPTOR.fields_by_name[name], wanted):
+        yield from (_removal(text, one) for one in present)
+    elif present:
         yield from _replacement(text, present, _printed(wanted, name))
     else:
         yield _insertion(text, root, _printed(wanted, name), top=True)
@@ -184,7 +188,9 @@ def _message_edits(text: str, node: Node, before: Message, after: Message, *, to
         if _same(descriptor, before, after):
             continue
         present = [one for one in node.fields if one.name == name]
-        if not present:
+        if _vanishes(descriptor, after):
+            yield from (_removal(text, one) for one in present)
+        elif not present:
             missing.append(_printed(after, name))
         elif _is_map(descriptor):
             yield from _map_edits(text, present, before, after, name, missing)
@@ -197,6 +203,22 @@ def _message_edits(text: str, node: Node, before: Message, after: Message, *, to
             yield _Edit(value.start, value.end, _scalar(after, name))
     if missing:
         yield _insertion(text, node, "\n".join(missing), top=top)
+
+
+def _vanishes(descriptor: Any, after: Message) -> bool:
+    """Whether a field is there no longer, so that nothing is left to be said of it."""
+    if descriptor.is_repeated:
+        return not getattr(after, descriptor.name)
+    return bool(descriptor.has_presence) and not after.HasField(descriptor.name)
+
+
+def _removal(text: str, one: Field) -> _Edit:
+    """Take a field away: with its line where it has one of its own, else with its separator."""
+    begin, end = text.rfind("\n", 0, one.start), _END_OF_LINE.match(text, one.end)
+    if end and not text[begin + 1 : one.start].strip():
+        return _Edit(max(begin, 0), end.end() if begin >= 0 else end.end() + 1, "")
+    separator = _SEPARATOR.match(text, one.end)
+    return _Edit(one.start, separator.end() if separator else one.end, "")
 
 
 def _map_edits(

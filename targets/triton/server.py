@@ -7,7 +7,7 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -48,8 +48,10 @@ class TritonServer:
         timeout_s: float,
         log: "ServerLog",
         cpus: frozenset[int] | None,
+        flags: Sequence[str] = (),
     ) -> None:
         self.timeout_s = timeout_s
+        self._flags = tuple(flags)
         self.log = log
         wanted = {"http": http_port, "grpc": grpc_port} if protocol == "grpc" else {"http": http_port}
         for _ in range(START_ATTEMPTS if None in wanted.values() else 1):
@@ -101,6 +103,7 @@ class TritonServer:
             *self._grpc_flags(),
             "--allow-metrics=false",
             "--exit-timeout-secs=2",
+            *self._flags,
             f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         ]
         return GuardedProcess(

@@ -4,7 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,8 +26,9 @@ from targets.common import Encoded, a_dataset, named_choices
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from targets.triton import config as model_config
-from targets.triton import pbtxt, wire_grpc, wire_http
+from targets.triton import pbtxt, rules, wire_grpc, wire_http
 from targets.triton.installation import find_installation
+from targets.triton.knobs import ALWAYS_READ, BY_NAME, KNOBS
 from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, read_model, stage
 from targets.triton.server import CONTROL_TIMEOUT_S, HOST, ServerLog, TritonServer
@@ -63,16 +64,19 @@ class TritonTarget:
         self._repository = context.resolve(options.repository)
         self._log = ServerLog(context.log_path)
         self._server: TritonServer | None = None
+        self._expected: tuple[str, ...] = ()
         self._models: dict[str, _Model] = {}
         self._user = self._model(options.model)
         for name, overlay in options.variants.items():
             model_config.check_variant(name, overlay)
-            self._base(name)
+        # What knobs change: the user's own configuration and those of the variants.
+        self._bases = [self._user.config, *(self._base(name)[1] for name in options.variants)]
+        self._gpus = rules.gpus_here()
 
     @staticmethod
     def all_knobs() -> Sequence[Knob]:
         """Every knob of Triton's that can be tuned."""
-        return model_config.KNOBS
+        return KNOBS
 
     @staticmethod
     def availability() -> str:
@@ -82,16 +86,34 @@ class TritonTarget:
         return f"{found.executable} (from {found.source})"
 
     def knobs(self) -> Sequence[Knob]:
-        """Every knob, whether or not the study searches it."""
-        return named_choices(model_config.KNOBS, "precision", self._options.variants)
+        """Every knob, whether or not the study searches it; with the reason for those that fit no variant."""
+        found = []
+        for knob in named_choices(KNOBS, "precision", self._options.variants):
+            reasons = [
+                rules.unusable(BY_NAME[knob.name], one, self._gpus) for one in self._bases if knob.name in BY_NAME
+            ]
+            found.append(replace(knob, unusable=reasons[0]) if reasons and all(reasons) else knob)
+        return found
+
+    def expect(self, knobs: Sequence[str]) -> None:
+        """Take note of the knobs that a study sets."""
+        self._expected = tuple(knobs)
+
+    def check(self, config: Config) -> None:
+        """Check a configuration by Triton's rules, without Triton. Raises ConfigRefused naming the rule."""
+        self._wanted(config)
 
     def metrics(self) -> Sequence[ServerMetric]:
         """Triton's statistics are those that all targets have a place for."""
         return ()
 
     def user_config(self) -> Config:
-        """Return what the user's config.pbtxt gives the knobs; `precision` where a variant changes nothing in it."""
-        values: dict[str, Value] = dict(model_config.knob_values(self._user.config))
+        """Return what the user's config.pbtxt gives the knobs; `precision` where a variant changes nothing in it.
+
+        Beside the few knobs that every configuration has a value of, these are the ones that a study sets: of others
+        the file says what a variant may say otherwise.
+        """
+        values: dict[str, Value] = model_config.knob_values(self._user.config, (*ALWAYS_READ, *self._expected))
         for name in self._options.variants:
             model, base = self._base(name)
             if model is self._user and base == self._user.config:
@@ -115,6 +137,7 @@ class TritonTarget:
             timeout_s=options.apply_timeout,
             log=self._log,
             cpus=context.cpus,
+            flags=rules.flags(self._offer()),
         )
 
     def deploy(self, config: Config, alias: str) -> "TritonDeployment":
@@ -145,7 +168,7 @@ class TritonTarget:
             stage(self._model(name).directory, server.repository, name, text)
             server.load(name)
             wanted = model_config.parse(text, path)
-            self._read_back(name, wanted, model_config.knob_values(wanted))
+            self._read_back(name, wanted, model_config.knob_values(wanted, BY_NAME))
             deployment = self._deployment({}, name, wanted)
             deployment.ask_once(requests)
             deployment.retire()
@@ -188,7 +211,13 @@ class TritonTarget:
     def _wanted(self, config: Config) -> tuple[_Model, model_config.ModelConfig]:
         variant = config.get("precision")
         model, base = self._base(None if variant is None else str(variant))
-        return model, model_config.applied(base, config)
+        wanted = model_config.applied(base, config)
+        rules.check(wanted, self._offer())
+        return model, wanted
+
+    def _offer(self) -> rules.Offer:
+        """Return what the server has: what the study's knobs and the user's files need."""
+        return rules.offer_for(self._expected, self._bases, self._gpus)
 
     def _deployment(self, config: Config, name: str, wanted: model_config.ModelConfig) -> "TritonDeployment":
         return TritonDeployment(config, self._running(), name, wanted, WIRES[self._options.protocol])
@@ -196,13 +225,7 @@ class TritonTarget:
     def _read_back(self, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
         """Check that what is loaded is what was asked for: a refused load leaves the old one in place."""
         loaded = model_config.from_loaded(self._running().ask(lambda client: client.get_model_config(name)))
-        values = model_config.knob_values(loaded)
-        wrong = [
-            f"{knob}: asked {value}, loaded {values.get(knob)}"
-            for knob, value in config.items()
-            if knob != "precision" and values.get(knob) != value
-        ]
-        wrong += model_config.mismatches(wanted, loaded)
+        wrong = [*model_config.knob_mismatches(config, loaded), *model_config.mismatches(wanted, loaded)]
         if wrong:
             raise ConfigRefused(f"{name}: the server loaded another configuration: {'; '.join(wrong)}")
 
