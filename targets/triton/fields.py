@@ -326,7 +326,7 @@ def candidates() -> Access:
 
     def read(config: Any) -> Value | None:
         batching = config.sequence_batching
-        return int(batching.oldest.max_candidate_sequences) if batching.HasField("oldest") else None
+        return int(batching.oldest.max_candidate_sequences) or None if batching.HasField("oldest") else None
 
     def write(config: Any, value: Value) -> None:
         config.sequence_batching.oldest.max_candidate_sequences = int(value)

@@ -199,7 +199,7 @@ _REST = (
     ),
     ModelKnob(
         _names("sequence_strategy", ("direct", "oldest"), "how sequences share batches: a slot each, or the oldest "
-               "requests first", rule="needs sequence_batching"),
+               "requests first", rule="needs sequence_batching; oldest needs max_candidate_sequences"),
         "sequence_batching.direct|oldest", fields.strategy(), part="sequence_batching",
     ),
     ModelKnob(

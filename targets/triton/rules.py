@@ -189,6 +189,7 @@ def check(config: model_config_pb2.ModelConfig, offer: Offer) -> None:
     """
     found = [
         *_batching(config),
+        *_sequences(config),
         *_instances(config, offer.gpus),
         *_cache(config, offer),
         *_limiter(config, offer),
@@ -216,6 +217,16 @@ def _batching(config: Any) -> Iterator[_Broken]:
     yield from _levels(batching)
     if batching.preserve_ordering:
         yield from _ordered(batching)
+
+
+def _sequences(config: Any) -> Iterator[_Broken]:
+    batching = config.sequence_batching
+    if batching.HasField("oldest") and batching.oldest.max_candidate_sequences < 1:
+        yield _Broken(
+            "sequence_batching.oldest serves max_candidate_sequences, which must be >= 1, but is "
+            f"{batching.oldest.max_candidate_sequences}",
+            ("sequence_strategy", "max_candidate_sequences"),
+        )
 
 
 def _levels(batching: Any) -> Iterator[_Broken]:
