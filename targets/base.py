@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,15 @@ class TargetError(Exception):
 
 
 class ConfigRefused(TargetError):
-    """The server refused a configuration; it is an observation about that configuration."""
+    """The server refused a configuration, or would; it is an observation about that configuration.
+
+    Attributes:
+        knobs: whose values are the reason, where that is known.
+    """
+
+    def __init__(self, message: str, knobs: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.knobs = tuple(knobs)
 
 
 class ServerDied(TargetError):
@@ -47,7 +55,7 @@ class ServerHung(ServerDied):
     """The server's process is there, but it does not answer."""
 
 
-KnobType = Literal["int", "float", "duration", "bool", "choice"]
+KnobType = Literal["int", "float", "duration", "bool", "choice", "list"]
 KnobRole = Literal["", "max_batch", "max_delay", "instances"]
 
 
@@ -57,9 +65,10 @@ class Knob:
 
     Attributes:
         name: as the study file spells it.
-        type: of its values; a `duration` is in seconds, a `choice` one of `choices`.
-        low: smallest legal value of a number, or None.
-        high: largest legal value of a number, or None.
+        type: of its values; a `duration` is in seconds, a `choice` one of `choices`, a `list` whole numbers as text:
+            `4,8`, or `none` for the empty one.
+        low: smallest legal value of a number, or None; of a list it binds each of its numbers.
+        high: largest legal value of a number, or None; of a list it binds each of its numbers.
         default: what the server takes where the user's config is silent.
         unit: of the value, "" for a count or a name.
         applied: what it takes to change it.
@@ -69,7 +78,9 @@ class Knob:
         changes_answers: whether the answers depend on it; accuracy is then measured for each of its values.
         role: the part of batch service that it sets, "" for none: the largest batch, how long the oldest request may
             wait for its batch to fill, or how many batches are served at once. A simulation of the server needs it.
-        fixed: why it cannot be changed on this server, with the remedy; "" where it can.
+        since: first version of the server that has it, as far as that is known.
+        rule: what the server asks of its values beside the range, in one line.
+        unusable: why no value of it can be used on the user's model, this server or this machine, "" where one can.
     """
 
     name: str
@@ -84,7 +95,9 @@ class Knob:
     choices_from: str = ""
     changes_answers: bool = False
     role: KnobRole = ""
-    fixed: str = ""
+    since: str = ""
+    rule: str = ""
+    unusable: str = ""
 
 
 @dataclass(frozen=True)
@@ -392,6 +405,22 @@ class Target(Protocol):
 
     def stop(self) -> None:
         """Stop the server and every process it started; safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class KnowsRules(Protocol):
+    """A target that knows, without its server, what the server's knobs ask of each other; not every target does."""
+
+    def expect(self, knobs: Sequence[str]) -> None:
+        """Take note of the knobs that a study sets.
+
+        The user's configuration has values of them, and the server is started so that they can be used.
+        """
+        ...
+
+    def check(self, config: Config) -> None:
+        """Raises ConfigRefused, with the server's rule and the knobs, for a configuration that breaks one."""
         ...
 
 

@@ -44,7 +44,7 @@ ANSWER_S = 30.0
 SETTLE_S = 10.0
 GONE_S = 15.0
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
-    "int": int, "float": (int, float), "duration": (int, float), "bool": bool, "choice": str,
+    "int": int, "float": (int, float), "duration": (int, float), "bool": bool, "choice": str, "list": str,
 }  # fmt: skip
 
 
@@ -344,6 +344,8 @@ def _hold(make: Callable[[Path], Target], folder: Path, pipe: Connection) -> Non
 def _legal(value: object, knob: Knob) -> bool:
     if knob.type == "choice":
         return value in knob.choices
+    if knob.type == "list":
+        return value == "none" or all(_legal(int(part), replace(knob, type="int")) for part in str(value).split(","))
     if isinstance(value, int | float) and not isinstance(value, bool):
         return (knob.low is None or value >= knob.low) and (knob.high is None or value <= knob.high)
     return isinstance(value, bool)

@@ -733,6 +733,8 @@ def test_a_command_in_the_documentation_that_needs_no_server_succeeds(
     (tmp_path / "analyzer.yaml").write_text(analyzer.text)
     if "models" in arguments:
         shutil.copytree(DIGITS.parent / "digits" / "models", tmp_path / "models")
+    if "--model" in arguments:
+        shutil.copytree(DIGITS.parent / "digits" / "models", tmp_path / "digits" / "models")
     ended = run_tune(arguments, tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout

@@ -16,9 +16,8 @@ from tuner.ceiling import PACED_RPS, Ceiling, CeilingError, host_ceiling
 from tuner.isolation import divide_host
 from tuner.load.poller import EpollPoller, make_poller
 from tuner.measure import MAX_GENERATOR_CPU, MAX_ISSUE_DELAY_S
-from tuner.space import LOAD_KNOBS
 from tuner.telemetry.nvml import Gpus
-from tuner.units import format_duration, format_value
+from tuner.units import format_duration
 
 Row = dict[str, str]
 
@@ -45,24 +44,6 @@ def some_server_can_be_tuned(rows: Sequence[Row]) -> bool:
     working = [row["what"].removeprefix("target ") for row in rows if row["works"] == "yes"]
     kinds = [kind for kind in working if kind in registry.names() and kind != "simulated"]
     return any(registry.knobs(kind) for kind in kinds)
-
-
-def knob_rows(kind: str) -> list[Row]:
-    """Return the knobs of a kind of target and the load levels.
-
-    Raises:
-        TargetError: no such kind.
-    """
-    return [
-        {
-            "knob": knob.name,
-            "type": knob.type if knob.unit != "/s" else "rate",
-            "legal": _legal(knob.low, knob.high, knob.unit),
-            "applied": knob.applied,
-            "what": knob.doc,
-        }
-        for knob in (*registry.knobs(kind), *LOAD_KNOBS)
-    ]
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -152,10 +133,3 @@ def _target(kind: str) -> Row:
         return _row(f"target {kind}", True, registry.availability(kind))
     except TargetError as error:
         return _row(f"target {kind}", False, str(error))
-
-
-def _legal(low: float | None, high: float | None, unit: str) -> str:
-    if low is None and high is None:
-        return ""
-    bounds = ("" if bound is None else format_value(bound, unit) for bound in (low, high))
-    return " to ".join(bounds).strip()

@@ -24,7 +24,9 @@ LOAD_NAMES = tuple(knob.name for knob in LOAD_KNOBS)
 MAX_VALUES = 10_000
 MAX_COUNTED = 200_000
 """A space of more combinations is not counted one by one."""
-UNORDERED = ("choice", "bool")
+NO_NUMBERS = "none"
+"""A list without any numbers, as a value."""
+UNORDERED = ("choice", "bool", "list")
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,8 @@ def make_space(
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
             raise source.error(("space", name), f"no such knob; {hint}")
-        if known[name].fixed:
-            raise source.error(("space", name), known[name].fixed)
+        if known[name].unusable:
+            raise source.error(("space", name), f"cannot be used here: {known[name].unusable}; take it out")
         when, wanted = None, given
         if isinstance(given, dict) and "when" in given:
             before = {one.name for one in parameters} | {knob.name for knob in knobs if knob.name not in raw}
@@ -240,6 +242,11 @@ def _relation(
     return relation
 
 
+def _whole_numbers(given: object) -> list[int]:
+    """Return the numbers of `4,8`, `none` or one number. Raises ValueError."""
+    return [] if given == NO_NUMBERS else [int(part) for part in str(given).split(",")]
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Reads the values of one knob from the study."""
@@ -271,10 +278,8 @@ class _Reader:
                 "has values and when",
                 unknown.pop(),
             )
-        if self.knob.type == "choice":
-            raise self._error(f"is a list of {self._names()}")
-        if self.knob.type == "bool":
-            raise self._error("is a list of true and false")
+        if self.knob.type in UNORDERED:
+            raise self._error(f"is a list of {self._listed()}")
         for bound in ("low", "high"):
             if bound not in given:
                 raise self._error(f"a range needs `{bound}`")
@@ -312,8 +317,9 @@ class _Reader:
     def _value(self, given: object, *place: str | int) -> Value:
         value = self._number(given, *place)
         knob = self.knob
-        if isinstance(value, int | float) and (
-            (knob.low is not None and value < knob.low) or (knob.high is not None and value > knob.high)
+        numbers = [value] if isinstance(value, int | float) else _whole_numbers(value) if knob.type == "list" else []
+        if any(
+            (knob.low is not None and one < knob.low) or (knob.high is not None and one > knob.high) for one in numbers
         ):
             low, high = ("any" if bound is None else format_value(bound, knob.unit) for bound in (knob.low, knob.high))
             raise self._error(f"{given} is out of the legal range, {low} to {high}", *place)
@@ -322,11 +328,9 @@ class _Reader:
     def _number(self, given: object, *place: str | int) -> Value:
         knob = self.knob
         if knob.type == "choice":
-            if given not in knob.choices:
-                one = self._names().removeprefix("names of ")
-                what = f"no name of {one}" if knob.choices_from else f"none of {', '.join(knob.choices)}"
-                raise self._error(f"{given!r} is {what}", *place)
-            return str(given)
+            return self._choice(given, *place)
+        if knob.type == "list":
+            return self._list(given, *place)
         if knob.type == "bool":
             if not isinstance(given, bool):
                 raise self._error(f"expected true or false, but got {given!r}", *place)
@@ -343,6 +347,29 @@ class _Reader:
             return parse_rate(given) if knob.unit == "/s" else parse_duration(given)
         except ValueError as error:
             raise self._error(str(error), *place) from None
+
+    def _choice(self, given: object, *place: str | int) -> str:
+        if given not in self.knob.choices:
+            one = self._names().removeprefix("names of ")
+            what = f"no name of {one}" if self.knob.choices_from else f"none of {', '.join(self.knob.choices)}"
+            raise self._error(f"{given!r} is {what}", *place)
+        return str(given)
+
+    def _list(self, given: object, *place: str | int) -> str:
+        """Read a list of whole numbers, or one number, as text: ascending, `4,8`, or `none`."""
+        try:
+            numbers = given if isinstance(given, list) else _whole_numbers(given)
+            if any(isinstance(one, bool) or not isinstance(one, int) for one in numbers):
+                raise ValueError
+        except ValueError:
+            raise self._error(f"expected a list of whole numbers, but got {given!r}", *place) from None
+        return ",".join(map(str, sorted(set(numbers)))) or NO_NUMBERS
+
+    def _listed(self) -> str:
+        """Say what the values of a knob without an order are listed from."""
+        if self.knob.type == "choice":
+            return self._names()
+        return "true and false" if self.knob.type == "bool" else "lists of whole numbers, like [[4], [4, 8], []]"
 
     def _names(self) -> str:
         """Say which names a choice has: `names of target.variants (fp32, int8)`."""

@@ -9,12 +9,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import psutil
 
 from targets import registry
-from targets.base import Context, Target, TargetError
+from targets.base import Config, ConfigRefused, Context, KnowsRules, Target, TargetError
 from targets.process import pinned
 from tuner import __version__
 from tuner.accuracy.checks import check_labels
@@ -44,6 +45,8 @@ OF_GPUS = {
     "gpu_memory": ("memory_used_bytes",),
 }
 """Metric -> fields of GPUs, one of which it needs."""
+MAX_CHECKED = 2_000
+"""Configurations whose rules are checked before anything is started; where all of these break one, more are there."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     spec = study.spec
     cores = _cores(study)
     target = registry.create(spec.target, Context(study.source.path.parent.resolve(), log_path, cores.server))
+    if isinstance(target, KnowsRules):
+        target.expect(tuple(spec.space))
     space = make_space(spec.space, target.knobs(), study.source, spec.constraints, target.user_config())
     space = with_starts(space, spec.search.start, study.source)
     workloads = make_workloads(study)
@@ -101,9 +106,50 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     _check_requests(study, target, workloads)
     _check_sampler(study, target, space)
     _check_gpus(study)
-    for parameter in space:
-        target.export({**target.user_config(), **server_part({parameter.name: parameter.values[0]})})
+    _check_configs(study, target, space)
     return Prepared(study, target, space, workloads, cores)
+
+
+def _check_configs(study: Study, target: Target, space: Space) -> None:
+    """Check that the target can write what the space varies, and that some configuration of it keeps its rules.
+
+    Raises:
+        StudyError: it has none.
+        TargetError: the user's files cannot be changed that way.
+    """
+    user = target.user_config()
+    for parameter in space:
+        try:
+            target.export({**user, **server_part({parameter.name: parameter.values[0]})})
+        except ConfigRefused:
+            if not isinstance(target, KnowsRules):
+                raise
+    if not isinstance(target, KnowsRules):
+        return
+    configs = space.without_load().configs()
+    refusals = []
+    for config in islice(configs, MAX_CHECKED):
+        refusal = _refusal(target, {**user, **config})
+        if refusal is None:
+            return
+        refusals.append(refusal)
+    if next(configs, None) is None:
+        raise study.source.error(("space", *_to_blame(space, refusals)), f"no value can be used: {refusals[0]}")
+
+
+def _refusal(target: KnowsRules, config: Config) -> ConfigRefused | None:
+    try:
+        target.check(config)
+    except ConfigRefused as refused:
+        return refused
+    return None
+
+
+def _to_blame(space: Space, refusals: Sequence[ConfigRefused]) -> Sequence[str]:
+    """Return the knob of the space that every refusal names, or one that the first names; () where none is."""
+    names = [one.name for one in space]
+    named = [name for name in refusals[0].knobs if name in names]
+    return [*(name for name in named if all(name in one.knobs for one in refusals)), *named][:1]
 
 
 def _cores(study: Study) -> Cores:

@@ -1,34 +1,19 @@
 """Triton's model configuration: read, overlaid with a variant, changed by knobs, and compared with what is loaded."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from google.protobuf import json_format, text_format
 from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2
 
-from targets.base import Config, Knob, TargetError, Value
+from targets.base import Config, TargetError, Value
 from targets.triton import pbtxt
+from targets.triton.knobs import ALWAYS_READ, BY_NAME, CATALOGUE
+from targets.triton.rules import missing_part, out_of_range
 
 ModelConfig = model_config_pb2.ModelConfig
 Variants = Mapping[str, Mapping[str, object]]
-
-US_PER_S = 1_000_000
-MAX_INT32 = 2**31 - 1
-
-KNOBS: Sequence[Knob] = (
-    Knob("max_batch_size", "int", 1, MAX_INT32, 0, "", "reload",
-         "largest batch the server may form; 0 (no batching) changes the model's shape and is not tuned",
-         role="max_batch"),
-    Knob("max_queue_delay", "duration", 0, None, 0.0, "s", "reload",
-         "how long a request may wait for others to fill its batch (max_queue_delay_microseconds)",
-         role="max_delay"),
-    Knob("instances", "int", 1, MAX_INT32, 1, "", "reload",
-         "copies of the model that run at once (instance_group.count)", role="instances"),
-    Knob("precision", "choice", None, None, "", "", "reload",
-         "one of the study's target.variants: an overlay of the model's config, or another model",
-         choices_from="target.variants", changes_answers=True),
-)  # fmt: skip
 
 
 def parse(text: str, path: Path) -> model_config_pb2.ModelConfig:
@@ -91,57 +76,39 @@ def applied(base: Message, config: Config) -> model_config_pb2.ModelConfig:
     """Return `base` with the server knobs of `config` set (`precision` is the caller's: it picks the base).
 
     Raises:
-        TargetError: the model has several instance groups, so `instances` is ambiguous.
+        ConfigRefused: a value out of its range, or of a knob that means nothing in this configuration.
+        TargetError: the model has several instance groups, so that a knob of theirs is ambiguous.
     """
     result = ModelConfig()
     result.CopyFrom(base)
-    current = knob_values(result)
-    changed = {name: value for name, value in config.items() if current.get(name) != value}
-    if "max_batch_size" in changed:
-        result.max_batch_size = int(changed["max_batch_size"])
-    if "max_queue_delay" in changed:
-        _check_scheduler(result)
-        delay_us = round(float(changed["max_queue_delay"]) * US_PER_S)
-        result.dynamic_batching.max_queue_delay_microseconds = delay_us
-        result.dynamic_batching.SetInParent()
-    if "instances" in changed:
-        _set_instances(result, int(changed["instances"]))
+    for one in CATALOGUE:
+        if one.name not in config or one.access.read(result) == config[one.name]:
+            continue
+        if reason := out_of_range(one.knob, config[one.name]) or missing_part(one, result):
+            raise reason
+        one.access.write(result, config[one.name])
     return result
 
 
-def _check_scheduler(config: model_config_pb2.ModelConfig) -> None:
-    """A queue delay is dynamic batching's, which would take the place of another scheduler."""
-    scheduler = config.WhichOneof("scheduling_choice")
-    if scheduler not in (None, "dynamic_batching"):
-        raise TargetError(
-            f"model {config.name!r} has {scheduler}, and `max_queue_delay` tunes dynamic batching; "
-            "take `max_queue_delay` out of the space"
-        )
-
-
-def _set_instances(config: model_config_pb2.ModelConfig, count: int) -> None:
-    if len(config.instance_group) > 1:
-        raise TargetError(
-            f"model {config.name!r} has {len(config.instance_group)} instance groups; `instances` tunes "
-            "models with one: merge them, or take `instances` out of the space"
-        )
-    group = config.instance_group[0] if config.instance_group else config.instance_group.add()
-    group.count = count
-
-
-def knob_values(config: model_config_pb2.ModelConfig) -> dict[str, Value]:
-    """Return the values a model configuration gives the knobs; what it leaves to the server is absent.
+def knob_values(config: model_config_pb2.ModelConfig, names: Iterable[str] = ALWAYS_READ) -> dict[str, Value]:
+    """Return the values a model configuration gives knobs; what it leaves to the server is absent.
 
     `max_queue_delay` is absent where dynamic batching is off: setting it, to 0 as well, turns it on.
+
+    Args:
+        config: of a model.
+        names: of the knobs; those of the study's variants and load are passed over.
     """
-    values: dict[str, Value] = {}
-    if config.max_batch_size:
-        values["max_batch_size"] = config.max_batch_size
-    if len(config.instance_group) == 1 and config.instance_group[0].count:
-        values["instances"] = config.instance_group[0].count
-    if config.HasField("dynamic_batching"):
-        values["max_queue_delay"] = config.dynamic_batching.max_queue_delay_microseconds / US_PER_S
-    return values
+    values = {name: BY_NAME[name].access.read(config) for name in names if name in BY_NAME}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def knob_mismatches(asked: Config, loaded: model_config_pb2.ModelConfig) -> Iterator[str]:
+    """Yield every knob that was asked for and is loaded otherwise; what a value leaves to Triton may be anything."""
+    actual = knob_values(loaded, asked)
+    for name, value in asked.items():
+        if name in BY_NAME and actual.get(name) != value and not BY_NAME[name].filled_in(value, loaded):
+            yield f"{name}: asked {value}, loaded {actual.get(name)}"
 
 
 def named(config: Message, name: str) -> model_config_pb2.ModelConfig:

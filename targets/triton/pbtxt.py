@@ -123,7 +123,9 @@ def _with_field(base: Message, source: Message, name: str) -> Message:
 def _whole_field_edits(text: str, root: Node, wanted: Message, name: str) -> Iterator[_Edit]:
     """Yield the edits that print a top-level field anew."""
     present = [one for one in root.fields if one.name == name]
-    if present:
+    if present and not _present(wanted.DESCRIPTOR.fields_by_name[name], wanted):
+        yield from _removals(text, present)
+    elif present:
         yield from _replacement(text, present, _printed(wanted, name))
     else:
         yield _insertion(text, root, _printed(wanted, name), top=True)
@@ -148,6 +150,8 @@ def _removals(text: str, fields: Sequence[Field]) -> Iterator[_Edit]:
         line = text.rfind("\n", 0, start) + 1
         if rest and not text[line:start].strip():
             start, end = line, rest.end()
+        else:
+            end += len(text[end:]) - len(text[end:].lstrip(" \t"))
         yield _Edit(start, end, "")
 
 

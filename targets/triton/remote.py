@@ -26,7 +26,8 @@ from targets.kserve.target import KServeDeployment, KServeTarget, control_of, si
 from targets.options import ServerMetric
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
-from targets.triton import metrics
+from targets.triton import metrics, rules
+from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
 from targets.triton.target import TritonTarget, UserModel
 from workloads.requests import Requests
@@ -62,6 +63,7 @@ class RemoteTriton(TritonTarget):
                     f"{options.model!r}; give an overlay of its config"
                 )
         super().__init__(options, context)
+        self._gpus = None  # it is not known what the server has
 
     def _metrics_control(self, options: TritonOptions, context: Context) -> HttpControl | None:
         if options.metrics_url is None:
@@ -90,9 +92,15 @@ class RemoteTriton(TritonTarget):
         """Every knob; those that cannot be changed on this server say why."""
         fixed = self._why_not()
         return [
-            replace(knob, fixed=_FLAG_FIXED.format(knob.name) if knob.name in flags_of.NAMES else fixed)
+            replace(
+                knob, unusable=_FLAG_FIXED.format(knob.name) if knob.name in flags_of.NAMES else fixed or knob.unusable
+            )
             for knob in super().knobs()
         ]
+
+    def _offer(self) -> rules.Offer:
+        """Leave it to the server: what it was started with is not known."""
+        return rules.Offer(None, response_cache=True, rate_limit=True)
 
     def _why_not(self) -> str:
         """Return why models cannot be loaded and what to do, "" where they can be or that is not known yet."""
@@ -174,7 +182,7 @@ class RemoteTriton(TritonTarget):
         self._require_started()
         for path, text in export.files.items():
             wanted = model_config.parse(text, path)
-            self._load(wanted, model_config.knob_values(wanted))
+            self._load(wanted, model_config.knob_values(wanted, BY_NAME))
         self._asked.verify(Export({}, {}), requests)
 
     def environment(self) -> Mapping[str, str]:
@@ -213,13 +221,10 @@ class RemoteTriton(TritonTarget):
             )
 
 
-_FLAG_FIXED = (
-    "`{}` is given to the server when it starts, and with `launch: remote` somebody else does that; take it out of the "
-    "space"
-)
+_FLAG_FIXED = "`{}` is given to the server when it starts, and with `launch: remote` somebody else does that"
 _MODEL_FIXED = (
-    "{} does not let models be loaded ({}), so only the load can be searched: take the server's knobs out of the "
-    "space, or start the server with --model-control-mode=explicit"
+    "{} does not let models be loaded ({}), so only the load can be searched; to search more, start the server with "
+    "--model-control-mode=explicit"
 )
 
 

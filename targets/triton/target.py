@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,13 +30,14 @@ from targets.options import ServerMetric
 from targets.probe import failure_of
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
-from targets.triton import pbtxt, reloading, wire_stream
+from targets.triton import pbtxt, reloading, rules, wire_stream
 from targets.triton.cache import readings
 from targets.triton.docker import DockerLauncher, Mount
 from targets.triton.exporting import load_flags, needed, start_of
 from targets.triton.fleet import Fleet
 from targets.triton.found import models_in
 from targets.triton.installation import find_installation
+from targets.triton.knobs import ALWAYS_READ, BY_NAME, KNOBS
 from targets.triton.launch import Launcher, LocalLauncher
 from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, read_model, stage
@@ -93,16 +94,20 @@ class TritonTarget:
         self._loads = 0
         self._own_flags = options.own_flags
         self._user_flags = flags_of.flag_values(self._own_flags)
+        self._expected: tuple[str, ...] = ()
         self._models: dict[str, UserModel] = {}
         self._user = self._model(options.model)
         for name, overlay in options.variants.items():
             model_config.check_variant(name, overlay)
-            self._base(name)
+        # What knobs change: the user's own configuration and those of the variants.
+        self._bases = [self._user.config, *(self._base(name)[1] for name in options.variants)]
+        hidden = options.docker is not None and options.docker.gpus is None
+        self._gpus: tuple[int, ...] | None = () if hidden else rules.gpus_here()
 
     @staticmethod
     def all_knobs() -> Sequence[Knob]:
         """Every knob of Triton's that can be tuned."""
-        return (*model_config.KNOBS, *flags_of.KNOBS)
+        return (*KNOBS, *flags_of.KNOBS)
 
     @staticmethod
     def availability() -> str:
@@ -122,16 +127,37 @@ class TritonTarget:
         return models_in(Path(place), model)
 
     def knobs(self) -> Sequence[Knob]:
-        """Every knob, whether or not the study searches it."""
-        return named_choices(self.all_knobs(), "precision", self._options.variants)
+        """Every knob, whether or not the study searches it; with the reason for those that fit no variant."""
+        found = []
+        for knob in named_choices(self.all_knobs(), "precision", self._options.variants):
+            reasons = [
+                rules.unusable(BY_NAME[knob.name], one, self._gpus) for one in self._bases if knob.name in BY_NAME
+            ]
+            found.append(replace(knob, unusable=reasons[0]) if reasons and all(reasons) else knob)
+        return found
+
+    def expect(self, knobs: Sequence[str]) -> None:
+        """Take note of the knobs that a study sets."""
+        self._expected = tuple(knobs)
+
+    def check(self, config: Config) -> None:
+        """Check a configuration by Triton's rules, without Triton. Raises ConfigRefused naming the rule."""
+        self._wanted(config)
 
     def metrics(self) -> Sequence[ServerMetric]:
         """Return those of the response cache; the other statistics are those that all targets have a place for."""
         return self._options.metrics()
 
     def user_config(self) -> Config:
-        """Return what the user's config.pbtxt and flags give the knobs; `precision` where a variant changes nothing."""
-        values: dict[str, Value] = {**model_config.knob_values(self._user.config), **self._user_flags}
+        """Return what the user's files and flags give the knobs; `precision` where a variant changes nothing in them.
+
+        Beside the few knobs that every configuration has a value of, these are the ones that a study sets: of others
+        the file says what a variant may say otherwise.
+        """
+        values: dict[str, Value] = {
+            **model_config.knob_values(self._user.config, (*ALWAYS_READ, *self._expected)),
+            **self._user_flags,
+        }
         for name in self._options.variants:
             model, base = self._base(name)
             if model is self._user and base == self._user.config:
@@ -147,7 +173,7 @@ class TritonTarget:
     def start(self) -> None:
         """Start tritonserver with the user's own flags; an old one is stopped first."""
         self.stop()
-        self._fleet.serving(self._own_flags)
+        self._fleet.serving(self._usual_flags)
         self._started = True
 
     def _start_server(self, flags: tuple[str, ...], beside: bool) -> TritonServer:
@@ -183,11 +209,11 @@ class TritonTarget:
             ConfigRefused: it does not start with them, and they are not the user's own.
         """
         self._require_started()
-        flags = flags_of.server_flags(config, self._own_flags)
+        flags = flags_of.server_flags(config, self._usual_flags)
         try:
             return self._fleet.serving(flags, alias)
         except TargetError as error:
-            if flags == list(self._own_flags):
+            if flags == list(self._usual_flags):
                 raise
             raise ConfigRefused(f"{' '.join(flags)}: {error}") from None
 
@@ -227,7 +253,7 @@ class TritonTarget:
         model, wanted = self._wanted(config)
         path = Path(model.name) / CONFIG_NAME
         files, originals = {path: self._rewritten(model, wanted)}, {path: model.text}
-        flags = flags_of.server_flags(config, self._own_flags)
+        flags = flags_of.server_flags(config, self._usual_flags)
         if self._own_flags:
             originals[flags_of.FILE] = flags_of.to_text(self._own_flags)
         if flags or self._own_flags:
@@ -256,7 +282,7 @@ class TritonTarget:
             stage(self._model(name).directory, server.repository, name, text)
             server.load(name)
             wanted = model_config.parse(text, path)
-            self._read_back(server, name, wanted, model_config.knob_values(wanted))
+            self._read_back(server, name, wanted, model_config.knob_values(wanted, BY_NAME))
             deployment = self._deployment({}, server, name, wanted, _VERIFIED)
             deployment.ask_once(requests)
             deployment.retire()
@@ -296,7 +322,7 @@ class TritonTarget:
     def _running(self) -> TritonServer:
         """Return a server that runs; after one that did not start, one with the user's own flags."""
         self._require_started()
-        return self._fleet.any() or self._fleet.serving(self._own_flags)
+        return self._fleet.any() or self._fleet.serving(self._usual_flags)
 
     def _repository(self) -> Path:
         """Return the folder of the user's models."""
@@ -322,7 +348,24 @@ class TritonTarget:
     def _wanted(self, config: Config) -> tuple[UserModel, model_config.ModelConfig]:
         variant = config.get("precision")
         model, base = self._base(None if variant is None else str(variant))
-        return model, model_config.applied(base, config)
+        wanted = model_config.applied(base, config)
+        rules.check(wanted, self._offer())
+        return model, wanted
+
+    def _offer(self) -> rules.Offer:
+        """Return what the server has: what the study's knobs and the user's files need."""
+        needed = rules.offer_for(self._expected, self._bases, self._gpus)
+        return replace(
+            needed,
+            response_cache=needed.response_cache or _gives(self._own_flags, "--cache-config"),
+            rate_limit=needed.rate_limit or _gives(self._own_flags, "--rate-limit"),
+        )
+
+    @property
+    def _usual_flags(self) -> tuple[str, ...]:
+        """The user's own flags, and those that the study's knobs need beside."""
+        needed = rules.flags(self._offer())
+        return (*self._own_flags, *(one for one in needed if not _gives(self._own_flags, one.partition("=")[0])))
 
     @staticmethod
     def _load_text(server: TritonServer, model: UserModel, wanted: model_config.ModelConfig, name: str) -> None:
@@ -361,13 +404,7 @@ class TritonTarget:
     def _check_loaded(
         loaded: model_config.ModelConfig, name: str, wanted: model_config.ModelConfig, config: Config
     ) -> None:
-        values = model_config.knob_values(loaded)
-        wrong = [
-            f"{knob}: asked {value}, loaded {values.get(knob)}"
-            for knob, value in config.items()
-            if knob != "precision" and knob not in flags_of.NAMES and values.get(knob) != value
-        ]
-        wrong += model_config.mismatches(wanted, loaded)
+        wrong = [*model_config.knob_mismatches(config, loaded), *model_config.mismatches(wanted, loaded)]
         if wrong:
             raise ConfigRefused(f"{name}: the server loaded another configuration: {'; '.join(wrong)}")
 
@@ -419,6 +456,11 @@ class TritonDeployment:
         if not self._retired and server is self._server:
             self._transport.close()  # with another server its memory goes
         self._retired = True
+
+
+def _gives(flags: Sequence[str], name: str) -> bool:
+    """Whether a command line gives a flag."""
+    return any(flag.partition("=")[0] == name for flag in flags)
 
 
 def _counters(taken_ns: int, answer: bytes) -> ServerCounters:

@@ -476,6 +476,42 @@ def test_a_field_that_has_to_vanish_goes_with_its_line() -> None:
     assert rewrite(text, read(text), read('name: "a"\n')) == 'name: "a"\n'
 
 
+@pytest.mark.parametrize(
+    ("text", "after", "expected"),
+    [
+        ('name: "a"\ndynamic_batching { }\n', 'name: "a"', 'name: "a"\n'),
+        ('dynamic_batching { }\nname: "a"', 'name: "a"', 'name: "a"'),
+        ('name: "a"  # mine\ndynamic_batching { }  # none\n', 'name: "a"', 'name: "a"  # mine\n# none\n'),
+        (
+            "dynamic_batching {\n  # sizes\n  preferred_batch_size: [ 4 ],\n  preserve_ordering: true\n}\n",
+            "dynamic_batching { preserve_ordering: true }",
+            "dynamic_batching {\n  # sizes\n  preserve_ordering: true\n}\n",
+        ),
+        (
+            "dynamic_batching { preferred_batch_size: 4, preferred_batch_size: 8, preserve_ordering: true }",
+            "dynamic_batching { preserve_ordering: true }",
+            "dynamic_batching { preserve_ordering: true }",
+        ),
+        (
+            'model_warmup [\n  { name: "w" }  # once\n]\nname: "a"\n',
+            'name: "a"',
+            'name: "a"\n',
+        ),
+    ],
+    ids=["its line", "the first line", "a comment beside it", "within a message", "inline", "a list"],
+)
+def test_a_field_that_is_no_more_leaves_the_rest_as_it_is(text: str, after: str, expected: str) -> None:
+    changed = rewrite(text, read(text), read(after))
+    assert read(changed) == read(after)
+    assert changed == expected
+
+
+def test_what_the_text_does_not_say_before_cannot_be_changed() -> None:
+    text = 'parameters { key: "a" value { string_value: "1" } }\n'
+    with pytest.raises(ValueError, match="does not say what was asked for"):
+        rewrite(text, read('name: "other"'), read("max_batch_size: 4"))
+
+
 # Round trips.
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)

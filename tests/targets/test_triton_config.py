@@ -8,7 +8,6 @@ import pytest
 
 from targets.base import Config, TargetError
 from targets.triton.config import (
-    KNOBS,
     ModelConfig,
     applied,
     check_variant,
@@ -91,8 +90,13 @@ def test_a_count_that_is_left_to_the_server_or_ambiguous_is_absent(text: str) ->
     assert "instances" not in knob_values(config(text))
 
 
-def test_every_knob_but_precision_is_read() -> None:
-    assert {knob.name for knob in KNOBS} == {*knob_values(config(DIGITS)), "precision"}
+def test_a_knob_is_read_where_it_is_asked_for() -> None:
+    names = ("preferred_batch_size", "preserve_ordering", "eager_batching", "precision", "concurrency")
+    assert knob_values(config(DIGITS), names) == {
+        "preferred_batch_size": "4,8",
+        "preserve_ordering": True,
+        "eager_batching": False,
+    }
 
 
 # applied

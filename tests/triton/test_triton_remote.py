@@ -243,7 +243,7 @@ def test_a_server_without_model_control_is_measured_and_nothing_else(
 ) -> None:
     target = make(uncontrolled, protocol)
     target.start()
-    assert all(knob.fixed for knob in target.knobs())
+    assert all(knob.unusable for knob in target.knobs())
     assert target.environment()["model_control"] == "none: only the load is searched"
     target.deploy(target.user_config(), "one")
     with pytest.raises(ConfigRefused, match=r"does not let models be loaded .*--model-control-mode=explicit"):
@@ -262,7 +262,7 @@ def test_a_server_without_model_control_that_has_another_configuration_than_the_
 def test_knobs_of_the_command_line_are_fixed_on_a_server_that_somebody_else_starts(
     explicit: ForeignTriton, make: MakeRemote
 ) -> None:
-    fixed = {knob.name for knob in make(explicit).knobs() if knob.fixed}
+    fixed = {knob.name for knob in make(explicit).knobs() if "when it starts" in knob.unusable}
     assert {knob.name for knob in TritonTarget.all_knobs() if knob.applied == "restart"} == fixed
 
 

@@ -101,17 +101,13 @@ def test_statistics_are_of_exactly_the_requests_between_two_readings(
 
 
 def test_a_refused_configuration_gives_tritons_reason_and_leaves_the_old_one_in_place(
-    make_triton: MakeTriton, repository: Path, digits: Dataset
+    make_triton: MakeTriton, digits: Dataset
 ) -> None:
-    config = repository / "digits" / "config.pbtxt"
-    config.write_text(
-        config.read_text().replace("dynamic_batching { }", "dynamic_batching { preferred_batch_size: [ 8 ] }")
-    )
-    target = make_triton(repository=repository)
+    target = make_triton(variants={"fp32": {}, "lost": {"parameters": {"model_file": "missing.onnx"}}})
     target.start()
     kept = target.deploy(USER, "same")
-    with pytest.raises(ConfigRefused, match="preferred size must be <= max batch size"):
-        target.deploy({**USER, "max_batch_size": 4}, "same")
+    with pytest.raises(ConfigRefused, match=r"missing\.onnx"):
+        target.deploy({**USER, "precision": "lost"}, "same")
     kept.ask_once(digits)
     assert target.alive()
 

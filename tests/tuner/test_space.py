@@ -1,6 +1,7 @@
 """The space of a study: ranges, lists and single values, checked against what the target can apply."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,69 @@ def test_every_range_of_durations_is_evenly_spaced(low_us: int, width_us: int, c
     assert found == tuple(float(f"{(low_us + index * width_us) / 1e6:.12g}") for index in range(count + 1))
 
 
+# Knobs whose values are lists.
+
+SIZES = Knob("sizes", "list", 1, 128, "none", "", "reload", "sizes")
+
+
+def sizes(given: str) -> tuple[object, ...]:
+    raw = {"sizes": yaml.safe_load(given)}
+    source = Source(Path("study.yaml"), given, {("space", "sizes"): 2}, frozenset())
+    (parameter,) = make_space(raw, [SIZES], source)
+    assert not parameter.ordered
+    return parameter.values
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("[[4], [4, 8], []]", ("4", "4,8", "none")),
+        ("[[8, 4, 8]]", ("4,8",)),
+        ("[4, 8]", ("4", "8")),
+        ("4", ("4",)),
+        ('["4,8", none]', ("4,8", "none")),
+        ("4,8", ("4,8",)),
+    ],
+)
+def test_a_list_of_lists_becomes_text_in_the_order_of_the_study(given: str, expected: tuple[str, ...]) -> None:
+    assert sizes(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("[[4], [4.5]]", r"space\.sizes\.1: expected a list of whole numbers, but got \[4\.5\]"),
+        ("[[true]]", "expected a list of whole numbers"),
+        ("[few]", "expected a list of whole numbers, but got 'few'"),
+        ("[[4], [0, 4]]", r"\[0, 4\] is out of the legal range, 1 to 128"),
+        ("[[4, 8], [8, 4]]", "names a value twice"),
+        ("{low: 1, high: 4}", r"is a list of lists of whole numbers, like \[\[4\], \[4, 8\], \[\]\]"),
+    ],
+)
+def test_fails_with_the_line_of_a_value_that_is_no_list(given: str, message: str) -> None:
+    with pytest.raises(StudyError, match=rf"study\.yaml:2: .*{message}"):
+        sizes(given)
+
+
+def test_a_list_can_be_compared_and_tried_first() -> None:
+    raw = {"sizes": [[4], [4, 8], []], "instances": {"values": [1, 2], "when": "sizes != none"}}
+    source = Source(Path("study.yaml"), "", {("space",): 1}, frozenset())
+    made = make_space(raw, [*KNOBS, SIZES], source, ["sizes != 4"])
+    assert list(made.configs()) == [
+        {"sizes": "4,8", "instances": 1},
+        {"sizes": "4,8", "instances": 2},
+        {"sizes": "none"},
+    ]
+    assert with_starts(made, [{"sizes": [4, 8], "instances": 2}], source).starts == ({"sizes": "4,8", "instances": 2},)
+
+
 # Errors.
+
+
+def test_a_knob_that_cannot_be_used_is_named_with_the_reason() -> None:
+    source = Source(Path("study.yaml"), "", {("space", "sizes"): 2}, frozenset())
+    with pytest.raises(StudyError, match=r"study\.yaml:2: space\.sizes: cannot be used here: no GPU; take it out"):
+        make_space({"sizes": [[4]]}, [replace(SIZES, unusable="no GPU")], source)
 
 
 def test_fails_with_the_line_of_an_unknown_knob_and_suggests_one() -> None:

@@ -3,22 +3,28 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from tuner import doctor
+from tuner import doctor, knob_rows
 from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE, Json, app, errors, fail
 from tuner.results import result_schema
 from tuner.study.schema import study_schema
 
 
 @app.command()
-def knobs(kind: Annotated[str, typer.Argument(help="kind of target")], as_json: Json = False) -> None:
-    """List what can be tuned on a kind of target, and the load levels."""
+def knobs(
+    kind: Annotated[str, typer.Argument(help="kind of target")],
+    model: Annotated[str | None, typer.Option(help="say what holds for this model")] = None,
+    repository: Annotated[Path, typer.Option(metavar="DIR", help="where the model is")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """List what can be tuned on a kind of target, and the load levels; or what holds for a model of yours."""
     with errors():
-        rows = doctor.knob_rows(kind)
+        rows = knob_rows.of_kind(kind) if model is None else knob_rows.of_model(kind, model, repository)
         if as_json:
             sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         else:
