@@ -250,7 +250,7 @@ class TritonTarget:
 
     def export(self, config: Config) -> Export:
         """Return the user's config.pbtxt with the tuned fields changed, and the flags where there are any."""
-        model, wanted = self._wanted(config)
+        model, wanted = self._wanted(config, replace(self._offer(), gpus=None))  # another machine may serve it
         path = Path(model.name) / CONFIG_NAME
         files, originals = {path: self._rewritten(model, wanted)}, {path: model.text}
         flags = flags_of.server_flags(config, self._usual_flags)
@@ -345,11 +345,12 @@ class TritonTarget:
         model = self._model(str(overlay["model"])) if "model" in overlay else self._user
         return model, model_config.overlaid(model.config, overlay)
 
-    def _wanted(self, config: Config) -> tuple[UserModel, model_config.ModelConfig]:
+    def _wanted(self, config: Config, offer: rules.Offer | None = None) -> tuple[UserModel, model_config.ModelConfig]:
+        """Return the model of a configuration, and what is loaded for it on a server with this offer."""
         variant = config.get("precision")
         model, base = self._base(None if variant is None else str(variant))
         wanted = model_config.applied(base, config)
-        rules.check(wanted, self._offer())
+        rules.check(wanted, offer or self._offer())
         return model, wanted
 
     def _offer(self) -> rules.Offer:
