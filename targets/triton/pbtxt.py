@@ -7,7 +7,7 @@ version of the format does not know, as a newer server brings them, stay where t
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from google.protobuf import text_encoding, text_format
@@ -157,14 +157,15 @@ def _removals(text: str, fields: Sequence[Field]) -> Iterator[_Edit]:
 
 def _message_edits(text: str, node: Node, before: Message, after: Message, *, top: bool = False) -> Iterator[_Edit]:
     """Yield the edits that turn the message at `node` from `before` into `after`."""
-    missing = []
+    missing: list[str] = []
+    gone: list[Field] = []
     for descriptor in after.DESCRIPTOR.fields:
         name = descriptor.name
         if _same(descriptor, before, after):
             continue
         present = [one for one in node.fields if one.name == name]
         if present and not _present(descriptor, after):
-            yield from _removals(text, present)
+            gone += present
         elif not present:
             missing.append(_printed(after, name))
         elif _is_map(descriptor):
@@ -176,8 +177,10 @@ def _message_edits(text: str, node: Node, before: Message, after: Message, *, to
         else:
             value = present[-1].value
             yield _Edit(value.start, value.end, _scalar(after, name))
+    yield from _removals(text, gone)
     if missing:
-        yield _insertion(text, node, "\n".join(missing), top=top)
+        staying = replace(node, fields=[one for one in node.fields if one not in gone])
+        yield _insertion(text, staying, "\n".join(missing), top=top)
 
 
 def _map_edits(

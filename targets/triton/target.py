@@ -253,11 +253,11 @@ class TritonTarget:
         model, wanted = self._wanted(config, replace(self._offer(), gpus=None))  # another machine may serve it
         path = Path(model.name) / CONFIG_NAME
         files, originals = {path: self._rewritten(model, wanted)}, {path: model.text}
-        flags = flags_of.server_flags(config, self._usual_flags)
+        given = flags_of.server_flags(config, self._own_flags)
         if self._own_flags:
             originals[flags_of.FILE] = flags_of.to_text(self._own_flags)
-        if flags or self._own_flags:
-            files[flags_of.FILE] = flags_of.to_text(flags)
+        if given or self._own_flags:
+            files[flags_of.FILE] = flags_of.to_text(given)
         repository = self._repository()
         return Export(
             files,
@@ -266,7 +266,7 @@ class TritonTarget:
             places={path: model.directory / CONFIG_NAME},
             folders=needed(repository, model.name, wanted),
             start=start_of(repository),
-            flags=(*load_flags(model.name), *flags),
+            flags=(*load_flags(model.name), *flags_of.server_flags(config, self._usual_flags)),
             takes_effect=f"have it loaded again with `--reload URL` or `POST /v2/repository/models/{model.name}/load`, "
             "or restart the server",
         )

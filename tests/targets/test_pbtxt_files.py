@@ -52,7 +52,8 @@ def test_an_export_reads_and_writes_the_files_own_bytes(written: Written, tmp_pa
     folder = tmp_path / "models" / (read(written.text).name or written.name)
     folder.mkdir(parents=True)
     (folder / "config.pbtxt").write_bytes(written.text.encode())
-    options = TritonOptions.model_validate({"model": folder.name, "repository": "models"})
+    asked = {"protocol": "grpc", "streaming": True} if written.name == "decoupled" else {}
+    options = TritonOptions.model_validate({"model": folder.name, "repository": "models", **asked})
     target = TritonTarget(options, Context(tmp_path, tmp_path / "log.txt"))
     export = target.export({**target.user_config(), **written.wanted})
     assert list(export.files.values()) == [written.tuned]
@@ -61,7 +62,7 @@ def test_an_export_reads_and_writes_the_files_own_bytes(written: Written, tmp_pa
 
 @pytest.mark.parametrize("name", ["sequence_direct", "sequence_oldest", "ensemble"])
 def test_a_queue_delay_is_not_set_in_place_of_another_scheduler(name: str) -> None:
-    with pytest.raises(TargetError, match=r"has (sequence_batching|ensemble_scheduling), .*`max_queue_delay` out"):
+    with pytest.raises(TargetError, match=r"has (sequence_batching|ensemble_scheduling), and .* exclude one another"):
         applied(read(BY_NAME[name].text), {"max_queue_delay": 0.001})
 
 

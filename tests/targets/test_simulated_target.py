@@ -97,7 +97,7 @@ def test_the_target_is_found_by_its_kind(repository: Path, tmp_path: Path) -> No
     )
     assert isinstance(target, SimulatedTarget)
     assert "part of Paretune" in registry.availability("simulated")
-    assert [knob.name for knob in registry.knobs("simulated")] == [knob.name for knob in registry.knobs("triton")]
+    assert {knob.name for knob in registry.knobs("simulated")} < {knob.name for knob in registry.knobs("triton")}
 
 
 def test_the_users_configuration_is_that_of_its_file(make: MakeTarget) -> None:

@@ -395,9 +395,11 @@ def test_the_server_gets_the_flags_that_the_studys_knobs_need() -> None:
 def test_the_server_is_not_asked_about_what_breaks_a_rule(change: Config, make_triton: MakeTriton) -> None:
     target = make_triton()  # it is not started: asking it is another error
     user = target.user_config()
-    for asked in (lambda: target.deploy({**user, **change}, "x"), lambda: target.export({**user, **change})):
+    with pytest.raises(ConfigRefused):
+        target.deploy({**user, **change}, "x")
+    if "instance_kind" not in change:  # the machine that serves an export may have GPUs
         with pytest.raises(ConfigRefused):
-            asked()
+            target.export({**user, **change})
     with pytest.raises(TargetError, match="the server was not started"):
         target.deploy(user, "x")
 
