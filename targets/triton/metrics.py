@@ -9,8 +9,8 @@ from targets.prometheus import BadExposition, Exposition, parse
 METRICS: Sequence[ServerMetric] = (
     ServerMetric("pending_requests", "", "requests that wait in the server for an instance of the model", "gauge",
                  "pending_requests", better="less"),
-    ServerMetric("server_cpu", "share", "CPU of the server's machine that is in use", "gauge", "server_cpu"),
-    ServerMetric("server_gpu", "share", "GPUs of the server that are in use, their mean", "gauge", "server_gpu"),
+    ServerMetric("machine_cpu", "share", "CPU of the server's machine that is in use", "gauge", "machine_cpu"),
+    ServerMetric("machine_gpu", "share", "GPUs of the server that are in use, their mean", "gauge", "machine_gpu"),
 )  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def gauges(text: bytes, model: str) -> dict[str, float]:
     except BadExposition as error:
         raise ServerHung(f"target.metrics_url: {error}") from None
     pending = _values(found, "nv_inference_pending_request_count", {"model": model})
-    of_machine = {"server_cpu": "nv_cpu_utilization", "server_gpu": "nv_gpu_utilization"}
+    of_machine = {"machine_cpu": "nv_cpu_utilization", "machine_gpu": "nv_gpu_utilization"}
     means = {name: _values(found, series, {}) for name, series in of_machine.items()}
     result = {name: sum(values) / len(values) for name, values in means.items() if values}
     return result | ({"pending_requests": sum(pending)} if pending else {})

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import psutil
 
 KILLS = 20
 SOON_S = 5.0
-LONGEST_S = 4.0
+LONGEST_S = 2.5
 """Within it fall the start of the server, its readiness, the first loads, and some trials."""
 SHARED = Path("/dev/shm")
 MARK = "PARETUNE_TEST_RUN"
@@ -42,27 +44,22 @@ def regions(processes: list[psutil.Process]) -> set[str]:
     return found
 
 
-def killed(study: Path, run: str, folder: Path, after_s: float) -> tuple[list[psutil.Process], set[str], bool]:
-    """Start a study, kill the tuner; return its processes at that moment, their regions, whether a server was there."""
-    command = [sys.executable, "-m", "tuner", str(study), "--out", str(folder / run), "--quiet"]
-    environment = {**os.environ, MARK: run}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tuner:
-        moment = first_sign(tuner) + after_s
-        while time.monotonic() < moment and tuner.poll() is None:
-            time.sleep(0.005)
-        processes = of_run(run)
-        begun = regions(processes)
-        tuner.send_signal(signal.SIGKILL)
-    return processes, begun, bool(begun)
-
-
-def first_sign(tuner: "subprocess.Popen[bytes]") -> float:
-    """Wait until the tuner has started its guardian, so that the moments are of the study and not of imports."""
-    while tuner.poll() is None:
-        if any("guardian.py" in line for line in lines_of_children(tuner.pid)):
-            break
-        time.sleep(0.005)
-    return time.monotonic()
+TUNERS = """
+import os, signal, sys
+from tuner.cli import main
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    run, *arguments = line.split()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.environ["PARETUNE_TEST_RUN"] = run
+        sys.argv = ["tune", *arguments]
+        main()
+        os._exit(0)
+    print(pid, flush=True)
+"""
+"""Imports once, and is a tuner of its own for each line that it reads."""
 
 
 def lines_of_children(pid: int) -> list[str]:
@@ -70,6 +67,22 @@ def lines_of_children(pid: int) -> list[str]:
         return [" ".join(one.cmdline()) for one in psutil.Process(pid).children()]
     except psutil.Error:
         return []
+
+
+def wait_for_the_first_sign(pid: int) -> None:
+    """Wait until a tuner has started its guardian, so that the moments are of the server."""
+    while psutil.pid_exists(pid) and not any("guardian.py" in line for line in lines_of_children(pid)):
+        time.sleep(0.005)
+
+
+def kill(pid: int, run: str, after_s: float) -> set[str]:
+    """Kill a tuner so long after the first sign of its server; return what the server's regions are called."""
+    wait_for_the_first_sign(pid)
+    time.sleep(after_s)
+    begun = regions(of_run(run))
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    return begun
 
 
 def test_nothing_is_left_of_a_study_that_is_killed_at_any_moment(
@@ -84,15 +97,20 @@ def test_nothing_is_left_of_a_study_that_is_killed_at_any_moment(
         draw.uniform(0.2, LONGEST_S) for _ in range(KILLS // 2)
     ]
     served = 0
-    for number, after_s in enumerate(moments):
-        run = f"killed{os.getpid()}_{number}"
-        processes, begun, was_served = killed(study, run, tmp_path, after_s)
-        served += was_served
-        deadline = time.monotonic() + SOON_S
-        while time.monotonic() < deadline and (of_run(run) or _left(begun)):
-            time.sleep(0.05)
-        assert of_run(run) == [], f"killed after {after_s:.3f} s, of {[one.pid for one in processes]}"
-        assert _left(begun) == [], f"killed after {after_s:.3f} s"
+    with subprocess.Popen([sys.executable, "-c", TUNERS], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True) as tuners:
+        assert tuners.stdin is not None
+        assert tuners.stdout is not None
+        for number, after_s in enumerate(moments):
+            run = f"killed{os.getpid()}_{number}"
+            print(run, study, "--out", tmp_path / run, "--quiet", file=tuners.stdin, flush=True)
+            begun = kill(int(tuners.stdout.readline()), run, after_s)
+            served += bool(begun)
+            deadline = time.monotonic() + SOON_S
+            while time.monotonic() < deadline and (of_run(run) or _left(begun)):
+                time.sleep(0.02)
+            assert of_run(run) == [], f"killed after {after_s:.3f} s"
+            assert _left(begun) == [], f"killed after {after_s:.3f} s"
+        tuners.stdin.close()
     assert served > KILLS // 2, "most of the moments found a server to be ended"
 
 

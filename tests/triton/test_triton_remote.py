@@ -308,8 +308,8 @@ def test_the_servers_own_metrics_stand_beside_its_statistics(explicit: ForeignTr
     deployment = target.deploy(USER, "one")
     values = metric_values(difference(deployment.statistics()(), deployment.statistics()()), target.metrics())
     assert values["pending_requests"] == 0
-    assert 0 <= values["server_cpu"] <= 1
-    assert "server_gpu" not in values, "there is no GPU here"
+    assert 0 <= values["machine_cpu"] <= 1
+    assert "machine_gpu" not in values, "there is no GPU here"
     assert make(explicit).metrics() == ()
 
 
@@ -320,7 +320,7 @@ def test_gauges_are_those_of_the_model_and_means_over_the_gpus() -> None:
         b'nv_inference_pending_request_count{model="b",version="1"} 50\n'
         b'nv_gpu_utilization{gpu_uuid="x"} 0.5\nnv_gpu_utilization{gpu_uuid="y"} 1.0\n'
     )
-    assert gauges(text, "a") == {"pending_requests": 7, "server_gpu": 0.75}
+    assert gauges(text, "a") == {"pending_requests": 7, "machine_gpu": 0.75}
 
 
 @pytest.mark.parametrize(
