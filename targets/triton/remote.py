@@ -29,7 +29,8 @@ from targets.triton import flags as flags_of
 from targets.triton import metrics, rules
 from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
-from targets.triton.target import TritonTarget, UserModel
+from targets.triton.repository import UserModel
+from targets.triton.target import TritonTarget
 from workloads.requests import Requests
 
 

@@ -1,12 +1,29 @@
 """The user's model repository, read only, and the server's own, where models stand under aliases."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from targets.base import TargetError
 from targets.repository import read_config
 from targets.triton import config as model_config
+from targets.triton import pbtxt
 
 CONFIG_NAME = "config.pbtxt"
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """A model of the user's: its folder, the text of its config.pbtxt and what the text says."""
+
+    name: str
+    directory: Path
+    text: str
+    config: model_config.ModelConfig
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Fields of the text that `config` does not have, as only a newer server knows them."""
+        return pbtxt.read(self.text, model_config.ModelConfig())[1]
 
 
 def read_model(repository: Path, model: str) -> tuple[str, model_config.ModelConfig]:

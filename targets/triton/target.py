@@ -1,37 +1,28 @@
 """The Triton target: models deployed under aliases on a server of ours, configurations applied through its load API."""
 
-import json
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from targets.base import (
     Config,
     ConfigRefused,
     Context,
-    Endpoint,
     Export,
     Knob,
-    ServerCounters,
     TargetError,
     Value,
 )
 from targets.common import a_dataset, named_choices
 from targets.found import FoundModel
-from targets.kserve.statistics import cache_of
 from targets.options import ServerMetric
-from targets.probe import failure_of
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
 from targets.triton import pbtxt, reloading, rules, wire_stream
-from targets.triton.cache import readings
+from targets.triton.deployment import TritonDeployment
 from targets.triton.docker import DockerLauncher, Mount
 from targets.triton.exporting import load_flags, needed, start_of
 from targets.triton.fleet import Fleet
@@ -40,30 +31,14 @@ from targets.triton.installation import find_installation
 from targets.triton.knobs import ALWAYS_READ, BY_NAME, KNOBS
 from targets.triton.launch import Launcher, LocalLauncher
 from targets.triton.options import TritonOptions
-from targets.triton.repository import CONFIG_NAME, read_model, stage
-from targets.triton.server import CONTROL_TIMEOUT_S, ServerLog, TritonServer
+from targets.triton.repository import CONFIG_NAME, UserModel, read_model, stage
+from targets.triton.server import ServerLog, TritonServer
 from targets.triton.transport import Memories, Transport, check_model, shown
 from targets.triton.wire import check_inputs, described
 from workloads.requests import Requests
 
-STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 _VERIFIED = "verified"
 """Alias of an export that is loaded as it is."""
-
-
-@dataclass(frozen=True)
-class UserModel:
-    """A model of the user's: its folder, the text of its config.pbtxt and what the text says."""
-
-    name: str
-    directory: Path
-    text: str
-    config: model_config.ModelConfig
-
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """Fields of the text that `config` does not have, as only a newer server knows them."""
-        return pbtxt.read(self.text, model_config.ModelConfig())[1]
 
 
 class TritonTarget:
@@ -217,7 +192,7 @@ class TritonTarget:
                 raise
             raise ConfigRefused(f"{' '.join(flags)}: {error}") from None
 
-    def deploy(self, config: Config, alias: str) -> "TritonDeployment":
+    def deploy(self, config: Config, alias: str) -> TritonDeployment:
         """Load a configuration as `MODEL__ALIAS` and read back that it is the one loaded."""
         model, wanted = self._wanted(config)
         server = self._server_for(config, alias)
@@ -388,7 +363,7 @@ class TritonTarget:
 
     def _deployment(
         self, config: Config, server: TritonServer, name: str, wanted: model_config.ModelConfig, alias: str
-    ) -> "TritonDeployment":
+    ) -> TritonDeployment:
         transport = Transport(self._options, self._memories, server, wanted, name)
         return TritonDeployment(config, server, name, transport, lambda: self._forget(alias))
 
@@ -410,76 +385,6 @@ class TritonTarget:
             raise ConfigRefused(f"{name}: the server loaded another configuration: {'; '.join(wrong)}")
 
 
-@dataclass
-class TritonDeployment:
-    """A model loaded under an alias."""
-
-    config: Config
-    _server: TritonServer
-    _name: str
-    _transport: Transport
-    _forget: Callable[[], None]
-    _retired: bool = False
-
-    def endpoint(self, requests: Requests) -> Endpoint:
-        """Encode tensors for this deployment, once."""
-        return self._transport.endpoint(requests)
-
-    def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
-        """Decode one complete HTTP answer, or the message of a gRPC answer."""
-        return self._transport.outputs(answer)
-
-    def processes(self) -> Sequence[int]:
-        """Return the server's processes; Triton's instances are its children and serve every alias."""
-        return self._server.processes()
-
-    def statistics(self) -> Callable[[], ServerCounters]:
-        """Read Triton's statistics of this alias."""
-        taken_ns, answer = time.monotonic_ns(), self._server.get(f"/v2/models/{self._name}/stats")
-        return lambda: _counters(taken_ns, answer)
-
-    def ask_once(self, requests: Requests) -> None:
-        """Send the first item and check that it is answered. Raises TargetError with what came instead."""
-        if failure := failure_of(self.endpoint(requests), CONTROL_TIMEOUT_S):
-            raise TargetError(f"{self._name}: a request to the loaded model failed: {failure}")
-
-    def retire(self) -> None:
-        """Unload the alias, and give back its shared memory."""
-        self._retired = True
-        self._transport.close()
-        self._forget()
-        self._server.ask(lambda client: client.unload_model(self._name))
-
-    def replaced(self, server: TritonServer, name: str) -> None:
-        """Make way for what is loaded under the alias now: on that server, by that name."""
-        if not self._retired and server is self._server and name != self._name:
-            server.ask(lambda client: client.unload_model(self._name))
-        if not self._retired and server is self._server:
-            self._transport.close()  # with another server its memory goes
-        self._retired = True
-
-
 def _gives(flags: Sequence[str], name: str) -> bool:
     """Whether a command line gives a flag."""
     return any(flag.partition("=")[0] == name for flag in flags)
-
-
-def _counters(taken_ns: int, answer: bytes) -> ServerCounters:
-    (stats,) = json.loads(answer)["model_stats"]
-    inference, cache = stats["inference_stats"], cache_of(stats)
-    return ServerCounters(
-        taken_ns=taken_ns,
-        requests=int(inference["success"]["count"]),
-        failures=int(inference["fail"]["count"]),
-        executions=int(stats["execution_count"]),
-        total_ns={stage: int(inference[stage]["ns"]) for stage in STAGES},
-        batches={
-            int(batch["batch_size"]): (
-                int(batch["compute_infer"]["count"]),
-                int(batch["compute_infer"]["ns"]),
-            )
-            for batch in stats.get("batch_stats", ())
-        },
-        counters=readings(cache),
-        cache=cache,
-    )

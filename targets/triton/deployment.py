@@ -1,0 +1,89 @@
+"""A model loaded under an alias: how it is asked, what Triton counts of it, and its end."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.base import Config, Endpoint, ServerCounters, TargetError
+from targets.kserve.statistics import cache_of
+from targets.probe import failure_of
+from targets.triton.cache import readings
+from targets.triton.server import CONTROL_TIMEOUT_S, TritonServer
+from targets.triton.transport import Transport
+from workloads.requests import Requests
+
+STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+
+
+@dataclass
+class TritonDeployment:
+    """A model loaded under an alias."""
+
+    config: Config
+    _server: TritonServer
+    _name: str
+    _transport: Transport
+    _forget: Callable[[], None]
+    _retired: bool = False
+
+    def endpoint(self, requests: Requests) -> Endpoint:
+        """Encode tensors for this deployment, once."""
+        return self._transport.endpoint(requests)
+
+    def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
+        """Decode one complete HTTP answer, or the message of a gRPC answer."""
+        return self._transport.outputs(answer)
+
+    def processes(self) -> Sequence[int]:
+        """Return the server's processes; Triton's instances are its children and serve every alias."""
+        return self._server.processes()
+
+    def statistics(self) -> Callable[[], ServerCounters]:
+        """Read Triton's statistics of this alias."""
+        taken_ns, answer = time.monotonic_ns(), self._server.get(f"/v2/models/{self._name}/stats")
+        return lambda: _counters(taken_ns, answer)
+
+    def ask_once(self, requests: Requests) -> None:
+        """Send the first item and check that it is answered. Raises TargetError with what came instead."""
+        if failure := failure_of(self.endpoint(requests), CONTROL_TIMEOUT_S):
+            raise TargetError(f"{self._name}: a request to the loaded model failed: {failure}")
+
+    def retire(self) -> None:
+        """Unload the alias, and give back its shared memory."""
+        self._retired = True
+        self._transport.close()
+        self._forget()
+        self._server.ask(lambda client: client.unload_model(self._name))
+
+    def replaced(self, server: TritonServer, name: str) -> None:
+        """Make way for what is loaded under the alias now: on that server, by that name."""
+        if not self._retired and server is self._server and name != self._name:
+            server.ask(lambda client: client.unload_model(self._name))
+        if not self._retired and server is self._server:
+            self._transport.close()  # with another server its memory goes
+        self._retired = True
+
+
+def _counters(taken_ns: int, answer: bytes) -> ServerCounters:
+    (stats,) = json.loads(answer)["model_stats"]
+    inference, cache = stats["inference_stats"], cache_of(stats)
+    return ServerCounters(
+        taken_ns=taken_ns,
+        requests=int(inference["success"]["count"]),
+        failures=int(inference["fail"]["count"]),
+        executions=int(stats["execution_count"]),
+        total_ns={stage: int(inference[stage]["ns"]) for stage in STAGES},
+        batches={
+            int(batch["batch_size"]): (
+                int(batch["compute_infer"]["count"]),
+                int(batch["compute_infer"]["ns"]),
+            )
+            for batch in stats.get("batch_stats", ())
+        },
+        counters=readings(cache),
+        cache=cache,
+    )
