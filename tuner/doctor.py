@@ -49,8 +49,8 @@ def some_server_can_be_tuned(rows: Sequence[Row]) -> bool:
 def table(rows: Sequence[Row]) -> Table:
     """Return rows as a table."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0]:
-        made.add_column(name, overflow="fold")
+    for number, name in enumerate(rows[0]):
+        made.add_column(name, overflow="fold", no_wrap=number == 0)
     for row in rows:
         made.add_row(*row.values())
     return made

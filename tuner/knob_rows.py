@@ -1,5 +1,6 @@
 """What can be tuned, as rows for a person: of a kind of target, or for one model of one's own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +12,8 @@ from tuner.space import LOAD_KNOBS
 from tuner.units import format_value
 
 Row = dict[str, str]
+NO_BOUND = 2**31 - 1
+"""A bound from here on is that of the field's type, and nobody comes near it."""
 
 
 def of_kind(kind: str) -> list[Row]:
@@ -44,6 +47,17 @@ def of_model(kind: str, model: str, repository: Path) -> list[Row]:
         return [_knob_row(knob, own) for knob in target.knobs()]
 
 
+def shown(rows: Sequence[Row]) -> list[Row]:
+    """Return rows as a terminal has room for them: a rule stands with what the knob is, the least of it is left out."""
+    return [
+        {
+            **{name: text for name, text in row.items() if name not in ("type", "since", "rule")},
+            "what": "; ".join(filter(None, (row["what"], row["rule"]))),
+        }
+        for row in rows
+    ]
+
+
 def _knob_row(knob: Knob, own: Config | None = None) -> Row:
     """Return what a person reads about a knob; with the user's configuration its value, or why it has none."""
     row = {"knob": knob.name, "type": knob.type if knob.unit != "/s" else "rate"}
@@ -64,5 +78,7 @@ def _legal(knob: Knob) -> str:
         return "true, false"
     if knob.low is None and knob.high is None:
         return ""
+    if knob.low is not None and (knob.high is None or knob.high >= NO_BOUND):
+        return f"{'each ' if knob.type == 'list' else ''}{format_value(knob.low, knob.unit)} or more"
     bounds = ("" if bound is None else format_value(bound, knob.unit) for bound in (knob.low, knob.high))
     return f"{'each ' if knob.type == 'list' else ''}{' to '.join(bounds).strip()}"

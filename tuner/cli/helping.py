@@ -28,7 +28,7 @@ def knobs(
         if as_json:
             sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         else:
-            Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(rows))
+            Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(knob_rows.shown(rows)))
 
 
 @app.command()
