@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from targets.triton.knobs import KNOBS
+from targets import registry
 from tests.support.tune import tune
 from tests.tuner.result_builders import result, trial
 from tuner.cli import app
@@ -195,7 +195,7 @@ def test_init_digits_brings_the_model_and_its_data(tmp_path: Path) -> None:
 
 def test_knobs_lists_what_can_be_tuned(tmp_path: Path) -> None:
     rows = json.loads(tune("knobs", "triton", "--json", cwd=tmp_path).stdout)
-    assert [row["knob"] for row in rows] == [*(knob.name for knob in KNOBS), "concurrency", "rate"]
+    assert [row["knob"] for row in rows] == [*(knob.name for knob in registry.knobs("triton")), "concurrency", "rate"]
     assert all(row["what"] for row in rows)
     assert set(rows[0]) == {"knob", "type", "legal", "applied", "since", "rule", "what"}
 
