@@ -74,7 +74,7 @@ def _write(template: str, found: FoundModel, directory: Path, place: str, knobs:
     text = Template((Path(studies.__path__[0]) / "templates" / template).read_text()).substitute(
         model=found.name,
         file=target.name,
-        study=re.sub(r"[^\w-]", "-", found.name),
+        study=_scalar(re.sub(r"[^\w-]", "-", found.name)),
         name=_scalar(found.name),
         place=place,
         requests="\n".join(f"      {line}" for line in _requests(found.inputs)),
