@@ -83,7 +83,8 @@ def test_a_study_that_does_not_fit_points_at_its_line(
         ),
         ({"variants": {"fp32": {"max_batch": 3}}}, TARGET_UNUSABLE, r"target\.variants\.fp32: "),
         ({"server": "missing/tritonserver"}, TARGET_UNUSABLE, r"names .*missing/tritonserver, which is no executable"),
-        ({"launch": "docker"}, BAD_USAGE, r"study\.yaml:\d+: target\.launch: Input should be 'local'"),
+        ({"launch": "elsewhere"}, BAD_USAGE, r"study\.yaml:\d+: target\.launch: Input should be 'local', 'docker'"),
+        ({"launch": "docker"}, BAD_USAGE, r"study\.yaml:\d+: target: `launch: docker` .* needs `docker`"),
     ],
 )
 def test_a_target_that_cannot_be_used_is_named(

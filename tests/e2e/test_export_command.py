@@ -266,7 +266,7 @@ def test_a_server_loads_what_was_written_and_has_it_read_back(run: Path, own: Pa
 
 
 def test_what_the_server_refuses_is_taken_back(run: Path, own: Path, server: str) -> None:
-    own.write_text(own.read_text().replace("dynamic_batching { }", "dynamic_batching { preferred_batch_size: [ 8 ] }"))
+    own.write_text(own.read_text() + "version_policy { specific { versions: 9 } }\n")
     before = own.read_text()
     ended = export(run, "--apply", "--reload", server, code=3)
     assert "the server refused" in ended.stderr
