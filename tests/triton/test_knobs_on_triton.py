@@ -58,7 +58,7 @@ def test_a_knob_is_loaded_and_serves(change: Config, server: TritonTarget, digit
     deployment = server.deploy({**USER, **change}, "one")
     deployment.ask_once(digits)
     expected = {**change, **({"instance_kind": "cpu"} if change.get("instance_kind") == "auto" else {})}
-    assert loaded_values(server, "digits__one", change) == expected
+    assert loaded_values(server, deployment._name, change) == expected
     deployment.retire()
 
 
@@ -66,7 +66,7 @@ def test_every_knob_together_is_loaded_exported_and_loaded_as_exported(server: T
     config = {**USER, **TOGETHER}
     deployment = server.deploy(config, "all")
     deployment.ask_once(digits)
-    assert loaded_values(server, "digits__all", TOGETHER) == TOGETHER
+    assert loaded_values(server, deployment._name, TOGETHER) == TOGETHER
     deployment.retire()
     export = server.export(config)
     ((path, text),), (original,) = export.files.items(), export.originals.values()
@@ -82,7 +82,7 @@ def test_the_way_back_is_loaded_over_the_values_before(server: TritonTarget, dig
     server.deploy({**USER, **changed}, "back")
     back: Config = {"preferred_batch_size": "none", "max_queue_size": 0, "response_cache": False, "warmup": "none"}
     deployment = server.deploy({**USER, **back}, "back")
-    found = loaded_values(server, "digits__back", back)
+    found = loaded_values(server, deployment._name, back)
     assert found == {**back, "preferred_batch_size": "8"}, "Triton adds the largest batch"
     deployment.ask_once(digits)
     deployment.retire()
