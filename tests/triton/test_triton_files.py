@@ -12,9 +12,8 @@ from tritonclient.utils import InferenceServerException
 from targets.base import ConfigRefused, TargetError
 from targets.triton.config import ModelConfig, from_loaded, knob_values, mismatches, parse
 from targets.triton.server import TritonServer
-from tests.conftest import DIGITS
+from tests.conftest import DIGITS, MakeTriton
 from tests.support.pbtxt_files import BY_NAME, FILES, Written
-from tests.support.targets import triton_target
 
 MODEL = '''
 import json
@@ -114,15 +113,14 @@ def test_what_is_no_configuration_to_us_is_none_to_triton(text: str, server: Tri
 
 
 def test_a_configuration_with_fields_that_we_do_not_know_is_deployed_from_its_text(
-    server: TritonServer, tmp_path: Path
+    make_triton: MakeTriton, tmp_path: Path
 ) -> None:
     """A server that knows them gets them; this one does not, and says so instead of measuring without them."""
     put(tmp_path, "newer_server", BY_NAME["newer_server"].text)
-    target = triton_target(tmp_path / "log.txt", model="newer_server", repository=tmp_path)
-    target._server = server
+    target = make_triton(model="newer_server", repository=tmp_path, variants={})
+    target.start()
     with pytest.raises(ConfigRefused, match="newer server may know: `prefill_offload`"):
         target.deploy(target.user_config(), "candidate")
-    staged = (server.repository / "newer_server__candidate" / "config.pbtxt").read_text()
+    staged = (target._running().repository / "newer_server__candidate" / "config.pbtxt").read_text()
     assert 'name: "newer_server__candidate"' in staged
     assert 'numa_affinity: "strict"' in staged
-    shutil.rmtree(server.repository / "newer_server__candidate")
