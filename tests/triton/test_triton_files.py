@@ -14,6 +14,7 @@ from targets.triton.config import ModelConfig, from_loaded, knob_values, mismatc
 from targets.triton.server import TritonServer
 from tests.conftest import DIGITS, MakeTriton
 from tests.support.pbtxt_files import BY_NAME, FILES, Written
+from tests.support.targets import triton_target
 
 MODEL = '''
 import json
