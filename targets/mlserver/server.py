@@ -19,8 +19,8 @@ from targets.kserve.wire import Site
 from targets.mlserver import metrics
 from targets.mlserver.config import Settings, metrics_path, with_places
 from targets.mlserver.repository import ModelFolder, read_again, stage
+from targets.ports import choose_ports
 from targets.process import GuardedProcess
-from targets.triton.server import choose_ports
 
 HOST = "127.0.0.1"
 CONTROL_TIMEOUT_S = 10.0

@@ -31,7 +31,7 @@ from targets.mlserver.options import MLServerOptions
 from targets.mlserver.repository import read_model
 from targets.mlserver.server import HOST, MLServer
 from targets.options import ServerMetric
-from targets.triton.server import choose_ports
+from targets.ports import choose_ports
 from workloads.requests import Dataset, Requests
 
 

@@ -7,7 +7,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -16,7 +15,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from targets.base import ConfigRefused, ServerDied, ServerHung, TargetError
-from targets.ports import HOST
+from targets.ports import HOST, choose_ports
 from targets.process import GuardedProcess, pid_said, tree_of
 from targets.triton.launch import Launcher, Place
 
@@ -279,33 +278,3 @@ def _answers_ready(port: int, timeout_s: float = 1.0) -> bool:
             return connection.recv(64).startswith(b"HTTP/1.1 200")
     except OSError:
         return False
-
-
-def choose_ports(wanted: Mapping[str, int | None]) -> dict[str, int]:
-    """Return a free port for each protocol, all different: the one wanted, or any for None.
-
-    Raises:
-        TargetError: a port that is wanted is in use.
-    """
-    with ExitStack() as stack:
-        ports = {}
-        for protocol in sorted(wanted, key=lambda name: wanted[name] is None):
-            probe = stack.enter_context(socket.socket())
-            ports[protocol] = _bind(probe, protocol, wanted[protocol])
-        return ports
-
-
-def _bind(probe: socket.socket, protocol: str, wanted: int | None) -> int:
-    if wanted is None:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-    # What a server just ended leaves behind on its port is in nobody's way.
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        probe.bind((HOST, wanted))
-    except OSError:
-        raise TargetError(
-            f"target.{protocol}_port: port {wanted} on {HOST} is in use; free it, or leave `{protocol}_port` out "
-            "and a free port is taken"
-        ) from None
-    return wanted

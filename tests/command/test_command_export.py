@@ -19,6 +19,7 @@ from targets.base import Context, Export, ServerDied, TargetError
 from targets.command.knobs import KnobSpec, parse_values, written
 from targets.command.options import CommandOptions
 from targets.command.target import CommandTarget
+from targets.ports import free_port
 from tests.support.command_targets import COMMAND, ROWS, MakeCommand
 
 KNOBS: Mapping[str, object] = {
@@ -83,19 +84,13 @@ def asked(port: int) -> dict[str, Any]:
             connection.close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 # -- the script --
 
 
 def test_the_script_starts_the_server_with_the_values(make: MakeCommand, tmp_path: Path) -> None:
     target = make(env={"WINDOW": "{{ window | ms }}", "ODD": "a 'b' \"c\" `d` $E \\ \n f"})
     folder = write(target.export({"n": 3, "window": 0.0005, "mode": "it's $HOME"}), tmp_path / "out")
-    port = free_port()
+    port = free_port(None)
     with running(folder, port, PORT=str(port)) as said:
         assert said["arguments"] == ["--port", str(port), "--number", "3", "--text", "it's $HOME"]
         assert (said["env"]["WINDOW"], said["env"]["ODD"]) == ("0.5", "a 'b' \"c\" `d` $E \\ \n f")
@@ -104,7 +99,7 @@ def test_the_script_starts_the_server_with_the_values(make: MakeCommand, tmp_pat
 
 def test_the_script_listens_on_the_studys_port_and_finds_files_and_folder(make: MakeCommand, tmp_path: Path) -> None:
     (tmp_path / "study" / "config.j2").write_text("port = {{ port }}, n = {{ n }}\n")
-    port = free_port()
+    port = free_port(None)
     target = make(
         command=[*COMMAND, "--config", "{{ files['conf/a.toml'] }}"], templates={"conf/a.toml": "config.j2"}, port=port
     )
@@ -255,7 +250,7 @@ def test_a_secret_reaches_the_server_and_the_requests_and_no_file(secretive: Com
 
 def test_the_script_takes_a_secret_from_its_own_environment_or_ends(secretive: CommandTarget, tmp_path: Path) -> None:
     folder = write(secretive.export({}), tmp_path / "out")
-    port = free_port()
+    port = free_port(None)
     with running(folder, port, PORT=str(port), API_KEY="mine") as said:
         assert (said["arguments"][3], said["env"]["KEY"]) == ("key=mine", "Bearer mine")
         assert said["env"]["API_KEY"] == "other"

@@ -12,6 +12,7 @@ from targets import registry
 from targets.base import ConfigRefused, Context, ServerDied, TargetError, difference, metric_values
 from targets.command import launcher
 from targets.command.target import CommandTarget
+from targets.ports import free_port
 from tests.support.command_targets import COMMAND, ECHO, ROWS, MakeCommand, knob, log, said, started
 
 # -- processes --
@@ -32,9 +33,7 @@ def test_a_deployment_is_a_process_of_its_own_and_ends_with_what_it_started(make
 
 
 def test_a_fixed_port_is_served_on_by_one_deployment_at_a_time(make: MakeCommand) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(None)
     target = started(make(port=port))
     assert not target.side_by_side
     first = target.deploy({}, "one")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import jsonschema
 import psutil
 import pytest
 
+from targets.ports import free_port
 from tests.support.command_page import write_study
 from tests.support.tune import tune
 from tuner.results import Result, read_result, result_schema
@@ -94,9 +94,7 @@ def test_the_exported_script_starts_the_server_with_the_best_values(
     best = result_of(folder).best
     assert best is not None, ended.stderr
     assert best.export_verified
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(None)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PORT": str(port)}
     server = subprocess.Popen(
         ["sh", "runs/window/latest/best/start.sh"], cwd=folder, env=environment, start_new_session=True

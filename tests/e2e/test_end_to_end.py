@@ -16,9 +16,9 @@ import psutil
 import pytest
 import tritonclient.http
 
+from targets.ports import choose_ports
 from targets.triton import config as model_config
 from targets.triton.installation import find_installation
-from targets.triton.server import choose_ports
 from tests.support.tune import tune
 from tuner.results import Comparison, Result, Trial, read_result, result_schema
 

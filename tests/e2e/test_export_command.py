@@ -18,9 +18,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from targets.ports import choose_ports
 from targets.triton import config as model_config
 from targets.triton.installation import find_installation
-from targets.triton.server import choose_ports
 from tests.support.written_run import written_run
 from tests.triton.test_triton_files import MODEL
 from tuner import cli

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from targets.triton.server import choose_ports
+from targets.ports import choose_ports
 from tests.support.targets import triton_target
 from tests.support.tune import tune
 from tuner.results import read_result

@@ -1,7 +1,6 @@
 """The command target, for a server that speaks KServe v2: a real MLServer that an argument list starts."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,23 +12,18 @@ from targets.base import Context, TargetError
 from targets.command.options import CommandOptions, RequestSpec
 from targets.command.target import CommandTarget
 from targets.mlserver.installation import find_installation
+from targets.ports import free_port
 from tests.mlserver.conftest import MODELS, answers
 from tuner.accuracy.scoring import TopK, compared
 from workloads.datasets import load_npz
 from workloads.requests import Dataset
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[CommandTarget]:
     """A target whose server is MLServer, told by its environment where to listen."""
     shutil.copytree(MODELS, tmp_path / "models")
-    ports = {f"MLSERVER_{name}_PORT": str(free_port()) for name in ("GRPC", "METRICS")}
+    ports = {f"MLSERVER_{name}_PORT": str(free_port(None)) for name in ("GRPC", "METRICS")}
     host = {"MLSERVER_HOST": "127.0.0.1", "MLSERVER_PARALLEL_WORKERS": "0"}
     options = {
         "command": [str(find_installation(None).executable), "start", "models"],

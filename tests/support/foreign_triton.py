@@ -11,9 +11,9 @@ from typing import Any
 
 import tritonclient.http
 
+from targets.ports import choose_ports
 from targets.process import GuardedProcess
 from targets.triton.installation import find_installation
-from targets.triton.server import choose_ports
 from tests.conftest import DIGITS
 
 

@@ -15,6 +15,7 @@ from targets.base import Config, Context, Export, Target, TargetError
 from targets.command import server
 from targets.command.options import CommandOptions
 from targets.command.target import CommandTarget
+from targets.ports import free_port
 from targets.testing import RemoteTargetContract, TargetContract
 from tests.support import window_server
 from workloads.requests import Dataset
@@ -87,9 +88,7 @@ class TestCommandOneAtATime(TestCommand):
 @pytest.fixture(scope="module")
 def found() -> Iterator[None]:
     """A server that somebody else has started."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        TestCommandAtAUrl.port = probe.getsockname()[1]
+    TestCommandAtAUrl.port = free_port(None)
     process = subprocess.Popen([sys.executable, window_server.__file__, "--port", str(TestCommandAtAUrl.port)])
     yield
     process.kill()

@@ -7,9 +7,9 @@ import psutil
 import pytest
 
 from targets.base import ConfigRefused, Deployment, TargetError
+from targets.ports import choose_ports
 from targets.triton import flags as flags_of
 from targets.triton.installation import find_installation
-from targets.triton.server import choose_ports
 from targets.triton.target import TritonTarget
 from tests.conftest import MakeTriton
 from workloads.requests import Dataset

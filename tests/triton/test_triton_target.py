@@ -236,16 +236,16 @@ def test_an_executable_that_is_none_is_named(make_triton: MakeTriton, tmp_path: 
 
 
 def test_nothing_is_left_when_the_server_was_stopped(make_triton: MakeTriton) -> None:
-    before = set(Path("/dev/shm").iterdir())
     target = make_triton()
     target.start()
     processes = [psutil.Process(pid) for pid in target.deploy({**USER, "instances": 2}, "x").processes()]
     assert len(processes) >= 3
     server = target._running()
+    assert list(Path("/dev/shm").glob(f"*{server.shm_prefix}*"))
     target.stop()
     assert not any(process.is_running() for process in processes)
     assert not server.workdir.exists()
-    assert set(Path("/dev/shm").iterdir()) <= before
+    assert not list(Path("/dev/shm").glob(f"*{server.shm_prefix}*"))
 
 
 @pytest.mark.parametrize(
