@@ -57,9 +57,9 @@ def stage_chart(result: Result) -> Drawing | None:
     ]
     layout = {
         "barmode": "stack",
+        "legend": {"traceorder": "normal"},
         "xaxis": {"title": {"text": "mean latency of a request, ms"}},
         "yaxis": {"autorange": "reversed"},
-        "legend": {"orientation": "h", "y": -0.25},
     }
     return one("stages", Picture(traces, layout, _finding(bars)), NOTE, 150 + 45 * len(bars))
 
