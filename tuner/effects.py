@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +144,7 @@ class _Fit:
     def of(cls, blocks: Sequence[Floats], logs: Floats) -> "_Fit | None":
         design = np.column_stack([np.ones(len(logs)), *blocks]) if len(logs) else np.zeros((0, 1))
         ends = np.cumsum([1, *(block.shape[1] for block in blocks)])
-        places = [slice(int(start), int(end)) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        places = [slice(int(start), int(end)) for start, end in pairwise(ends)]
         spare = len(logs) - int(np.linalg.matrix_rank(design)) if len(logs) else 0
         if spare < FEWEST_SPARE:
             return None

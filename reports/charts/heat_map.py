@@ -78,7 +78,7 @@ def _picture(table: Table, one: str, other: str) -> Picture:
 
 
 def _binned(column: Column) -> tuple[NDArray[np.int64], Sequence[str]]:
-    """Return the field of each point and the fields' names; neighbouring values are put together where there are many."""
+    """Return the field of each point and the fields' names; where there are many values, neighbours share one."""
     values = len(column.shown)
     if values <= MOST_VALUES:
         return column.factor.levels, column.shown
@@ -94,7 +94,6 @@ def _finding(
     table: Table, across: tuple[str, Sequence[str]], up: tuple[str, Sequence[str]], middle: NDArray[np.float64]
 ) -> str:
     metric = table.axis.name.replace("_", " ")
-    highest = np.unravel_index(int(np.nanargmax(middle)), middle.shape)
-    lowest = np.unravel_index(int(np.nanargmin(middle)), middle.shape)
-    places = [f"{across[0]} {across[1][column]}, {up[0]} {up[1][row]}" for row, column in (highest, lowest)]
+    ends = [divmod(int(where(middle)), middle.shape[1]) for where in (np.nanargmax, np.nanargmin)]
+    places = [f"{across[0]} {across[1][column]}, {up[0]} {up[1][row]}" for row, column in ends]
     return f"The median {metric} is highest at {places[0]} and lowest at {places[1]}."

@@ -38,7 +38,7 @@ class Curve:
 
 
 def load_chart(result: Result) -> Drawing | None:
-    """Return the chart with a picture for each workload and percentile, None where nothing was measured at two loads."""
+    """Return the chart with a picture for each workload and percentile; None without two loads of anything."""
     found = {workload: curves for workload in result.study.workloads if (curves := curves_of(result, workload))}
     if not found:
         return None

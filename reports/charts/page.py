@@ -17,7 +17,7 @@ from reports.charts.load_curves import load_chart
 from reports.charts.over_time import over_time_chart
 from reports.charts.predictions import prediction_chart
 from reports.charts.stages import stage_chart
-from reports.charts.trial_data import trial_data
+from reports.charts.trial_data import knob_names, trial_data
 from reports.knob_table import tables
 from reports.latencies import Distribution
 from reports.overtime import Panel
@@ -86,7 +86,7 @@ _WHY = {
 
 def _front(result: Result, drawing: Drawing) -> Markup:
     data = trial_data(result)
-    knobs = [knob["name"] for knob in data["knobs"]]  # type: ignore[index, attr-defined]
+    knobs = knob_names(result)
     variants = variant_names(result)
     controls = select("front", "colour", "colour by", ["SLO", *knobs])
     if len(variants) > 1:
