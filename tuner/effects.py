@@ -103,8 +103,10 @@ def effects(factors: Sequence[Factor], values: Floats) -> list[Effect] | None:
     logs = np.log(values)
     codes = [_code(factor) for factor in factors]
     fit = _Fit.of([code[factor.levels] for code, factor in zip(codes, factors, strict=True)], logs)
+    if fit is None:
+        return None
     total = float(((logs - logs.mean()) ** 2).sum())
-    if fit is None or total <= 1e-12 * len(logs):
+    if total <= 1e-12 * len(logs):
         return None
     tests = [_test(fit, index) for index in range(len(factors))]
     certain = _holm([p for _, _, p in tests])

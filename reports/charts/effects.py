@@ -13,8 +13,8 @@ from tuner.effects import Effect, effects
 
 SHARE_NOTE = (
     "An additive model of the metric's logarithm over all points of the primary workload: the share of its variance "
-    "that a knob explains beyond the others, with its 95% interval. Grey: not distinguishable from noise, which here is "
-    "everything that the model does not explain, measurement noise and knobs that act together."
+    "that a knob explains beyond the others, with its 95% interval. Grey: not distinguishable from noise, which here "
+    "is everything that the model does not explain, measurement noise and knobs that act together."
 )
 EFFECT_NOTE = (
     "The line is the model's mean at each value of the knob with its 95% interval, relative to the mean of all points; "

@@ -199,8 +199,8 @@ def _layout(across: str, up: str, heights: Sequence[float], bound: float | None)
     ends = [math.log10(bottom), math.log10(top)] if logarithmic else [bottom, top]
     layout["yaxis"] = {
         "title": {"text": text_of(up)},
-        "type": "log",
-        "tickformat": "~g" if logarithmic else "linear",
+        "type": "log" if logarithmic else "linear",
+        "tickformat": "~g" if logarithmic else "",
         "range": ends,
     }
     if bound is not None:

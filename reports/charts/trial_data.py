@@ -23,10 +23,10 @@ def trial_data(result: Result) -> dict[str, object]:
     """Return columns over all points of a run, in the order of `all_points`.
 
     Keys: `knobs` (`name`, `values` as they are shown, in ascending order, `ordered`: whether they are numbers),
-    `trials` (`number`, `variant`: position among `variants.variant_names`, `config`: the position of its value of each knob, -1
-    where it has none), `points` (`trial`: position among the trials, `workload`, `load`, `slo`, `member`: probability
-    of being on the front), `metrics` (`label`, `unit`, `short`: whether it is in the hover text, `value`, `low`,
-    `high`), `pair`: the two points that are compared to begin with.
+    `trials` (`number`, `variant`: position among `variants.variant_names`, `config`: the position of its value of each
+    knob, -1 where it has none), `points` (`trial`: position among the trials, `workload`, `load`, `slo`, `member`:
+    probability of being on the front), `metrics` (`label`, `unit`, `short`: whether it is in the hover text, `value`,
+    `low`, `high`), `pair`: the two points that are compared to begin with.
     """
     placed = all_points(result)
     names = knob_names(result)
