@@ -169,7 +169,7 @@ def test_load_curves_join_the_trials_of_one_server_and_mark_knee_and_capacity() 
     star = drawn["your configuration: SLO capacity 350/s at 8 in flight"]
     assert (star["x"], star["y"], star["yaxis"]) == ([8], [350], "y2")
     assert drawn["SLO: p99 10.00 ms"]["y"] == [10.0, 10.0]
-    assert "trial 2, the best: SLO capacity 800/s at 8 in flight, knee not between" in chart.first.finding
+    assert "trial 2, the best: SLO capacity 800/s at 8 in flight, the highest load measured." in chart.first.finding
 
 
 def test_a_latency_that_is_infinite_is_not_drawn_and_no_capacity_is_said_so() -> None:
