@@ -2,34 +2,36 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import charts, variants, words
+from reports import variants, words
 from reports.axes import axes, named
-from reports.overtime import Panel
+from reports.charts import page, plot
 from tuner.catalog import key_of
 from tuner.endings import SAID
 from tuner.results import Point, Result
 from tuner.units import format_duration
 
 MAX_BATCHES_LISTED = 6
+NOTHING_KEPT = page.Kept()
 NO_LINE_END = "\\ No newline at end of file"
 
 
-def render(result: Result, diff: str = "", over_time: Sequence[Panel] = ()) -> str:
+def render(result: Result, diff: str = "", kept: page.Kept = NOTHING_KEPT) -> str:
     """Return the page.
 
     Args:
         result: what to show.
         diff: unified diff of the exported configuration against the user's.
-        over_time: of the best point, see `overtime.panels`.
+        kept: what charts need of the run's other files, see `page.kept`.
     """
     stages = [stage for stage in ("queue", "compute_infer") if any(_has(point, stage) for point in _points(result))]
     across, up = axes(result)
+    drawn = page.drawings(result, kept)
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -46,11 +48,9 @@ def render(result: Result, diff: str = "", over_time: Sequence[Panel] = ()) -> s
     }
     return environment.get_template("report.html.j2").render(
         result=result,
-        plotly=Markup(charts.library()),  # noqa: S704 - plotly's own script
-        front=Markup(charts.front_chart(result)),  # noqa: S704 - made by plotly, texts escaped there
-        stage_chart=Markup(charts.batch_chart(result)),  # noqa: S704 - as above
-        predictions=Markup(charts.prediction_chart(result)),  # noqa: S704 - as above
-        over_time=Markup(charts.over_time_chart(over_time)),  # noqa: S704 - as above
+        plotly=Markup(plot.library()),  # noqa: S704 - plotly's own script and ours
+        charts=page.pieces(result, drawn),
+        not_drawn=page.missing(drawn),
         endings=SAID,
         diff=diff,
         config=lambda values: words.config(values, result.knobs),

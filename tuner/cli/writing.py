@@ -1,6 +1,7 @@
 """The files that are made of a stored result."""
 
-from reports import html, overtime, tables
+from reports import html, tables
+from reports.charts import page
 from tuner.files import write_atomically
 from tuner.results import Result
 from tuner.rundir import RunDirectory
@@ -18,8 +19,8 @@ def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | 
     """
     write_atomically(directory.path / "trials.csv", tables.trials_csv(result))
     write_atomically(directory.path / "front.csv", tables.front_csv(result))
-    page = html.render(result, change(result, prepared), overtime.panels(result, directory.path))
-    write_atomically(directory.path / "report.html", page)
+    content = html.render(result, change(result, prepared), page.kept(result, directory.path))
+    write_atomically(directory.path / "report.html", content)
 
 
 def change(result: Result, prepared: Prepared | None) -> str:
