@@ -115,15 +115,12 @@ class ComposedTriton(TritonTarget):
         """Load models; where the server refuses one, what the alias had is loaded again."""
         before = {name: staged_text(server.repository, name) for name in names.values()}
         wanted = {names[part.name]: self._text(part, names) for part in parts}
-        changed = [
-            name for name, text in wanted.items() if before[name] != text or not (server.repository / name).exists()
-        ]
-        in_place = [name for name in changed if ensemble.only_instances(before[name], wanted[name])]
+        in_place = [name for name, text in wanted.items() if ensemble.only_instances(before[name], text)]
         self._stage(server, parts, names, wanted)
         try:
             # Of a model that is loaded by itself Triton changes the instances in place; what its ensemble brings is
             # loaded anew, several at once.
-            for name in in_place:
+            for name in in_place if alias in self._deployed else ():
                 server.load(name)
             server.load(names[parts[-1].name])
         except ConfigRefused:
@@ -193,7 +190,8 @@ class ComposedTriton(TritonTarget):
             stage(part.model.directory, server.repository, part.name, part.model.text or None)
         server.load(top.name)
         for part in parts:
-            self._read_back(server, part.name, part.config, model_config.knob_values(part.config, BY_NAME))
+            said = model_config.knob_values(part.config, BY_NAME if part.model.text else ())
+            self._read_back(server, part.name, part.config, said)
         deployment = replace(self._deployment({}, server, top.name, top.config, VERIFIED), _composing=composing)
         deployment.ask_once(requests)
         deployment.retire()

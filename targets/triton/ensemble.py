@@ -107,13 +107,14 @@ def knobs_of(part: Part, gpus: tuple[int, ...] | None) -> Iterator[Knob]:
         part: the model.
         gpus: of the server; None where that is not known.
     """
+    config = model_config.named(part.config, part.name)
     for one in CATALOGUE:
         yield replace(
             one.knob,
             name=knob_name(part.name, one.name),
             place=(COMPOSING, part.name, one.name),
             role="",  # a batch of one model is not what the latency of the ensemble is simulated from
-            unusable=rules.unusable(one, part.config, gpus) if part.model.text else UNWRITTEN.format(part.name),
+            unusable=rules.unusable(one, config, gpus) if part.model.text else UNWRITTEN.format(part.name),
         )
 
 
@@ -176,7 +177,7 @@ def check_together(parts: Sequence[Part]) -> None:
 
 def only_instances(before: str | None, after: str | None) -> bool:
     """Whether two texts of config.pbtxt differ in their instances alone."""
-    if not before or not after:
+    if not before or not after or before == after:
         return False
     one, other = (model_config.parse(text, Path()) for text in (before, after))
     for config in (one, other):

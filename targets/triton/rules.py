@@ -133,12 +133,12 @@ def _not_of_ensemble(one: ModelKnob, config: Any) -> str:
     if not config.HasField("ensemble_scheduling"):
         return ""
     refusal = {
-        "instance_group": "instance group should not be specified for ensemble {!r}",
-        "optimization": "optimization should not be specified for ensemble {!r}",
-        "model_warmup": "model_warmup can not be specified for ensemble {!r}",
-        BATCHING: f"model {{!r}} has ensemble_scheduling, and {SCHEDULERS}",
+        "instance_group": "instance group should not be specified for an ensemble",
+        "optimization": "optimization should not be specified for an ensemble",
+        "model_warmup": "model_warmup can not be specified for an ensemble",
+        BATCHING: f"an ensemble has ensemble_scheduling, and {SCHEDULERS}",
     }.get(one.field.partition(".")[0])
-    return f"{refusal.format(config.name)}; search it of the composing models, under `composing`" if refusal else ""
+    return f"{refusal}; search it of the composing models, under `composing`" if refusal else ""
 
 
 def _no_warmup(config: Any) -> str:
