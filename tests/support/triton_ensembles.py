@@ -1,4 +1,4 @@
-"""An ensemble of two models of Triton's Python backend: one scales pixels, the other tells which of ten is brightest."""
+"""An ensemble of two models of Triton's Python backend: one scales pixels, the other tells which is the brightest."""
 
 from pathlib import Path
 
