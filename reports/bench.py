@@ -212,7 +212,7 @@ def _generator(point: Point, ceiling_rps: float | None) -> str:
 
 def _composing(composing: Mapping[str, ComposingModel]) -> Table:
     """Return where the time of an ensemble goes: waiting and computing in each of its models, and their batches."""
-    table = _table("composing model", "queue", "compute", "input and output", "requests per batch", "batches")
+    table = _table("composing model", "queue", "compute", "in and out", "batch", "batches")
     for name, model in composing.items():
         stages = {stage: model.mean_s.get(stage, 0.0) for stage in ("queue", "compute_infer")}
         rest = model.mean_s.get("compute_input", 0.0) + model.mean_s.get("compute_output", 0.0)
