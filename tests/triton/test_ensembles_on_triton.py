@@ -4,11 +4,12 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from targets.base import Config, ConfigRefused, Deployment, ServerCounters, difference
+from targets.base import Config, ConfigRefused, Deployment, Export, ServerCounters, Target, difference
+from targets.testing import TargetContract
 from targets.triton.composed import ComposedTriton
 from targets.triton.config import from_loaded, knob_values
 from targets.triton.deployment import TritonDeployment
@@ -109,6 +110,39 @@ def test_the_users_configuration_is_that_of_all_models(repository: Path, tmp_pat
     assert target.user_config() == {**USER, "classify.preferred_batch_size": "none"}
 
 
+class EnsembleContract(TargetContract):
+    """The contract of all targets, for those of its tests that need no server; the others are too dear to run here."""
+
+    other: ClassVar[Config] = {name: value for name, value in CHANGED.items() if USER[name] != value}
+
+    @staticmethod
+    def make(folder: Path, **options: object) -> Target:
+        if not (folder / "models").exists():
+            write_ensemble(folder / "models")
+        return triton_target(folder / "log.txt", model="pipeline", repository=folder / "models", **options)
+
+    @staticmethod
+    def requests() -> Dataset:
+        return images()
+
+    @classmethod
+    def reread(cls, export: Export, folder: Path) -> Target:
+        write_ensemble(folder / "models")
+        for path, text in export.files.items():
+            (folder / "models" / path).write_text(text)
+        return cls.make(folder)
+
+
+def test_the_contract_of_all_targets_is_kept_as_far_as_it_needs_no_server(tmp_path: Path) -> None:
+    contract, target = EnsembleContract(), EnsembleContract.make(tmp_path)
+    contract.test_knobs_are_declared_with_all_that_a_study_needs(target)
+    contract.test_the_users_configuration_is_of_declared_knobs_and_legal(target)
+    contract.test_requests_that_fit_are_taken(target)
+    contract.test_an_export_says_what_was_applied(target, tmp_path)
+    contract.test_an_export_of_the_users_own_configuration_changes_nothing(target)
+    contract.test_a_target_that_was_not_started_says_so(target)
+
+
 def test_two_aliases_answer_are_counted_and_share_no_composing_model(server: TritonTarget, tmp_path: Path) -> None:
     requests = images()
     one, other = server.deploy(USER, "one"), server.deploy(CHANGED, "other")
@@ -203,8 +237,10 @@ def test_every_changed_model_is_exported_and_loads_as_it_is(server: TritonTarget
 
 
 def test_an_ensemble_in_an_ensemble_is_deployed_with_all_of_them_over_grpc(tmp_path: Path) -> None:
-    """One of them has no configuration: Triton completes it, and it has no knobs."""
-    target = triton_target(tmp_path / "log.txt", model="outer", repository=nested(tmp_path), protocol="grpc")
+    """One of them has no configuration: Triton completes it, and it has no knobs. The inner one is a variant."""
+    variants = {"outer": {}, "inner": {"model": "pipeline"}}
+    options = {"model": "outer", "repository": nested(tmp_path), "variants": variants}
+    target = triton_target(tmp_path / "log.txt", protocol="grpc", **options)
     whys = {knob.unusable for knob in target.knobs() if knob.name.startswith("preprocess.")}
     assert whys == {"model 'preprocess' has no config.pbtxt that its knobs could be written into; write one"}
     with pytest.raises(ConfigRefused, match=r"'preprocess' has no config\.pbtxt"):
@@ -215,6 +251,10 @@ def test_an_ensemble_in_an_ensemble_is_deployed_with_all_of_them_over_grpc(tmp_p
         deployment = target.deploy(changed, "one")
         check_answers(deployment, images(), tmp_path)
         assert set(deployment.statistics()().parts) == {"preprocess", "classify", "pipeline"}
+        deployment = target.deploy({**changed, "precision": "inner"}, "one")
+        check_answers(deployment, images(), tmp_path)
+        assert set(deployment.statistics()().parts) == {"preprocess", "classify"}
+        assert sorted(ready(target)) == ["classify__one", "pipeline__one", "preprocess__one"], "the outer one is gone"
         deployment.retire()
         export = target.export(changed)
         assert [path.parent.name for path in export.files] == ["classify", "pipeline", "outer"]
