@@ -100,6 +100,7 @@ def test_results_say_where_the_latency_goes(run: EnsembleRun) -> None:
     assert re.search(r"composing model +queue +compute", shown)
     assert re.search(r"preprocess +[\d.]+ .s", shown)
     report = (run.folder / "out" / "report.html").read_text()
+    assert re.search(r"preprocess: queue [\d.]+ ms, compute [\d.]+ ms, batch [\d.]+; classify: queue ", report)
     assert "preprocess.instances" in report
     document = json.loads((run.folder / "out" / "result.json").read_text())
     assert set(document["trials"][0]["points"][0]["server"]["composing"]) == {"preprocess", "classify"}
