@@ -1,6 +1,6 @@
 """The whole picture of one configuration in the terminal: a section for each workload and load level."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -9,7 +9,7 @@ from rich.text import Text
 
 from reports import words
 from tuner.catalog import METRICS
-from tuner.results import Cache, Failure, Point, Server, Trial
+from tuner.results import Cache, ComposingModel, Failure, Point, Server, Trial
 from tuner.units import format_duration
 from tuner.usage import Telemetry
 
@@ -80,6 +80,8 @@ def _section(point: Point, ceiling_rps: float | None) -> Iterator[RenderableType
         yield _failures(point.failures)
     if point.server is not None:
         yield _server(point.server)
+        if point.server.composing:
+            yield _composing(point.server.composing)
     yield from _used(point.telemetry)
     yield Text(f"load generator: {_generator(point, ceiling_rps)}")
     for warning in point.validity.warnings:
@@ -206,3 +208,19 @@ def _generator(point: Point, ceiling_rps: float | None) -> str:
             f"{words.percent(share, 0)} of what it reaches on this host ({words.per_second(ceiling_rps)} a process)"
         )
     return "; ".join(parts)
+
+
+def _composing(composing: Mapping[str, ComposingModel]) -> Table:
+    """Return where the time of an ensemble goes: waiting and computing in each of its models, and their batches."""
+    table = _table("composing model", "queue", "compute", "in and out", "batch", "batches")
+    for name, model in composing.items():
+        stages = {stage: model.mean_s.get(stage, 0.0) for stage in ("queue", "compute_infer")}
+        rest = model.mean_s.get("compute_input", 0.0) + model.mean_s.get("compute_output", 0.0)
+        table.add_row(
+            name,
+            *(words.milliseconds(mean_s) for mean_s in stages.values()),
+            words.milliseconds(rest),
+            f"{model.requests / model.executions:.1f}" if model.executions else "",
+            f"{model.executions:,}",
+        )
+    return table

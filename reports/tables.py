@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping
 
-from tuner.results import KnobInfo, Point, Result, Trial, Value, overall
+from tuner.results import KnobInfo, Point, Result, Server, Trial, Value, overall
 
 BOUNDED = ("throughput_rps", "goodput_rps", "latency_p50_s", "latency_p99_s")
 """Metrics whose interval gets columns of its own."""
@@ -67,12 +67,21 @@ def _row(result: Result, trial: Trial, point: Point) -> dict[str, object]:
         row["server_batch_size_mean"] = (
             point.server.requests / point.server.executions if point.server.executions else math.nan
         )
+        row |= _composing_columns(point.server)
     row["server_cpu_cores"] = point.telemetry.cpu_cores
     row["issue_delay_p99_s"] = point.generator.issue_delay_p99_s
     row["valid"] = point.validity.valid
     row["slo_verdict"] = overall(point.verdicts.values())
     row["ended"] = point.ended
     row["meets_slo"] = all(violation <= 0 for violation in point.violations.values())
+    return row
+
+
+def _composing_columns(server: Server) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for name, model in server.composing.items():
+        row |= {f"server_{name}_{stage}_mean_s": value for stage, value in model.mean_s.items()}
+        row[f"server_{name}_batch_size_mean"] = model.requests / model.executions if model.executions else math.nan
     return row
 
 

@@ -85,6 +85,7 @@ class Knob:
         since: first version of the server that has it, as far as that is known.
         rule: what the server asks of its values beside the range, in one line.
         unusable: why no value of it can be used on the user's model, this server or this machine, "" where one can.
+        place: keys of the study's `space` that it stands under, where that is not its name alone.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Knob:
     since: str = ""
     rule: str = ""
     unusable: str = ""
+    place: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

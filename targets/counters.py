@@ -30,6 +30,7 @@ class ServerCounters:
         counters: other counters by name, for `ServerMetric`.
         gauges: other gauges by name, for `ServerMetric`.
         cache: lookups in the cache of whole answers; all 0 where there is none.
+        parts: composing model -> its own counters; {} where a model stands alone.
     """
 
     taken_ns: int
@@ -41,6 +42,7 @@ class ServerCounters:
     counters: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
     cache: CacheCounters = field(default_factory=CacheCounters)
+    parts: Mapping[str, "ServerCounters"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class ServerStats:
         grown: counter -> how much it grew.
         gauges: gauge -> (sum of its readings, readings).
         cache: lookups in the cache of whole answers; all 0 where there is none.
+        parts: composing model -> its own numbers; {} where a model stands alone.
     """
 
     window_s: float
@@ -68,6 +71,7 @@ class ServerStats:
     grown: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     cache: CacheCounters = field(default_factory=CacheCounters)
+    parts: Mapping[str, "ServerStats"] = field(default_factory=dict)
 
 
 def difference(earlier: ServerCounters, later: ServerCounters, between: Sequence[ServerCounters] = ()) -> ServerStats:
@@ -97,6 +101,9 @@ def difference(earlier: ServerCounters, later: ServerCounters, between: Sequence
         grown={name: value - earlier.counters.get(name, 0.0) for name, value in later.counters.items()},
         gauges=_gauges((earlier, *between, later)),
         cache=later.cache - earlier.cache,
+        parts={
+            name: difference(earlier.parts[name], part) for name, part in later.parts.items() if name in earlier.parts
+        },
     )
 
 

@@ -17,12 +17,14 @@ class FoundModel:
             does not tell.
         knobs: names of the knobs that can be searched of it.
         max_batch: the largest batch that it takes as it is, 0 where it takes none or nobody tells.
+        composing: the models that it is composed of, and those that these are composed of.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     knobs: tuple[str, ...] = ()
     max_batch: int = 0
+    composing: tuple["FoundModel", ...] = ()
 
 
 @runtime_checkable

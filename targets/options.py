@@ -1,6 +1,6 @@
 """The shape of a study's `target` section: what every kind has, and what its own options are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -92,4 +92,12 @@ class TargetOptions(Section):
 
     def files(self) -> Sequence[Path]:
         """Return the files and folders that the server reads: a run is not resumed once one of them has changed."""
+        return ()
+
+    def files_of_these(self, resolve: Callable[[Path], Path]) -> Sequence[Path]:  # noqa: ARG002 - for those who need it
+        """Return further files and folders that the server reads because those of `files` say so.
+
+        Args:
+            resolve: makes a path of these options an absolute one.
+        """
         return ()

@@ -91,7 +91,8 @@ class RemoteTargetContract:
         names = [knob.name for knob in target.knobs()]
         assert len(set(names)) == len(names), "each once"
         for knob in target.knobs():
-            assert knob.name.isidentifier(), knob.name
+            assert knob.name.rpartition(".")[2].isidentifier(), knob.name
+            assert "." not in knob.name or knob.place, f"{knob.name} says where a study's `space` has it"
             assert knob.doc, f"{knob.name} says in a line what it is"
             assert "\n" not in knob.doc, knob.name
             assert knob.low is None or knob.high is None or knob.low <= knob.high, knob.name

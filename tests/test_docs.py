@@ -30,10 +30,13 @@ from targets.options import Section, TargetOptions
 from targets.simulated import config as queue_config
 from targets.simulated.target import SimulatedTarget
 from targets.triton import config as model_config
+from targets.triton import ensemble
+from targets.triton.repository import UserModel
 from targets.triton.target import TritonTarget
 from tuner import cli, metrics, records, results, tuning, usage
 from tuner.catalog import BOUNDED, METRICS, STREAMED, USED
 from tuner.cli import frame
+from tuner.nesting import flat
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, make_space
 from tuner.study import accuracy, arrivals, lengths, traffic
@@ -282,7 +285,11 @@ def check_with_target(study: Study) -> None:
         else:
             model_config.check_variant(name, overlay)
     variants = getattr(spec.target, "variants", {})
-    make_space(spec.space, named_choices(registry.knobs(spec.target.kind), "precision", variants), study.source)
+    knobs = named_choices(registry.knobs(spec.target.kind), "precision", variants)
+    for name in spec.space.get("composing", {}):
+        model = UserModel(name, Path(name), "max_batch_size: 8", model_config.ModelConfig(max_batch_size=8))
+        knobs += ensemble.knobs_of(ensemble.Part(model, model.config), None)
+    make_space(flat(spec.space, knobs, study.source), knobs, study.source, spec.constraints)
 
 
 @pytest.mark.parametrize("example", examples(GUIDE, "yaml"), ids=str)

@@ -41,7 +41,19 @@ def write_for_repository(repository: Path, directory: Path, model: str | None) -
     found = _one(registry.models_at("triton", str(repository), model), f"tune init {repository}")
     place = os.path.relpath(repository.resolve(), directory.resolve())
     knobs = "".join(f"  {_knob(name, found)}\n" for name in found.knobs)
-    return _write("repository.yaml.in", found, directory, _scalar(place), knobs)
+    return _write("repository.yaml.in", found, directory, _scalar(place), knobs + _composing(found))
+
+
+def _composing(found: FoundModel) -> str:
+    """Return the part of the space with the knobs of an ensemble's composing models, "" where it has none."""
+    searched = [one for one in found.composing if one.knobs]
+    lines = ["composing:                           # knobs of the models that the ensemble is composed of"] * bool(
+        searched
+    )
+    for one in searched:
+        lines.append(f"  {_scalar(one.name)}:")
+        lines += [f"    {_knob(name, one, max(1, found.max_batch))}" for name in one.knobs]
+    return "".join(f"  {line}\n" for line in lines)
 
 
 def write_for_server(url: str, directory: Path, model: str | None) -> Path:
@@ -61,8 +73,10 @@ def write_for_server(url: str, directory: Path, model: str | None) -> Path:
 
 
 def _one(found: Sequence[FoundModel], command: str) -> FoundModel:
-    if len(found) == 1:
-        return found[0]
+    parts = {part.name for one in found for part in one.composing}
+    whole = [one for one in found if one.name not in parts]  # a repository is often one ensemble with its parts
+    if len(found) == 1 or len(whole) == 1:
+        return (whole or found)[0]
     choices = "\n".join(f"  {command} --model {one.name}" for one in found)
     raise StarterError(f"there are {len(found)} models; a study is about one of them, so name it:\n{choices}")
 
@@ -90,9 +104,17 @@ def _scalar(value: str) -> str:
     return yaml.safe_dump([value], default_flow_style=True, width=1000).strip()[1:-1]
 
 
-def _knob(name: str, found: FoundModel) -> str:
+def _knob(name: str, found: FoundModel, least: int = 1) -> str:
+    """Return the line of a knob.
+
+    Args:
+        name: of the knob.
+        found: its model.
+        least: the smallest batch that may be its limit; Triton wants it no smaller than that of the ensemble.
+    """
+    most = max(found.max_batch, LEAST_BATCH, 2 * least)
     return {
-        "max_batch_size": f"max_batch_size: {{low: 1, high: {max(found.max_batch, LEAST_BATCH)}, scale: log2}}"
+        "max_batch_size": f"max_batch_size: {{low: {least}, high: {most}, scale: log2}}"
         "   # <- up to what the model can take",
         "max_queue_delay": "max_queue_delay: [0 us, 100 us, 500 us, 1 ms, 5 ms]     # a request's wait for its batch",
         "instances": "instances: {low: 1, high: 4}                            # copies of the model",

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from targets.base import Config, Value
@@ -84,7 +85,9 @@ def _term(text: str, read: Callable[[str, str], Value], names: frozenset[str]) -
     if sign is None or not left or not right:
         raise RelationError(f"expected KNOB {'|'.join(OPERATORS)} VALUE or another KNOB, but got {text!r}")
     if left not in names:
-        raise RelationError(f"{left!r} is no knob of this target or load; known: {', '.join(sorted(names))}")
+        close = get_close_matches(left, names, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(sorted(names))}"
+        raise RelationError(f"{left!r} is no knob of this target or load; {hint}")
     if right in names:
         return Term(left, sign, right=right)
     return Term(left, sign, read(left, right))

@@ -98,6 +98,16 @@ class Cache(Data):
     miss_mean_s: float | None = Field(description="what a miss takes beside computing the answer; null without one")
 
 
+class ComposingModel(Data):
+    """What the server says of one of the models that an ensemble is composed of, in the window."""
+
+    requests: int
+    failures: int
+    executions: int
+    mean_s: dict[str, float] = Field(description="stage -> mean seconds a request spent in it")
+    batch_sizes: list[BatchSize]
+
+
 class Server(Data):
     """What the server itself says of the window."""
 
@@ -108,6 +118,7 @@ class Server(Data):
     mean_s: dict[str, float] = Field(description="stage -> mean seconds a request spent in it")
     batch_sizes: list[BatchSize]
     cache: Cache | None = None
+    composing: dict[str, ComposingModel] = Field({}, description="of an ensemble: composing model -> its own numbers")
 
 
 class Generator(Data):

@@ -70,12 +70,26 @@ def stored_server(stats: ServerStats) -> results.Server:
         failures=stats.failures,
         executions=stats.executions,
         mean_s=dict(stats.mean_s),
-        batch_sizes=[
-            results.BatchSize(size=batch.size, count=batch.count, compute_mean_s=batch.compute_mean_s)
-            for batch in stats.batch_sizes
-        ],
+        batch_sizes=_stored_batches(stats),
         cache=_stored_cache(stats.cache) if stats.cache.lookups else None,
+        composing={
+            name: results.ComposingModel(
+                requests=part.requests,
+                failures=part.failures,
+                executions=part.executions,
+                mean_s=dict(part.mean_s),
+                batch_sizes=_stored_batches(part),
+            )
+            for name, part in stats.parts.items()
+        },
     )
+
+
+def _stored_batches(stats: ServerStats) -> list[results.BatchSize]:
+    return [
+        results.BatchSize(size=batch.size, count=batch.count, compute_mean_s=batch.compute_mean_s)
+        for batch in stats.batch_sizes
+    ]
 
 
 def _stored_cache(cache: CacheCounters) -> results.Cache:
@@ -113,4 +127,9 @@ def _summed(parts: Sequence[ServerStats]) -> ServerStats | None:
             for name in parts[0].gauges
         },
         cache=sum((part.cache for part in parts), CacheCounters()),
+        parts={
+            name: summed
+            for name in parts[0].parts
+            if (summed := _summed([part.parts[name] for part in parts if name in part.parts]))
+        },
     )

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from targets.base import Config, Knob, Value
+from tuner.nesting import flat, place_of
 from tuner.relations import Relation, RelationError, parse_relation
 from tuner.study.source import Source
 from tuner.units import format_value
@@ -157,7 +158,7 @@ def make_space(
     """Check the study's `space` and its constraints against what the target can apply.
 
     Args:
-        raw: the study's `space`.
+        raw: the study's `space`; the knobs of a group by their names, see `nesting.flat`.
         knobs: of the target.
         source: of the study.
         constraints: relations between knobs, as the study has them.
@@ -171,15 +172,16 @@ def make_space(
     parameters: list[Parameter] = []
     for name, given in raw.items():
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
+            here = [knob.name for knob in known.values() if not knob.place]
+            close = get_close_matches(name, here, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(here)}"
             raise source.error(("space", name), f"no such knob; {hint}")
         if known[name].unusable:
-            raise source.error(("space", name), f"cannot be used here: {known[name].unusable}; take it out")
+            raise source.error(place_of(known[name]), f"cannot be used here: {known[name].unusable}; take it out")
         when, wanted = None, given
         if isinstance(given, dict) and "when" in given:
             before = {one.name for one in parameters} | {knob.name for knob in knobs if knob.name not in raw}
-            when = _relation(given["when"], known, frozenset(before), source, ("space", name, "when"))
+            when = _relation(given["when"], known, frozenset(before), source, (*place_of(known[name]), "when"))
             rest = {key: value for key, value in given.items() if key != "when"}
             wanted = rest["values"] if set(rest) == {"values"} else rest
         values = _Reader(known[name], source).values(wanted)
@@ -205,7 +207,7 @@ def with_starts(space: Space, raw: Sequence[Mapping[str, Any]], source: Source) 
     for index, given in enumerate(raw):
         place = ("search", "start", index)
         config: dict[str, Value] = {}
-        for name, value in given.items():
+        for name, value in flat(given, [one.knob for one in space], source, place).items():
             if name not in parameters:
                 raise source.error((*place, name), f"is not in the space; it has {', '.join(parameters)}")
             one = parameters[name]
@@ -380,4 +382,4 @@ class _Reader:
         return int(value) if self.knob.type == "int" else value
 
     def _error(self, message: str, *place: str | int) -> Exception:
-        return self.source.error((*(self.place or ("space", self.knob.name)), *place), message)
+        return self.source.error((*(self.place or place_of(self.knob)), *place), message)

@@ -24,12 +24,14 @@ from tuner.isolation import Cores, CpusUnavailable, divide_host
 from tuner.load.generator import Generator
 from tuner.load_plans import Ladder
 from tuner.measure import Meter
+from tuner.nesting import SPACE, flat, place_of
 from tuner.objective import Goal, parse_goals
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, Space, make_space, server_part, with_starts
 from tuner.stopping import Pace
 from tuner.study.load import Study
 from tuner.study.own_metrics import asked_of_use
+from tuner.study.source import Keys
 from tuner.telemetry.host import cpu_model
 from tuner.telemetry.nvml import Gpus
 from tuner.telemetry.sampler import Sampler
@@ -96,9 +98,10 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     spec = study.spec
     cores = _cores(study)
     target = registry.create(spec.target, Context(study.source.path.parent.resolve(), log_path, cores.server))
+    wanted = flat(spec.space, target.knobs(), study.source)
     if isinstance(target, KnowsRules):
-        target.expect(tuple(spec.space))
-    space = make_space(spec.space, target.knobs(), study.source, spec.constraints, target.user_config())
+        target.expect(tuple(wanted))
+    space = make_space(wanted, target.knobs(), study.source, spec.constraints, target.user_config())
     space = with_starts(space, spec.search.start, study.source)
     workloads = make_workloads(study)
     _check_levels(study, space, workloads)
@@ -134,7 +137,7 @@ def _check_configs(study: Study, target: Target, space: Space) -> None:
             return
         refusals.append(refusal)
     if next(configs, None) is None:
-        raise study.source.error(("space", *_to_blame(space, refusals)), f"no value can be used: {refusals[0]}")
+        raise study.source.error(_to_blame(space, refusals), f"no value can be used: {refusals[0]}")
 
 
 def _refusal(target: KnowsRules, config: Config) -> ConfigRefused | None:
@@ -145,11 +148,12 @@ def _refusal(target: KnowsRules, config: Config) -> ConfigRefused | None:
     return None
 
 
-def _to_blame(space: Space, refusals: Sequence[ConfigRefused]) -> Sequence[str]:
-    """Return the knob of the space that every refusal names, or one that the first names; () where none is."""
-    names = [one.name for one in space]
-    named = [name for name in refusals[0].knobs if name in names]
-    return [*(name for name in named if all(name in one.knobs for one in refusals)), *named][:1]
+def _to_blame(space: Space, refusals: Sequence[ConfigRefused]) -> Keys:
+    """Return the place of the knob that every refusal names, or of one that the first names, or of the space."""
+    places = {one.name: place_of(one.knob) for one in space}
+    named = [name for name in refusals[0].knobs if name in places]
+    blamed = [*(name for name in named if all(name in one.knobs for one in refusals)), *named]
+    return places[blamed[0]] if blamed else SPACE
 
 
 def _cores(study: Study) -> Cores:

@@ -2,13 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Config, Endpoint, ServerCounters, TargetError
+from targets.base import Config, Endpoint, ServerCounters, ServerDied, TargetError
 from targets.kserve.statistics import cache_of
 from targets.probe import failure_of
 from targets.triton.cache import readings
@@ -21,7 +22,7 @@ STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 
 @dataclass
 class TritonDeployment:
-    """A model loaded under an alias."""
+    """A model loaded under an alias, with those that it is composed of."""
 
     config: Config
     _server: TritonServer
@@ -29,6 +30,8 @@ class TritonDeployment:
     _transport: Transport
     _forget: Callable[[], None]
     _retired: bool = False
+    _composing: Mapping[str, str] = field(default_factory=dict)
+    """Composing model -> name that it is loaded by."""
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode tensors for this deployment, once."""
@@ -43,9 +46,10 @@ class TritonDeployment:
         return self._server.processes()
 
     def statistics(self) -> Callable[[], ServerCounters]:
-        """Read Triton's statistics of this alias."""
-        taken_ns, answer = time.monotonic_ns(), self._server.get(f"/v2/models/{self._name}/stats")
-        return lambda: _counters(taken_ns, answer)
+        """Read Triton's statistics of this alias; of an ensemble those of its composing models in the same reading."""
+        path = "/v2/models/stats" if self._composing else f"/v2/models/{self._name}/stats"
+        taken_ns, answer = time.monotonic_ns(), self._server.get(path)
+        return lambda: _counters(taken_ns, answer, self._name, self._composing)
 
     def ask_once(self, requests: Requests) -> None:
         """Send the first item and check that it is answered. Raises TargetError with what came instead."""
@@ -57,19 +61,34 @@ class TritonDeployment:
         self._retired = True
         self._transport.close()
         self._forget()
-        self._server.ask(lambda client: client.unload_model(self._name))
+        for name in self._names:
+            self._server.unload(name)
 
-    def replaced(self, server: TritonServer, name: str) -> None:
-        """Make way for what is loaded under the alias now: on that server, by that name."""
-        if not self._retired and server is self._server and name != self._name:
-            server.ask(lambda client: client.unload_model(self._name))
+    def replaced(self, server: TritonServer, names: Collection[str]) -> None:
+        """Make way for what is loaded under the alias now: on that server, by those names."""
         if not self._retired and server is self._server:
+            for name in self._names:
+                if name not in names:
+                    server.unload(name)
             self._transport.close()  # with another server its memory goes
         self._retired = True
 
+    @property
+    def _names(self) -> Sequence[str]:
+        """What is loaded: an ensemble before the models that it needs."""
+        return (self._name, *reversed(list(self._composing.values())))
 
-def _counters(taken_ns: int, answer: bytes) -> ServerCounters:
-    (stats,) = json.loads(answer)["model_stats"]
+
+def _counters(taken_ns: int, answer: bytes, name: str, composing: Mapping[str, str]) -> ServerCounters:
+    """Return the counters of a model, with those of its composing models."""
+    found = {stats["name"]: stats for stats in json.loads(answer)["model_stats"]}
+    if missing := [one for one in (name, *composing.values()) if one not in found]:
+        raise ServerDied(f"tritonserver has no statistics of {', '.join(missing)}: it is not loaded any more")
+    parts = {model: _counted(taken_ns, found[alias]) for model, alias in composing.items()}
+    return replace(_counted(taken_ns, found[name]), parts=parts)
+
+
+def _counted(taken_ns: int, stats: Mapping[str, Any]) -> ServerCounters:
     inference, cache = stats["inference_stats"], cache_of(stats)
     return ServerCounters(
         taken_ns=taken_ns,

@@ -6,6 +6,7 @@ from pathlib import Path
 from targets.base import TargetError
 from targets.found import FoundModel
 from targets.triton.config import ModelConfig
+from targets.triton.ensemble import steps_of
 from targets.triton.repository import CONFIG_NAME, read_model
 from targets.triton.wire import described
 
@@ -29,7 +30,27 @@ def models_in(repository: Path, model: str | None) -> Sequence[FoundModel]:
 
 def _found(repository: Path, name: str) -> FoundModel:
     _, config = read_model(repository, name)
-    return FoundModel(name, described(config, name).inputs, _knobs(config), config.max_batch_size)
+    return FoundModel(
+        name, described(config, name).inputs, _knobs(config), config.max_batch_size, _composing(repository, config)
+    )
+
+
+def _composing(repository: Path, config: ModelConfig) -> tuple[FoundModel, ...]:
+    """Return what an ensemble is composed of, each model once; one without a config.pbtxt has nothing to be searched.
+
+    Raises:
+        TargetError: a config.pbtxt does not parse.
+    """
+    found: dict[str, FoundModel] = {}
+    waiting = steps_of(config)
+    while waiting:
+        name = waiting.pop(0)
+        if name in found or not (repository / name / CONFIG_NAME).is_file():
+            continue
+        own = read_model(repository, name)[1]
+        found[name] = FoundModel(name, described(own, name).inputs, _knobs(own), own.max_batch_size)
+        waiting += steps_of(own)
+    return tuple(found.values())
 
 
 def _knobs(config: ModelConfig) -> tuple[str, ...]:

@@ -1,16 +1,19 @@
 """The `target` section of a study of Triton."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from targets.base import TargetError
 from targets.kserve.options import Headers, Url
 from targets.options import Section, ServerMetric
 from targets.triton.cache import METRICS as CACHE_METRICS
+from targets.triton.exporting import needed
 from targets.triton.flags import CACHE_CONFIG, flag_name, given_flags
 from targets.triton.metrics import METRICS
+from targets.triton.repository import read_model
 from targets.triton.requesting import RequestOptions
 
 
@@ -151,6 +154,17 @@ class TritonOptions(RequestOptions):
             return []
         others = [str(overlay["model"]) for overlay in self.variants.values() if "model" in overlay]
         return [self.repository / name for name in (self.model, *others)]
+
+    def files_of_these(self, resolve: Callable[[Path], Path]) -> Sequence[Path]:
+        """Return the folders of the models that an ensemble is composed of, and what else models need."""
+        found: dict[Path, None] = {}
+        for folder in map(resolve, self.files()):
+            try:
+                config = read_model(folder.parent, folder.name)[1]
+            except TargetError:
+                continue  # the target says so when it is made
+            found |= dict.fromkeys(needed(folder.parent, folder.name, config).values())
+        return [path for path in found if path not in map(resolve, self.files())]
 
 
 STARTED = ("server", "http_port", "grpc_port", "flags", "cache_size")

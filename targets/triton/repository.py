@@ -62,3 +62,9 @@ def stage(source: Path, repository: Path, name: str, text: str | None = None) ->
         (directory / CONFIG_NAME).unlink(missing_ok=True)
     else:
         (directory / CONFIG_NAME).write_text(text)
+
+
+def staged_text(repository: Path, name: str) -> str | None:
+    """Return the config.pbtxt of a model that is available to the server, None where it has none."""
+    path = repository / name / CONFIG_NAME
+    return path.read_text() if path.is_file() else None

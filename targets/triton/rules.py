@@ -91,11 +91,15 @@ def unusable(one: ModelKnob, config: model_config_pb2.ModelConfig, gpus: tuple[i
         config: of the model.
         gpus: of the server; None where that is not known.
     """
-    if reason := _wrong_backend(one, config) or _wrong_model(one, config):
+    if reason := _wrong(one, config):
         return reason
     if one.gpu and gpus == ():
         return "it is for GPUs, and Triton finds none here"
     return ""
+
+
+def _wrong(one: ModelKnob, config: Any) -> str:
+    return _not_of_ensemble(one, config) or _wrong_backend(one, config) or _wrong_model(one, config)
 
 
 def _wrong_backend(one: ModelKnob, config: Any) -> str:
@@ -124,6 +128,19 @@ def _wrong_model(one: ModelKnob, config: Any) -> str:
     return ""
 
 
+def _not_of_ensemble(one: ModelKnob, config: Any) -> str:
+    """Say in Triton's words that an ensemble cannot have what a knob sets, "" where it can, or is none."""
+    if not config.HasField("ensemble_scheduling"):
+        return ""
+    refusal = {
+        "instance_group": "instance group should not be specified for an ensemble",
+        "optimization": "optimization should not be specified for an ensemble",
+        "model_warmup": "model_warmup can not be specified for an ensemble",
+        BATCHING: f"an ensemble has ensemble_scheduling, and {SCHEDULERS}",
+    }.get(one.field.partition(".")[0])
+    return f"{refusal}; search it of the composing models, under `composing`" if refusal else ""
+
+
 def _no_warmup(config: Any) -> str:
     tensors = [tensor for tensor in config.input if not tensor.optional]
     if not tensors:
@@ -149,7 +166,7 @@ def out_of_range(knob: Knob, value: Value) -> ConfigRefused | None:
 
 def missing_part(one: ModelKnob, config: model_config_pb2.ModelConfig) -> ConfigRefused | None:
     """Return why a knob means nothing in a configuration, None where it does."""
-    if reason := _wrong_backend(one, config) or _wrong_model(one, config):
+    if reason := _wrong(one, config):
         return ConfigRefused(f"{one.name}: {reason}", (one.name,))
     missing = {
         BATCHING: (

@@ -142,6 +142,10 @@ class TritonServer:
         """Load a model of the repository, with a configuration in JSON instead of its own where one is given."""
         self.ask(lambda client: client.load_model(name, config=config))
 
+    def unload(self, name: str) -> None:
+        """Unload a model; that it was not loaded is no error."""
+        self.ask(lambda client: client.unload_model(name))
+
     def get(self, path: str) -> bytes:
         """Return the body of a GET, read without parsing it: this is done beside a running load.
 

@@ -37,7 +37,7 @@ from targets.triton.transport import Memories, Transport, check_model, shown
 from targets.triton.wire import check_inputs, described
 from workloads.requests import Requests
 
-_VERIFIED = "verified"
+VERIFIED = "verified"
 """Alias of an export that is loaded as it is."""
 
 
@@ -51,12 +51,16 @@ class TritonTarget:
     Options: ClassVar = TritonOptions
     side_by_side: ClassVar = True
 
-    def __new__(cls, options: TritonOptions, context: Context) -> "TritonTarget":  # noqa: ARG004 - it is __init__'s
+    def __new__(cls, options: TritonOptions, context: Context) -> "TritonTarget":
         """Make a target of the kind of launch."""
         if cls is TritonTarget and options.launch == "remote":
             from targets.triton.remote import RemoteTriton  # noqa: PLC0415 - it extends this class
 
             return object.__new__(RemoteTriton)
+        if cls is TritonTarget:
+            from targets.triton.composed import ComposedTriton, has_ensemble  # noqa: PLC0415 - as above
+
+            return object.__new__(ComposedTriton if has_ensemble(options, context) else cls)
         return object.__new__(cls)
 
     def __init__(self, options: TritonOptions, context: Context) -> None:
@@ -204,7 +208,7 @@ class TritonTarget:
             server.load(name, model_config.to_json(wanted, name))
         self._read_back(server, name, wanted, config)
         if alias in self._deployed:
-            self._deployed[alias].replaced(server, name)
+            self._deployed[alias].replaced(server, [name])
         deployment = self._deployed[alias] = self._deployment(config, server, name, wanted, alias)
         return deployment
 
@@ -249,7 +253,7 @@ class TritonTarget:
     def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, compare what is loaded with what they say, and ask once."""
         flags = flags_of.from_text(export.files.get(flags_of.FILE, ""))
-        server = self._server_for(flags_of.flag_values(flags), _VERIFIED)
+        server = self._server_for(flags_of.flag_values(flags), VERIFIED)
         for path, text in export.files.items():
             if path == flags_of.FILE:
                 continue
@@ -258,7 +262,7 @@ class TritonTarget:
             server.load(name)
             wanted = model_config.parse(text, path)
             self._read_back(server, name, wanted, model_config.knob_values(wanted, BY_NAME))
-            deployment = self._deployment({}, server, name, wanted, _VERIFIED)
+            deployment = self._deployment({}, server, name, wanted, VERIFIED)
             deployment.ask_once(requests)
             deployment.retire()
 

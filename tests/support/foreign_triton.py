@@ -26,15 +26,16 @@ class ForeignTriton:
     url: str
     grpc_url: str
     metrics_url: str
+    model: str = "digits"
 
     @property
     def client(self) -> tritonclient.http.InferenceServerClient:
         """A client of its own control plane."""
         return tritonclient.http.InferenceServerClient(self.url.removeprefix("http://"), network_timeout=60.0)
 
-    def config(self) -> Mapping[str, Any]:
-        """Return the configuration that the model has."""
-        found: Mapping[str, Any] = self.client.get_model_config("digits")
+    def config(self, model: str = "") -> Mapping[str, Any]:
+        """Return the configuration that the model has, or another one."""
+        found: Mapping[str, Any] = self.client.get_model_config(model or self.model)
         return found
 
     def urls(self, protocol: str) -> dict[str, str]:
@@ -43,9 +44,12 @@ class ForeignTriton:
 
 
 @contextmanager
-def foreign_triton(folder: Path, mode: str, flags: Sequence[str] = ()) -> Iterator[ForeignTriton]:
-    """Start a server with a copy of the digits model in a control mode; stop it at the end."""
-    shutil.copytree(DIGITS / "models", folder / "models")
+def foreign_triton(
+    folder: Path, mode: str, flags: Sequence[str] = (), model: str = "digits"
+) -> Iterator[ForeignTriton]:
+    """Start a server in a control mode on the models of a folder, or a copy of the digits model; stop it at the end."""
+    if not (folder / "models").exists():
+        shutil.copytree(DIGITS / "models", folder / "models")
     work = folder / "work"
     work.mkdir()
     found = find_installation(None, work)
@@ -55,7 +59,7 @@ def foreign_triton(folder: Path, mode: str, flags: Sequence[str] = ()) -> Iterat
         *found.flags,
         f"--model-repository={folder / 'models'}",
         f"--model-control-mode={mode}",
-        *(["--load-model=digits"] if mode == "explicit" else []),
+        *([f"--load-model={model}"] if mode == "explicit" else []),
         *(f"--{name}-port={port}" for name, port in ports.items()),
         *(f"--{name}-address=127.0.0.1" for name in ports),
         f"--backend-config=python,shm-region-prefix-name={folder.name}_{os.getpid()}_",
@@ -69,7 +73,9 @@ def foreign_triton(folder: Path, mode: str, flags: Sequence[str] = ()) -> Iterat
         shm_prefix=f"{folder.name}_{os.getpid()}_",
     )
     http, grpc, metrics = (f"127.0.0.1:{ports[name]}" for name in ("http", "grpc", "metrics"))
-    server = ForeignTriton(process, folder / "models", f"http://{http}", f"grpc://{grpc}", f"http://{metrics}/metrics")
+    server = ForeignTriton(
+        process, folder / "models", f"http://{http}", f"grpc://{grpc}", f"http://{metrics}/metrics", model
+    )
     try:
         _wait_until_ready(server, folder / "server.log")
         yield server
@@ -81,7 +87,7 @@ def _wait_until_ready(server: ForeignTriton, log: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and server.process.running():
         try:
-            if server.client.is_model_ready("digits"):
+            if server.client.is_model_ready(server.model):
                 return
         except OSError:
             pass

@@ -59,7 +59,8 @@ def test_nothing_is_asked_of_a_knob_that_a_configuration_does_not_have() -> None
         ("batch", "expected KNOB <=|>=|==|!=|<|> VALUE or another KNOB, but got 'batch'"),
         ("batch <=", "expected KNOB"),
         ("<= 4", "expected KNOB"),
-        ("bach <= 4", "'bach' is no knob of this target or load; known: batch, delay, precision, preferred"),
+        ("bach <= 4", "'bach' is no knob of this target or load; did you mean `batch`?"),
+        ("zzz <= 4", "'zzz' is no knob of this target or load; known: batch, delay, precision, preferred"),
         (3, "expected a comparison like `max_queue_delay <= 1 ms`, but got 3"),
     ],
 )

@@ -49,7 +49,8 @@ class Study:
     def fingerprint_of_files(self) -> str:
         """Identify the files of model and requests alone, by size and time."""
         digest = hashlib.sha256()
-        roots = list(self.spec.target.files())
+        target = self.spec.target
+        roots = [*target.files(), *target.files_of_these(self.resolve)]
         roots += [path for workload in self.spec.workloads.values() for path in workload.files()]
         for root in roots:
             resolved = self.resolve(root)

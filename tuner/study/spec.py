@@ -155,7 +155,8 @@ class StudySpec(Section):
         min_length=1, description="every configuration meets all; the first is primary"
     )
     space: dict[str, Any] = Field(
-        description="knob or load level -> list of values, {low, high, scale, step}, or one value"
+        description="knob or load level -> list of values, {low, high, scale, step}, or one value; `composing`: model "
+        "of an ensemble -> its knobs"
     )
     constraints: list[str] = Field(
         default=[], description="relations between knobs that every configuration keeps, like `KNOB <= OTHER`"

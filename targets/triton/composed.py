@@ -1,0 +1,205 @@
+"""A Triton whose model is an ensemble: deployed, tuned, read back and written with its composing models."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from targets.base import Config, ConfigRefused, Context, Export, Knob, TargetError, Value
+from targets.triton import config as model_config
+from targets.triton import ensemble, reloading, rules
+from targets.triton import flags as flags_of
+from targets.triton.deployment import TritonDeployment
+from targets.triton.ensemble import Part
+from targets.triton.knobs import BY_NAME
+from targets.triton.options import TritonOptions
+from targets.triton.repository import CONFIG_NAME, UserModel, read_model, stage, staged_text
+from targets.triton.server import TritonServer
+from targets.triton.target import VERIFIED, TritonTarget
+from workloads.requests import Requests
+
+
+def has_ensemble(options: TritonOptions, context: Context) -> bool:
+    """Whether the model of a study, or one that is a variant of it, is an ensemble; False where that cannot be read."""
+    assert options.repository is not None, "a server that is started here has one"
+    others = [str(overlay["model"]) for overlay in options.variants.values() if "model" in overlay]
+    try:
+        configs = [read_model(context.resolve(options.repository), name)[1] for name in (options.model, *others)]
+    except TargetError:
+        return False  # the target says so when it is made
+    return any(ensemble.is_ensemble(config) for config in configs)
+
+
+class ComposedTriton(TritonTarget):
+    """Triton with an ensemble.
+
+    The composing models are loaded under the ensemble's alias as well, and its steps name those: what is deployed
+    side by side shares no instances. Configurations are put where the server reads them, since Triton loads composing
+    models from there, whatever was given for them before, when it loads their ensemble.
+
+    Raises:
+        TargetError: as its base, and where a composing model is not in the repository.
+    """
+
+    def __init__(self, options: TritonOptions, context: Context) -> None:
+        super().__init__(options, context)
+        parts = [part for variant in (None, *options.variants) for part in self._parts(*self._base(variant))]
+        self._composing = {part.name: part for part in parts if not part.top}
+
+    def _parts(self, model: UserModel, config: model_config.ModelConfig) -> tuple[Part, ...]:
+        return ensemble.parts_of(model, config, self._composing_model)
+
+    def _composing_model(self, name: str) -> UserModel:
+        """Return a model of the repository; one without a config.pbtxt is Triton's to complete."""
+        directory = self._repository() / name
+        if name not in self._models and directory.is_dir() and not (directory / CONFIG_NAME).exists():
+            self._models[name] = UserModel(name, directory, "", model_config.ModelConfig())
+        elif name not in self._models:
+            text, parsed = read_model(self._repository(), name)
+            self._models[name] = UserModel(name, directory, text, parsed)
+        return self._models[name]
+
+    def knobs(self) -> Sequence[Knob]:
+        """Every knob of the ensemble, then those of each composing model."""
+        own = [replace(knob, role="") for knob in super().knobs()]
+        composing = self._composing.values()
+        return [*own, *(knob for part in composing for knob in ensemble.knobs_of(part, self._gpus))]
+
+    def user_config(self) -> Config:
+        """Return what the user's files and flags give the knobs, those of composing models among them."""
+        values: dict[str, Value] = dict(super().user_config())
+        for part in self._composing.values():
+            values |= ensemble.values_of(part, self._expected)
+        return values
+
+    def _offer(self) -> rules.Offer:
+        own, composing = super()._offer(), [part.config for part in self._composing.values()]
+        needed = rules.offer_for(ensemble.bare(self._expected), composing, self._gpus)
+        return replace(
+            own,
+            response_cache=own.response_cache or needed.response_cache,
+            rate_limit=own.rate_limit or needed.rate_limit,
+        )
+
+    def _wanted(self, config: Config, offer: rules.Offer | None = None) -> tuple[UserModel, model_config.ModelConfig]:
+        top = self._assembled(config, offer)[-1]
+        return top.model, top.config
+
+    def _assembled(self, config: Config, offer: rules.Offer | None = None) -> list[Part]:
+        """Return the models of a configuration, in the order in which they can be loaded. Raises ConfigRefused."""
+        variant = config.get("precision")
+        parts = self._parts(*self._base(None if variant is None else str(variant)))
+        found = [ensemble.changed(part, config, offer or self._offer()) for part in parts]
+        ensemble.check_together(found)
+        return found
+
+    def deploy(self, config: Config, alias: str) -> TritonDeployment:
+        """Load a configuration of all models under an alias and read back that it is the one loaded.
+
+        What is loaded already stays as it is, and with it what it has counted.
+        """
+        parts = self._assembled(config)
+        server = self._server_for(config, alias)
+        names = {part.name: self._name(server, part.name, alias) for part in parts}
+        self._load(server, parts, names, alias)
+        self._read_back_all(server, parts, names, config)
+        if alias in self._deployed:
+            self._deployed[alias].replaced(server, list(names.values()))
+        top = parts[-1]
+        deployment = self._deployment(config, server, names[top.name], ensemble.under_names(top, names), alias)
+        composing = {name: loaded for name, loaded in names.items() if name != top.name}
+        self._deployed[alias] = replace(deployment, _composing=composing)
+        return self._deployed[alias]
+
+    def _load(self, server: TritonServer, parts: Sequence[Part], names: Mapping[str, str], alias: str) -> None:
+        """Load models; where the server refuses one, what the alias had is loaded again."""
+        before = {name: staged_text(server.repository, name) for name in names.values()}
+        wanted = {names[part.name]: self._text(part, names) for part in parts}
+        in_place = [name for name, text in wanted.items() if ensemble.only_instances(before[name], text)]
+        self._stage(server, parts, names, wanted)
+        try:
+            # Of a model that is loaded by itself Triton changes the instances in place; what its ensemble brings is
+            # loaded anew, several at once.
+            for name in in_place if alias in self._deployed else ():
+                server.load(name)
+            server.load(names[parts[-1].name])
+        except ConfigRefused:
+            with suppress(ConfigRefused):
+                if alias in self._deployed and before[names[parts[-1].name]] is not None:
+                    self._stage(server, parts, names, before)
+                    server.load(names[parts[-1].name])
+                else:
+                    for part in reversed(parts):
+                        server.unload(names[part.name])
+            raise
+
+    def _text(self, part: Part, names: Mapping[str, str]) -> str | None:
+        """Return the config.pbtxt that a part is loaded with, None for one that has none."""
+        return self._rewritten(part.model, ensemble.under_names(part, names)) if part.model.text else None
+
+    @staticmethod
+    def _stage(
+        server: TritonServer, parts: Sequence[Part], names: Mapping[str, str], texts: Mapping[str, str | None]
+    ) -> None:
+        """Put models where the server loads them from; what stands there as it is to be stays untouched."""
+        for part in parts:
+            name = names[part.name]
+            if not (server.repository / name).exists() or staged_text(server.repository, name) != texts[name]:
+                stage(part.model.directory, server.repository, name, texts[name])
+
+    def _read_back_all(
+        self, server: TritonServer, parts: Sequence[Part], names: Mapping[str, str], config: Config
+    ) -> None:
+        for part in parts:
+            own = config if part.top else ensemble.of_model(config, part.name)
+            self._read_back(server, names[part.name], ensemble.under_names(part, names), own)
+
+    def export(self, config: Config) -> Export:
+        """Return config.pbtxt of every composing model that is to change, and that of the ensemble behind them."""
+        whole = super().export(config)
+        parts = self._assembled(config, replace(self._offer(), gpus=None))
+        texts = {part.name: self._rewritten(part.model, part.config) for part in parts if part.model.text}
+        changed = [part for part in parts[:-1] if part.model.text and texts[part.name] != part.model.text]
+        paths = {part.name: Path(part.name) / CONFIG_NAME for part in parts}
+        top = paths[parts[-1].name]
+        return replace(
+            whole,
+            files={**{paths[part.name]: texts[part.name] for part in changed}, **whole.files},
+            originals={**{paths[part.name]: part.model.text for part in changed}, **whole.originals},
+            places={**{paths[part.name]: part.model.directory / CONFIG_NAME for part in changed}, **whole.places},
+            commented=frozenset(
+                [*(paths[part.name] for part in changed), *([top] if whole.files[top] != whole.originals[top] else [])]
+            ),
+        )
+
+    def verify(self, export: Export, requests: Requests) -> None:
+        """Load the exported files as they are, with the user's own of what did not change, and ask once."""
+        texts = {path.parent.name: text for path, text in export.files.items() if path != flags_of.FILE}
+        flags = flags_of.from_text(export.files.get(flags_of.FILE, ""))
+        server = self._server_for(flags_of.flag_values(flags), VERIFIED)
+
+        def read(name: str) -> UserModel:
+            model, text = self._composing_model(name), texts.get(name)
+            path = model.directory / CONFIG_NAME
+            return model if text is None else replace(model, text=text, config=model_config.parse(text, path))
+
+        top = read(list(texts)[-1])
+        parts = ensemble.parts_of(top, top.config, read)
+        composing = {part.name: part.name for part in parts if not part.top}
+        for part in parts:
+            stage(part.model.directory, server.repository, part.name, part.model.text or None)
+        server.load(top.name)
+        for part in parts:
+            said = model_config.knob_values(part.config, BY_NAME if part.model.text else ())
+            self._read_back(server, part.name, part.config, said)
+        deployment = replace(self._deployment({}, server, top.name, top.config, VERIFIED), _composing=composing)
+        deployment.ask_once(requests)
+        deployment.retire()
+
+    def reload(self, export: Export, url: str) -> None:
+        """Have a Triton that serves the user's repository load the models anew, and read back what it has."""
+        paths = [path for path in export.files if path != flags_of.FILE]
+        # The ensemble is the last, and with it Triton loads what changed of the others: at once, so that it is never
+        # an ensemble that does not fit them.
+        for path in reversed(paths):
+            reloading.reload(url, path.parent.name, model_config.parse(export.files[path], path))

@@ -1,0 +1,279 @@
+"""Ensembles on the real server: composing models are tuned, aliased, read back, counted and exported."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from targets.base import Config, ConfigRefused, Deployment, Export, ServerCounters, Target, difference
+from targets.testing import TargetContract
+from targets.triton.composed import ComposedTriton
+from targets.triton.config import from_loaded, knob_values
+from targets.triton.deployment import TritonDeployment
+from targets.triton.target import TritonTarget
+from tests.support.targets import triton_target
+from tests.support.triton_ensembles import images, write_ensemble
+from tests.support.triton_models import drive
+from workloads.requests import Dataset
+
+USER: Config = {
+    "max_batch_size": 4,
+    "preprocess.max_batch_size": 8,
+    "preprocess.instances": 1,
+    "classify.max_batch_size": 16,
+    "classify.max_queue_delay": 0.0,
+    "classify.instances": 1,
+}
+COMPLETES = """
+    @staticmethod
+    def auto_complete_config(config):
+        config.set_max_batch_size(8)
+        config.add_input({"name": "RAW", "data_type": "TYPE_UINT8", "dims": [10]})
+        config.add_output({"name": "PIXELS", "data_type": "TYPE_FP32", "dims": [10]})
+        return config
+"""
+CHANGED: Config = {**USER, "preprocess.instances": 2, "classify.max_batch_size": 32, "classify.max_queue_delay": 0.001}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with an ensemble."""
+    return write_ensemble(tmp_path_factory.mktemp("ensemble") / "models")
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path) -> Iterator[TritonTarget]:
+    """A Triton that was started for the ensemble."""
+    target = triton_target(repository.parent / "log.txt", model="pipeline", repository=repository)
+    target.start()
+    yield target
+    target.stop()
+
+
+def asked(target: TritonTarget, path: str) -> Any:
+    """Ask the server itself, past the target's own reading."""
+    return json.loads(target._running().get(path))
+
+
+def loaded(target: TritonTarget, alias: str, config: Config) -> Config:
+    """Return what the server says of the composing models under an alias, by the names of a study."""
+    found: dict[str, Any] = {}
+    for model in ("preprocess", "classify"):
+        knobs = [name.partition(".")[2] for name in config if name.startswith(f"{model}.")]
+        values = knob_values(from_loaded(asked(target, f"/v2/models/{model}__{alias}/config")), knobs)
+        found |= {f"{model}.{name}": value for name, value in values.items()}
+    return found
+
+
+def settled(deployment: Deployment, requests: int) -> ServerCounters:
+    """Read the counters once all of them are there: Triton counts a request a moment after it has answered it."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        counters = deployment.statistics()()
+        if min(counters.requests, *(part.requests for part in counters.parts.values())) >= requests:
+            break
+        time.sleep(0.01)
+    return counters
+
+
+def counted(deployment: Deployment) -> dict[str, int]:
+    return {name: part.requests for name, part in deployment.statistics()().parts.items()}
+
+
+def ready(target: TritonTarget) -> list[str]:
+    """Return the names that the server has models loaded by."""
+    index = target._running().ask(lambda client: client.get_model_repository_index())
+    return [entry["name"] for entry in index if entry.get("state") == "READY"]
+
+
+def check_answers(deployment: TritonDeployment, requests: Dataset, folder: Path) -> None:
+    """Send every request and compare each answer with its label."""
+    report, _ = drive(deployment.endpoint(requests), folder)
+    assert len(report.answers) == len(requests)
+    assert requests.labels is not None
+    for index, answer in report.answers:
+        assert deployment.outputs(answer)["DIGIT"].item() == requests.labels[index]
+
+
+def composing_part(config: Config) -> Config:
+    return {name: value for name, value in config.items() if "." in name}
+
+
+def test_the_users_configuration_is_that_of_all_models(repository: Path, tmp_path: Path) -> None:
+    target = triton_target(tmp_path / "log.txt", model="pipeline", repository=repository)
+    assert isinstance(target, ComposedTriton)
+    assert target.user_config() == USER
+    target.expect(["classify.preferred_batch_size"])
+    assert target.user_config() == {**USER, "classify.preferred_batch_size": "none"}
+
+
+class EnsembleContract(TargetContract):
+    """The contract of all targets, for those of its tests that need no server; the others are too dear to run here."""
+
+    other: ClassVar[Config] = {name: value for name, value in CHANGED.items() if USER[name] != value}
+
+    @staticmethod
+    def make(folder: Path, **options: object) -> Target:
+        if not (folder / "models").exists():
+            write_ensemble(folder / "models")
+        return triton_target(folder / "log.txt", model="pipeline", repository=folder / "models", **options)
+
+    @staticmethod
+    def requests() -> Dataset:
+        return images()
+
+    @classmethod
+    def reread(cls, export: Export, folder: Path) -> Target:
+        write_ensemble(folder / "models")
+        for path, text in export.files.items():
+            (folder / "models" / path).write_text(text)
+        return cls.make(folder)
+
+
+def test_the_contract_of_all_targets_is_kept_as_far_as_it_needs_no_server(tmp_path: Path) -> None:
+    contract, target = EnsembleContract(), EnsembleContract.make(tmp_path)
+    contract.test_knobs_are_declared_with_all_that_a_study_needs(target)
+    contract.test_the_users_configuration_is_of_declared_knobs_and_legal(target)
+    contract.test_requests_that_fit_are_taken(target)
+    contract.test_an_export_says_what_was_applied(target, tmp_path)
+    contract.test_an_export_of_the_users_own_configuration_changes_nothing(target)
+    contract.test_a_target_that_was_not_started_says_so(target)
+
+
+def test_two_aliases_answer_are_counted_and_share_no_composing_model(server: TritonTarget, tmp_path: Path) -> None:
+    requests = images()
+    one, other = server.deploy(USER, "one"), server.deploy(CHANGED, "other")
+    assert loaded(server, "one", USER) == composing_part(USER)
+    assert loaded(server, "other", CHANGED) == composing_part(CHANGED)
+    before = one.statistics()(), other.statistics()()
+    check_answers(one, requests, tmp_path)
+    settled(one, before[0].requests + len(requests))
+    mine, others = (difference(then, made.statistics()()) for then, made in zip(before, (one, other), strict=True))
+    assert mine.requests == len(requests)
+    assert set(mine.parts) == {"preprocess", "classify"}
+    for part in mine.parts.values():
+        assert sum(batch.size * batch.count for batch in part.batch_sizes) == part.requests == len(requests)
+        assert part.mean_s["compute_infer"] > 0
+    assert [part.requests for part in others.parts.values()] == [0, 0]
+    one.retire()
+    assert not [name for name in ready(server) if name.endswith("__one")], "a composing model is left"
+    other.ask_once(requests)
+    other.retire()
+
+
+def test_only_what_changed_is_loaded_anew(server: TritonTarget) -> None:
+    wanted: Config = {**USER, "preprocess.max_batch_size": 16}
+    server.deploy(USER, "again")
+    server.deploy(wanted, "again").ask_once(images())  # Python has written its caches now
+    settled(server.deploy(wanted, "again"), 1)
+    more: Config = {**wanted, "preprocess.instances": 3}
+    assert counted(server.deploy(more, "again")) == {"preprocess": 1, "classify": 1}, "instances come to what is there"
+    less: Config = {**more, "max_batch_size": 2, "preprocess.max_batch_size": 2}
+    deployment = server.deploy(less, "again")
+    assert counted(deployment) == {"preprocess": 0, "classify": 1}, "what did not change stays"
+    deployment.ask_once(images())
+    deployment = server.deploy(more, "again")
+    deployment.ask_once(images())
+    assert loaded(server, "again", more) == composing_part(more)
+    deployment.retire()
+
+
+def test_a_composing_model_that_breaks_a_rule_is_refused_before_the_server_is_asked(server: TritonTarget) -> None:
+    mark = server._log.mark()
+    for change, rule, knobs in (
+        ({"preprocess.max_batch_size": 2}, "ensemble 'pipeline' allows maximum batch size 4, but it contains model "
+         "'preprocess' which only allows maximum batch size to be 2", ("preprocess.max_batch_size", "max_batch_size")),
+        ({"classify.preferred_batch_size": "32"}, "composing model 'classify': dynamic batching preferred size must be "
+         "<= max batch size, but 32 > 16", ("classify.preferred_batch_size", "classify.max_batch_size")),
+        ({"preprocess.preferred_batch_size": "2"}, "is a part of dynamic_batching, which is off",
+         ("preprocess.preferred_batch_size", "preprocess.max_queue_delay")),
+        ({"instances": 2}, "instance group should not be specified for an ensemble", ("instances",)),
+        ({"max_queue_delay": 0.001}, "exclude one another", ("max_queue_delay",)),
+        ({"eager_batching": True}, "optimization should not be specified for an ensemble", ("eager_batching",)),
+        ({"warmup": "zero"}, "model_warmup can not be specified for an ensemble", ("warmup",)),
+    ):  # fmt: skip
+        with pytest.raises(ConfigRefused) as refused:
+            server.deploy({**USER, **change}, "refused")
+        assert rule in str(refused.value)
+        assert refused.value.knobs == knobs
+    assert server._log.mark() == mark, "the server was not asked"
+
+
+def test_what_the_server_refuses_leaves_all_models_of_the_alias_as_they_were(
+    server: TritonTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule that only the server knows: the ensemble is broken off after a composing model was changed."""
+    kept = server.deploy(USER, "kept")
+    monkeypatch.setattr("targets.triton.ensemble.check_together", lambda _: None)
+    with pytest.raises(ConfigRefused, match="which only allows maximum batch size to be 2"):
+        server.deploy({**USER, "preprocess.max_batch_size": 2, "classify.instances": 2}, "kept")
+    assert loaded(server, "kept", USER) == composing_part(USER)
+    kept.ask_once(images())
+    kept.retire()
+    with pytest.raises(ConfigRefused):
+        server.deploy({**USER, "preprocess.max_batch_size": 2}, "kept")
+    assert not [name for name in ready(server) if name.endswith("__kept")], "a part of it is left"
+
+
+def test_every_changed_model_is_exported_and_loads_as_it_is(server: TritonTarget, repository: Path) -> None:
+    export = server.export(CHANGED)
+    assert [str(path) for path in export.files] == [
+        "preprocess/config.pbtxt", "classify/config.pbtxt", "pipeline/config.pbtxt"
+    ]  # fmt: skip
+    assert (
+        "instance_group [ { count: 2 kind: KIND_CPU } ]  # one is enough"
+        in export.files[Path("preprocess/config.pbtxt")]
+    )
+    assert "batches as they come" in export.files[Path("classify/config.pbtxt")]
+    top = Path("pipeline/config.pbtxt")
+    assert export.files[top] == export.originals[top] == (repository / top).read_text()
+    assert export.places == {path: repository / path for path in export.files}
+    server.verify(export, images())
+    one = server.export({**USER, "classify.instances": 3})
+    assert [str(path) for path in one.files] == ["classify/config.pbtxt", "pipeline/config.pbtxt"]
+
+
+def test_an_ensemble_in_an_ensemble_is_deployed_with_all_of_them_over_grpc(tmp_path: Path) -> None:
+    """One of them has no configuration: Triton completes it, and it has no knobs. The inner one is a variant."""
+    variants = {"outer": {}, "inner": {"model": "pipeline"}}
+    options = {"model": "outer", "repository": nested(tmp_path), "variants": variants}
+    target = triton_target(tmp_path / "log.txt", protocol="grpc", **options)
+    whys = {knob.unusable for knob in target.knobs() if knob.name.startswith("preprocess.")}
+    assert whys == {"model 'preprocess' has no config.pbtxt that its knobs could be written into; write one"}
+    with pytest.raises(ConfigRefused, match=r"'preprocess' has no config\.pbtxt"):
+        target.check({"preprocess.instances": 2})
+    changed: Config = {**target.user_config(), "classify.instances": 2, "pipeline.max_batch_size": 8}
+    target.start()
+    try:
+        deployment = target.deploy(changed, "one")
+        check_answers(deployment, images(), tmp_path)
+        assert set(deployment.statistics()().parts) == {"preprocess", "classify", "pipeline"}
+        deployment = target.deploy({**changed, "precision": "inner"}, "one")
+        check_answers(deployment, images(), tmp_path)
+        assert set(deployment.statistics()().parts) == {"preprocess", "classify"}
+        assert sorted(ready(target)) == ["classify__one", "pipeline__one", "preprocess__one"], "the outer one is gone"
+        deployment.retire()
+        export = target.export(changed)
+        assert [path.parent.name for path in export.files] == ["classify", "pipeline", "outer"]
+        target.verify(export, images())
+        assert ready(target) == []
+    finally:
+        target.stop()
+
+
+def nested(folder: Path) -> Path:
+    """Write an ensemble around the ensemble, whose first model has no config.pbtxt."""
+    models = write_ensemble(folder / "models")
+    (models / "preprocess" / "config.pbtxt").unlink()
+    code = models / "preprocess" / "1" / "model.py"
+    code.write_text(code.read_text() + COMPLETES)
+    text = (models / "pipeline" / "config.pbtxt").read_text()
+    step = """model_name: "pipeline" model_version: -1
+      input_map { key: "IMAGE" value: "IMAGE" } output_map { key: "DIGIT" value: "DIGIT" }"""
+    outer = text[: text.index("ensemble_scheduling")] + f"ensemble_scheduling {{ step [ {{ {step} }} ] }}\n"
+    (models / "outer" / "1").mkdir(parents=True)
+    (models / "outer" / "config.pbtxt").write_text(outer)
+    return models

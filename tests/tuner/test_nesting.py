@@ -1,0 +1,95 @@
+"""Knobs that stand in groups of the space: conditions, constraints and starts name them, errors point at them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from targets.base import Knob
+from tuner.nesting import flat
+from tuner.space import Space, make_space, with_starts
+from tuner.study.load import _collect_lines
+from tuner.study.source import Keys, Source, StudyError
+
+
+def knob(model: str, name: str) -> Knob:
+    return Knob(f"{model}.{name}", "int", 1, 64, 1, "", "reload", "", place=("composing", model, name))
+
+
+KNOBS = (
+    Knob("max_batch_size", "int", 1, 64, 1, "", "reload", ""),
+    *(knob(model, name) for model in ("first", "my-second.v2") for name in ("instances", "batch")),
+)
+OWN = {"max_batch_size": 4, "first.instances": 1, "first.batch": 8, "my-second.v2.instances": 2}
+
+
+def source_of(text: str) -> Source:
+    lines: dict[Keys, int] = {}
+    root = yaml.compose(text)
+    assert root is not None
+    _collect_lines(Path("study.yaml"), root, (), lines)
+    return Source(Path("study.yaml"), text, lines, frozenset())
+
+
+def space_of(text: str) -> Space:
+    source, study = source_of(text), yaml.safe_load(text)
+    found = make_space(flat(study["space"], KNOBS, source), KNOBS, source, study.get("constraints", ()), OWN)
+    starts: list[dict[str, Any]] = study.get("search", {}).get("start", [])
+    return with_starts(found, starts, source)
+
+
+STUDY = """
+space:
+  max_batch_size: 8
+  composing:
+    first:
+      instances: {low: 1, high: 3}
+      batch: {values: [2, 4], when: first.instances > 1 and my-second.v2.instances == 2}
+    my-second.v2: {batch: [1, 2]}
+constraints: [my-second.v2.batch <= first.instances]
+search:
+  start:
+    - {composing: {first: {instances: 2}}, my-second.v2.batch: 2}
+"""
+
+
+def test_conditions_constraints_and_starts_name_the_knobs_of_a_group() -> None:
+    space = space_of(STUDY)
+    assert [one.name for one in space] == ["max_batch_size", "first.instances", "first.batch", "my-second.v2.batch"]
+    assert space.starts == ({"first.instances": 2, "my-second.v2.batch": 2},)
+    configs = list(space.configs())
+    assert all(("first.batch" in one) == (one["first.instances"] > 1) for one in configs)
+    assert all(one["my-second.v2.batch"] <= one["first.instances"] for one in configs)
+    assert len(configs) == 1 + 2 * 2 + 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("low: 1,", "low: 0,", "6: space.composing.first.instances.low: 0 is out of the legal range, 1 to 64"),
+        ("first.instances > 1", "frst.instances > 1", "7: space.composing.first.batch.when: 'frst.instances' is no "
+         "knob of this target or load; did you mean `first.instances`?"),
+        ("batch: [1, 2]", "bach: [1, 2]", "8: space.composing.my-second.v2.bach: no such name under "
+         "`composing.my-second.v2`; did you mean `batch`?"),
+        ("my-second.v2: {batch: [1, 2]}", "my-second.v2:", "8: space.composing.my-second.v2: expected a mapping of "
+         "instances, batch, but got None"),
+        ("  max_batch_size: 8", "  first.instances: 8", "3: space.first.instances: stands deeper; write "
+         "`composing: {first: {instances: ...}}`"),
+        ("first: {instances: 2}", "first: {instances: 9}", "12: search.start.0.first.instances: 9 is not in the space"),
+        ("first: {instances: 2}", "frist: {instances: 2}", "12: search.start.0.composing.frist: no such name under "
+         "`composing`; did you mean `first`?"),
+        ("max_batch_size: 8", "batch: 8", "3: space.batch: no such knob; known: max_batch_size, concurrency, rate"),
+    ],
+)  # fmt: skip
+def test_an_error_in_a_group_points_at_its_line(old: str, new: str, message: str) -> None:
+    assert old in STUDY
+    with pytest.raises(StudyError) as raised:
+        space_of(STUDY.replace(old, new))
+    assert str(raised.value).startswith(f"study.yaml:{message}")
+
+
+def test_a_target_without_groups_has_no_composing_models() -> None:
+    source = source_of(STUDY)
+    with pytest.raises(StudyError, match=r"study\.yaml:4: space\.composing: only an ensemble has composing models"):
+        flat(yaml.safe_load(STUDY)["space"], KNOBS[:1], source)

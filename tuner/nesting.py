@@ -1,0 +1,66 @@
+"""A study's `space` whose knobs stand in groups, as one mapping from knobs to what the study gives them. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from targets.base import Knob
+from tuner.study.source import Keys, Source
+
+SPACE: Keys = ("space",)
+COMPOSING = "composing"
+
+
+def place_of(knob: Knob) -> Keys:
+    """Return where the study's `space` has a knob."""
+    return (*SPACE, *(knob.place or (knob.name,)))
+
+
+def flat(raw: Mapping[str, Any], knobs: Sequence[Knob], source: Source, within: Keys = SPACE) -> dict[str, Any]:
+    """Return knob -> what a study gives it; what stands under no group stays as it is.
+
+    Args:
+        raw: the study's `space`, or a part of the study of the same shape.
+        knobs: of the target.
+        source: of the study.
+        within: where `raw` stands.
+
+    Raises:
+        StudyError: a group or a knob in one that the target does not have, with its line.
+    """
+    named = {knob.place: knob.name for knob in knobs if knob.place}
+    found: dict[str, Any] = {}
+    for key, given in raw.items():
+        if any(place[0] == key for place in named):
+            found |= dict(_inner(given, (key,), named, source, within))
+        elif key == COMPOSING:
+            raise source.error(
+                (*within, key),
+                "only an ensemble has composing models, and only a server that is started here can load other "
+                "configurations of them; take it out",
+            )
+        elif within == SPACE and key in named.values():
+            *groups, last = next(place for place, name in named.items() if name == key)
+            nested = "".join(f"{group}: {{" for group in groups) + f"{last}: ...{'}' * len(groups)}"
+            raise source.error((*within, key), f"stands deeper; write `{nested}`")
+        else:
+            found[key] = given
+    return found
+
+
+def _inner(
+    given: object, place: tuple[str, ...], named: Mapping[tuple[str, ...], str], source: Source, within: Keys
+) -> Iterator[tuple[str, Any]]:
+    if place in named:
+        yield named[place], given
+        return
+    depth = len(place)
+    known = list(dict.fromkeys(one[depth] for one in named if one[:depth] == place))
+    if not isinstance(given, dict) or not given:
+        raise source.error((*within, *place), f"expected a mapping of {', '.join(known)}, but got {given!r}")
+    for key, inner in given.items():
+        if key not in known:
+            close = get_close_matches(str(key), known, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
+            raise source.error((*within, *place, key), f"no such name under `{'.'.join(place)}`; {hint}")
+        yield from _inner(inner, (*place, key), named, source, within)
