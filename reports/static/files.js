@@ -3,7 +3,7 @@
 (function () {
   let files = null;
   function text(name) {
-    files = files || JSON.parse(window.paretune.unpacked("packed-files"));
+    files = files || JSON.parse(window.paretunePage.unpacked("packed-files"));
     return files[name];
   }
   function say(button, words) {

@@ -10,7 +10,7 @@
     const theme = printing ? "light" : chosen || (dark.matches ? "dark" : "light");
     if (root.dataset.theme === theme) return;
     root.dataset.theme = theme;
-    document.dispatchEvent(new CustomEvent("paretune:theme", { detail: { theme } }));
+    document.dispatchEvent(new CustomEvent("paretune:theme", { detail: theme }));
   }
   function print(now) {
     printing = now;

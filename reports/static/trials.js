@@ -3,7 +3,7 @@
 (function () {
   const PAGE = 200, PAPER = 1000;
   const table = document.getElementById("trials"), body = table.tBodies[0];
-  const data = JSON.parse(window.paretune.unpacked("packed-trials"));
+  const data = JSON.parse(window.paretunePage.unpacked("packed-trials"));
   const controls = { text: "filter-text", state: "filter-state", workload: "filter-workload", slo: "filter-slo" };
   for (const [name, id] of Object.entries(controls)) controls[name] = document.getElementById(id);
   const count = document.getElementById("trials-count"), more = document.getElementById("trials-more");

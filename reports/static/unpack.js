@@ -94,7 +94,7 @@
     return output;
   }
 
-  window.paretune = {
+  window.paretunePage = {
     // The text of <script type="text/plain" id=... data-bytes=...>.
     unpacked(id) {
       const element = document.getElementById(id);
@@ -105,7 +105,7 @@
     },
     run(id) {
       const script = document.createElement("script");
-      script.textContent = window.paretune.unpacked(id);
+      script.textContent = window.paretunePage.unpacked(id);
       document.head.append(script);
     },
   };
