@@ -3,21 +3,21 @@
 import difflib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from reports import answer, charts, tables, trials_table, trust, variants, words
+from reports import answer, tables, trials_table, trust, variants, words
 from reports.axes import axes
-from reports.overtime import Panel
+from reports.charts import page, plot
 from reports.packed import packed, packed_files, packed_library, script
 from tuner.catalog import key_of
 from tuner.endings import SAID
 from tuner.results import Result, to_json
 
+NOTHING_KEPT = page.Kept()
 NO_LINE_END = "\\ No newline at end of file"
 
 
@@ -36,16 +36,17 @@ class Place:
     own_files: bool = False
 
 
-def render(result: Result, diff: str = "", over_time: Sequence[Panel] = (), place: Place | None = None) -> str:
+def render(result: Result, diff: str = "", kept: page.Kept = NOTHING_KEPT, place: Place | None = None) -> str:
     """Return the page.
 
     Args:
         result: what to show.
         diff: unified diff of the exported configuration against the user's.
-        over_time: of the best point, see `overtime.panels`.
+        kept: what charts need of the run's other files, see `page.kept`.
         place: where the run stands; without it no commands are named.
     """
     across, up = axes(result)
+    drawn = page.drawings(result, kept)
     table = trials_table.table(result)
     failed = trust.failed(result)
     return (
@@ -54,11 +55,9 @@ def render(result: Result, diff: str = "", over_time: Sequence[Panel] = (), plac
         .render(
             result=result,
             script=script,
-            plotly=packed_library(charts.library()),
-            front=Markup(charts.front_chart(result)),  # noqa: S704 - made by plotly, texts escaped there
-            stage_chart=Markup(charts.batch_chart(result)),  # noqa: S704 - as above
-            predictions=Markup(charts.prediction_chart(result)),  # noqa: S704 - as above
-            over_time=Markup(charts.over_time_chart(over_time)),  # noqa: S704 - as above
+            plotly=packed_library(plot.library()),
+            charts=page.pieces(result, drawn),
+            not_drawn=page.missing(drawn),
             endings=SAID,
             answer=answer,
             diff=diff,

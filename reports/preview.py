@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from reports import charts
+from reports.charts import plain, plot
+from reports.charts.drawing import Drawing, html
 from tuner.preview import LONG_S, MIDDLE_S, SHORT_S, Preview
 from tuner.units import format_duration
 
@@ -94,21 +95,21 @@ def page(study: str, previews: Sequence[Preview]) -> str:
     """Return workloads as a page."""
     environment = Environment(loader=PackageLoader("reports"), autoescape=True, undefined=StrictUndefined)
     sections = [
-        {"name": one.workload, "figures": figures(one), "charts": [Markup(chart) for chart in _charts(one)]}  # noqa: S704 - made by plotly
+        {"name": one.workload, "figures": figures(one), "charts": [html(chart) for chart in _charts(one)]}
         for one in previews
     ]
     return environment.get_template("preview.html.j2").render(
         study=study,
         sections=sections,
-        plotly=Markup(charts.library()),  # noqa: S704 - plotly's own script
+        plotly=Markup(plot.library()),  # noqa: S704 - plotly's own script and ours
     )
 
 
-def _charts(one: Preview) -> list[str]:
+def _charts(one: Preview) -> list[Drawing]:
     found = []
     if len(one.offsets_s):
         middles, rates = one.rates_rps(PAGE_BINS)
-        found.append(charts.line_chart(f"{one.workload}-time", middles, rates, "time, s", "requests per second"))
+        found.append(plain.line_chart(f"{one.workload}-time", middles, rates, "time, s", "requests per second"))
     if len(one.gaps_s):
         found.append(_histogram_chart(f"{one.workload}-gaps", one.gaps_s * 1e3, "gap between requests, ms"))
     return found + [
@@ -117,9 +118,7 @@ def _charts(one: Preview) -> list[str]:
     ]
 
 
-def _histogram_chart(name: str, values: NDArray[np.float64], title: str) -> str:
+def _histogram_chart(name: str, values: NDArray[np.float64], title: str) -> Drawing:
     top = float(np.quantile(values, 0.999)) or float(values.max()) or 1.0
     counts, edges = np.histogram(values, BINS, (0.0, top))
-    return charts.bar_chart(
-        name, (edges[1:] + edges[:-1]) / 2, counts / max(1, len(values)), title, "share of requests"
-    )
+    return plain.bar_chart(name, (edges[1:] + edges[:-1]) / 2, counts / max(1, len(values)), title, "share of requests")

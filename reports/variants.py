@@ -34,10 +34,20 @@ def rows(result: Result) -> list[Row]:
     return sorted(found.values(), key=lambda row: order.get(row.workload, len(order)))
 
 
-def _rows(result: Result, trial: Trial) -> Iterator[Row]:
+def variant_of(result: Result, trial: Trial) -> str:
+    """Return a trial's knobs that change answers with their values; `yours` where it has none of them."""
     knobs = [knob for knob in result.knobs if knob.changes_answers and knob.name in trial.config]
-    variant = ", ".join(f"{knob.name} {format_value(trial.config[knob.name], knob.unit)}" for knob in knobs)
+    return ", ".join(f"{knob.name} {format_value(trial.config[knob.name], knob.unit)}" for knob in knobs) or "yours"
+
+
+def variant_names(result: Result) -> list[str]:
+    """Return every variant that was tried, in the order in which they were."""
+    return list(dict.fromkeys(variant_of(result, trial) for trial in result.trials))
+
+
+def _rows(result: Result, trial: Trial) -> Iterator[Row]:
+    variant = variant_of(result, trial)
     for point in trial.points:
         for name in SHOWN:
             if (estimate := point.metrics.get(METRICS[name].key)) is not None:
-                yield Row(point.workload, variant or "yours", name, estimate)
+                yield Row(point.workload, variant, name, estimate)

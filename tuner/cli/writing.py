@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from reports import html, overtime, tables
+from reports import html, tables
+from reports.charts import page
 from targets.exports import Export
 from tuner.files import write_atomically
 from tuner.results import Result
@@ -27,8 +28,8 @@ def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | 
         shown(directory.path.resolve()), shown(Path(result.study.path)), own_files=bool(export and export.places)
     )
     diff = "" if export is None else html.config_diff(export.originals, export.files)
-    page = html.render(result, diff, overtime.panels(result, directory.path), place)
-    write_atomically(directory.path / "report.html", page)
+    content = html.render(result, diff, page.kept(result, directory.path), place)
+    write_atomically(directory.path / "report.html", content)
 
 
 def change(result: Result, prepared: Prepared | None) -> str:

@@ -1,0 +1,1 @@
+"""The report's charts: one module draws one of them, as plain data; `plot` alone knows plotly."""

@@ -1,0 +1,159 @@
+"""A chart as plain data, and as the piece of HTML that the page's script draws it from."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from markupsafe import Markup, escape
+
+Trace: TypeAlias = Mapping[str, object]
+"""A trace as plotly's reference describes it."""
+Layout: TypeAlias = Mapping[str, object]
+DIGITS = 5
+"""Significant digits of a number in the page."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is drawn at once.
+
+    Attributes:
+        traces: in the order in which they are drawn.
+        layout: axes and what stands beside them; colours, fonts and margins are the theme's.
+        finding: what it shows, as a sentence for those who do not see it; plain text.
+    """
+
+    traces: Sequence[Trace]
+    layout: Layout
+    finding: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Something that the reader chooses.
+
+    Attributes:
+        name: of the control, unique in the chart; letters and hyphens.
+        label: what stands before it.
+        options: what is chosen among, the first to begin with.
+    """
+
+    name: str
+    label: str
+    options: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart.
+
+    Attributes:
+        name: unique in the page, letters and hyphens.
+        choices: what the reader chooses.
+        pictures: one for each combination of options, by their positions joined with hyphens; "" without choices.
+        note: how it is read, plain text.
+        height: in pixels.
+    """
+
+    name: str
+    pictures: Mapping[str, Picture]
+    choices: Sequence[Choice] = ()
+    note: str = ""
+    height: int = 480
+
+    @property
+    def first(self) -> Picture:
+        """What is seen before anything is chosen."""
+        return self.pictures["-".join("0" for _ in self.choices)]
+
+
+def one(name: str, picture: Picture, note: str = "", height: int = 480) -> Drawing:
+    """Return a chart without choices."""
+    return Drawing(name, {"": picture}, (), note, height)
+
+
+def html(drawing: Drawing | None, *, controls: str = "", after: str = "") -> Markup:
+    """Return a chart as HTML, "" for None; the page has to have the scripts of `plot.library`.
+
+    Args:
+        drawing: the chart.
+        controls: HTML of further controls, beside those of its choices.
+        after: HTML behind its caption.
+    """
+    if drawing is None:
+        return Markup("")
+    content = {
+        key: {"data": picture.traces, "layout": picture.layout, "finding": picture.finding}
+        for key, picture in drawing.pictures.items()
+    }
+    # Every text below is escaped by Markup.format; what is passed as HTML was made of escaped parts.
+    chosen = Markup("").join(_select(drawing.name, choice) for choice in drawing.choices if len(choice.options) > 1)
+    bar = chosen + Markup(controls)  # noqa: S704
+    return Markup(
+        '<figure class="drawing" id="{name}" data-height="{height}" style="margin:0">\n'
+        '{bar}<div class="plot" role="img" aria-label="{finding}" style="min-height:{height}px"></div>\n'
+        '<figcaption class="faint"><span class="finding">{finding}</span> {note}</figcaption>\n'
+        '<script type="application/json" class="pictures">{content}</script>{after}</figure>'
+    ).format(
+        name=drawing.name,
+        height=drawing.height,
+        bar=Markup('<div class="controls">{}</div>\n').format(bar) if bar else "",
+        finding=drawing.first.finding,
+        note=drawing.note,
+        content=as_json(content),
+        after=Markup(after),  # noqa: S704 - as above
+    )
+
+
+def select(figure: str, name: str, label: str, options: Iterable[str]) -> Markup:
+    """Return a labelled <select>."""
+    identity = f"{figure}-{name}"
+    listed = Markup("").join(
+        Markup('<option value="{}">{}</option>').format(index, option) for index, option in enumerate(options)
+    )
+    return Markup('<label for="{id}">{label} <select id="{id}" name="{name}">{listed}</select></label> ').format(
+        id=identity, label=label, name=name, listed=listed
+    )
+
+
+def _select(figure: str, choice: Choice) -> Markup:
+    made = select(figure, choice.name, choice.label, choice.options)
+    return Markup(made.replace("<select", '<select class="choice"', 1))  # noqa: S704 - the tag is ours
+
+
+def as_json(content: object) -> Markup:
+    """Return data as JSON that can stand inside a <script> element; what is not finite becomes null."""
+    text = json.dumps(_plain(content), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028"))  # noqa: S704 - no tag can begin in it
+
+
+def _plain(value: object) -> object:  # noqa: PLR0911 - one for each kind of data
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value.tolist()]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, float):
+        return significant(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return value
+
+
+def significant(value: float) -> float | int | None:
+    """Return a number with DIGITS significant digits, whole numbers as such; None for what is not finite."""
+    if not math.isfinite(value):
+        return None
+    short = float(f"{value:.{DIGITS}g}")
+    return int(short) if short == int(short) else short
+
+
+def text_of(value: str) -> str:
+    """Return a text as plotly shows it unchanged: it takes some HTML for markup in titles, names and hover texts."""
+    return str(escape(value))

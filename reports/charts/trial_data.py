@@ -1,0 +1,151 @@
+"""What the page's script knows of every point, once for all charts: for hover texts, colours, filters, comparisons."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from reports import words
+from reports.axes import axes, named
+from reports.points import Placed, all_points, best_point, meets, own_point
+from reports.variants import variant_names, variant_of
+from tuner.catalog import METRICS, key_of
+from tuner.results import Point, Result, Value
+from tuner.units import format_value
+
+MOST_WITH_INTERVALS = 1000
+"""With more points than this only the metrics of the axes keep their intervals, for the page's size."""
+ALWAYS = ("throughput", "goodput", "mean", "p50", "p90", "p95", "p99", "error_rate")
+SHORT = ("throughput", "p50", "p99")
+"""Metrics of a hover text, beside those that the study asks for."""
+
+Column = Mapping[str, object]
+
+
+def trial_data(result: Result) -> dict[str, object]:
+    """Return columns over all points of a run, in the order of `all_points`.
+
+    Keys: `knobs` (`name`, `values` as they are shown, in ascending order, `ordered`: whether they are numbers), `trials`
+    (`number`, `variant`: position among `variants.variant_names`, `config`: the position of its value of each knob, -1
+    where it has none), `points` (`trial`: position among the trials, `workload`, `load`, `slo`, `member`: probability
+    of being on the front), `metrics` (`label`, `unit`, `short`: whether it is in the hover text, `value`, `low`,
+    `high`), `pair`: the two points that are compared to begin with.
+    """
+    placed = all_points(result)
+    names = _knob_names(result)
+    units = {knob.name: knob.unit for knob in result.knobs}
+    values = {name: _distinct(trial.config.get(name) for trial in result.trials) for name in names}
+    listed = {(member.trial, member.point): member.membership for member in result.front}
+    rows = {trial.number: row for row, trial in enumerate(result.trials)}
+    variants = variant_names(result)
+    positions = {name: {repr(value): at for at, value in enumerate(values[name])} for name in names}
+    return {
+        "knobs": [
+            {
+                "name": name,
+                "values": [format_value(value, units.get(name, "")) for value in values[name]],
+                "ordered": all(_is_number(value) for value in values[name]),
+            }
+            for name in names
+        ],
+        "trials": {
+            "number": [trial.number for trial in result.trials],
+            "variant": [variants.index(variant_of(result, trial)) for trial in result.trials],
+            "config": [
+                [positions[name][repr(trial.config[name])] if name in trial.config else -1 for name in names]
+                for trial in result.trials
+            ],
+        },
+        "points": {
+            "trial": [rows[one.trial.number] for one in placed],
+            "workload": [one.point.workload for one in placed],
+            "load": [words.load(one.point.load) for one in placed],
+            "slo": [_slo(result, one) for one in placed],
+            "member": [listed.get((one.trial.number, one.index)) for one in placed],
+        },
+        "metrics": _metrics(result, placed),
+        "pair": _pair(result, placed),
+    }
+
+
+def _knob_names(result: Result) -> list[str]:
+    """Return every knob that a trial has: the searched ones first."""
+    used = dict.fromkeys(name for trial in result.trials for name in trial.config)
+    searched = [knob.name for knob in result.knobs if knob.name in used]
+    return list(dict.fromkeys([*searched, *used]))
+
+
+def _distinct(values: Iterable[Value | None]) -> list[Value]:
+    found = list({repr(value): value for value in values if value is not None}.values())
+    if all(_is_number(value) for value in found):
+        return sorted(found, key=float)
+    return sorted(found, key=str)
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _slo(result: Result, one: Placed) -> str:
+    if one.point.workload == result.study.workloads[0] and meets(result, one.trial, one.point):
+        return "meets every SLO"
+    missed = [f"{name} +{over:.0%}" for name, over in one.point.violations.items() if over > 0]
+    if missed:
+        return f"misses {', '.join(missed)}"
+    return "meets the SLO of this workload"
+
+
+def _metrics(result: Result, placed: Sequence[Placed]) -> list[Column]:
+    keys = {axis.key for axis in axes(result)}
+    stages = dict.fromkeys(name for one in placed for name in (one.point.server.mean_s if one.point.server else ()))
+    chosen = dict.fromkeys([*ALWAYS, *(axis.name for axis in (*axes(result), *named(result)))])
+    wide = len(placed) <= MOST_WITH_INTERVALS
+    columns = [_metric(result, name, placed, wide=wide or key_of(name) in keys) for name in chosen]
+    return [
+        *(column for column in columns if any(value is not None for value in _values(column))),
+        *(_stage(name, placed) for name in stages),
+    ]
+
+
+def _values(column: Column) -> Sequence[object]:
+    found = column["value"]
+    assert isinstance(found, list)
+    return found
+
+
+def _metric(result: Result, name: str, placed: Sequence[Placed], *, wide: bool) -> Column:
+    own = {one.name: one.unit for one in result.own_metrics}
+    asked = {axis.name for axis in (*axes(result), *named(result))}
+    found = [one.point.metrics.get(key_of(name)) for one in placed]
+    column: dict[str, object] = {
+        "label": name.replace("_", " ") if name != "mean" else "mean latency",
+        "unit": METRICS[name].unit if name in METRICS else own.get(name, ""),
+        "short": name in SHORT or name in asked,
+        "value": [None if one is None else one.value for one in found],
+    }
+    if wide:
+        column["low"] = [None if one is None else one.low for one in found]
+        column["high"] = [None if one is None else one.high for one in found]
+    return column
+
+
+def _stage(name: str, placed: Sequence[Placed]) -> Column:
+    return {
+        "label": f"{name.replace('_', ' ')} in the server, mean",
+        "unit": "s",
+        "short": False,
+        "value": [_stage_of(one.point, name) for one in placed],
+    }
+
+
+def _stage_of(point: Point, name: str) -> float | None:
+    return point.server.mean_s.get(name) if point.server else None
+
+
+def _pair(result: Result, placed: Sequence[Placed]) -> list[int]:
+    """Return the numbers of the user's point and the best one; [] without points."""
+    at = {(one.trial.number, one.index): one.number for one in placed}
+    found = [
+        at[trial.number, trial.points.index(point)]
+        for trial, point in filter(None, (own_point(result), best_point(result)))
+    ]
+    if not found:
+        return [0, min(1, len(placed) - 1)] if placed else []
+    return [found[0], found[-1]]

@@ -1,0 +1,111 @@
+"""What several charts need of a run's points: which they are, whether they meet the SLO, what they are called."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reports import words
+from tuner.companions import companions
+from tuner.results import Point, Result, Trial, Value
+
+LOAD_KNOBS = ("concurrency", "rate")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A point with its place in the run.
+
+    Attributes:
+        trial: that it is of.
+        index: among the trial's points.
+        number: among all points of the run, in the order of the result.
+    """
+
+    trial: Trial
+    index: int
+    number: int
+
+    @property
+    def point(self) -> Point:
+        """The point."""
+        return self.trial.points[self.index]
+
+
+def all_points(result: Result) -> list[Placed]:
+    """Return every point of a run, numbered."""
+    pairs = [(trial, index) for trial in result.trials for index in range(len(trial.points))]
+    return [Placed(trial, index, number) for number, (trial, index) in enumerate(pairs)]
+
+
+def meets(result: Result, trial: Trial, point: Point) -> bool:
+    """Return whether a point and what goes with it on the other workloads meet every SLO, as measured."""
+    together = (point, *companions(trial, point))
+    names = {one.workload for one in together}
+    return (
+        trial.state == "complete"
+        and names == set(result.study.workloads)
+        and all(violation <= 0 for one in together for violation in one.violations.values())
+    )
+
+
+def meets_alone(trial: Trial, point: Point) -> bool:
+    """Return whether a point meets the SLO of its own workload, as measured."""
+    return trial.state == "complete" and all(violation <= 0 for violation in point.violations.values())
+
+
+def server_part(config: Mapping[str, Value]) -> dict[str, Value]:
+    """Return a configuration without its load level."""
+    return {name: value for name, value in config.items() if name not in LOAD_KNOBS}
+
+
+def called(result: Result, trial: Trial) -> str:
+    """Return what a trial is called in a legend."""
+    if trial.number == 0:
+        return "your configuration"
+    best = result.best is not None and result.best.trial == trial.number
+    return f"trial {trial.number}, the best" if best else f"trial {trial.number}"
+
+
+def best_point(result: Result) -> tuple[Trial, Point] | None:
+    """Return the best trial and its point in the search, None where nothing is the best."""
+    if result.best is None:
+        return None
+    trial = result.trial(result.best.trial)
+    return (trial, trial.points[result.best.point]) if result.best.point < len(trial.points) else None
+
+
+def own_point(result: Result) -> tuple[Trial, Point] | None:
+    """Return the user's configuration and its point to compare with: the baseline's, or one that came close to the SLO.
+
+    Where the baseline meets no SLO it is the point of the primary workload that is least beyond it.
+    """
+    own = next((trial for trial in result.trials if trial.number == 0), None)
+    if own is None:
+        return None
+    if result.baseline is not None and result.baseline.point < len(own.points):
+        return own, own.points[result.baseline.point]
+    primary = [point for point in own.points if point.workload == result.study.workloads[0]]
+    if not primary:
+        return None
+    return own, min(primary, key=lambda point: max(point.violations.values(), default=0.0))
+
+
+def beside(trial: Trial, point: Point, workload: str) -> Point | None:
+    """Return the point of a workload that goes with one of the primary workload: itself, or its companion."""
+    return next((one for one in (point, *companions(trial, point)) if one.workload == workload), None)
+
+
+def two_sides(result: Result, workload: str) -> Sequence[tuple[str, Trial, Point]]:
+    """Return the user's configuration and the best under their loads on a workload: (name, trial, point).
+
+    One of them where there is only one, or both are the same point.
+    """
+    found: dict[tuple[int, int], tuple[str, Trial, Point]] = {}
+    for pair in (own_point(result), best_point(result)):
+        if pair is None:
+            continue
+        trial, primary = pair
+        point = beside(trial, primary, workload)
+        if point is not None:
+            name = f"{called(result, trial)}, {words.load(point.load)}"
+            found.setdefault((trial.number, trial.points.index(point)), (name, trial, point))
+    return list(found.values())

@@ -1,0 +1,223 @@
+// The front's own controls: colour by a knob, filter by variant, hover texts, and two points side by side.
+(() => {
+  "use strict";
+  const OKABE_ITO = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#8a8f98"];
+  const CIVIDIS = "Cividis";
+  const chosen = { left: null, right: null, next: "left" };
+  let data = null;
+  let controls = {};
+
+  function shown(value, unit) {
+    if (value === null || value === undefined) return "∞";
+    const grouped = (number, digits) =>
+      number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    switch (unit) {
+      case "s": return `${grouped(value * 1e3, 2)} ms`;
+      case "/s": return `${grouped(value, 0)}/s`;
+      case "share": return `${(value * 100).toFixed(2)}%`;
+      case "bytes": return `${grouped(value / 2 ** 20, 1)} MiB`;
+      case "J": return value >= 1 ? `${value.toFixed(2)} J` : `${(value * 1e3).toPrecision(3)} mJ`;
+      case "cores": return `${value.toFixed(2)} cores`;
+      case "tokens": return `${value.toFixed(1)} tokens`;
+      default: return String(Number(value.toPrecision(4)));
+    }
+  }
+
+  function configOf(point) {
+    const positions = data.trials.config[data.points.trial[point]];
+    return data.knobs
+      .map((knob, index) => [knob.name, positions[index] < 0 ? null : knob.values[positions[index]]])
+      .filter(([, value]) => value !== null);
+  }
+
+  function titleOf(point) {
+    return `trial ${data.trials.number[data.points.trial[point]]}, ${data.points.load[point]}`;
+  }
+
+  function hoverOf(point) {
+    const { plain } = window.paretune;
+    const lines = [`<b>${plain(titleOf(point))}</b>`];
+    for (const [name, value] of configOf(point)) lines.push(plain(`${name} ${value}`));
+    for (const metric of data.metrics) {
+      if (metric.short && metric.value[point] !== null) {
+        lines.push(plain(`${metric.label} ${shown(metric.value[point], metric.unit)}`));
+      }
+    }
+    lines.push(plain(data.points.slo[point]));
+    const member = data.points.member[point];
+    if (member !== null) lines.push(`on the front with probability ${(member * 100).toFixed(0)}%`);
+    return lines.join("<br>");
+  }
+
+  // Keep the places of every list that goes with the points.
+  function keep(trace, places) {
+    const count = trace.customdata.length;
+    const pick = (value) =>
+      Array.isArray(value) && value.length === count ? places.map((place) => value[place]) : value;
+    for (const key of ["x", "y", "customdata"]) trace[key] = pick(trace[key]);
+    for (const part of [trace.marker, trace.error_x, trace.error_y]) {
+      for (const key of Object.keys(part || {})) part[key] = pick(part[key]);
+    }
+  }
+
+  function coloured(knobIndex, layout) {
+    const knob = data.knobs[knobIndex];
+    const last = knob.values.length - 1;
+    const few = !knob.ordered && knob.values.length <= OKABE_ITO.length;
+    const steps = OKABE_ITO.slice(0, last + 1)
+      .flatMap((colour, index) => [[index / (last + 1), colour], [(index + 1) / (last + 1), colour]]);
+    const every = Math.max(1, Math.ceil(knob.values.length / 12));
+    const ticks = knob.values.map((_, index) => index).filter((index) => index % every === 0);
+    layout.coloraxis = {
+      cmin: -0.5,
+      cmax: last + 0.5,
+      colorscale: few ? steps : CIVIDIS,
+      colorbar: {
+        title: { text: window.paretune.plain(knob.name), side: "right" },
+        tickvals: ticks,
+        ticktext: ticks.map((index) => window.paretune.plain(knob.values[index])),
+      },
+    };
+    return (point) => data.trials.config[data.points.trial[point]][knobIndex];
+  }
+
+  function transform(traces, layout) {
+    const variant = controls.variant && controls.variant.value !== "0" ? Number(controls.variant.value) - 1 : null;
+    const colour = controls.colour.value === "0" ? null : coloured(Number(controls.colour.value) - 1, layout);
+    const rings = { x: [], y: [] };
+    for (const trace of traces) {
+      if (!trace.customdata) continue;
+      const places = trace.customdata
+        .map((point, place) => [point, place])
+        .filter(([point]) => variant === null || data.trials.variant[data.points.trial[point]] === variant)
+        .map(([, place]) => place);
+      if (places.length < trace.customdata.length) keep(trace, places);
+      trace.text = trace.customdata.map(hoverOf);
+      if (colour) {
+        trace.marker.color = trace.customdata.map(colour);
+        trace.marker.coloraxis = "coloraxis";
+      }
+      trace.customdata.forEach((point, place) => {
+        if (point === chosen.left || point === chosen.right) {
+          rings.x.push(trace.x[place]);
+          rings.y.push(trace.y[place]);
+        }
+      });
+    }
+    traces.push({
+      type: "scatter", mode: "markers", name: "compared below", hoverinfo: "skip", ...rings,
+      marker: { symbol: "circle-open", size: 18, color: layout.font.color, line: { width: 2 } },
+    });
+    return [traces, layout];
+  }
+
+  function element(tag, text, attributes = {}) {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  }
+
+  function row(label, left, right, difference) {
+    const made = document.createElement("tr");
+    made.append(element("th", label, { scope: "row" }));
+    made.append(element("td", left), element("td", right));
+    made.append(element("td", difference));
+    if (difference) {
+      made.className = "differs";
+      made.style.fontWeight = "600";
+    }
+    return made;
+  }
+
+  function withInterval(metric, point) {
+    const value = shown(metric.value[point], metric.unit);
+    if (!metric.low || metric.low[point] === metric.high[point]) return value;
+    const low = metric.low[point] === null ? "-∞" : shown(metric.low[point], metric.unit);
+    return `${value} [${low}, ${shown(metric.high[point], metric.unit)}]`;
+  }
+
+  // Say how two values differ, and whether their intervals leave room for no difference at all.
+  function difference(metric, left, right) {
+    const [one, other] = [metric.value[left], metric.value[right]];
+    if (one === other || one === null || other === null) return one === other ? "" : "differs";
+    const ratio = one ? `${(other / one).toFixed(2)}x` : "differs";
+    if (!metric.low) return ratio;
+    const bound = (values, point, missing) => (values[point] === null ? missing : values[point]);
+    const apart = bound(metric.low, left, -Infinity) > bound(metric.high, right, Infinity)
+      || bound(metric.low, right, -Infinity) > bound(metric.high, left, Infinity);
+    return apart ? `${ratio}, intervals apart` : `${ratio}, within the intervals`;
+  }
+
+  function compare() {
+    const table = document.querySelector("#comparison table");
+    const { left, right } = chosen;
+    if (left === null || right === null) return;
+    const head = document.createElement("tr");
+    for (const text of ["", titleOf(left), titleOf(right), "difference"]) {
+      head.append(element("th", text, { scope: "col" }));
+    }
+    const rows = [head, row("workload", data.points.workload[left], data.points.workload[right],
+      data.points.workload[left] === data.points.workload[right] ? "" : "differs")];
+    const configs = [left, right].map((point) => new Map(configOf(point)));
+    for (const { name } of data.knobs) {
+      const [one, other] = configs.map((config) => config.get(name) ?? "");
+      if (one || other) rows.push(row(name, one, other, one === other ? "" : "differs"));
+    }
+    for (const metric of data.metrics) {
+      if (metric.value[left] === null && metric.value[right] === null) continue;
+      rows.push(row(metric.label, withInterval(metric, left), withInterval(metric, right),
+        difference(metric, left, right)));
+    }
+    rows.push(row("SLO", data.points.slo[left], data.points.slo[right],
+      data.points.slo[left] === data.points.slo[right] ? "" : "differs"));
+    table.replaceChildren(...rows);
+    controls.left.value = String(left);
+    controls.right.value = String(right);
+  }
+
+  function options(select) {
+    const several = new Set(data.points.workload).size > 1;
+    select.replaceChildren(...data.points.trial.map((_, point) =>
+      element("option", titleOf(point) + (several ? `, ${data.points.workload[point]}` : ""), { value: point })));
+  }
+
+  function start() {
+    const source = document.getElementById("trial-data");
+    if (!source) return;
+    data = JSON.parse(source.textContent);
+    controls = {
+      colour: document.getElementById("front-colour"),
+      variant: document.getElementById("front-variant"),
+      left: document.getElementById("compare-left"),
+      right: document.getElementById("compare-right"),
+    };
+    [chosen.left, chosen.right] = data.pair.length ? data.pair : [null, null];
+    window.paretune.transforms.front = transform;
+    const redraw = () => window.paretune.draw(window.paretune.figures.get("front"));
+    for (const control of [controls.colour, controls.variant]) {
+      if (control) control.addEventListener("change", redraw);
+    }
+    for (const side of ["left", "right"]) {
+      options(controls[side]);
+      controls[side].addEventListener("change", () => {
+        chosen[side] = Number(controls[side].value);
+        compare();
+        redraw();
+      });
+    }
+    compare();
+    document.addEventListener("paretune:drawn", () => {
+      document.querySelector("#front .plot").on("plotly_click", (event) => {
+        const point = event.points.find((one) => one.customdata !== undefined);
+        if (!point) return;
+        chosen[chosen.next] = point.customdata;
+        chosen.next = chosen.next === "left" ? "right" : "left";
+        compare();
+        redraw();
+      });
+    });
+  }
+
+  document.addEventListener("DOMContentLoaded", start);
+})();
