@@ -25,7 +25,9 @@ def distribution_chart(result: Result, found: Sequence[Distribution]) -> Drawing
     workloads = [name for name in result.study.workloads if of_workload(found, name)]
     if not workloads:
         return None
-    pictures = {str(index): _picture(result, name, of_workload(found, name)) for index, name in enumerate(workloads)}
+    pictures = {
+        str(index): _picture(result, name, of_workload(found, name)) for index, name in enumerate(workloads)
+    }
     return Drawing("distribution", pictures, [Choice("workload", "workload", workloads)], NOTE, 420)
 
 
@@ -86,7 +88,9 @@ def _intervals(one: Distribution, colour: str) -> Trace:
         "mode": "markers",
         "marker": {"color": colour, "size": 6},
         "showlegend": False,
-        "text": [f"{name} {words.milliseconds(e.value)} {words.metric_interval(name, e)}" for name, e in known.items()],
+        "text": [
+            f"{name} {words.milliseconds(e.value)} {words.metric_interval(name, e)}" for name, e in known.items()
+        ],
         "hoverinfo": "text",
     }
 

@@ -157,3 +157,4 @@ def significant(value: float) -> float | int | None:
 def text_of(value: str) -> str:
     """Return a text as plotly shows it unchanged: it takes some HTML for markup in titles, names and hover texts."""
     return str(escape(value))
+

@@ -141,9 +141,7 @@ def _effect_of(model: Modelled, name: str) -> Picture:
         "legend": {"orientation": "h", "y": -0.25},
         "hovermode": "closest",
     }
-    return Picture(
-        [_dots(model.table, column, effect), *_fitted(column, effect)], layout, _moves(column, effect, metric)
-    )
+    return Picture([_dots(model.table, column, effect), *_fitted(column, effect)], layout, _moves(column, effect, metric))
 
 
 def _dots(table: Table, column: Column, effect: Effect) -> Trace:

@@ -92,10 +92,7 @@ def _binned(column: Column) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int
 
 
 def _finding(
-    table: Table,
-    across: tuple[str, Sequence[str]],
-    up: tuple[str, Sequence[str]],
-    middle: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    table: Table, across: tuple[str, Sequence[str]], up: tuple[str, Sequence[str]], middle: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 ) -> str:
     metric = table.axis.name.replace("_", " ")
     highest = np.unravel_index(int(np.nanargmax(middle)), middle.shape)

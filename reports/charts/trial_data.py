@@ -149,3 +149,5 @@ def _pair(result: Result, placed: Sequence[Placed]) -> list[int]:
     if not found:
         return [0, min(1, len(placed) - 1)] if placed else []
     return [found[0], found[-1]]
+
+
