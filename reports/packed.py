@@ -18,7 +18,7 @@ def script(name: str) -> Markup:
 
 
 def packed(name: str, text: str, level: int = 6) -> Markup:
-    """Return a text as an element that `paretunePage.unpacked` of static/unpack.js reads: deflated (RFC 1951), in base64.
+    """Return a text as an element that static/unpack.js reads: deflated (RFC 1951), in base64.
 
     Args:
         name: id of the element.
