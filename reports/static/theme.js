@@ -27,7 +27,8 @@
     if (!button) return;
     const name = () => { button.setAttribute("aria-pressed", String(root.dataset.theme === "dark")); };
     button.addEventListener("click", () => {
-      chosen = root.dataset.theme === "dark" ? "light" : "dark";
+      const system = dark.matches ? "dark" : "light", other = root.dataset.theme === "dark" ? "light" : "dark";
+      chosen = other === system ? null : other;
       apply();
     });
     document.addEventListener("paretune:theme", name);

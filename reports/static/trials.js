@@ -74,16 +74,22 @@
     });
     head.replaceChildren(button);
   }
-  function show(trial) {
-    for (const name of ["state", "workload", "slo"]) controls[name].value = "";
-    controls.text.value = `trial=${trial}`;
+  function reset(words) {
+    for (const control of Object.values(controls)) control.value = "";
+    controls.text.value = words;
+    order.column = -1;
+    for (const one of heads) one.removeAttribute("aria-sort");
     select();
+  }
+  function show(trial) {
+    reset(`trial=${trial}`);
     document.getElementById("all-trials").scrollIntoView();
   }
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach(sortable);
   controls.text.addEventListener("input", select);
   for (const name of ["state", "workload", "slo"]) controls[name].addEventListener("change", select);
+  document.getElementById("filter-reset").addEventListener("click", () => reset(""));
   more.addEventListener("click", () => { limit += PAGE; draw(); });
   document.addEventListener("paretune:trial", (event) => show(event.detail.trial));
   document.addEventListener("paretune:print", (event) => { printing = event.detail.printing; draw(); });
