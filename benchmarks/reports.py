@@ -2,14 +2,15 @@
 
     python benchmarks/reports.py [--run DIR] [--rounds N] [--json PATH] [--write] [--pictures]
 
-A run is read (--run, or a short one of the simulated server that is made first). Its trials, repeated with other numbers
-and other configurations, make the longer runs. Each report is built by `tune report` from what is stored, and opened in
-Chromium: opened is when every chart is drawn and the table answers. --write puts the table into docs/report.md,
+A run is read (--run, or a short one of the simulated server that is made first). Its trials, repeated with other
+configurations and numbers, make the longer runs. Each report is built by `tune report` from what is stored, and opened
+in Chromium: it is open when every chart is drawn and the table answers. --write puts the table into docs/report.md,
 --pictures the screenshots of the run itself beside it. Needs chromium and the extra `dev`.
 """
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,8 +24,8 @@ from statistics import median
 
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
+from tables import markdown, write_section
 
-from benchmarks.tables import markdown, write_section
 from tuner.results import Estimate, Point, Result, Trial, read_result, to_json
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +50,7 @@ class Row:
         trials: of the run.
         points: of all its trials.
         build_s: `tune report` from its start to its end, median over the rounds.
+        build_cpu_s: CPU time of that, median.
         size_bytes: of report.html.
         open_s: from asking for the page until every chart is drawn, median.
         sort_s: from a click on a heading of the table until it is in that order, median.
@@ -57,6 +59,7 @@ class Row:
     trials: int
     points: int
     build_s: float
+    build_cpu_s: float
     size_bytes: int
     open_s: float
     sort_s: float
@@ -172,11 +175,12 @@ def measured(browser: Browser, result: Result, folder: Path, rounds: int) -> Row
     run = folder / f"of-{len(result.trials)}"
     run.mkdir()
     (run / "result.json").write_text(to_json(result))
-    built, opened, sorted_in = [], [], []
+    built, used, opened, sorted_in = [], [], [], []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), os.times()
         tune("report", run, cwd=folder)
         built.append(time.perf_counter() - start)
+        used.append(sum(os.times()[2:4]) - sum(cpu[2:4]))  # of children that have ended
         with page_of(browser, run / "report.html") as (page, took_s):
             opened.append(took_s)
             sorted_in.append(sorting_s(page))
@@ -184,6 +188,7 @@ def measured(browser: Browser, result: Result, folder: Path, rounds: int) -> Row
         len(result.trials),
         sum(len(trial.points) for trial in result.trials),
         median(built),
+        median(used),
         (run / "report.html").stat().st_size,
         median(opened),
         median(sorted_in),
@@ -206,7 +211,8 @@ def sorting_s(page: Page) -> float:
     """Return what a click on the heading `throughput` takes, in seconds."""
     taken: float = page.evaluate(
         """() => {
-          const head = [...document.querySelectorAll("#trials th")].find((one) => one.innerText.startsWith("throughput"));
+          const heads = [...document.querySelectorAll("#trials th")];
+          const head = heads.find((one) => one.innerText.startsWith("throughput"));
           const start = performance.now();
           head.querySelector("button").click();
           document.querySelector("#trials").getBoundingClientRect();
@@ -230,7 +236,7 @@ def take_pictures(browser: Browser, run: Path) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as Markdown."""
-    columns = ["trials", "points", "built in", "size", "opened in", "sorted in", "bar", "met"]
+    columns = ["trials", "points", "built in", "CPU time", "size", "opened in", "sorted in", "bar", "met"]
     bar = f"{MOST_BUILD_S:g} s, {MOST_BYTES / 1e6:g} MB"
     return markdown(
         columns,
@@ -239,6 +245,7 @@ def table(rows: Sequence[Row]) -> str:
                 f"{row.trials:,}",
                 f"{row.points:,}",
                 f"{row.build_s:.1f} s",
+                f"{row.build_cpu_s:.1f} s",
                 f"{row.size_bytes / 1e6:.2f} MB",
                 f"{row.open_s:.1f} s",
                 f"{row.sort_s * 1e3:.0f} ms",
