@@ -89,7 +89,7 @@ def _column(result: Result, name: str, values: Sequence[Value | None]) -> Column
     present = [value for value in values if value is not None]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in present)
     keys = [float(value) if numbers else str(value) for value in present]
-    order = sorted(set(keys))  # type: ignore[type-var] # all are numbers, or all are texts
+    order = sorted(set(keys))
     at = {key: index for index, key in enumerate(order)}
     levels = np.array([at[key] for key in keys], np.int64)
     shown = [format_value(key if not numbers or key != int(key) else int(key), unit) for key in order]

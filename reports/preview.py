@@ -121,6 +121,4 @@ def _charts(one: Preview) -> list[Drawing]:
 def _histogram_chart(name: str, values: NDArray[np.float64], title: str) -> Drawing:
     top = float(np.quantile(values, 0.999)) or float(values.max()) or 1.0
     counts, edges = np.histogram(values, BINS, (0.0, top))
-    return plain.bar_chart(
-        name, (edges[1:] + edges[:-1]) / 2, counts / max(1, len(values)), title, "share of requests"
-    )
+    return plain.bar_chart(name, (edges[1:] + edges[:-1]) / 2, counts / max(1, len(values)), title, "share of requests")

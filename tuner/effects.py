@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,8 +103,10 @@ def effects(factors: Sequence[Factor], values: Floats) -> list[Effect] | None:
     logs = np.log(values)
     codes = [_code(factor) for factor in factors]
     fit = _Fit.of([code[factor.levels] for code, factor in zip(codes, factors, strict=True)], logs)
+    if fit is None:
+        return None
     total = float(((logs - logs.mean()) ** 2).sum())
-    if fit is None or total <= 1e-12 * len(logs):
+    if total <= 1e-12 * len(logs):
         return None
     tests = [_test(fit, index) for index in range(len(factors))]
     certain = _holm([p for _, _, p in tests])
@@ -143,7 +146,7 @@ class _Fit:
     def of(cls, blocks: Sequence[Floats], logs: Floats) -> "_Fit | None":
         design = np.column_stack([np.ones(len(logs)), *blocks]) if len(logs) else np.zeros((0, 1))
         ends = np.cumsum([1, *(block.shape[1] for block in blocks)])
-        places = [slice(int(start), int(end)) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        places = [slice(int(start), int(end)) for start, end in pairwise(ends)]
         spare = len(logs) - int(np.linalg.matrix_rank(design)) if len(logs) else 0
         if spare < FEWEST_SPARE:
             return None

@@ -44,7 +44,7 @@ def knee(throughput: Sequence[Estimate], latency: Sequence[Estimate]) -> Knee | 
         latency: mean or median, in seconds; infinite where requests failed, which is no power at all.
 
     Returns:
-        None with fewer than 3 levels, where no level has any power, or where the most is at the first or the last level:
+        None with fewer than 3 levels, where no level has any power, or where the most is at the first or the last one:
         then the knee is not between the levels that were measured.
 
     Raises:

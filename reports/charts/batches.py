@@ -61,13 +61,12 @@ def _picture(sides: Sides) -> Picture:
         "xaxis": {"title": {"text": "executed batch size"}, "type": "category"},
         "yaxis": {"title": {"text": "share of requests, %"}, "rangemode": "tozero"},
         "yaxis2": {
-            "title": {"text": "mean compute time of a batch, ms"},
+            "title": {"text": "time of a batch, ms"},
             "overlaying": "y",
             "side": "right",
             "rangemode": "tozero",
             "showgrid": False,
         },
-        "legend": {"orientation": "h", "y": -0.3},
     }
     return Picture(traces, layout, _finding(sides))
 

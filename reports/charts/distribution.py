@@ -14,9 +14,9 @@ from tuner.results import Result
 TICKS = {1.0: "0%", 0.5: "50%", 0.1: "90%", 0.01: "99%", 0.001: "99.9%", 1e-4: "99.99%", 1e-5: "99.999%"}
 """Share of slower requests -> percentile."""
 NOTE = (
-    "From the records of the search's windows, all requests intended in them; a line that ends early ends where requests "
-    "failed. Each line ends with its slowest request: that end is one request, not a percentile to rely on. The bars are "
-    "the 95% intervals of p50, p90, p95 and p99."
+    "From the records of the search's windows, all requests intended in them; a line that ends early ends where "
+    "requests failed. Each line ends with its slowest request: that end is one request, not a percentile to rely on. "
+    "The bars are the 95% intervals of p50, p90, p95 and p99."
 )
 
 
@@ -25,9 +25,7 @@ def distribution_chart(result: Result, found: Sequence[Distribution]) -> Drawing
     workloads = [name for name in result.study.workloads if of_workload(found, name)]
     if not workloads:
         return None
-    pictures = {
-        str(index): _picture(result, name, of_workload(found, name)) for index, name in enumerate(workloads)
-    }
+    pictures = {str(index): _picture(result, name, of_workload(found, name)) for index, name in enumerate(workloads)}
     return Drawing("distribution", pictures, [Choice("workload", "workload", workloads)], NOTE, 420)
 
 
@@ -45,12 +43,12 @@ def _picture(result: Result, workload: str, found: Sequence[Distribution]) -> Pi
         "xaxis": {
             "title": {"text": "percentile of the requests"},
             "type": "log",
+            "tickformat": "~g",
             "autorange": "reversed",
             "tickvals": [share for share in TICKS if share >= farthest / 3],
             "ticktext": [text for share, text in TICKS.items() if share >= farthest / 3],
         },
-        "yaxis": {"title": {"text": "latency, ms"}, "type": "log"},
-        "legend": {"orientation": "h", "y": -0.25},
+        "yaxis": {"title": {"text": "latency, ms"}, "type": "log", "tickformat": "~g"},
         "hovermode": "closest",
     }
     return Picture(traces, layout, _finding(workload, found))
@@ -88,9 +86,7 @@ def _intervals(one: Distribution, colour: str) -> Trace:
         "mode": "markers",
         "marker": {"color": colour, "size": 6},
         "showlegend": False,
-        "text": [
-            f"{name} {words.milliseconds(e.value)} {words.metric_interval(name, e)}" for name, e in known.items()
-        ],
+        "text": [f"{name} {words.milliseconds(e.value)} {words.metric_interval(name, e)}" for name, e in known.items()],
         "hoverinfo": "text",
     }
 

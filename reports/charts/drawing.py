@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 Trace: TypeAlias = Mapping[str, object]
 """A trace as plotly's reference describes it."""
@@ -90,7 +90,9 @@ def html(drawing: Drawing | None, *, controls: str = "", after: str = "") -> Mar
         for key, picture in drawing.pictures.items()
     }
     # Every text below is escaped by Markup.format; what is passed as HTML was made of escaped parts.
-    chosen = Markup("").join(_select(drawing.name, choice) for choice in drawing.choices if len(choice.options) > 1)
+    chosen = Markup("").join(
+        select(drawing.name, choice.name, choice.label, choice.options, "choice") for choice in drawing.choices
+    )
     bar = chosen + Markup(controls)  # noqa: S704
     return Markup(
         '<figure class="drawing" id="{name}" data-height="{height}" style="margin:0">\n'
@@ -108,20 +110,21 @@ def html(drawing: Drawing | None, *, controls: str = "", after: str = "") -> Mar
     )
 
 
-def select(figure: str, name: str, label: str, options: Iterable[str]) -> Markup:
-    """Return a labelled <select>."""
+def select(figure: str, name: str, label: str, options: Iterable[str], kind: str = "") -> Markup:
+    """Return a labelled <select> whose values are the options' positions, hidden with one; `kind` is its class."""
     identity = f"{figure}-{name}"
-    listed = Markup("").join(
-        Markup('<option value="{}">{}</option>').format(index, option) for index, option in enumerate(options)
+    made = [Markup('<option value="{}">{}</option>').format(index, option) for index, option in enumerate(options)]
+    listed = Markup("").join(made)
+    return Markup(
+        '<label for="{id}"{hidden}>{label} <select id="{id}" name="{name}" class="{kind}">{listed}</select></label> '
+    ).format(
+        id=identity,
+        label=label,
+        name=name,
+        kind=kind,
+        listed=listed,
+        hidden=Markup("") if len(made) > 1 else Markup(" hidden"),
     )
-    return Markup('<label for="{id}">{label} <select id="{id}" name="{name}">{listed}</select></label> ').format(
-        id=identity, label=label, name=name, listed=listed
-    )
-
-
-def _select(figure: str, choice: Choice) -> Markup:
-    made = select(figure, choice.name, choice.label, choice.options)
-    return Markup(made.replace("<select", '<select class="choice"', 1))  # noqa: S704 - the tag is ours
 
 
 def as_json(content: object) -> Markup:
@@ -156,5 +159,4 @@ def significant(value: float) -> float | int | None:
 
 def text_of(value: str) -> str:
     """Return a text as plotly shows it unchanged: it takes some HTML for markup in titles, names and hover texts."""
-    return str(escape(value))
-
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -8,20 +8,19 @@ import numpy as np
 from reports.axes import Axis
 from reports.charts.colours import BLUE, GREY, SKY, faint
 from reports.charts.drawing import Choice, Drawing, Picture, Trace, text_of
-from reports.knob_table import Column, Table, tables
+from reports.knob_table import Column, Table
 from tuner.effects import Effect, effects
-from tuner.results import Result
 
 SHARE_NOTE = (
-    "An additive model of the metric's logarithm over all points of the primary workload: the share of its variance that "
-    "a knob explains beyond the others, with its 95% interval. Grey: not distinguishable from noise, which here is "
-    "everything that the model does not explain, measurement noise and knobs that act together."
+    "An additive model of the metric's logarithm over all points of the primary workload: the share of its variance "
+    "that a knob explains beyond the others, with its 95% interval. Grey: not distinguishable from noise, which here "
+    "is everything that the model does not explain, measurement noise and knobs that act together."
 )
 EFFECT_NOTE = (
     "The line is the model's mean at each value of the knob with its 95% interval, relative to the mean of all points; "
     "each dot is a measured point with the effects of the other knobs taken out, so their scatter is the noise."
 )
-MOST_DOTS = 400
+MOST_DOTS = 200
 """Points of a picture; of more every k-th is drawn."""
 
 
@@ -38,13 +37,13 @@ class Modelled:
     found: Sequence[Effect]
 
 
-def modelled(result: Result) -> list[Modelled]:
-    """Return the metrics of which there are enough points; [] where there are too few."""
+def modelled(found: Sequence[Table]) -> list[Modelled]:
+    """Return the tables that have enough points, modelled; [] where there are too few."""
     made = []
-    for table in tables(result):
-        found = effects([column.factor for column in table.columns], table.values) if table.columns else None
-        if found is not None:
-            made.append(Modelled(table, found))
+    for table in found:
+        model = effects([column.factor for column in table.columns], table.values) if table.columns else None
+        if model is not None:
+            made.append(Modelled(table, model))
     return made
 
 
@@ -137,11 +136,12 @@ def _effect_of(model: Modelled, name: str) -> Picture:
             "ticktext": [text_of(value) for value in column.shown],
             "range": [-0.5, len(column.shown) - 0.5],
         },
-        "yaxis": {"title": {"text": text_of(f"{metric}, relative to its mean")}, "type": "log"},
-        "legend": {"orientation": "h", "y": -0.25},
+        "yaxis": {"title": {"text": text_of(f"{metric}, relative to its mean")}, "type": "log", "tickformat": "~g"},
         "hovermode": "closest",
     }
-    return Picture([_dots(model.table, column, effect), *_fitted(column, effect)], layout, _moves(column, effect, metric))
+    return Picture(
+        [_dots(model.table, column, effect), *_fitted(column, effect)], layout, _moves(column, effect, metric)
+    )
 
 
 def _dots(table: Table, column: Column, effect: Effect) -> Trace:

@@ -3,15 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from reports import words
 from reports.axes import Axis, axes
 from reports.charts.colours import BLUE, GREEN, GREY, ORANGE, RED, faint
 from reports.charts.drawing import Choice, Drawing, Layout, Picture, Trace, text_of
 from reports.points import Placed, all_points, meets, meets_alone
-from tuner.front import non_dominated
-from tuner.results import Estimate, FrontPoint, Result
+from tuner.results import Estimate, FrontPoint, Point, Result
 
 FAINTEST = 0.25
 """Opacity of a point that is not on the front; one that certainly is has 1."""
@@ -81,14 +78,19 @@ def _alone(result: Result, placed: Sequence[Placed], good: Mapping[int, bool]) -
     """Return the front of a workload that is not the primary one: by the measured values, without a probability."""
     across, up = axes(result)
     able = [one for one in placed if good[one.number]]
-    if not able:
-        return {}
-    values = np.array([[across.of(one.point), up.of(one.point)] for one in able])
+    leading: list[Placed] = []
+    for one in sorted(able, key=lambda one: (-across.of(one.point), up.of(one.point))):
+        last = leading[-1].point if leading else None
+        if last is None or up.of(one.point) < up.of(last) or _same(one.point, last, across, up):
+            leading.append(one)
     return {
         one.number: FrontPoint(trial=one.trial.number, point=one.index, meets_slo=True, membership=1.0, on_front=True)
-        for one, best in zip(able, non_dominated(values, [True, False]), strict=True)
-        if best
+        for one in leading
     }
+
+
+def _same(one: Point, other: Point, across: Axis, up: Axis) -> bool:
+    return (across.of(one), up.of(one)) == (across.of(other), up.of(other))
 
 
 def _line(across: Axis, up: Axis, members: Sequence[Placed]) -> Trace:
@@ -188,7 +190,6 @@ def _layout(across: str, up: str, heights: Sequence[float], bound: float | None)
     layout: dict[str, object] = {
         "xaxis": {"title": {"text": text_of(across)}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": text_of(up)}},
-        "legend": {"orientation": "h", "y": -0.2},
         "hovermode": "closest",
     }
     if not heights:
@@ -199,6 +200,7 @@ def _layout(across: str, up: str, heights: Sequence[float], bound: float | None)
     layout["yaxis"] = {
         "title": {"text": text_of(up)},
         "type": "log" if logarithmic else "linear",
+        "tickformat": "~g" if logarithmic else "",
         "range": ends,
     }
     if bound is not None:

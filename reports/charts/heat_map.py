@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reports.charts.drawing import Choice, Drawing, Picture, text_of
 from reports.charts.effects import Modelled
-from reports.knob_table import Column, Table, tables
-from tuner.results import Result
+from reports.knob_table import Column, Table
 
 MOST_KNOBS = 8
 """Knobs whose pairs are drawn, those that matter most: the page has to stay small."""
@@ -20,14 +20,13 @@ NOTE = (
 )
 
 
-def heat_chart(result: Result, models: Sequence[Modelled]) -> Drawing | None:
+def heat_chart(found: Sequence[Table], models: Sequence[Modelled]) -> Drawing | None:
     """Return the chart with a picture for each pair of knobs and metric; None with fewer than two knobs that changed.
 
     Args:
-        result: of the run.
+        found: the metrics that are drawn.
         models: which knobs matter, so that the pair that is seen first is of those that do; may be empty.
     """
-    found = tables(result)
     if not found:
         return None
     shares = {effect.name: effect.share for effect in models[0].found} if models else {}
@@ -72,14 +71,14 @@ def _picture(table: Table, one: str, other: str) -> Picture:
         "median of %{customdata} points<extra></extra>",
     }
     layout = {
-        "xaxis": {"title": {"text": text_of(one)}, "type": "category"},
-        "yaxis": {"title": {"text": text_of(other)}, "type": "category"},
+        "xaxis": {"title": {"text": text_of(one)}, "type": "category", "showgrid": False},
+        "yaxis": {"title": {"text": text_of(other)}, "type": "category", "showgrid": False},
     }
     return Picture([trace], layout, _finding(table, (one, across_names), (other, up_names), middle))
 
 
-def _binned(column: Column) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int64]], Sequence[str]]:
-    """Return the field of each point and the fields' names; neighbouring values are put together where there are many."""
+def _binned(column: Column) -> tuple[NDArray[np.int64], Sequence[str]]:
+    """Return the field of each point and the fields' names; where there are many values, neighbours share one."""
     values = len(column.shown)
     if values <= MOST_VALUES:
         return column.factor.levels, column.shown
@@ -92,10 +91,9 @@ def _binned(column: Column) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int
 
 
 def _finding(
-    table: Table, across: tuple[str, Sequence[str]], up: tuple[str, Sequence[str]], middle: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    table: Table, across: tuple[str, Sequence[str]], up: tuple[str, Sequence[str]], middle: NDArray[np.float64]
 ) -> str:
     metric = table.axis.name.replace("_", " ")
-    highest = np.unravel_index(int(np.nanargmax(middle)), middle.shape)
-    lowest = np.unravel_index(int(np.nanargmin(middle)), middle.shape)
-    places = [f"{across[0]} {across[1][column]}, {up[0]} {up[1][row]}" for row, column in (highest, lowest)]
+    ends = [divmod(int(where(middle)), middle.shape[1]) for where in (np.nanargmax, np.nanargmin)]
+    places = [f"{across[0]} {across[1][column]}, {up[0]} {up[1][row]}" for row, column in ends]
     return f"The median {metric} is highest at {places[0]} and lowest at {places[1]}."

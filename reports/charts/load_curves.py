@@ -38,7 +38,7 @@ class Curve:
 
 
 def load_chart(result: Result) -> Drawing | None:
-    """Return the chart with a picture for each workload and percentile, None where nothing was measured at two loads."""
+    """Return the chart with a picture for each workload and percentile; None without two loads of anything."""
     found = {workload: curves for workload in result.study.workloads if (curves := curves_of(result, workload))}
     if not found:
         return None
@@ -120,13 +120,18 @@ def _picture(result: Result, workload: str, curves: Sequence[Curve], percentile:
         "xaxis": {
             "title": {"text": text_of(f"{workload}: {across}")},
             "type": "log",
+            "tickformat": "~g",
             "tickvals": sorted(set(levels)) if len(set(levels)) <= 12 else None,
             "ticktext": [f"{level:g}" for level in sorted(set(levels))] if len(set(levels)) <= 12 else None,
             "anchor": "y2",
         },
-        "yaxis": {"title": {"text": f"latency {percentile}, ms"}, "type": "log", "domain": [0.46, 1]},
+        "yaxis": {
+            "title": {"text": f"latency {percentile}, ms"},
+            "type": "log",
+            "tickformat": "~g",
+            "domain": [0.46, 1],
+        },
         "yaxis2": {"title": {"text": "goodput, per second"}, "rangemode": "tozero", "domain": [0, 0.4]},
-        "legend": {"orientation": "h", "y": -0.18},
         "hovermode": "closest",
     }
     return Picture(traces, layout, _finding(workload, curves))

@@ -21,7 +21,6 @@ def over_time_chart(panels: Sequence[Panel]) -> Drawing | None:
     last = f"y{len(panels)}" if len(panels) > 1 else "y"
     layout: dict[str, object] = {
         "xaxis": {"title": {"text": "time since the window began, s"}, "anchor": last},
-        "legend": {"orientation": "h", "y": -0.15},
         "hovermode": "x unified",
     }
     height = (1 - GAP * (len(panels) - 1)) / len(panels)

@@ -17,7 +17,8 @@ from reports.charts.load_curves import load_chart
 from reports.charts.over_time import over_time_chart
 from reports.charts.predictions import prediction_chart
 from reports.charts.stages import stage_chart
-from reports.charts.trial_data import trial_data
+from reports.charts.trial_data import knob_names, trial_data
+from reports.knob_table import tables
 from reports.latencies import Distribution
 from reports.overtime import Panel
 from reports.variants import variant_names
@@ -44,13 +45,14 @@ def kept(result: Result, run: Path) -> Kept:
 
 def drawings(result: Result, files: Kept) -> dict[str, Drawing]:
     """Return the charts that a run has data for, by their names, in the order of the page."""
-    models = modelled(result)
+    measured = tables(result)
+    models = modelled(measured)
     made = [
         front_chart(result),
         load_chart(result),
         importance_chart(models),
         effect_chart(models),
-        heat_chart(result, models),
+        heat_chart(measured, models),
         stage_chart(result),
         batch_chart(result),
         distribution_chart(result, files.latencies),
@@ -84,7 +86,7 @@ _WHY = {
 
 def _front(result: Result, drawing: Drawing) -> Markup:
     data = trial_data(result)
-    knobs = [knob["name"] for knob in data["knobs"]]  # type: ignore[index, attr-defined]
+    knobs = knob_names(result)
     variants = variant_names(result)
     controls = select("front", "colour", "colour by", ["SLO", *knobs])
     if len(variants) > 1:

@@ -1,13 +1,9 @@
-"""Plotly: its library for the page, and charts as files. The only module that knows it."""
+"""Plotly: its library for the page, and charts as its figures. The only module that knows it."""
 
 import json
-from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path
-from typing import Literal
 
 import plotly.graph_objects as go
-import plotly.io
 from plotly.offline import get_plotlyjs
 
 from reports.charts.colours import THEMES
@@ -15,13 +11,7 @@ from reports.charts.drawing import Drawing
 
 SCRIPTS = ("charts.js", "front.js")
 WIDTH = 1040
-SCALE = 2
-"""A PNG has so many pixels for each of the page's."""
-Format = Literal["png", "svg"]
-
-
-class NoImages(Exception):
-    """Charts cannot be written as files here; the message says what is missing and how to get it."""
+"""Of a chart as a file, in pixels."""
 
 
 def library() -> str:
@@ -53,32 +43,9 @@ def figure(drawing: Drawing, key: str | None = None) -> go.Figure:
         margin={"l": 60, "r": 20, "t": 30, "b": 60},
         paper_bgcolor="white",
         plot_bgcolor="white",
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         font={"family": "sans-serif", "size": 13, "color": light["text"]},
     )
     made.update_xaxes(**axis)
     made.update_yaxes(**axis)
     return made
-
-
-def write_images(drawings: Sequence[Drawing], folder: Path, kind: Format) -> list[Path]:
-    """Write charts as files NAME.png or NAME.svg, each as it is seen first, and return their paths.
-
-    Raises:
-        NoImages: kaleido or a browser is missing.
-        OSError: a file cannot be written.
-    """
-    try:
-        import kaleido  # noqa: F401, PLC0415 - optional, and slow to import
-    except ImportError as error:
-        raise NoImages(f"images need kaleido ({error}); it comes with: pip install 'paretune[images]'") from None
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{drawing.name}.{kind}" for drawing in drawings]
-    try:
-        plotly.io.write_images([figure(one) for one in drawings], paths, format=kind, scale=SCALE)
-    except RuntimeError as error:
-        # plotly names the missing browser with a RuntimeError, choreographer with one of its own that is one.
-        raise NoImages(
-            f"images are drawn by Chrome or Chromium, which did not start ({str(error).strip().splitlines()[0]}); "
-            "install one, or name it with the environment variable BROWSER_PATH"
-        ) from None
-    return paths

@@ -26,7 +26,6 @@ def prediction_chart(result: Result) -> Drawing | None:
     layout = {
         "xaxis": {"title": {"text": text_of(f"predicted {across.title}")}},
         "yaxis": {"title": {"text": text_of(f"measured {across.title}")}},
-        "legend": {"orientation": "h", "y": -0.25},
         "hovermode": "closest",
     }
     inside = sum(pair[1].low <= pair[2] / across.scale <= pair[1].high for pair in pairs)

@@ -13,8 +13,8 @@ from tuner.results import Result
 REST, GENERATOR = "network and waiting", "load generator (median)"
 FIXED = {REST: PINK, GENERATOR: SKY}
 NOTE = (
-    "Mean over the requests of the window. The stages are the server's own statistics; the load generator's part is the "
-    "median delay from when a request could be sent until it was; network and waiting is what neither claims: the "
+    "Mean over the requests of the window. The stages are the server's own statistics; the load generator's part is "
+    "the median delay from when a request could be sent until it was; network and waiting is what neither claims: the "
     "network, the server's front, and waiting for a connection."
 )
 
@@ -57,9 +57,9 @@ def stage_chart(result: Result) -> Drawing | None:
     ]
     layout = {
         "barmode": "stack",
+        "legend": {"traceorder": "normal"},
         "xaxis": {"title": {"text": "mean latency of a request, ms"}},
         "yaxis": {"autorange": "reversed"},
-        "legend": {"orientation": "h", "y": -0.25},
     }
     return one("stages", Picture(traces, layout, _finding(bars)), NOTE, 150 + 45 * len(bars))
 

@@ -22,14 +22,14 @@ Column = Mapping[str, object]
 def trial_data(result: Result) -> dict[str, object]:
     """Return columns over all points of a run, in the order of `all_points`.
 
-    Keys: `knobs` (`name`, `values` as they are shown, in ascending order, `ordered`: whether they are numbers), `trials`
-    (`number`, `variant`: position among `variants.variant_names`, `config`: the position of its value of each knob, -1
-    where it has none), `points` (`trial`: position among the trials, `workload`, `load`, `slo`, `member`: probability
-    of being on the front), `metrics` (`label`, `unit`, `short`: whether it is in the hover text, `value`, `low`,
-    `high`), `pair`: the two points that are compared to begin with.
+    Keys: `knobs` (`name`, `values` as they are shown, in ascending order, `ordered`: whether they are numbers),
+    `trials` (`number`, `variant`: position among `variants.variant_names`, `config`: the position of its value of each
+    knob, -1 where it has none), `points` (`trial`: position among the trials, `workload`, `load`, `slo`, `member`:
+    probability of being on the front), `metrics` (`label`, `unit`, `short`: whether it is in the hover text, `value`,
+    `low`, `high`), `pair`: the two points that are compared to begin with.
     """
     placed = all_points(result)
-    names = _knob_names(result)
+    names = knob_names(result)
     units = {knob.name: knob.unit for knob in result.knobs}
     values = {name: _distinct(trial.config.get(name) for trial in result.trials) for name in names}
     listed = {(member.trial, member.point): member.membership for member in result.front}
@@ -65,7 +65,7 @@ def trial_data(result: Result) -> dict[str, object]:
     }
 
 
-def _knob_names(result: Result) -> list[str]:
+def knob_names(result: Result) -> list[str]:
     """Return every knob that a trial has: the searched ones first."""
     used = dict.fromkeys(name for trial in result.trials for name in trial.config)
     searched = [knob.name for knob in result.knobs if knob.name in used]
@@ -149,5 +149,3 @@ def _pair(result: Result, placed: Sequence[Placed]) -> list[int]:
     if not found:
         return [0, min(1, len(placed) - 1)] if placed else []
     return [found[0], found[-1]]
-
-

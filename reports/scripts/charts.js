@@ -31,6 +31,7 @@
       margin: { l: 60, r: 20, t: 20, b: 60 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
+      legend: { orientation: "h", yanchor: "bottom", y: 1.02, x: 0, ...layout.legend },
       font: { family: "system-ui, sans-serif", size: 13, color: colours.text },
       hoverlabel: { bgcolor: colours.panel, bordercolor: colours.line, font: { color: colours.text }, align: "left" },
     });

@@ -132,7 +132,7 @@
 
   function withInterval(metric, point) {
     const value = shown(metric.value[point], metric.unit);
-    if (!metric.low || metric.low[point] === metric.high[point]) return value;
+    if (!metric.low || metric.low[point] === metric.high[point]) return value; // a number without an interval
     const low = metric.low[point] === null ? "-∞" : shown(metric.low[point], metric.unit);
     return `${value} [${low}, ${shown(metric.high[point], metric.unit)}]`;
   }
@@ -142,7 +142,8 @@
     const [one, other] = [metric.value[left], metric.value[right]];
     if (one === other || one === null || other === null) return one === other ? "" : "differs";
     const ratio = one ? `${(other / one).toFixed(2)}x` : "differs";
-    if (!metric.low) return ratio;
+    const known = (point) => metric.low[point] !== null || metric.high[point] !== null;
+    if (!metric.low || !known(left) || !known(right)) return ratio;
     const bound = (values, point, missing) => (values[point] === null ? missing : values[point]);
     const apart = bound(metric.low, left, -Infinity) > bound(metric.high, right, Infinity)
       || bound(metric.low, right, -Infinity) > bound(metric.high, left, Infinity);

@@ -1,13 +1,16 @@
 """The front as the report's chart and front.csv show it."""
 
 import csv
-import json
 import math
 from typing import Any
 
 import pytest
 
-from reports import charts, html, tables
+from reports import html, tables
+from reports.charts.drawing import Drawing
+from reports.charts.front import FAINTEST, front_chart
+from reports.charts.predictions import prediction_chart
+from reports.charts.trial_data import trial_data
 from tests.tuner import result_builders as builders
 from tuner.results import Estimate, FrontPoint, KnobInfo, Point, Result, SearchInfo, Value
 
@@ -33,11 +36,10 @@ def member(trial: int, membership: float, on_front: bool) -> FrontPoint:
     return FrontPoint(trial=trial, point=0, meets_slo=True, membership=membership, on_front=on_front)
 
 
-def traces(page: str) -> dict[str, dict[str, Any]]:
-    """Return what the front's chart draws, by its name in the legend."""
-    start = page.index("[", page.index('"front"', page.index("Plotly.newPlot(")))
-    drawn, _ = json.JSONDecoder().raw_decode(page[start:])
-    return {trace["name"]: trace for trace in drawn}
+def traces(drawing: Drawing, key: str | None = None) -> dict[str, Any]:
+    """Return what a chart draws, by its name in the legend."""
+    picture = drawing.first if key is None else drawing.pictures[key]
+    return {str(trace["name"]): trace for trace in picture.traces}
 
 
 @pytest.fixture
@@ -53,18 +55,18 @@ def found() -> Result:
 
 
 def test_the_line_joins_the_points_that_are_on_the_front_by_their_values(found: Result) -> None:
-    line = traces(charts.front_chart(found))["Pareto front"]
+    line = traces(front_chart(found))["Pareto front"]
     assert list(zip(line["x"], line["y"], strict=True)) == [(200, 5), (300, 9)]
 
 
 def test_a_point_is_the_fainter_the_less_probably_it_is_on_the_front(found: Result) -> None:
-    opacity = traces(charts.front_chart(found))["meets every SLO"]["marker"]["opacity"]
+    opacity = traces(front_chart(found))["meets every SLO"]["marker"]["opacity"]
     assert opacity[2] == 1.0
-    assert opacity[2] > opacity[0] > opacity[1] > opacity[3] == charts.FAINTEST > 0.1
+    assert opacity[2] > opacity[0] > opacity[1] > opacity[3] == FAINTEST > 0.1
 
 
 def test_listed_points_have_their_intervals_as_bars_where_there_are_bounds(found: Result) -> None:
-    points = traces(charts.front_chart(found))["meets every SLO"]
+    points = traces(front_chart(found))["meets every SLO"]
     assert points["error_x"]["array"] == [20, 15, 0, 0]
     assert points["error_x"]["arrayminus"] == [10, 15, 0, 0]
     assert points["error_y"]["array"] == pytest.approx([2, 2, 0, 0])
@@ -72,10 +74,10 @@ def test_listed_points_have_their_intervals_as_bars_where_there_are_bounds(found
 
 
 def test_a_listed_point_says_how_probable_its_place_is(found: Result) -> None:
-    texts = traces(charts.front_chart(found))["meets every SLO"]["text"]
-    said = [text.split("<br>")[-1] for text in texts]
-    assert said[:3] == [f"on the front with probability {share}" for share in ("83%", "20%", "100%")]
-    assert "on the front" not in texts[3]
+    assert traces(front_chart(found))["meets every SLO"]["customdata"] == [0, 1, 2, 3]
+    points = trial_data(found)["points"]
+    assert isinstance(points, dict)
+    assert points["member"] == [0.83, 0.2, 1.0, None]
 
 
 def test_the_report_explains_why_points_are_faint(found: Result) -> None:
@@ -115,11 +117,14 @@ def searched(**predicted: float) -> Result:
 
 
 def test_the_report_draws_what_was_predicted_against_what_was_measured() -> None:
-    page = html.render(searched(throughput_rps=80.0))
-    start = page.index("[", page.index('"predictions"', page.index("Plotly.newPlot(")))
-    drawn, _ = json.JSONDecoder().raw_decode(page[start:])
-    assert (drawn[1]["x"], drawn[1]["y"]) == ([80.0], [100.0])
-    assert (drawn[1]["error_x"]["arrayminus"], drawn[1]["error_x"]["array"]) == ([40.0], [80.0])
+    chart = prediction_chart(searched(throughput_rps=80.0))
+    assert chart is not None
+    points = chart.first.traces[1]
+    assert (points["x"], points["y"]) == ([80.0], [100.0])
+    bars = points["error_x"]
+    assert isinstance(bars, dict)
+    assert (bars["arrayminus"], bars["array"]) == ([40.0], [80.0])
+    assert "1 of 1 trials were measured within the 95% interval" in chart.first.finding
 
 
 def test_the_report_says_how_it_was_searched_why_it_ended_and_what_a_change_took() -> None:
@@ -132,5 +137,5 @@ def test_the_report_says_how_it_was_searched_why_it_ended_and_what_a_change_took
 
 
 def test_without_a_prediction_there_is_no_such_chart() -> None:
-    assert charts.prediction_chart(searched()) == ""
+    assert prediction_chart(searched()) is None
     assert 'id="predictions"' not in html.render(searched())

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports import charts, html, overtime
+from reports import html, overtime
+from reports.charts import plot
+from reports.charts.over_time import over_time_chart
 from tests.tuner import result_builders as builders
 from tuner import records
 from tuner.results import Best, Load, Result
@@ -77,10 +79,18 @@ def test_latency_cpu_and_gpus_have_a_panel_each_on_one_time(run: Path) -> None:
 
 def test_the_report_draws_them_and_leaves_them_out_where_there_are_none(run: Path) -> None:
     panels = overtime.panels(found(), run)
-    chart = charts.over_time_chart(panels)
-    for name in ("median", "largest", "server's processes", "GPU 0", "CPU, cores"):
-        assert name in chart
-    assert charts.over_time_chart([]) == ""
+    chart = over_time_chart(panels)
+    assert chart is not None
+    names = [trace["name"] for trace in chart.first.traces]
+    assert names == ["median", "largest", "server's processes", "GPU 0"]
+    figure = plot.figure(chart)
+    assert [figure.layout[axis].title.text for axis in ("yaxis", "yaxis2", "yaxis3")] == [
+        "latency, ms",
+        "CPU, cores",
+        "GPU utilisation, %",
+    ]
+    assert "latency from 5 to 20 ms" in chart.first.finding
+    assert over_time_chart([]) is None
 
 
 @pytest.mark.parametrize("missing", [RECORDS, SAMPLES])

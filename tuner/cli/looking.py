@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from reports import bench as bench_report
-from reports import markdown, parquet, perf_analyzer, trials
+from reports import images, markdown, parquet, perf_analyzer, trials
+from reports.charts import page
 from tuner.cli.frame import BAD_USAGE, Json, RunPath, app, errors, fail
 from tuner.cli.writing import change, write_reports
 from tuner.exporting import prepared_again
@@ -114,6 +115,9 @@ def report(
     price: Annotated[
         float | None, typer.Option(parser=_price, metavar="PRICE", help="of the server, like $1.20/h, for this report")
     ] = None,
+    pictures: Annotated[
+        images.Format | None, typer.Option("--images", help="the charts as files, in the run's folder images")
+    ] = None,
 ) -> None:
     """Rebuild report.html, trials.csv and front.csv from the stored result; no server is needed."""
     with errors():
@@ -131,6 +135,8 @@ def report(
         for made in (summary, analyzer, columns):
             if made is not None:
                 Console().print(str(made), highlight=False, soft_wrap=True)
+        if pictures is not None:
+            _draw(result, directory.path, pictures)
         if open_it:
             _open(path)
         else:
@@ -141,6 +147,19 @@ def _priced(result: Result, price: float | None) -> Result:
     if price is None:
         return result
     return result.model_copy(update={"study": result.study.model_copy(update={"price_usd_per_h": price})})
+
+
+def _draw(result: Result, run: Path, kind: images.Format) -> None:
+    """Write the charts of a run as files and name them."""
+    folder = run / "images"
+    try:
+        made = images.write_images([*page.drawings(result, page.kept(result, run)).values()], folder, kind)
+    except images.NoImages as error:
+        fail(BAD_USAGE, f"--images {kind}: {error}")
+    except OSError as error:
+        fail(BAD_USAGE, f"{folder}: cannot be written ({error.strerror})")
+    for path in made:
+        Console().print(shown(path), highlight=False, soft_wrap=True)
 
 
 def _save(path: Path, write: Callable[[], None]) -> None:
