@@ -7,6 +7,7 @@ import csv
 import io
 import math
 
+from reports.points import server_part
 from tuner.results import Point, Result
 
 STAGES = {
@@ -26,10 +27,10 @@ def csv_of_best(result: Result) -> str:
     server; a Paretune latency begins at the intended send time, so what the server does not claim stands under
     `Network+Server Send/Recv`, waiting for a connection included, and the two of the client are 0.
     """
-    config = _server(result.best.config if result.best else result.trial(0).config)
+    config = server_part(result.best.config if result.best else result.trial(0).config)
     found: dict[float, Point] = {}
     for trial in result.trials:
-        if _server(trial.config) == config and trial.state == "complete":
+        if server_part(trial.config) == config and trial.state == "complete":
             same = [point for point in trial.points if point.workload == result.study.workloads[0]]
             found |= {point.load.level: point for point in same}
     mode = next((point.load.mode for point in found.values()), "closed")
@@ -40,10 +41,6 @@ def csv_of_best(result: Result) -> str:
     writer.writerow(columns)
     writer.writerows(_row(found[level]) for level in sorted(found))
     return text.getvalue()
-
-
-def _server(config: dict[str, int | float | str | bool]) -> dict[str, int | float | str | bool]:
-    return {name: value for name, value in config.items() if name not in ("concurrency", "rate")}
 
 
 def _row(point: Point) -> list[object]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from reports import words
 from tuner.companions import companions
-from tuner.results import Point, Result, Trial, Value
+from tuner.results import Confirmation, Point, Result, Side, Trial, Value
 
 LOAD_KNOBS = ("concurrency", "rate")
 
@@ -57,12 +57,17 @@ def server_part(config: Mapping[str, Value]) -> dict[str, Value]:
     return {name: value for name, value in config.items() if name not in LOAD_KNOBS}
 
 
-def called(result: Result, trial: Trial) -> str:
+def called(result: Result, number: int) -> str:
     """Return what a trial is called in a legend."""
-    if trial.number == 0:
+    if number == 0:
         return "your configuration"
-    best = result.best is not None and result.best.trial == trial.number
-    return f"trial {trial.number}, the best" if best else f"trial {trial.number}"
+    best = result.best is not None and result.best.trial == number
+    return f"trial {number}, the best" if best else f"trial {number}"
+
+
+def confirmed_sides(result: Result, made: Confirmation) -> Sequence[tuple[str, Side]]:
+    """Return both sides of a confirmation with what they are called."""
+    return [(called(result, side.trial), side) for side in (made.baseline, made.candidate)]
 
 
 def best_point(result: Result) -> tuple[Trial, Point] | None:
@@ -106,6 +111,6 @@ def two_sides(result: Result, workload: str) -> Sequence[tuple[str, Trial, Point
         trial, primary = pair
         point = beside(trial, primary, workload)
         if point is not None:
-            name = f"{called(result, trial)}, {words.load(point.load)}"
+            name = f"{called(result, trial.number)}, {words.load(point.load)}"
             found.setdefault((trial.number, trial.points.index(point)), (name, trial, point))
     return list(found.values())

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from reports.charts.colours import SERIES
 from reports.charts.drawing import Choice, Drawing, Picture, text_of
-from reports.points import two_sides
+from reports.points import confirmed_sides, two_sides
 from tuner.results import BatchSize, Result
 
 NOTE = (
@@ -25,7 +25,7 @@ def batch_chart(result: Result) -> Drawing | None:
 
 def _sides(result: Result, workload: str) -> Sides:
     if result.confirmation is not None:
-        pairs = (("your configuration", result.confirmation.baseline), ("best", result.confirmation.candidate))
+        pairs = confirmed_sides(result, result.confirmation)
         made = {name: side.server[workload].batch_sizes for name, side in pairs if workload in side.server}
     else:
         made = {

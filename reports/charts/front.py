@@ -117,8 +117,8 @@ def _points(
         "type": "scattergl" if len(group) > MOST_AS_SVG else "scatter",
         "x": [across.of(one.point) for one in group],
         "y": [up.of(one.point) for one in group],
-        "error_x": _bars([one.point.metrics[across.key] for one in group], barred, across.scale),
-        "error_y": _bars([one.point.metrics[up.key] for one in group], barred, up.scale),
+        "error_x": _bars([one.point.metrics[across.key] for one in group], barred, across.scale, colour),
+        "error_y": _bars([one.point.metrics[up.key] for one in group], barred, up.scale, colour),
         "mode": "markers",
         "marker": {
             "color": colour,
@@ -132,7 +132,9 @@ def _points(
     }
 
 
-def _bars(estimates: Sequence[Estimate], members: Sequence[FrontPoint | None], scale: float) -> dict[str, object]:
+def _bars(
+    estimates: Sequence[Estimate], members: Sequence[FrontPoint | None], scale: float, colour: str
+) -> dict[str, object]:
     """Return error bars from the intervals of the points that are listed; a bound that is missing has none."""
 
     def lengths(bounds: Sequence[float]) -> list[float]:
@@ -148,6 +150,7 @@ def _bars(estimates: Sequence[Estimate], members: Sequence[FrontPoint | None], s
         "symmetric": False,
         "array": lengths([one.high for one in estimates]),
         "arrayminus": lengths([one.low for one in estimates]),
+        "color": colour,
         "thickness": 0.8,
         "width": 0,
     }

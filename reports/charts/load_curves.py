@@ -66,7 +66,7 @@ def curves_of(result: Result, workload: str) -> list[Curve]:
         key = next((key for key, group in groups.items() if any(trial.number == number for trial, _ in group)), None)
         if key is None or key in found or len(found) == MOST_CURVES:
             continue
-        label = called(result, result.trial(number))
+        label = called(result, number)
         if (curve := _curve(label, groups[key])) is not None:
             found[key] = curve
     return list(found.values())
@@ -199,7 +199,7 @@ def _knee(curve: Curve, percentile: str, colour: str) -> list[Trace]:
     if estimate is None or not math.isfinite(estimate.value):
         return []
     marker = {"color": colour, "symbol": "diamond-open", "size": 15, "line": {"width": 2}}
-    return [_mark(point, estimate.value * 1e3, marker, f"{curve.label}: knee {_knee_range(curve)}", "y")]
+    return [_mark(point, estimate.value * 1e3, marker, f"{curve.label}: knee {_knee_range(curve, curve.knee)}", "y")]
 
 
 def _capacity(curve: Curve, colour: str) -> list[Trace]:
@@ -239,11 +239,9 @@ def _slo(percentile: str, bound: float, lowest: float, highest: float) -> Trace:
     }
 
 
-def _knee_range(curve: Curve) -> str:
+def _knee_range(curve: Curve, found: Knee) -> str:
     """Return at which load the knee is, and between which it may be: `at 16 in flight, 8 to 32 under the noise`."""
-    if curve.knee is None:
-        return "not between the measured loads"
-    at, first, last = (curve.points[index].load for index in (curve.knee.index, curve.knee.first, curve.knee.last))
+    at, first, last = (curve.points[index].load for index in (found.index, found.first, found.last))
     between = f", {first.level:g} to {last.level:g} under the noise" if first != last else ""
     return f"at {words.load(at)}{between}"
 
@@ -256,5 +254,8 @@ def _finding(workload: str, curves: Sequence[Curve]) -> str:
         else:
             point = curve.points[curve.capacity]
             capacity = f"SLO capacity {words.per_second(_goodput(point).value)} at {words.load(point.load)}"
-        said.append(f"{curve.label}: {capacity}, knee {_knee_range(curve)}")
-    return f"{workload}: {'; '.join(said)}."
+            capacity += ", the highest load measured" if curve.capacity == len(curve.points) - 1 else ""
+        found = f", knee {_knee_range(curve, curve.knee)}" if curve.knee else ""
+        said.append(f"{curve.label}: {capacity}{found}")
+    without = "" if any(curve.knee for curve in curves) else " No curve has its knee between the loads measured."
+    return f"{workload}: {'; '.join(said)}.{without}"

@@ -33,7 +33,9 @@ def figure(drawing: Drawing, key: str | None = None) -> go.Figure:
         ValueError: plotly knows no such property, or not with such a value.
     """
     picture = drawing.first if key is None else drawing.pictures[key]
-    made = go.Figure(list(picture.traces), picture.layout)
+    # A browser without a window may have no WebGL.
+    traces = [{**trace, "type": "scatter"} if trace["type"] == "scattergl" else trace for trace in picture.traces]
+    made = go.Figure(traces, picture.layout)
     light = THEMES["light"]
     axis = {"gridcolor": light["grid"], "linecolor": light["line"], "zerolinecolor": light["grid"], "automargin": True}
     made.update_layout(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reports import words
 from reports.charts.colours import PINK, SKY, STAGES
 from reports.charts.drawing import Drawing, Picture, one, text_of
-from reports.points import two_sides
+from reports.points import confirmed_sides, two_sides
 from tuner.results import Result
 
 REST, GENERATOR = "network and waiting", "load generator (median)"
@@ -71,7 +71,7 @@ def _bars(result: Result) -> list[Parts]:
         sides = two_sides(result, workload)
         generators = {trial.number: point.generator.issue_delay_p50_s for _, trial, point in sides}
         if result.confirmation is not None:
-            pairs = (("your configuration", result.confirmation.baseline), ("best", result.confirmation.candidate))
+            pairs = confirmed_sides(result, result.confirmation)
             measured = [
                 (name, side.trial, side.server[workload].mean_s, side.metrics[workload].get("latency_mean_s"))
                 for name, side in pairs

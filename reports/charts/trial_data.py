@@ -140,12 +140,12 @@ def _stage_of(point: Point, name: str) -> float | None:
 
 
 def _pair(result: Result, placed: Sequence[Placed]) -> list[int]:
-    """Return the numbers of the user's point and the best one; [] without points."""
+    """Return the numbers of the user's point and the best one, or of what there is instead; [] without points."""
     at = {(one.trial.number, one.index): one.number for one in placed}
     found = [
         at[trial.number, trial.points.index(point)]
         for trial, point in filter(None, (own_point(result), best_point(result)))
     ]
-    if not found:
-        return [0, min(1, len(placed) - 1)] if placed else []
-    return [found[0], found[-1]]
+    others = [at[member.trial, member.point] for member in result.front if (member.trial, member.point) in at]
+    pair = list(dict.fromkeys([*found, *others, *range(len(placed))]))[:2]
+    return [*pair, *pair][:2]

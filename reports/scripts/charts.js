@@ -2,7 +2,8 @@
 (() => {
   "use strict";
   const figures = new Map();
-  const config = { displaylogo: false, responsive: true };
+  // plotly's own button uploads a chart to its makers: what was measured stays in this page.
+  const config = { displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "" };
   let theme = null;
   let printing = false;
 
@@ -37,11 +38,19 @@
     });
   }
 
+  // Where there is no WebGL many points are drawn slowly rather than not at all.
+  function withoutWebGl(traces) {
+    if (!traces.some((trace) => trace.type === "scattergl")) return;
+    if (document.createElement("canvas").getContext("webgl")) return;
+    for (const trace of traces) if (trace.type === "scattergl") trace.type = "scatter";
+  }
+
   function draw(figure) {
     const picture = figure.pictures[figure.choices.map((choice) => choice.value).join("-")]
       || figure.pictures[figure.first];
     let traces = structuredClone(picture.data);
     let layout = layoutOf(picture, figure);
+    withoutWebGl(traces);
     if (transforms[figure.name]) [traces, layout] = transforms[figure.name](traces, layout, figure);
     figure.plot.setAttribute("aria-label", picture.finding);
     figure.root.querySelector(".finding").textContent = picture.finding;

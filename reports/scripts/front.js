@@ -3,6 +3,7 @@
   "use strict";
   const OKABE_ITO = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#8a8f98"];
   const CIVIDIS = "Cividis";
+  const READABLE = 0.6; // opacity from which a colour can be told
   const chosen = { left: null, right: null, next: "left" };
   let data = null;
   let controls = {};
@@ -96,6 +97,8 @@
       if (colour) {
         trace.marker.color = trace.customdata.map(colour);
         trace.marker.coloraxis = "coloraxis";
+        trace.marker.opacity = trace.marker.opacity.map((opacity) => Math.max(opacity, READABLE));
+        trace.marker.line = { width: 1, color: layout.yaxis.linecolor }; // dark colours on a dark ground
       }
       trace.customdata.forEach((point, place) => {
         if (point === chosen.left || point === chosen.right) {

@@ -155,6 +155,7 @@ def test_colouring_by_a_knob_changes_the_markers(page: Page) -> None:
     assert drawn["meets every SLO"]["color"] == [1, 2, 3]
     assert drawn["your configuration"]["color"] == [0]
     assert drawn["meets every SLO"]["axis"] == "coloraxis"
+    assert min(drawn["meets every SLO"]["opacity"]) >= 0.6, "faint colours cannot be told"
     ticks = page.evaluate("document.querySelector('#front .plot').layout.coloraxis.colorbar.ticktext")
     assert ticks == ["1", "2", "4", "8"]
     page.select_option("#front-colour", label="precision")
@@ -222,6 +223,13 @@ def test_the_knobs_of_other_charts_are_chosen_too(page: Page) -> None:
     assert page.get_attribute("#heat .plot", "aria-label") != before
     drawn = page.evaluate("document.querySelector('#heat .plot').layout.yaxis.title.text")
     assert drawn in (page.text_content("#heat-knobs option:checked") or "")
+
+
+def test_no_button_sends_a_chart_anywhere(page: Page) -> None:
+    titles = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map((one) => one.dataset.title)")
+    assert "Download plot as a PNG" in titles
+    assert not [title for title in titles if "Share" in title or "Cloud" in title or "Studio" in title]
+    assert page.evaluate("document.querySelectorAll('figure.drawing a[href]').length") == 0
 
 
 def text_colours(page: Page) -> set[str]:
