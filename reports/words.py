@@ -47,6 +47,14 @@ def mebibytes(size: float) -> str:
     return f"{size / 2**20:,.1f} MiB" if math.isfinite(size) else "∞"
 
 
+def dollars(amount: float) -> str:
+    """Return $1,204.50 or $0.0417; ∞ where nothing was answered."""
+    if not math.isfinite(amount):
+        return "∞"
+    digits = 2 if amount == 0 or amount >= 1 else 2 - math.floor(math.log10(amount))
+    return f"${amount:,.{digits}f}"
+
+
 _UNITS: Mapping[str, Shown] = {
     "s": milliseconds,
     "/s": per_second,

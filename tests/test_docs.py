@@ -158,6 +158,7 @@ class Key:
         one = next((part for part in schema.get("anyOf", []) if part.get("type") != "null"), schema)
         quantities = (
             ("ms|", "duration"),
+            (r"\$\s", "price"),
             ("%", "percentage"),
             ("/", "rate"),
             ("(-", "CPU list"),

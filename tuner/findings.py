@@ -311,6 +311,7 @@ def study_info(study: Study) -> StudyInfo:
         bounds=spec.bounds(),
         objectives=spec.objectives,
         workloads=list(spec.bounds()),
+        price_usd_per_h=spec.report.price,
     )
 
 

@@ -320,6 +320,7 @@ class StudyInfo(Data):
     workloads: list[str] = Field(
         description="the first is the primary one; the classes of a mix follow it as WORKLOAD.CLASS"
     )
+    price_usd_per_h: float | None = Field(None, description="of the server, dollars per hour, where the study says")
 
     def bounds_of(self, workload: str) -> dict[str, float]:
         """Return SLO -> bound of a workload, or of a class of one."""

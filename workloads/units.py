@@ -1,4 +1,4 @@
-"""Quantities with units, as people write them in a study: `10 ms`, `400/s`, `1%`, `8 GiB`, `20 mJ`."""
+"""Quantities with units, as people write them in a study: `10 ms`, `400/s`, `1%`, `8 GiB`, `20 mJ`, `$1.20/h`."""
 
 import re
 
@@ -13,6 +13,7 @@ _RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|min|h)")
 _SIZE = re.compile(rf"{_NUMBER}\s*([KMGT]iB|[kMGT]?B)")
 _ENERGY = re.compile(rf"{_NUMBER}\s*(uJ|mJ|J)")
 _PERCENT = re.compile(rf"{_NUMBER}\s*%")
+_PRICE = re.compile(rf"\$\s*{_NUMBER}\s*/\s*h")
 
 
 def parse_duration(value: object) -> float:
@@ -89,6 +90,18 @@ def parse_energy(value: object) -> float:
     if match is None:
         raise ValueError(f"expected an energy with a unit, like `0.5 J` or `20 mJ`, but got {value!r}")
     return _non_negative(_rounded(float(match[1]) * _ENERGY_J[match[2]]), value)
+
+
+def parse_price(value: object) -> float:
+    """Return dollars per hour from `$1.20/h`.
+
+    Raises:
+        ValueError: anything else, a bare number and a negative price included.
+    """
+    match = _PRICE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"expected a price in dollars per hour, like `$1.20/h`, but got {value!r}")
+    return _non_negative(float(match[1]), value)
 
 
 def _rounded(value: float) -> float:

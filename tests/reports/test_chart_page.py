@@ -1,12 +1,11 @@
 """The charts in a browser: hover, colour, filter, comparison, themes and print; nothing is loaded, nothing runs."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from reports import html
 from tests.tuner import result_builders as builders
@@ -52,15 +51,6 @@ def result() -> Result:
 
 
 @pytest.fixture(scope="module")
-def chromium_of_charts() -> Iterator[Browser]:
-    """One browser for all tests of this file."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the result above."""
     path = tmp_path_factory.mktemp("charts") / "report.html"
@@ -69,9 +59,9 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(chromium_of_charts: Browser, report_file: Path) -> Iterator[Page]:
+def opened(browser: Browser, report_file: Path) -> Iterator[Page]:
     """The page, drawn once for all tests; what went wrong meanwhile is asserted at the end."""
-    page = chromium_of_charts.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
+    page = browser.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
     page.set_default_timeout(60_000)
     wrong: list[str] = []
     requests: list[str] = []
@@ -278,8 +268,8 @@ def test_charts_follow_the_theme_of_the_system_of_the_page_and_of_its_toggle_and
     page.emulate_media(color_scheme="light")
 
 
-def test_the_pages_own_theme_is_taken_on_load(chromium_of_charts: Browser, report_file: Path) -> None:
-    page = chromium_of_charts.new_page(color_scheme="light")
+def test_the_pages_own_theme_is_taken_on_load(browser: Browser, report_file: Path) -> None:
+    page = browser.new_page(color_scheme="light")
     page.set_default_timeout(60_000)
     page.add_init_script(
         "document.addEventListener('DOMContentLoaded', () => { document.documentElement.dataset.theme = 'dark'; })"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.units import format_duration, format_value
-from workloads.units import parse_duration, parse_energy, parse_fraction, parse_rate, parse_size
+from workloads.units import parse_duration, parse_energy, parse_fraction, parse_price, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(
@@ -148,3 +148,14 @@ def test_sizes_and_energies_are_not_negative(parse: Callable[[object], float]) -
     given = "-5 B" if parse is parse_size else "-5 J"
     with pytest.raises(ValueError, match=f"must not be negative, but got '{given}'"):
         parse(given)
+
+
+@pytest.mark.parametrize(("text", "dollars"), [("$1.20/h", 1.2), ("$ 3 / h", 3.0), ("$0/h", 0.0)])
+def test_reads_a_price(text: str, dollars: float) -> None:
+    assert parse_price(text) == dollars
+
+
+@pytest.mark.parametrize("given", ["1.20", "$1.20", "1.20/h", "$1.20/s", "$-1/h", 1.2, None])
+def test_refuses_what_is_no_price_per_hour(given: object) -> None:
+    with pytest.raises(ValueError, match=r"like `\$1.20/h`|must not be negative"):
+        parse_price(given)

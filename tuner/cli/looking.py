@@ -22,6 +22,7 @@ from tuner.results import Result, Trial, read_result
 from tuner.rundir import RunDirectory
 from tuner.storage import kept_in, open_storage
 from tuner.terminal import note, shown
+from workloads.units import parse_price
 
 DASHBOARD_PORT = 8080
 
@@ -97,6 +98,13 @@ def ui(
         dashboard.run_server(storage, host="localhost", port=port)
 
 
+def _price(given: str) -> float:
+    try:
+        return parse_price(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @app.command()
 def report(
     run_path: RunPath,
@@ -104,13 +112,16 @@ def report(
     summary: Annotated[Path | None, _file("--markdown", "a summary, for a pull request")] = None,
     analyzer: Annotated[Path | None, _file("--perf-analyzer", "CSV as perf_analyzer writes it")] = None,
     columns: Annotated[Path | None, _file("--parquet", "the trials as a Parquet file")] = None,
+    price: Annotated[
+        float | None, typer.Option(parser=_price, metavar="PRICE", help="of the server, like $1.20/h, for this report")
+    ] = None,
     pictures: Annotated[
         images.Format | None, typer.Option("--images", help="the charts as files, in the run's folder images")
     ] = None,
 ) -> None:
     """Rebuild report.html, trials.csv and front.csv from the stored result; no server is needed."""
     with errors():
-        result = read_result(run_path)
+        result = _priced(read_result(run_path), price)
         directory = RunDirectory(run_path.resolve())
         prepared = prepared_again(result, directory)
         write_reports(result, directory, prepared)
@@ -130,6 +141,12 @@ def report(
             _open(path)
         else:
             Console().print(shown(path), highlight=False, soft_wrap=True)
+
+
+def _priced(result: Result, price: float | None) -> Result:
+    if price is None:
+        return result
+    return result.model_copy(update={"study": result.study.model_copy(update={"price_usd_per_h": price})})
 
 
 def _draw(result: Result, run: Path, kind: images.Format) -> None:

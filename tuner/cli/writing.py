@@ -1,11 +1,15 @@
 """The files that are made of a stored result."""
 
+from pathlib import Path
+
 from reports import html, tables
 from reports.charts import page
+from targets.exports import Export
 from tuner.files import write_atomically
 from tuner.results import Result
 from tuner.rundir import RunDirectory
 from tuner.space import server_part
+from tuner.terminal import shown
 from tuner.wiring import Prepared
 
 
@@ -19,13 +23,22 @@ def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | 
     """
     write_atomically(directory.path / "trials.csv", tables.trials_csv(result))
     write_atomically(directory.path / "front.csv", tables.front_csv(result))
-    content = html.render(result, change(result, prepared), page.kept(result, directory.path))
+    export = _export(result, prepared)
+    place = html.Place(
+        shown(directory.path.resolve()), shown(Path(result.study.path)), own_files=bool(export and export.places)
+    )
+    diff = "" if export is None else html.config_diff(export.originals, export.files)
+    content = html.render(result, diff, page.kept(result, directory.path), place)
     write_atomically(directory.path / "report.html", content)
 
 
 def change(result: Result, prepared: Prepared | None) -> str:
     """Return the change that the export makes to the user's own files, "" where there is none to show."""
+    export = _export(result, prepared)
+    return "" if export is None else html.config_diff(export.originals, export.files)
+
+
+def _export(result: Result, prepared: Prepared | None) -> Export | None:
     if prepared is None or result.best is None:
-        return ""
-    export = prepared.target.export(server_part(result.best.config))
-    return html.config_diff(export.originals, export.files)
+        return None
+    return prepared.target.export(server_part(result.best.config))

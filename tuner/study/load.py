@@ -41,8 +41,12 @@ class Study:
         return (self.source.path.parent / path).resolve()
 
     def fingerprint(self) -> str:
-        """Identify what is studied: the study after overrides, and the files of model and requests by size and time."""
-        digest = hashlib.sha256(json.dumps(self.spec.model_dump(mode="json"), sort_keys=True).encode())
+        """Identify what is studied: the study after overrides, and the files of model and requests by size and time.
+
+        What only the report is told is no part of it.
+        """
+        studied = self.spec.model_dump(mode="json", exclude={"report"})
+        digest = hashlib.sha256(json.dumps(studied, sort_keys=True).encode())
         digest.update(self.fingerprint_of_files().encode())
         return digest.hexdigest()[:16]
 

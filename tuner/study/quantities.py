@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from tuner.cpus import format_cpus, parse_cpus
-from workloads.units import parse_energy, parse_fraction, parse_rate, parse_rate_or_zero, parse_size
+from workloads.units import parse_energy, parse_fraction, parse_price, parse_rate, parse_rate_or_zero, parse_size
 
 Rate = Annotated[
     float,
@@ -31,6 +31,11 @@ Energy = Annotated[
     float,
     BeforeValidator(parse_energy),
     WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[um]?J\s*$", "examples": ["500 mJ"]}),
+]
+Price = Annotated[
+    float,
+    BeforeValidator(parse_price),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\$\s*\d+(\.\d+)?\s*/\s*h\s*$", "examples": ["$1.20/h"]}),
 ]
 CpuSet = Annotated[
     frozenset[int],

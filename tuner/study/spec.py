@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, SerializeAsAny, Tag, model_validator
 
 from targets.options import Duration, Section, TargetOptions
 from tuner.cpus import format_cpus
-from tuner.study.quantities import CpuSet, Fraction
+from tuner.study.quantities import CpuSet, Fraction, Price
 from tuner.study.slo import SloSpec
 from tuner.study.traffic import WorkloadName, WorkloadSpec
 
@@ -107,6 +107,12 @@ class TelemetrySpec(Section):
     period: Duration = Field(0.1, ge=0.02, le=10, description="from one sample to the next")
 
 
+class ReportSpec(Section):
+    """What the report is told beside what was measured; no part of what is studied."""
+
+    price: Price | None = Field(None, description="of the server, in dollars per hour, like `$1.20/h`")
+
+
 class CoresSpec(Section):
     """Who runs on which CPUs; the two sets are disjoint."""
 
@@ -169,6 +175,7 @@ class StudySpec(Section):
     confirm: ConfirmSpec = ConfirmSpec()
     generator: GeneratorSpec = GeneratorSpec()
     telemetry: TelemetrySpec = TelemetrySpec()
+    report: ReportSpec = ReportSpec()
     isolation: Isolation = Field(
         "auto", description="`auto`: server and load generator on cores of their own; `cores`: on these; `none`: on any"
     )

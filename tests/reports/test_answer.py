@@ -1,0 +1,192 @@
+"""What the report answers first: from results whose answer is known."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from reports import answer, html, trust, words
+from tests.support.tune import tune
+from tests.tuner import result_builders as builders
+from tuner.results import (
+    Confirmation,
+    Estimate,
+    FrontPoint,
+    KnobInfo,
+    Load,
+    Point,
+    Ratio,
+    Result,
+    Side,
+    SloVerdict,
+    Validity,
+    Value,
+)
+from tuner.usage import Telemetry
+
+HOUR_S = 3600
+
+
+def side(trial: int, throughput: tuple[float, float, float], accuracy: float, lost: float) -> Side:
+    value, low, high = throughput
+    found = {
+        "throughput_rps": builders.estimate(value, low, high),
+        "latency_p50_s": builders.estimate(0.001),
+        "latency_p99_s": builders.estimate(0.005),
+        "error_rate": builders.estimate(0.0),
+        "accuracy": builders.estimate(accuracy),
+        "accuracy_drop": builders.estimate(lost, lost - 0.01, lost + 0.01),
+    }
+    met: dict[str, dict[str, SloVerdict]] = {"steady": {"p99": "met"}}
+    load = Load(mode="closed", level=4)
+    config: dict[str, Value] = {"instances": 2, "concurrency": 4}
+    return Side(trial=trial, config=config, load=load, metrics={"steady": found}, verdicts=met, server={}, valid=True)
+
+
+def using(megabytes: int, cores: float) -> Point:
+    telemetry = Telemetry(rss_bytes=megabytes * 2**20, cpu_cores=cores, samples=5)
+    return builders.point(level=4).model_copy(update={"telemetry": telemetry})
+
+
+@pytest.fixture
+def found() -> Result:
+    """Trial 1 is confirmed: twice the throughput, 1 percentage point of accuracy less, half as much memory again."""
+    yours, best = side(0, (100, 90, 110), 0.98, 0.0), side(1, (200, 190, 210), 0.97, 0.01)
+    gain = Ratio(value=2.0, low=1.9, high=2.1, n=4, verdict="better")
+    made = Confirmation(
+        candidate=best,
+        baseline=yours,
+        redeployments=4,
+        rounds=24,
+        gains={"throughput_rps": gain},
+        verdict="met",
+    )
+    chosen = builders.best(1, (2.0, 1.9, 2.1)).model_copy(
+        update={"metrics": best.metrics, "verdicts": best.verdicts, "config": best.config}
+    )
+    knobs = [
+        KnobInfo(name="instances", unit="", applied="reload", doc="", values=[1, 2]),
+        KnobInfo(name="max_queue_delay", unit="s", applied="reload", doc="", values=[0.0]),
+    ]
+    trials = (
+        builders.trial(0, using(200, 0.5), config={"instances": 1, "max_queue_delay": 0.001}),
+        builders.trial(1, using(300, 1.0), config={"instances": 2, "max_queue_delay": 0.001}),
+    )
+    baseline = FrontPoint(trial=0, point=0, meets_slo=True, membership=0.5, on_front=False)
+    parts = {"confirmation": made, "best": chosen, "knobs": knobs, "baseline": baseline}
+    return builders.result(*trials).model_copy(update=parts)
+
+
+def priced(result: Result, dollars: float) -> Result:
+    return result.model_copy(update={"study": result.study.model_copy(update={"price_usd_per_h": dollars})})
+
+
+def changed(result: Result, **of_best: object) -> Result:
+    assert result.best is not None
+    return result.model_copy(update={"best": result.best.model_copy(update=of_best)})
+
+
+def test_a_confirmed_gain_is_what_to_deploy(found: Result) -> None:
+    assert answer.headline(found).text == "Deploy trial 1: 2.00x throughput, 95% interval [1.90, 2.10]"
+    assert answer.slos(found) == answer.Said("Every SLO is met on the workload steady", "good")
+    said = answer.sureness(found)
+    assert said is not None
+    assert "4 redeployments of both, 24 rounds of each on every workload" in said.text
+
+
+def test_what_is_not_confirmed_is_not_to_be_deployed(found: Result) -> None:
+    one = changed(found, confirmed=False, gain_vs_baseline=None).model_copy(update={"message": "time was up"})
+    assert answer.headline(one) == answer.Said("Trial 1 did best in the search, and is not confirmed", "bad")
+    assert answer.sureness(one) == answer.Said("Not confirmed: time was up.", "bad")
+
+
+def test_an_slo_that_is_missed_or_undecided_is_named_with_its_workload(found: Result) -> None:
+    one = changed(found, verdicts={"steady": {"p99": "missed"}, "web": {"p99": "undecided", "error_rate": "met"}})
+    assert answer.slos(one) == answer.Said("SLO missed: steady.p99; undecided: web.p99", "bad")
+
+
+def test_without_a_best_the_message_is_the_answer() -> None:
+    empty = builders.result()
+    assert answer.headline(empty) == answer.Said("Nothing was measured yet", "bad")
+    assert answer.slos(empty) is None
+    assert answer.sureness(empty) is None
+    assert answer.costs(empty) == []
+    assert answer.changes(empty) == []
+
+
+def test_only_the_knobs_that_differ_are_changes(found: Result) -> None:
+    assert answer.changes(found) == [answer.Change("instances", "1", "2")]
+
+
+def test_the_costs_are_accuracy_memory_cpu_and_with_a_price_dollars(found: Result) -> None:
+    costs = {one.name: one for one in answer.costs(found)}
+    accuracy = costs["accuracy, steady"]
+    assert (accuracy.yours, accuracy.best) == ("98.00%", "97.00%")
+    assert accuracy.note == "1.00% lost, item by item [0.00%, 2.00%]"
+    memory = costs["memory of the server"]
+    assert (memory.yours, memory.best, memory.note) == ("200.0 MiB", "300.0 MiB", "+50.0%")
+    assert costs["CPU of the server"].note == "+100.0%"
+    assert "a million requests" not in costs
+    dollars = {one.name: one for one in answer.costs(priced(found, 3.6))}["a million requests"]
+    assert dollars.yours == "$10.00 [$9.09, $11.11]", "3.6 / 3600 / 100 * 1e6"
+    assert dollars.best == "$5.00 [$4.76, $5.26]"
+    assert "one server at $3.60/h" in dollars.note
+
+
+def test_a_throughput_without_bounds_has_a_cost_without_bounds(found: Result) -> None:
+    assert found.best is not None
+    rate = Estimate(value=100.0, low=0.0, high=float("inf"), n=3)
+    one = changed(priced(found, 3.6), metrics={"steady": {"throughput_rps": rate}})
+    assert answer.costs(one)[-1].best == "$10.00 [$0.00, ∞]"
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (1234.5, "$1,234.50"),
+        (1.2, "$1.20"),
+        (0.0347, "$0.0347"),
+        (0.00012345, "$0.000123"),
+        (float("inf"), "∞"),
+        (0, "$0.00"),
+    ],
+)
+def test_dollars_have_the_digits_that_matter(amount: float, shown: str) -> None:
+    assert words.dollars(amount) == shown
+
+
+def test_the_commands_are_quoted_for_a_shell(found: Result) -> None:
+    study = found.study.model_copy(update={"overrides": ["slo.p99=20 ms"]})
+    one = changed(found.model_copy(update={"study": study}), export="best")
+    place = html.Place("runs/my run", "a study.yaml", own_files=True)
+    assert html.apply_command(one, place) == "tune export 'runs/my run' --apply"
+    assert html.apply_command(one, html.Place("runs/a", "s.yaml")) == "tune export runs/a --to YOUR_FOLDER"
+    assert html.repeat_command(one, place) == "tune 'a study.yaml' --set 'slo.p99=20 ms' --fresh"
+    assert html.apply_command(found, place) == "", "nothing was exported"
+
+
+def test_what_was_spoiled_is_said_where_trust_is_asked_for(found: Result) -> None:
+    late = Validity(valid=False, reasons=["the load generator sent late"])
+    spoiled = using(1, 1.0).model_copy(update={"validity": late})
+    one = found.model_copy(update={"trials": [*found.trials, builders.trial(2, spoiled, spoiled, state="invalid")]})
+    facts = {fact.name: fact for fact in trust.facts(one)}
+    assert facts["validity"].bad
+    assert facts["validity"].said == "2 of 4 measurements are valid; 2 spoiled by the load generator and not used"
+    assert facts["trials"].said == "3 tried: 2 complete, 1 invalid"
+    assert trust.remarks(one) == [("the load generator sent late", 2)]
+    assert [one.trial for one in trust.failed(one)] == [2]
+    assert facts["warm-up"].said.startswith("0.30 s under the same load")
+    assert facts["samples"].said == "140 requests a measurement, 560 in all"
+    assert facts["noise"].said.endswith("throughput 0.0%, p99 0.0%")
+
+
+def test_a_finished_run_gets_another_price(real_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(real_run, tmp_path / "run"))
+    folder = real_run.parents[2]
+    assert "one server at $1.20/h" in (run / "report.html").read_text()
+    ended = tune("report", run, "--price", "$36/h", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert "one server at $36.00/h" in (run / "report.html").read_text()
+    ended = tune("report", run, "--price", "36", cwd=folder, COLUMNS="200")
+    assert ended.returncode == 2
+    assert "expected a price in dollars per hour, like `$1.20/h`, but got '36'" in " ".join(ended.stderr.split())

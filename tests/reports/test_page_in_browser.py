@@ -1,0 +1,414 @@
+"""The report of a real run in a real browser: what its page does, not only what it says."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page
+
+from tests.support.browser import Opened, opened
+from tests.support.hostile_run import MODEL
+from tuner.results import Result, read_result
+
+
+@pytest.fixture(scope="module")
+def found(real_run: Path) -> Result:
+    return read_result(real_run)
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Browser, real_report: Path) -> Iterator[Opened]:
+    with opened(browser, real_report, permissions=["clipboard-read", "clipboard-write"]) as page:
+        yield page
+
+
+@pytest.fixture
+def report(shared: Opened) -> Iterator[Opened]:
+    """The page as it was opened; it must not complain or ask for anything in any test."""
+    shared.page.set_viewport_size({"width": 1160, "height": 900})
+    shared.page.emulate_media(media="screen")
+    turn(shared.page, "light")
+    shared.page.locator("#filter-reset").click()
+    yield shared
+    assert shared.complaints == []
+    assert shared.requests == []
+
+
+@pytest.fixture
+def page(report: Opened) -> Page:
+    return report.page
+
+
+def column(page: Page, name: str) -> list[str]:
+    """Return the cells of a column of the trials, from the top."""
+    heads = [head.strip(" ↕↑↓") for head in page.locator("#trials thead th").all_inner_texts()]
+    at = heads.index(name) + 1
+    return page.locator(f"#trials tbody tr td:nth-child({at})").all_inner_texts()
+
+
+def head(page: Page, name: str) -> Locator:
+    return page.locator("#trials thead th").filter(has_text=re.compile(rf"^{name}$"))
+
+
+def numbers(cells: list[str]) -> list[float]:
+    return [float(re.sub(r"[^\d.]", "", cell)) for cell in cells if cell]
+
+
+def style(page: Page, selector: str, name: str) -> str:
+    return str(page.evaluate("([one, name]) => getComputedStyle(document.querySelector(one))[name]", [selector, name]))
+
+
+def downloaded(page: Page, name: str) -> str:
+    with page.expect_download() as told:
+        page.locator(f"button[data-download='{name}']").click()
+    assert told.value.suggested_filename == name
+    return Path(told.value.path()).read_bytes().decode()
+
+
+# -- opening --
+
+
+def test_the_page_opens_without_a_complaint_or_a_request(report: Opened) -> None:
+    assert report.page.title() == "Paretune: queue"
+    assert report.page.evaluate("typeof Plotly.newPlot") == "function"
+    assert report.complaints == []
+    assert report.requests == []
+
+
+def test_what_looks_like_html_in_a_model_name_or_a_study_is_shown_as_text(page: Page) -> None:
+    assert MODEL in page.locator("#config-diff").inner_text()
+    assert MODEL in page.locator("#trust").inner_text()
+    assert page.locator("img").count() == 0
+    assert "document.title =" in page.locator("#trust pre").last.inner_text()
+    assert page.title() == "Paretune: queue"
+
+
+def test_sections_stand_in_the_order_of_a_readers_questions(page: Page) -> None:
+    order = [page.locator(f"#{name}").bounding_box() for name in ("answer", "the-front", "trust", "all-trials")]
+    tops = [box["y"] for box in order if box]
+    assert len(tops) == 4
+    assert tops == sorted(tops)
+
+
+# -- the answer --
+
+
+def test_the_answer_says_what_to_deploy_the_gain_the_slos_the_costs_and_how_sure_it_is(
+    page: Page, found: Result
+) -> None:
+    assert found.best is not None
+    answer = page.locator("#answer").inner_text()
+    assert f"rial {found.best.trial}" in page.locator("#answer h2").inner_text()
+    if found.best.confirmed:
+        assert found.best.gain_vs_baseline is not None
+        assert f"{found.best.gain_vs_baseline.value:.2f}x throughput, 95% interval [" in answer
+        assert "Every SLO is met on all 2 workloads" in answer
+        assert "Confirmed against your configuration: 2 redeployments" in answer
+    changed = page.locator("#changes tbody tr").all_inner_texts()
+    assert "precision\tslow\tfast" in changed
+    rows = {row.split("\t")[0]: row.split("\t")[1:] for row in page.locator("#costs tbody tr").all_inner_texts()}
+    assert {"accuracy, steady", "memory of the server", "CPU of the server", "a million requests"} <= set(rows)
+    made = found.confirmation
+    assert made is not None
+    for cell, side in zip(rows["a million requests"], (made.baseline, made.candidate), strict=False):
+        asked = 1.2 / 3600 / side.metrics["steady"]["throughput_rps"].value * 1e6
+        assert float(cell.split(" ")[0].removeprefix("$")) == pytest.approx(asked, rel=0.01)
+
+
+def test_the_commands_are_those_that_apply_and_repeat_it(page: Page, real_run: Path) -> None:
+    assert page.locator("#apply").inner_text() == f"tune export runs/queue/{real_run.resolve().name} --apply"
+    assert page.locator("#again").inner_text() == "tune queue.yaml --fresh"
+
+
+def test_the_page_says_what_its_numbers_rest_on(page: Page, found: Result) -> None:
+    facts = {row.split("\t")[0]: row.split("\t")[1] for row in page.locator("#trust .facts tr").all_inner_texts()}
+    points = [point for trial in found.trials for point in trial.points]
+    assert facts["trials"] == f"{len(found.trials)} tried: {len(found.trials)} complete"
+    assert f"{sum(sum(point.outcomes.values()) for point in points):,} in all" in facts["samples"]
+    assert f"of {len(points)} measurements are valid" in facts["validity"]
+    assert facts["warm-up"].endswith("cut off")
+    assert facts["seed"] == "1"
+    for name in ("noise", "load generator", "confirmation", "paretune", "python", "cpu"):
+        assert facts[name]
+
+
+# -- copy and download --
+
+
+def test_the_files_of_the_run_are_downloaded_byte_for_byte(page: Page, real_run: Path) -> None:
+    for name in ("trials.csv", "front.csv", "result.json"):
+        assert downloaded(page, name) == (real_run / name).read_text(), name
+
+
+def test_the_change_is_downloaded_as_a_patch(page: Page) -> None:
+    patch = downloaded(page, "config.patch")
+    assert patch.startswith(f"--- yours/{MODEL}/queue.json\n+++ best/{MODEL}/queue.json\n")
+    assert patch == page.evaluate("document.querySelector('#config-diff').textContent")
+    assert "config.patch is downloaded" in page.locator("#answer [role=status]").first.inner_text()
+
+
+def test_the_change_and_the_command_are_copied(page: Page) -> None:
+    said = "[...document.querySelectorAll('[role=status]')].some((one) => one.textContent === 'copied')"
+    for button, source in (("[data-copy-file='config.patch']", "#config-diff"), ("[data-copy=apply]", "#apply")):
+        page.evaluate("document.querySelectorAll('.buttons [role=status]').forEach((one) => { one.textContent = '' })")
+        page.locator(button).click()
+        page.wait_for_function(said)
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied == page.evaluate("one => document.querySelector(one).textContent", source)
+
+
+# -- all trials --
+
+
+def test_the_table_has_a_row_for_each_point(page: Page, found: Result) -> None:
+    points = [(trial.number, point.workload) for trial in found.trials for point in trial.points]
+    rows = list(zip(map(int, column(page, "trial")), column(page, "workload"), strict=True))
+    assert rows == points
+    assert page.locator("#trials-count").inner_text() == f"{len(points)} rows"
+
+
+@pytest.mark.parametrize("name", ["throughput", "p99", "load"])
+def test_a_click_sorts_by_a_column_and_another_the_other_way(name: str, page: Page) -> None:
+    before = numbers(column(page, name))
+    head(page, name).locator("button").click()
+    assert head(page, name).get_attribute("aria-sort") == "ascending"
+    assert numbers(column(page, name)) == sorted(before)
+    head(page, name).locator("button").click()
+    assert head(page, name).get_attribute("aria-sort") == "descending"
+    assert numbers(column(page, name)) == sorted(before, reverse=True)
+    assert page.locator("#trials [aria-sort]").count() == 1
+
+
+def test_the_keyboard_sorts_too(page: Page) -> None:
+    head(page, "p50").locator("button").focus()
+    page.keyboard.press("Enter")
+    assert head(page, "p50").get_attribute("aria-sort") == "ascending"
+    cells = numbers(column(page, "p50"))
+    assert cells == sorted(cells)
+    page.keyboard.press("Space")
+    assert head(page, "p50").get_attribute("aria-sort") == "descending"
+
+
+def test_words_and_named_columns_filter_the_rows(page: Page, found: Result) -> None:
+    box = page.locator("#filter-text")
+    box.fill("precision=fast instances=2")
+    wanted = [
+        str(trial.number)
+        for trial in found.trials
+        for _ in trial.points
+        if (trial.config["precision"], trial.config["instances"]) == ("fast", 2)
+    ]
+    assert wanted
+    assert column(page, "trial") == wanted
+    total = sum(len(trial.points) for trial in found.trials)
+    assert page.locator("#trials-count").inner_text() == f"{len(wanted)} of {total} rows"
+    box.fill("no such word")
+    assert column(page, "trial") == []
+    box.fill("")
+    assert len(column(page, "trial")) == total
+
+
+def test_choices_filter_by_workload_state_and_slo(page: Page, found: Result) -> None:
+    page.locator("#filter-workload").select_option("web")
+    assert set(column(page, "workload")) == {"web"}
+    page.locator("#filter-state").select_option("complete")
+    assert len(column(page, "state")) == len(found.trials)
+    offered = page.locator("#filter-slo option").all_inner_texts()
+    for verdict in offered[1:]:
+        page.locator("#filter-slo").select_option(verdict)
+        shown = page.locator("#trials tbody tr td:last-child").all_inner_texts()
+        assert all(cell.startswith(verdict) for cell in shown)
+
+
+def test_a_filter_and_an_order_hold_together(page: Page) -> None:
+    head(page, "throughput").locator("button").click()
+    page.locator("#filter-workload").select_option("steady")
+    cells = numbers(column(page, "throughput"))
+    assert cells == sorted(cells)
+    assert set(column(page, "workload")) == {"steady"}
+
+
+def test_reset_takes_filters_and_order_back(page: Page) -> None:
+    before = column(page, "throughput")
+    head(page, "throughput").locator("button").click()
+    page.locator("#filter-text").fill("fast")
+    page.locator("#filter-workload").select_option("web")
+    page.locator("#filter-reset").click()
+    assert column(page, "throughput") == before
+    assert page.locator("#trials [aria-sort]").count() == 0
+    assert page.locator("#filter-text").input_value() == ""
+
+
+def test_who_draws_a_trial_can_show_it_in_the_table(page: Page) -> None:
+    page.evaluate("document.dispatchEvent(new CustomEvent('paretune:trial', {detail: {trial: 1}}))")
+    assert set(column(page, "trial")) == {"1"}
+    assert page.locator("#filter-text").input_value() == "trial=1"
+
+
+# -- light, dark, narrow, print, keyboard --
+
+COLOURS = """() => ({
+  background: getComputedStyle(document.body).backgroundColor,
+  theme: document.documentElement.dataset.theme,
+  charts: [...document.querySelectorAll('.js-plotly-plot')].map((one) => one.layout.font.color),
+})"""
+
+
+def turn(page: Page, theme: Literal["light", "dark"]) -> None:
+    """Have the system in a theme; the page is told before the next but one frame."""
+    page.emulate_media(color_scheme=theme)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def colours(page: Page) -> dict[str, Any]:
+    found: dict[str, Any] = page.evaluate(COLOURS)
+    return found
+
+
+def test_the_page_and_its_charts_follow_the_system_and_then_the_reader(page: Page) -> None:
+    turn(page, "dark")
+    dark = colours(page)
+    button = page.locator("#theme")
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    light = colours(page)
+    assert (dark["theme"], light["theme"]) == ("dark", "light")
+    assert dark["background"] != light["background"] == "rgb(255, 255, 255)"
+    assert len(dark["charts"]) >= 2
+    assert not set(dark["charts"]) & set(light["charts"])
+    assert button.get_attribute("aria-pressed") == "false"
+    button.click()
+    turn(page, "light")
+    assert colours(page)["theme"] == "light", "who chose what the system has follows it again"
+
+
+def test_what_the_reader_chose_holds_when_the_system_changes(page: Page) -> None:
+    turn(page, "dark")
+    page.locator("#theme").click()
+    turn(page, "light")
+    turn(page, "dark")
+    assert colours(page)["theme"] == "light"
+    page.locator("#theme").click()
+    assert colours(page)["theme"] == "dark"
+
+
+CONTRASTS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((one) => one / 255)
+    .map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, one, index) => sum + one * [0.2126, 0.7152, 0.0722][index], 0);
+  const ground = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const [r, g, b, a = 1] = parse(getComputedStyle(one).backgroundColor);
+      if (a === 1) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const words = [...one.childNodes].filter((node) => node.nodeType === 3 && node.data.trim());
+    if (!words.length || !one.getClientRects().length || one.closest("svg, script, style, option")) continue;
+    const [a, b] = [light(parse(getComputedStyle(one).color)), light(ground(one))].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), words[0].data.trim().slice(0, 40)]);
+  }
+  for (const one of document.querySelectorAll("svg :is(.xtick text, .ytick text, .legendtext, .g-xtitle text)")) {
+    const [a, b] = [light(parse(getComputedStyle(one).fill)), light(ground(one.closest(".plot, .chart, body")))]
+      .sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), one.textContent.slice(0, 40)]);
+  }
+  return found;
+}"""
+AA = 4.5
+"""WCAG 2.2, success criterion 1.4.3: contrast of text."""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_has_the_contrast_of_aa(theme: Literal["light", "dark"], page: Page) -> None:
+    turn(page, theme)
+    measured = page.evaluate(CONTRASTS)
+    assert len(measured) > 100
+    assert [one for one in measured if one[0] < AA] == []
+
+
+def test_the_page_fits_360_pixels(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    widths = page.evaluate(
+        "[...document.querySelectorAll('button, input, select')].filter((one) => !one.closest('.scroll, .chart'))"
+        ".map((one) => one.getBoundingClientRect().right)"
+    )
+    assert len(widths) > 10
+    assert max(widths) <= 360
+    page.locator("#filter-workload").select_option("web")
+    assert set(column(page, "workload")) == {"web"}
+
+
+def test_a_print_is_light_and_has_the_answer_the_front_and_the_table(page: Page) -> None:
+    page.emulate_media(color_scheme="dark", media="print")
+    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    assert style(page, "body", "backgroundColor") == "rgb(255, 255, 255)"
+    for shown in ("#answer h2", "#config-diff", "#slo table", "#the-front .js-plotly-plot", "#trials tbody tr"):
+        assert page.locator(shown).first.is_visible(), shown
+    controls = page.evaluate(
+        "[...document.querySelectorAll('button:not(.sort), input, select')]"
+        ".filter((one) => one.getClientRects().length).map((one) => one.outerHTML.slice(0, 80))"
+    )
+    assert controls == []
+    assert style(page, "#config-diff", "whiteSpace") == "pre-wrap", "nothing is cut off"
+    assert page.pdf().startswith(b"%PDF-")
+    page.emulate_media(color_scheme="dark", media="screen")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+
+
+def test_the_keyboard_reaches_every_control_and_shows_where_it_is(page: Page) -> None:
+    page.evaluate("document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex')")
+    reached: list[str] = []
+    for _ in range(300):
+        page.keyboard.press("Tab")
+        told = page.evaluate(
+            "() => { const one = document.activeElement; const { outlineStyle, outlineWidth } = getComputedStyle(one);"
+            " return [one.id || one.dataset.download || one.dataset.copy || one.dataset.copyFile || one.textContent,"
+            " outlineStyle !== 'none' && outlineWidth !== '0px', one === document.body] }"
+        )
+        if told[2]:
+            break
+        assert told[1], f"{told[0]} has no outline"
+        reached.append(told[0])
+    assert reached[0] == "To the answer"
+    for name in ("theme", "config.patch", "apply", "filter-text", "filter-slo", "trials.csv", "throughput", "SLO"):
+        assert name in reached, name
+
+
+def test_without_scripts_the_answer_and_the_trials_are_there(
+    browser: Browser, real_report: Path, found: Result
+) -> None:
+    with opened(browser, real_report, java_script_enabled=False, color_scheme="dark") as report:
+        page = report.page
+        assert page.locator("#answer h2").is_visible()
+        assert page.locator("#trials tbody tr").count() == sum(len(trial.points) for trial in found.trials)
+        assert page.locator("button:visible, input:visible").count() == 0
+
+
+def test_a_pointer_over_a_point_of_the_front_shows_its_configuration(page: Page) -> None:
+    plot = page.locator("#the-front .js-plotly-plot")
+    plot.scroll_into_view_if_needed()
+    place = plot.evaluate(
+        """one => {
+          const trace = one._fullData.find((each) => each.mode === 'markers' && each.visible === true && each.x.length);
+          const { xaxis, yaxis } = one._fullLayout, box = one.getBoundingClientRect();
+          return [box.x + xaxis._offset + xaxis.d2p(trace.x[0]), box.y + yaxis._offset + yaxis.d2p(trace.y[0])];
+        }"""
+    )
+    page.mouse.move(place[0] - 30, place[1])
+    page.mouse.move(*place, steps=3)
+    page.wait_for_selector(".hoverlayer .hovertext")
+    assert "trial" in (page.locator(".hoverlayer .hovertext").first.text_content() or "")
+
+
+def test_the_data_of_the_page_is_the_runs(page: Page, real_run: Path) -> None:
+    """What is packed in the page comes out as the document that the run directory has."""
+    files = page.evaluate("JSON.parse(paretunePage.unpacked('packed-files'))")
+    assert json.loads(files["result.json"]) == json.loads((real_run / "result.json").read_text())
