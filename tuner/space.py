@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from targets.base import Config, Knob, Value
+from tuner.entries import entries_of
 from tuner.relations import Relation, RelationError, parse_relation
 from tuner.study.source import Source
 from tuner.units import format_value
@@ -169,20 +170,23 @@ def make_space(
     """
     known = {knob.name: knob for knob in (*knobs, *LOAD_KNOBS)}
     parameters: list[Parameter] = []
-    for name, given in raw.items():
+    entries = entries_of(raw, source)
+    named = {entry.name for entry in entries}
+    for entry in entries:
+        name, place, given = entry.name, entry.place, entry.given
         if name not in known:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
-            raise source.error(("space", name), f"no such knob; {hint}")
+            raise source.error(place, f"no such knob; {hint}")
         if known[name].unusable:
-            raise source.error(("space", name), f"cannot be used here: {known[name].unusable}; take it out")
+            raise source.error(place, f"cannot be used here: {known[name].unusable}; take it out")
         when, wanted = None, given
         if isinstance(given, dict) and "when" in given:
-            before = {one.name for one in parameters} | {knob.name for knob in knobs if knob.name not in raw}
-            when = _relation(given["when"], known, frozenset(before), source, ("space", name, "when"))
+            before = {one.name for one in parameters} | {knob.name for knob in knobs if knob.name not in named}
+            when = _relation(given["when"], known, frozenset(before), source, (*place, "when"))
             rest = {key: value for key, value in given.items() if key != "when"}
             wanted = rest["values"] if set(rest) == {"values"} else rest
-        values = _Reader(known[name], source).values(wanted)
+        values = _Reader(known[name], source, place).values(wanted)
         parameters.append(Parameter(known[name], values, known[name].type not in UNORDERED, when))
     kept = tuple(
         _relation(text, known, frozenset(known), source, ("constraints", index))

@@ -139,6 +139,7 @@ class WorkloadSpec(Section):
     """One kind of traffic."""
 
     arrival: Arrival
+    model: str | None = Field(None, description="with `target.models`: the one that is asked")
     requests: RequestsSpec | None = Field(None, description="what is sent; this or `mix`")
     mix: dict[WorkloadName, ClassSpec] | None = Field(
         None, min_length=1, description="what is sent: classes of requests, each with its results"
