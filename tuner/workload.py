@@ -169,6 +169,16 @@ def groups(workloads: Sequence[Workload]) -> list[tuple[Workload, ...]]:
     return [tuple(workloads)] if at_once(workloads) else [(one,) for one in workloads]
 
 
+def longest_round_s(group: Sequence[Workload], round_s: float) -> float:
+    """Return the length of a round of workloads that share it: each has time to show its shape."""
+    return max(round_s, *(one.shortest_round_s for one in group))
+
+
+def rounds_of(group: Sequence[Workload], rounds: Mapping[str, int]) -> int:
+    """Return the rounds of workloads that share them: as many as the one with the most needs."""
+    return max(rounds[one.name] for one in group)
+
+
 def every_load(workloads: Sequence[Workload], space: Space) -> list[tuple[At, ...]]:
     """Return what is measured in each window: workloads at each load level that the space gives them.
 

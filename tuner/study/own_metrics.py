@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from targets.options import ServerMetric, TargetOptions
-from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED, USED
+from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED, TOTALS, USED
 from tuner.study.slo import SloSpec
 from tuner.study.source import Source
 from tuner.study.spec import OBJECTIVE, StudySpec
@@ -95,9 +95,11 @@ def check_objectives(source: Source, spec: StudySpec) -> None:
     }
     if not spec.target.streams:
         allowed = {direction: [name for name in names if name not in STREAMED] for direction, names in allowed.items()}
+    if not spec.target.several:
+        allowed = {direction: [name for name in names if name not in TOTALS] for direction, names in allowed.items()}
     for index, text in enumerate(spec.objectives):
         match = OBJECTIVE.fullmatch(text)
-        of_all = [*USED, *(metric.name for metric in own)]
+        of_all = [*USED, *TOTALS, *(metric.name for metric in own)]
         if match and "." in (match["workload"] or "") and match["metric"] in of_all:
             raise source.error(("objectives", index), f"the server does not tell `{match['metric']}` of one class")
         if match is None or match["metric"] not in allowed.get(match["direction"], ()):
