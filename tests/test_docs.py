@@ -236,7 +236,7 @@ PAGED = {
     traffic.PromptLengthsSpec,
     *sections(accuracy.AccuracySpec),
 }
-KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED and ".mix." not in key.path]
+KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED and not re.search(r"\.mix\.|NAME\.slo\.", key.path)]
 OWN_KEYS = [
     *(key for kind in registry.names() for key in own_keys(kind)),
     *paged_keys("prompts.md", "requests", PROMPTS),
@@ -282,7 +282,11 @@ def check_with_target(study: Study) -> None:
         else:
             model_config.check_variant(name, overlay)
     variants = getattr(spec.target, "variants", {})
-    make_space(spec.space, named_choices(registry.knobs(spec.target.kind), "precision", variants), study.source)
+    knobs = named_choices(registry.knobs(spec.target.kind), "precision", variants)
+    for model, one in getattr(spec.target, "models", {}).items():
+        of_model = named_choices(registry.knobs(spec.target.kind), "precision", one.variants)
+        knobs += [replace(knob, name=f"{model}.{knob.name}") for knob in of_model]
+    make_space(spec.space, knobs, study.source)
 
 
 @pytest.mark.parametrize("example", examples(GUIDE, "yaml"), ids=str)

@@ -1,4 +1,4 @@
-"""The course of a load, or of several at once: waits until it has settled, and ends it when there is nothing more to learn from it."""
+"""The course of a load, or of several: waits until it has settled, and ends it when nothing more is to be learnt."""
 
 import time
 from collections.abc import Callable, Sequence

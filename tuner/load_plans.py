@@ -9,6 +9,7 @@ from tuner.climb import next_level
 from tuner.results import Point
 from tuner.workload import At, Workload, at_once
 
+
 class LoadPlan(Protocol):
     """Says what is measured next, from what was measured so far."""
 

@@ -131,9 +131,7 @@ class Meter:
             finally:
                 series = self.sampler.stop()
                 loaded = finished([lane.generator for lane in lanes])
-        reports = {
-            one.workload.name: Beside(run.records, run.report) for one, run in zip(offered, loaded, strict=True)
-        }
+        reports = {one.workload.name: Beside(run.records, run.report) for one, run in zip(offered, loaded, strict=True)}
         return [
             Run(
                 records=loaded[index].records,

@@ -186,7 +186,9 @@ def cut(records: Records, aims: Aims, looks: int, ending: Ending) -> Decision:
     """Return what a look is certain of in a measurement that ends there for the sake of another one.
 
     Args:
-        records, aims, looks: as `decide` takes them.
+        records: those seen so far.
+        aims: what is to be found out.
+        looks: how often is looked at most.
         ending: why the other one ends.
     """
     error = aims.error(looks)

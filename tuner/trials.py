@@ -168,9 +168,7 @@ class Trier:
     def _climbing(self) -> str:
         """Name of the first workload whose load is searched."""
         assert self.ladder is not None, "asked for where the study climbs"
-        return next(
-            one.name for one in self.workloads if one.level_name == self.ladder.name and not one.fixed_level
-        )
+        return next(one.name for one in self.workloads if one.level_name == self.ladder.name and not one.fixed_level)
 
     def trial(
         self,

@@ -20,8 +20,8 @@ from targets.process import pinned
 from tuner import __version__
 from tuner.accuracy.checks import check_labels
 from tuner.accuracy.variants import Accuracies, scorings_of
-from tuner.isolation import Cores, CpusUnavailable, divide_host
 from tuner.entries import entries_of
+from tuner.isolation import Cores, CpusUnavailable, divide_host
 from tuner.load.generator import Generator
 from tuner.load_plans import Ladder
 from tuner.measure import Meter
@@ -227,8 +227,8 @@ def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
     if workloads[0].fixed_level:
         raise study.source.error(
             ("load", "search"),
-            f"`max_under_slo` searches the load of the first workload, and {workloads[0].name!r} has a `concurrency` of "
-            "its own; take that out, or put another workload first",
+            f"`max_under_slo` searches the load of the first workload, and {workloads[0].name!r} has a `concurrency` "
+            "of its own; take that out, or put another workload first",
         )
     name = workloads[0].level_name
     other = next(one for one in LOAD_NAMES if one != name)

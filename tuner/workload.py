@@ -127,7 +127,7 @@ class Workload:
         return math.ceil((after_s - shape.edge_s) / shape.period_s - _ROUNDING) * shape.period_s + shape.edge_s
 
     def at(self, level: float | None) -> Load:
-        """Return the load at a level; None: the open loop's own rate. A closed loop may have a concurrency of its own."""
+        """Return the load at a level; None: the open loop's own rate; what a closed loop has of its own holds."""
         if self.arrivals is None:
             level = level if self.concurrency is None else self.concurrency
             assert level is not None, "a closed loop has a concurrency"

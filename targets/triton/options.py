@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from targets.kserve.options import Headers, Url
 from targets.options import Section, ServerMetric
@@ -60,14 +60,22 @@ class ServedModelOptions(Section):
     )
 
 
+def _either_of_two(schema: dict[str, Any]) -> None:
+    """Let the schema ask for `model` or for `models`."""
+    schema["required"].remove("model")
+    schema["anyOf"] = [{"required": ["model"]}, {"required": ["models"]}]
+
+
 class TritonOptions(RequestOptions):
     """A model on NVIDIA Triton Inference Server, or several."""
+
+    model_config = ConfigDict(json_schema_extra=_either_of_two)
 
     kind: Literal["triton"] = "triton"
     models: dict[Annotated[str, StringConstraints(pattern=r"^[\w-]+$")], ServedModelOptions] = Field(
         default={}, description="in place of `model`: several models that one server has at once, each with workloads"
     )
-    model: str = Field("", validate_default=True, description="name of the model in the repository")
+    model: str = Field(description="name of the model in the repository; this or `models`")
     repository: Path | None = Field(
         None, description="model repository, relative to the study file; with `launch: remote` it may be left out"
     )
@@ -99,14 +107,16 @@ class TritonOptions(RequestOptions):
     headers: Headers = Field(default={}, description="with `launch: remote`, sent with every request")
     ca: Path | None = Field(None, description="with `launch: remote`, file with the certificates to trust, for https")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _several_need_no_model(cls, data: object) -> object:
+        return {"model": "", **data} if isinstance(data, dict) and data.get("models") else data
+
     @field_validator("model")
     @classmethod
     def _one_or_several(cls, model: str, info: ValidationInfo) -> str:
-        several = info.data.get("models")
-        if not model and not several:
-            raise PydanticCustomError("missing", "Field required")
-        if model and several:
-            raise ValueError(f"`models` names {', '.join(several)} already; keep one of the two")
+        if model and info.data.get("models"):
+            raise ValueError(f"`models` names {', '.join(info.data['models'])} already; keep one of the two")
         return model
 
     @field_validator("grpc_port")

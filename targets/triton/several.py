@@ -182,7 +182,7 @@ class SeveralTriton(TritonTarget):
             takes_effect="have each model loaded again with `--reload URL`, or restart the server",
         )
 
-    def verify(self, export: Export, requests: Requests) -> None:
+    def verify(self, export: Export, requests: Requests) -> None:  # noqa: ARG002 - the contract has them
         """Refuse: each model has requests of its own, see `verify_all`."""
         raise TargetError("an export of several models is verified with requests to each of them")
 

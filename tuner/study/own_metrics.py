@@ -43,12 +43,15 @@ def _streams_none(target: TargetOptions) -> str:
 
 
 def check_classes(source: Source, spec: StudySpec) -> None:
-    """Check that the classes of mixes ask for what the target has.
+    """Check that workloads and the classes of mixes ask for what the target has.
 
     Raises:
         StudyError: a bound on tokens of a server that streams none, or a priority for a server that takes none.
     """
     for name, workload in spec.workloads.items():
+        for metric in workload.slo.bounds():
+            if metric in STREAMED and not spec.target.streams:
+                raise source.error(("workloads", name, "slo", metric), _streams_none(spec.target))
         for of_class, one in (workload.mix or {}).items():
             place = ("workloads", name, "mix", of_class)
             for metric in one.slo.bounds():
