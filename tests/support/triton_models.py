@@ -146,6 +146,58 @@ class TritonPythonModel:
 """Decoupled: gives N answers, and for a negative N an error after them."""
 
 
+def device(hold_s: float, lock: Path) -> tuple[str, str]:
+    """Return a model that has a device for itself while it executes; models with the same lock share the device."""
+    code = """
+import fcntl
+import time
+
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        with open(LOCK, "w") as device:
+            fcntl.flock(device, fcntl.LOCK_EX)
+            time.sleep(HOLD_S)
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("Y", self.row(request))]) for request in requests]
+
+    def row(self, request):
+        return pb_utils.get_input_tensor_by_name(request, "X").as_numpy()
+"""
+    return _ONE_BY_ONE, code.replace("LOCK,", f"{str(lock)!r},").replace("HOLD_S", str(hold_s))
+
+
+def sleeper(busy_s: float) -> tuple[str, str]:
+    """Return a model that takes so long for a batch of up to 4 requests, without using a CPU."""
+    code = """
+import time
+
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        time.sleep(BUSY_S)
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("Y", self.row(request))]) for request in requests]
+
+    def row(self, request):
+        return pb_utils.get_input_tensor_by_name(request, "X").as_numpy()
+"""
+    return _ONE_BY_ONE.replace("max_batch_size: 1", "max_batch_size: 4"), code.replace("BUSY_S", str(busy_s))
+
+
+_ONE_BY_ONE = (
+    """
+backend: "python"
+max_batch_size: 1
+input [ { name: "X" data_type: TYPE_FP32 dims: [ 1 ] } ]
+output [ { name: "Y" data_type: TYPE_FP32 dims: [ 1 ] } ]
+"""
+    + _CPU
+)
+
+
 def write_model(repository: Path, name: str, model: tuple[str, str], more: str = "") -> Path:
     """Write a model into a repository; return the repository."""
     config, code = model
