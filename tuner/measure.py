@@ -148,16 +148,17 @@ class Meter:
 
     def _lanes(self, deployments: Sequence[Deployment], offered: Sequence[Offered], pace: Pace) -> list[Lane]:
         """Return the loads with their longest warm-up and window, all to start at the same moment."""
-        generators = [self.generator, *self.others]
-        start_ns = time.monotonic_ns() + max(_lead_ns(one.load) for one in offered)
         lengths_s = leading(offered).fitted(pace.longest_warmup_s, pace.longest_window_s, pace.window_s)
-        return [
-            Lane(
-                generators[index],
-                self._plan(deployment, one, start_ns, lengths_s, f"round{index or ''}.bin"),
-                one.aims,
-            )
+        plans = [
+            self._plan(deployment, one, lengths_s, f"round{index or ''}.bin")
             for index, (deployment, one) in enumerate(zip(deployments, offered, strict=True))
+        ]
+        # Encoding takes its time; the moment is chosen when nothing is left to do but hand the plans over.
+        start_ns = time.monotonic_ns() + sum(_lead_ns(one.load) for one in offered)
+        generators = [self.generator, *self.others]
+        return [
+            Lane(generators[index], replace(plan, start_ns=start_ns), one.aims)
+            for index, (plan, one) in enumerate(zip(plans, offered, strict=True))
         ]
 
     def _processes(self, deployment: Deployment) -> Sequence[int]:
@@ -170,16 +171,14 @@ class Meter:
             )
         return processes
 
-    def _plan(
-        self, deployment: Deployment, one: Offered, start_ns: int, lengths_s: tuple[float, float], file: str
-    ) -> Plan:
-        """Return the load of a workload with its longest warm-up and window."""
+    def _plan(self, deployment: Deployment, one: Offered, lengths_s: tuple[float, float], file: str) -> Plan:
+        """Return the load of a workload with its longest warm-up and window; when it starts is still open."""
         warmup_s, window_s = lengths_s
         workload = one.workload
         return Plan(
             endpoint=joined([deployment.endpoint(each.requests()) for each in workload.classes]),
             load=workload.loop(one.load, warmup_s + window_s),
-            start_ns=start_ns,
+            start_ns=0,
             warmup_ns=round(warmup_s * 1e9),
             window_ns=round(window_s * 1e9),
             timeout_ns=round(workload.timeout_s * 1e9),

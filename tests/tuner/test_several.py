@@ -105,7 +105,7 @@ ONE = ("models: {digits: {}, language: {}}", "model: digits")
         ),
         (
             [("repository: models", "launch: remote\n  url: http://localhost:8000")],
-            "pair.yaml:3: target: `models` is for a server that Paretune starts; with `launch: remote` tune one `model`",
+            "pair.yaml:3: target: `models` is for a server that Paretune starts; with `launch: remote` tune",
         ),
         (
             [("repository: models", "repository: models\n  variants: {a: {}}")],
