@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.triton_models import sleeper, write_model
 from tests.support.tune import tune
+from tuner.exporting import exported
 from tuner.results import Result, Trial, read_result
+from tuner.rundir import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
@@ -87,10 +89,11 @@ def test_every_trial_measured_both_in_one_window(result: Result) -> None:
         assert len({one.window_s for one in trial.points}) == 1
 
 
-def test_a_stored_run_exports_every_model_anew(run: Path, tmp_path: Path) -> None:
-    ended = tune("export", run, "--to", tmp_path / "models", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    assert {path.parent.name for path in (tmp_path / "models").rglob("config.pbtxt")} == {"quick", "slow"}
+def test_a_stored_run_exports_every_model_anew(run: Path, result: Result) -> None:
+    made = exported(result, RunDirectory(run), None)
+    assert {path.parent.name for path in made.export.files} == {"quick", "slow"}
+    assert {path.name for path in made.export.folders} == {"quick", "slow"}
+    assert made.changed == []
 
 
 def test_the_study_of_the_documentation_runs(tmp_path: Path) -> None:

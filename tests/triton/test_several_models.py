@@ -1,4 +1,4 @@
-"""Two models on one real Triton, measured at once: they share a device, so each is slower beside the other."""
+"""Two models on one real Triton, measured at once: they share a device, so the one is slower beside the other."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pytest
 
 from targets.base import ConfigRefused, ServesSeveral, TargetError
 from targets.triton.several import SeveralTriton
-from tests.support.triton_models import device, write_model
+from tests.support.triton_models import guest, owner, write_model
 from tuner.offered import Offered, of_model
 from tuner.runs import Run
 from tuner.serving import verify
@@ -44,7 +44,7 @@ objectives: [maximize total_throughput]
 measure: {warmup: 0.2 s, max_warmup: 0.3 s, window: 0.3 s, max_window: 1.5 s}
 isolation: none
 """
-LIGHT_S, HEAVY_S = 0.002, 0.1
+ALONE_S, BESIDE_S, HEAVY_S = 0.002, 0.1, 0.05
 PACE = Pace.fixed(0.2, 1.2)
 OURS = {"light.instances": 2, "heavy.max_batch_size": 2}
 
@@ -52,8 +52,8 @@ OURS = {"light.instances": 2, "heavy.max_batch_size": 2}
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("several")
-    write_model(folder / "models", "light", device(LIGHT_S, folder / "device"))
-    write_model(folder / "models", "heavy", device(HEAVY_S, folder / "device"), "# slow\n")
+    write_model(folder / "models", "light", guest(ALONE_S, BESIDE_S, folder / "device"))
+    write_model(folder / "models", "heavy", owner(HEAVY_S, folder / "device"), "# slow\n")
     (folder / "study.yaml").write_text(STUDY)
     return prepare(load_study(folder / "study.yaml"), folder / "log.txt")
 
