@@ -1,5 +1,6 @@
 """Two models that share a server, tuned together as a user does it; and the study of the documentation."""
 
+import csv
 import re
 import shutil
 from pathlib import Path
@@ -87,6 +88,12 @@ def test_every_trial_measured_both_in_one_window(result: Result) -> None:
         assert [(one.workload, one.window) for one in trial.points] == [("shop", 0), ("chat", 0)]
         assert len({one.metrics["total_throughput_rps"].value for one in trial.points}) == 1
         assert len({one.window_s for one in trial.points}) == 1
+
+
+def test_the_rows_of_one_window_can_be_told_from_those_of_others(run: Path) -> None:
+    with (run / "trials.csv").open() as table:
+        rows = [(row["trial"], row["workload"], row["window"]) for row in csv.DictReader(table)]
+    assert rows == [("0", "shop", "0"), ("0", "chat", "0"), ("1", "shop", "0"), ("1", "chat", "0")]
 
 
 def test_a_stored_run_exports_every_model_anew(run: Path, result: Result) -> None:
