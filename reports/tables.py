@@ -55,6 +55,7 @@ def _row(result: Result, trial: Trial, point: Point) -> dict[str, object]:
         "workload": point.workload,
         "load_mode": point.load.mode,
         "load_level": point.load.level,
+        **({} if point.window is None else {"window": point.window}),
         "window_s": round(point.window_s, 3),
         "requests": sum(point.outcomes.values()),
     }

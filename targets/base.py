@@ -299,6 +299,39 @@ class Target(Protocol):
 
 
 @runtime_checkable
+class SeveralDeployments(Protocol):
+    """A configuration of several models that are loaded together; as a `Deployment` it is the first of them."""
+
+    def of_model(self, name: str) -> Deployment:
+        """Return what is loaded of one of the models."""
+        ...
+
+
+@runtime_checkable
+class ServesSeveral(Protocol):
+    """A target whose deployments are of several models at once: each is one of `SeveralDeployments`.
+
+    Knobs of a model are called `MODEL.KNOB`; those without a model are the server's.
+    """
+
+    def check_model(self, name: str, requests: Requests) -> None:
+        """Check that requests are what one of the models takes. Raises TargetError naming the input."""
+        ...
+
+    def verify_all(self, export: Export, requests: Mapping[str, Requests]) -> None:
+        """Load an export as it is, all models together, and ask each once.
+
+        Args:
+            export: of a configuration of all models.
+            requests: model -> what it is asked.
+
+        Raises:
+            TargetError: one of them does not serve.
+        """
+        ...
+
+
+@runtime_checkable
 class KnowsRules(Protocol):
     """A target that knows, without its server, what the server's knobs ask of each other; not every target does."""
 

@@ -86,6 +86,11 @@ class TargetOptions(Section):
         """Whether requests can have a priority in the server's queue."""
         return False
 
+    @property
+    def several(self) -> tuple[str, ...]:
+        """Names of the models that the server has at once, each asked by workloads of its own; () for a single one."""
+        return ()
+
     def metrics(self) -> Sequence[ServerMetric]:
         """Return what the server's statistics give beyond what all servers have."""
         return ()

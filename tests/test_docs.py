@@ -240,7 +240,7 @@ PAGED = {
     traffic.PromptLengthsSpec,
     *sections(accuracy.AccuracySpec),
 }
-KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED and ".mix." not in key.path]
+KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED and not re.search(r"\.mix\.|NAME\.slo\.", key.path)]
 OWN_KEYS = [
     *(key for kind in registry.names() for key in own_keys(kind)),
     *paged_keys("prompts.md", "requests", PROMPTS),
@@ -290,6 +290,9 @@ def check_with_target(study: Study) -> None:
     for name in spec.space.get("composing", {}):
         model = UserModel(name, Path(name), "max_batch_size: 8", model_config.ModelConfig(max_batch_size=8))
         knobs += ensemble.knobs_of(ensemble.Part(model, model.config), None)
+    for model, one in getattr(spec.target, "models", {}).items():
+        of_model = named_choices(registry.knobs(spec.target.kind), "precision", one.variants)
+        knobs += [replace(knob, name=f"{model}.{knob.name}", place=("models", model, knob.name)) for knob in of_model]
     make_space(flat(spec.space, knobs, study.source), knobs, study.source, spec.constraints)
 
 

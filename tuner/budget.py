@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner.study.spec import ConfirmSpec
-from tuner.workload import Workload
+from tuner.workload import Workload, groups, longest_round_s, rounds_of
 
 ROUND_OVERHEAD_S = 0.1
 """What a round costs beside its own length, before any was made: connections, readings, drain."""
@@ -75,7 +75,7 @@ def redeployment_cost_s(
         round_s: length of a round.
     """
     rounds_s = sum(
-        rounds[workload.name] * (max(round_s, workload.shortest_round_s) + prices.beside_s) for workload in workloads
+        rounds_of(group, rounds) * (longest_round_s(group, round_s) + prices.beside_s) for group in groups(workloads)
     )
     return sides * (prices.apply_s + rounds_s)
 

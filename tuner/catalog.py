@@ -112,11 +112,16 @@ _USED = (
     Metric("server_cpu", "server_cpu_cores", "cores", "CPU of the server's processes, in cores", "less"),
     Metric("server_rss", "server_rss_bytes", "bytes", "resident memory of the server's, largest value seen", "less"),
 )
+_OF_ALL = (
+    Metric("total_throughput", "total_throughput_rps", "/s", "throughput of all workloads measured at once", "more"),
+    Metric("total_goodput", "total_goodput_rps", "/s", "goodput of all workloads measured at once", "more"),
+)
 METRICS = {
     metric.name: metric
     for metric in (
         Metric("throughput", "throughput_rps", "/s", "requests answered ok in the window, per second", "more"),
         Metric("goodput", "goodput_rps", "/s", "requests answered ok within the SLO's bounds, per second", "more"),
+        *_OF_ALL,
         Metric("offered", "offered_rps", "/s", "requests intended in the window, per second"),
         Metric("token_throughput", "token_throughput_tps", "/s", "tokens received in the window, per second", "more"),
         Metric("output_tokens", "output_tokens_mean", "tokens", "mean tokens of an answer that was ok"),
@@ -153,6 +158,8 @@ MAXIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "
 MINIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "less")
 STREAMED = ("token_throughput", "output_tokens", *(name for name, one in BOUNDED.items() if one.timing.streamed))
 """Metrics of answers that are streamed token by token."""
+TOTALS = {"total_throughput": "throughput", "total_goodput": "goodput"}
+"""Metrics of all workloads that are measured at once -> what each of these adds."""
 USED = tuple(metric.name for metric in _USED)
 """Metrics of what the server uses, of all of its requests together."""
 

@@ -12,13 +12,14 @@ from targets.base import Config
 from tuner import results, verdicts
 from tuner.catalog import BOUNDED, METRICS
 from tuner.compare import ratios_of_pairs
+from tuner.offered import Offered
 from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
 from tuner.runs import Run, pooled_runs, stored_server
 from tuner.stats import P99_MIN_SAMPLES
 from tuner.stopping import Pace, slo_verdicts
 from tuner.study.spec import ConfirmSpec
 from tuner.trials import Trier
-from tuner.workload import Workload, part_named, parts_of
+from tuner.workload import Workload, groups, longest_round_s, part_named, parts_of, rounds_of
 
 DROPPED_SHARE = 0.2
 """Share of a round that is its transient and not counted."""
@@ -36,12 +37,26 @@ class Contender:
     config: Config
     loads: Mapping[str, Load]
 
+    def offered(self, workloads: Sequence[Workload]) -> list[Offered]:
+        """Return workloads at the loads that this one is measured at."""
+        return [Offered(workload, self.loads[workload.name]) for workload in workloads]
+
 
 @dataclass
 class Rounds:
     """Runs of one contender: workload -> one list of runs per redeployment."""
 
     runs: dict[str, list[list[Run]]] = field(default_factory=dict)
+
+    def begin(self, workloads: Sequence[Workload]) -> None:
+        """Begin with a redeployment on workloads."""
+        for one in workloads:
+            self.runs.setdefault(one.name, []).append([])
+
+    def add(self, offered: Sequence[Offered], runs: Sequence[Run]) -> None:
+        """Add what was measured of them, in the same order."""
+        for one, run in zip(offered, runs, strict=True):
+            self.runs[one.workload.name][-1].append(run)
 
     def count(self, workload: str) -> int:
         """Return how many rounds, or longer measurements in their place, there are of a workload."""
@@ -59,6 +74,9 @@ class Rounds:
 def contender(trial: Trial, point: int, workloads: Sequence[Workload]) -> Contender:
     """Return a trial's point as a contender: its load on the primary workload, and what goes with it on the others."""
     chosen = trial.points[point]
+    if chosen.window is not None:
+        together = {one.workload: one.load for one in trial.points if one.window == chosen.window}
+        return Contender(trial.number, trial.config, together)
     loads = {}
     for workload in workloads:
         same = [one.load for one in trial.points if one.workload == workload.name]
@@ -102,17 +120,16 @@ def redeploy_and_measure(
     }
     for index, deployment in deployments.items():
         trier.learn_accuracy(deployment, trier.variant(contenders[index].config))
-    for workload in trier.workloads:
-        length = max(round_s, workload.shortest_round_s)
+    for group in groups(trier.workloads):
+        length = longest_round_s(group, round_s)
         pace = Pace.fixed(DROPPED_SHARE * length, (1 - DROPPED_SHARE) * length)
         for one in gathered:
-            one.runs.setdefault(workload.name, []).append([])
-        for number in range(rounds[workload.name]):
-            drawn = workload.drawn_anew(calls * MOST_ROUNDS + number)
+            one.begin(group)
+        for number in range(rounds_of(group, rounds)):
+            drawn = [workload.drawn_anew(calls * MOST_ROUNDS + number) for workload in group]
             for index in order if (number + calls) % 2 == 0 else reversed(order):
-                load = contenders[index].loads[workload.name]
-                run = trier.measure(deployments[index], drawn, load, pace)
-                gathered[index].runs[workload.name][-1].append(run)
+                offered = contenders[index].offered(drawn)
+                gathered[index].add(offered, trier.measure_at_once(deployments[index], offered, pace))
     for deployment in deployments.values():
         trier.retire(deployment)
 
@@ -121,13 +138,13 @@ def _measure_alone(trier: Trier, one: Contender, gathered: Rounds, rounds: Mappi
     """Deploy one contender and measure each workload once, for as long as its rounds together."""
     deployment = trier.deploy(one.config, "contender")
     trier.learn_accuracy(deployment, trier.variant(one.config))
-    for workload in trier.workloads:
-        length = max(round_s, workload.shortest_round_s)
-        window_s = rounds[workload.name] * (1 - DROPPED_SHARE) * length
+    for group in groups(trier.workloads):
+        window_s = rounds_of(group, rounds) * (1 - DROPPED_SHARE) * longest_round_s(group, round_s)
         pace = Pace(trier.pace.warmup_s, trier.pace.max_warmup_s, window_s, window_s)
-        drawn = workload.drawn_anew(len(gathered.runs.get(workload.name, ())))
-        run = trier.measure(deployment, drawn, one.loads[workload.name], pace)
-        gathered.runs.setdefault(workload.name, []).append([run])
+        calls = len(gathered.runs.get(group[0].name, ()))
+        offered = one.offered([workload.drawn_anew(calls) for workload in group])
+        gathered.begin(group)
+        gathered.add(offered, trier.measure_at_once(deployment, offered, pace))
     trier.retire(deployment)
 
 
@@ -144,7 +161,8 @@ def rounds_needed(
     error = allowed_error(trier.confidence, settings, settings.redeployments)
     needed = {}
     for workload in trier.workloads:
-        length = (1 - DROPPED_SHARE) * max(settings.round, workload.shortest_round_s)
+        group = next(one for one in groups(trier.workloads) if workload in one)
+        length = (1 - DROPPED_SHARE) * longest_round_s(group, settings.round)
         points = [
             (_measured(trials[one.trial], part.name, one.loads[part.name]), trier.meter.slos[part.name].bounds)
             for part in workload.parts

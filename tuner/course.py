@@ -1,7 +1,7 @@
-"""The course of a load: waits until it has settled, and ends it when there is nothing more to learn from it."""
+"""The course of a load, or of several: waits until it has settled, and ends it when nothing more is to be learnt."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tuner import steady, stopping
 from tuner.load.generator import Generator
 from tuner.load.plan import Plan, Rewindow
-from tuner.records import latencies_s
+from tuner.records import Records, latencies_s
+from tuner.results import Ending
 from tuner.rows import Rows
 from tuner.stopping import Aims, Decision, Pace
 
@@ -18,33 +19,86 @@ AHEAD_NS = 10_000_000
 """A new window is told this long before it begins or ends."""
 NEARLY_ALL = 0.999
 TICK_NS = 1_000_000_000
+LOST: tuple[Ending, ...] = ("missed", "dominated")
+"""Decisions that are as good as one on the whole configuration."""
 
 
 @dataclass
-class Course:
-    """One load that runs, from its start to its end.
+class Lane:
+    """One load that runs: alone, or beside others that have the same warm-up and window.
 
     Attributes:
         generator: runs the plan.
         plan: with the longest warm-up and the longest window.
-        pace: the lengths allowed.
         aims: what is to be found out; None: the pace alone decides.
-        edge_s: the first moment from a given one on at which a window may begin or end, seconds from the start.
-        tick: called every TICK_NS of the window, None: nothing is.
     """
 
     generator: Generator
     plan: Plan
-    pace: Pace
     aims: Aims | None
+
+    def settled(self) -> bool:
+        """Whether its transient is over."""
+        rows = self.generator.look()
+        ordered = Rows({name: rows[name] for name in rows.dtype.names or ()}).in_order_of("intended_ns")
+        return steady.transient(latencies_s(ordered)) is not None
+
+    def decided(self, looks: int) -> Decision | None:
+        """Return why it may end now, see `stopping.decide`."""
+        aims, records = self._seen()
+        return stopping.decide(records, aims, looks)
+
+    def given_up(self, looks: int, ending: Ending) -> Decision:
+        """Return what is certain of it now that another one ends the window of both."""
+        aims, records = self._seen()
+        return stopping.cut(records, aims, looks, ending)
+
+    def rewindow(self, window: Rewindow) -> None:
+        """Give it another window."""
+        self.generator.rewindow(window)
+        self.plan = window.of(self.plan)
+
+    def _seen(self) -> tuple[Aims, Records]:
+        assert self.aims is not None, "without aims nobody looks"
+        now_ns = time.monotonic_ns()  # before the look: what ends during it is not missed
+        rows = self.generator.look()
+        return self.aims, stopping.seen(rows, self.plan, self.plan.window[0], now_ns, self._settle_ns(rows, self.aims))
+
+    @staticmethod
+    def _settle_ns(rows: NDArray[np.void], aims: Aims) -> int:
+        """Return how long a request is waited for: until it is slow for sure, or as long as nearly all others take."""
+        if aims.slow_s is not None:
+            return round(aims.slow_s * 1e9)
+        latencies = rows["done_ns"] - rows["intended_ns"]
+        return int(np.quantile(latencies, NEARLY_ALL)) if len(latencies) else 0
+
+
+@dataclass
+class Course:
+    """One load, or several at once, from the start to the end: all settle, are counted, and end together.
+
+    Attributes:
+        lanes: the loads; their plans have one start, one warm-up and one window.
+        pace: the lengths allowed.
+        edge_s: the first moment from a given one on at which a window may begin or end, seconds from the start.
+        tick: called every TICK_NS of the window, None: nothing is.
+    """
+
+    lanes: Sequence[Lane]
+    pace: Pace
     edge_s: Callable[[float], float]
     tick: Callable[[], None] | None = None
 
+    @property
+    def plan(self) -> Plan:
+        """The first load's plan: of start, warm-up and window it says what holds for all."""
+        return self.lanes[0].plan
+
     def settle(self) -> int:
-        """Wait for the end of the transient, or of the longest warm-up; return when the window begins."""
+        """Wait for the end of all transients, or of the longest warm-up; return when the window begins."""
         for length_s in self.pace.warmups_s()[:-1]:
             self._sleep_until(self._edge_ns(length_s))
-            if self._settled():
+            if all(lane.settled() for lane in self.lanes):
                 start_ns = self._edge_ahead_ns()
                 if start_ns < self.plan.window[0]:
                     self._rewindow(start_ns, start_ns + self.plan.window_ns)
@@ -52,51 +106,43 @@ class Course:
         self._sleep_until(self.plan.window[0])
         return self.plan.window[0]
 
-    def finish(self) -> Decision | None:
-        """Wait until the window may end; return what it was ended for, None when it took its longest length."""
+    def finish(self) -> list[Decision | None]:
+        """Wait until the window may end; return for each load what it was ended for, None: it took its longest length.
+
+        The window of several ends when there is a decision on each, or when one of them has lost: a configuration that
+        misses an SLO of one workload, or is dominated, is measured no further on the others.
+        """
         looks_s = self.pace.looks_s()
-        decision: Decision | None = None
-        for length_s in looks_s[:-1] if self.aims else ():
+        decisions: list[Decision | None] = [None] * len(self.lanes)
+        for length_s in looks_s[:-1] if all(lane.aims for lane in self.lanes) else ():
             look_ns = self._edge_ns((self.plan.window[0] - self.plan.start_ns) / 1e9 + length_s)
             if look_ns >= self.plan.window[1] - AHEAD_NS:
                 break
             self._tick_until(look_ns)
-            decision = self._decided(len(looks_s))
-            if decision is not None:
+            decisions = self._look(decisions, len(looks_s))
+            if None not in decisions:
                 self._rewindow(self.plan.window[0], min(self._edge_ahead_ns(), self.plan.window[1]))
                 break
         self._tick_until(self.plan.window[1])
-        return decision
+        # What was decided of one while the others went on is asked again of the whole window.
+        return decisions if None not in decisions else [None] * len(decisions)
+
+    def _look(self, before: Sequence[Decision | None], looks: int) -> list[Decision | None]:
+        """Look at every load once: what was decided stays so; when one has lost, the others are given up."""
+        found = [earlier or lane.decided(looks) for earlier, lane in zip(before, self.lanes, strict=True)]
+        lost = next((one.ending for one in found if one is not None and one.ending in LOST), None)
+        if lost is None:
+            return found
+        return [one or lane.given_up(looks, lost) for one, lane in zip(found, self.lanes, strict=True)]
 
     def cut_short(self) -> None:
         """End the load at once: nobody wants its result any more."""
         now_ns = time.monotonic_ns()
         self._rewindow(min(self.plan.window[0], now_ns), min(self.plan.window[1], now_ns + AHEAD_NS))
 
-    def _settled(self) -> bool:
-        rows = self.generator.look()
-        ordered = Rows({name: rows[name] for name in rows.dtype.names or ()}).in_order_of("intended_ns")
-        return steady.transient(latencies_s(ordered)) is not None
-
-    def _decided(self, looks: int) -> Decision | None:
-        assert self.aims is not None, "without aims nobody looks"
-        now_ns = time.monotonic_ns()  # before the look: what ends during it is not missed
-        rows = self.generator.look()
-        records = stopping.seen(rows, self.plan, self.plan.window[0], now_ns, self._settle_ns(rows))
-        return stopping.decide(records, self.aims, looks)
-
-    def _settle_ns(self, rows: NDArray[np.void]) -> int:
-        """Return how long a request is waited for: until it is slow for sure, or as long as nearly all others take."""
-        assert self.aims is not None, "without aims nobody looks"
-        if self.aims.slow_s is not None:
-            return round(self.aims.slow_s * 1e9)
-        latencies = rows["done_ns"] - rows["intended_ns"]
-        return int(np.quantile(latencies, NEARLY_ALL)) if len(latencies) else 0
-
     def _rewindow(self, start_ns: int, end_ns: int) -> None:
-        window = Rewindow(start_ns, end_ns)
-        self.generator.rewindow(window)
-        self.plan = window.of(self.plan)
+        for lane in self.lanes:
+            lane.rewindow(Rewindow(start_ns, end_ns))
 
     def _edge_ns(self, after_s: float) -> int:
         return self.plan.start_ns + round(self.edge_s(after_s) * 1e9)

@@ -15,9 +15,9 @@ from tuner import __version__
 from tuner.ceiling import PACED_RPS, Ceiling, CeilingError, host_ceiling
 from tuner.isolation import divide_host
 from tuner.load.poller import EpollPoller, make_poller
-from tuner.measure import MAX_GENERATOR_CPU, MAX_ISSUE_DELAY_S
 from tuner.telemetry.nvml import Gpus
 from tuner.units import format_duration
+from tuner.validity import MAX_GENERATOR_CPU, MAX_ISSUE_DELAY_S
 
 Row = dict[str, str]
 

@@ -204,11 +204,7 @@ class Findings:
     def unconfirmed(self, candidate: Candidate) -> Best:
         """Return a measured but unconfirmed point as the best."""
         trial = candidate.trial
-        chosen = confirm.contender(trial, candidate.point, self.workloads)
-        metrics = {
-            name: next(one.metrics for one in trial.points if one.workload == name and one.load == chosen.loads[name])
-            for name in self.names
-        }
+        metrics = {one.workload: one.metrics for one in candidate.points}
         bounds = self.bounds
         return Best(
             trial=trial.number,

@@ -1,15 +1,13 @@
 """Which loads a trial measures: given ones in turn, or those that a climb to the highest sustainable one asks for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tuner.catalog import BOUNDED
 from tuner.climb import next_level
-from tuner.results import Load, Point
-from tuner.workload import Workload
-
-At = tuple[Workload, Load]
+from tuner.results import Point
+from tuner.workload import At, Workload, at_once
 
 
 class LoadPlan(Protocol):
@@ -18,20 +16,20 @@ class LoadPlan(Protocol):
     climbs: bool
     """Whether every point is a question of its own, so that none is cut short for what others showed."""
 
-    def next(self, points: Sequence[Point]) -> At | None:
-        """Return the next load, None when nothing is left to measure."""
+    def next(self, points: Sequence[Point]) -> tuple[At, ...] | None:
+        """Return the loads that are measured next, in one window; None when nothing is left to measure."""
         ...
 
 
 class InTurn:
-    """Given loads, one after the other."""
+    """The loads of given windows, one window after the other."""
 
     climbs = False
 
-    def __init__(self, loads: Iterable[At]) -> None:
-        self._loads = iter(loads)
+    def __init__(self, windows: Iterable[tuple[At, ...]]) -> None:
+        self._loads = iter(windows)
 
-    def next(self, points: Sequence[Point]) -> At | None:  # noqa: ARG002 - they are given
+    def next(self, points: Sequence[Point]) -> tuple[At, ...] | None:  # noqa: ARG002 - they are given
         """Return the next of them."""
         return next(self._loads, None)
 
@@ -59,7 +57,7 @@ class Climb:
 
     Workloads whose load does not change are measured first, once; if one of them misses its SLO, one level is measured
     all the same, so that the configuration has a point. At the first level all workloads are measured, at the others
-    in turn until one misses its SLO.
+    in turn until one misses its SLO. Workloads that are measured at once are so at every level.
 
     Attributes:
         workloads: of the study.
@@ -72,13 +70,36 @@ class Climb:
     start: float
     climbs = True
 
-    def next(self, points: Sequence[Point]) -> At | None:
-        """Return the next load."""
+    def next(self, points: Sequence[Point]) -> tuple[At, ...] | None:
+        """Return the next load, or all of the next window."""
+        if not at_once(self.workloads):
+            found = self._next_in_turn(points)
+            return None if found is None else (found,)
+        windows = dict.fromkeys(point.window for point in points)
+        of_windows = ([point for point in points if point.window == one] for one in windows)
+        level = self._level({self._level_of(found): all(map(sustained, found)) for found in of_windows})
+        if level is None:
+            return None
+        return tuple((one, one.at(level if one in self._climbing else self.ladder.others)) for one in self.workloads)
+
+    @property
+    def _climbing(self) -> list[Workload]:
+        return [one for one in self.workloads if one.level_name == self.ladder.name and not one.fixed_level]
+
+    def _level_of(self, points: Sequence[Point]) -> float:
+        """Return the level at which a window was measured."""
+        return next(point.load.level for point in points if point.workload == self._climbing[0].name)
+
+    def _level(self, results: Mapping[float, bool]) -> float | None:
+        whole = self.ladder.name == "concurrency"
+        return next_level(results, self.ladder.scan, self.start, self.ladder.resolution, whole=whole)
+
+    def _next_in_turn(self, points: Sequence[Point]) -> At | None:
         fixed = [one for one in self.workloads if one.level_name != self.ladder.name]
         for workload in fixed:
             if not _of(workload, points):
                 return workload, workload.at(self.ladder.others)
-        climbing = [one for one in self.workloads if one.level_name == self.ladder.name]
+        climbing = self._climbing
         results: dict[float, bool] = {}
         for level in dict.fromkeys(point.load.level for point in _of(climbing[0], points)):
             at_level = [point for point in points if point.load.level == level]
@@ -89,8 +110,7 @@ class Climb:
             results[level] = met
         if results and not all(sustained(point) for one in fixed for point in _of(one, points)):
             return None
-        whole = self.ladder.name == "concurrency"
-        level_or_none = next_level(results, self.ladder.scan, self.start, self.ladder.resolution, whole=whole)
+        level_or_none = self._level(results)
         return None if level_or_none is None else (climbing[0], climbing[0].at(level_or_none))
 
 

@@ -11,37 +11,33 @@ from pathlib import Path
 
 from targets.base import Deployment, Endpoint, ServerCounters, TargetError, difference, metric_values
 from targets.options import ServerMetric
-from tuner import results, steady
+from tuner import results, steady, validity
 from tuner.accuracy.asking import outputs_of
 from tuner.accuracy.variants import Ask
 from tuner.autocorrelation import effective_size, finite
 from tuner.catalog import METRICS
-from tuner.course import Course
+from tuner.course import Course, Lane
 from tuner.load.generator import Generator
 from tuner.load.plan import ClassPlan, Plan
-from tuner.metrics import failures, generator_report, outcome_counts, summarise, violations
+from tuner.metrics import failures, generator_report, outcome_counts, summarise, totals, violations
+from tuner.offered import Offered, finished, leading, of_model, paced
 from tuner.records import Records, latencies_s
 from tuner.request_class import Part
 from tuner.results import Estimate, Load, Point, Validity
-from tuner.runs import Run, stored_server
+from tuner.runs import Beside, Run, stored_server
 from tuner.slo import Slo
-from tuner.stats import P99_MIN_SAMPLES, near
+from tuner.stats import near
 from tuner.stopping import Aims, Decision, Pace
 from tuner.telemetry.sampler import Sampler
 from tuner.telemetry.series import series_path
 from tuner.telemetry.summary import summarised
-from tuner.timings import misplaced
 from tuner.usage import Telemetry
-from tuner.usage_metrics import throttled, untold, usage_metrics
+from tuner.usage_metrics import untold, usage_metrics
 from tuner.verdicts import in_state, slo_verdicts
 from tuner.workload import Workload
 
 LEAD_NS = 30_000_000
 CONNECTION_NS = 100_000
-MAX_ISSUE_DELAY_S = 1e-3
-MAX_ISSUE_DELAY_SHARE = 0.05
-MAX_GENERATOR_CPU = 0.9
-BUSY_GENERATOR_CPU = 0.6
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,8 @@ class Meter:
         scratch: folder for records that are not kept.
         own: metrics that only this server has.
         asked: the metrics of use that the study asks for; without them a measurement is worth nothing.
+        others: load generators of the second workload and the ones after it, where all are measured at once.
+        shared_cpus: how many CPUs the processes of all load generators share; None: each has its own, or any.
     """
 
     generator: Generator
@@ -63,6 +61,8 @@ class Meter:
     scratch: Path
     own: Sequence[ServerMetric] = ()
     asked: frozenset[str] = frozenset()
+    others: Sequence[Generator] = ()
+    shared_cpus: int | None = None
 
     def run(
         self,
@@ -88,41 +88,78 @@ class Meter:
             GeneratorError: the load generator could not run.
             TargetError: the study asks for what the server uses, and where it runs is not known.
         """
+        (run,) = self.run_at_once(deployment, [Offered(workload, load, aims)], pace)
+        return run
+
+    def run_at_once(self, deployment: Deployment, offered: Sequence[Offered], pace: Pace) -> list[Run]:
+        """Offer the loads of several workloads at the same time; they share start, warm-up and window.
+
+        Each has a load generator of its own. The warm-up ends when all have settled, the window when the aims of all
+        are met or one has lost (`Course`), and each load goes on to the end of the window.
+
+        Args:
+            deployment: where to; of several models where the workloads ask these.
+            offered: the workloads, in the study's order.
+            pace: how long warm-up and window may be.
+
+        Raises:
+            ServerDied, GeneratorError, TargetError: as `run`.
+        """
         processes = self._processes(deployment)
-        pace = workload.paced(load, pace)
-        plan = self._plan(deployment, workload, load, pace)
-        readings: list[Callable[[], ServerCounters]] = []
+        pace = paced(offered, pace)
+        deployments = [of_model(deployment, one.workload) for one in offered]
+        lanes = self._lanes(deployments, offered, pace)
+        readings: list[list[Callable[[], ServerCounters]]] = []
         course = Course(
-            self.generator,
-            plan,
+            lanes,
             pace,
-            aims,
-            lambda after_s: workload.edge_s(load, after_s),
-            (lambda: readings.append(deployment.statistics())) if self._samples else None,
+            lambda after_s: leading(offered).edge_s(after_s),
+            (lambda: readings.append(_read(deployments))) if self._samples else None,
         )
         with _quiet():
-            self.generator.begin(plan)
+            for lane in lanes:
+                lane.generator.begin(lane.plan)
             try:
                 start_ns = course.settle()
-                before = deployment.statistics()
+                before = _read(deployments)
                 self.sampler.start(processes)
-                decision = course.finish()
-                after = deployment.statistics()
+                decisions = course.finish()
+                after = _read(deployments)
             except BaseException:
                 course.cut_short()
                 raise
             finally:
                 series = self.sampler.stop()
-                loaded = self.generator.finish()
-        return Run(
-            records=loaded.records,
-            server=difference(before(), after(), [reading() for reading in readings]),
-            warmup_s=(start_ns - plan.start_ns) / 1e9,
-            report=loaded.report,
-            used=summarised(series) if series else Telemetry(),
-            decision=decision,
-            series=series,
-        )
+                loaded = finished([lane.generator for lane in lanes])
+        reports = {one.workload.name: Beside(run.records, run.report) for one, run in zip(offered, loaded, strict=True)}
+        return [
+            Run(
+                records=loaded[index].records,
+                server=difference(before[index](), after[index](), [reading[index]() for reading in readings]),
+                warmup_s=(start_ns - course.plan.start_ns) / 1e9,
+                report=loaded[index].report,
+                used=summarised(series) if series else Telemetry(),
+                decision=decisions[index],
+                series=series,
+                beside={name: beside for name, beside in reports.items() if name != one.workload.name},
+            )
+            for index, one in enumerate(offered)
+        ]
+
+    def _lanes(self, deployments: Sequence[Deployment], offered: Sequence[Offered], pace: Pace) -> list[Lane]:
+        """Return the loads with their longest warm-up and window, all to start at the same moment."""
+        lengths_s = leading(offered).fitted(pace.longest_warmup_s, pace.longest_window_s, pace.window_s)
+        plans = [
+            self._plan(deployment, one, lengths_s, f"round{index or ''}.bin")
+            for index, (deployment, one) in enumerate(zip(deployments, offered, strict=True))
+        ]
+        # Encoding takes its time; the moment is chosen when nothing is left to do but hand the plans over.
+        start_ns = time.monotonic_ns() + sum(_lead_ns(one.load) for one in offered)
+        generators = [self.generator, *self.others]
+        return [
+            Lane(generators[index], replace(plan, start_ns=start_ns), one.aims)
+            for index, (plan, one) in enumerate(zip(plans, offered, strict=True))
+        ]
 
     def _processes(self, deployment: Deployment) -> Sequence[int]:
         """Return the server's processes. Raises TargetError when they are needed and none is known."""
@@ -134,17 +171,18 @@ class Meter:
             )
         return processes
 
-    def _plan(self, deployment: Deployment, workload: Workload, load: Load, pace: Pace) -> Plan:
-        """Return the load with the longest warm-up and window, to start in a moment."""
-        warmup_s, window_s = workload.fitted(load, pace.longest_warmup_s, pace.longest_window_s, pace.window_s)
+    def _plan(self, deployment: Deployment, one: Offered, lengths_s: tuple[float, float], file: str) -> Plan:
+        """Return the load of a workload with its longest warm-up and window; when it starts is still open."""
+        warmup_s, window_s = lengths_s
+        workload = one.workload
         return Plan(
-            endpoint=joined([deployment.endpoint(one.requests()) for one in workload.classes]),
-            load=workload.loop(load, warmup_s + window_s),
-            start_ns=time.monotonic_ns() + _lead_ns(load),
+            endpoint=joined([deployment.endpoint(each.requests()) for each in workload.classes]),
+            load=workload.loop(one.load, warmup_s + window_s),
+            start_ns=0,
             warmup_ns=round(warmup_s * 1e9),
             window_ns=round(window_s * 1e9),
             timeout_ns=round(workload.timeout_s * 1e9),
-            records_path=self.scratch / "round.bin",
+            records_path=self.scratch / file,
             keep_alive=workload.keep_alive,
             classes=_class_plans(workload) if workload.mixed else (),
         )
@@ -209,7 +247,9 @@ class Meter:
         for own, value in metric_values(run.server, self.own).items() if run.server else ():
             found[own] = Estimate(value=value, low=value, high=value, n=1)
         if run.of_all:
-            found |= usage_metrics(run.used, found[METRICS["throughput"].key])
+            found |= (all_together := totals(run, name, self.slos))
+            throughput = all_together.get(METRICS["total_throughput"].key, found[METRICS["throughput"].key])
+            found |= usage_metrics(run.used, throughput)  # what serves several workloads is used for all of them
             found |= untold(self.asked, run.used, found)
         return found
 
@@ -229,7 +269,7 @@ class Meter:
         return near(latencies, bound) if bound else effective_size(finite(latencies))
 
     def validity(self, run: Run, workload: Workload, part: Part, metrics: Mapping[str, Estimate]) -> Validity:
-        """Judge whether the generator kept out of the measurement's way.
+        """Judge whether the generators kept out of the measurement's way.
 
         Args:
             run: of the workload: a class is spoiled when the whole is.
@@ -237,37 +277,20 @@ class Meter:
             part: of it.
             metrics: of the part.
         """
-        report, slo = generator_report(run.records, run.report), self.slos[workload.name]
-        allowed = max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s)
-        reasons = []
-        if report.issue_delay_p99_s > allowed:
-            reasons.append(
-                f"the load generator sent late: issue delay p99 {report.issue_delay_p99_s * 1e3:.2f} ms is over "
-                f"{allowed * 1e3:.2f} ms; {_advice(report)}"
-            )
-        if report.cpu_share > MAX_GENERATOR_CPU:
-            reasons.append(
-                f"the load generator was the limit: it used {report.cpu_share:.0%} of its core (bound "
-                f"{MAX_GENERATOR_CPU:.0%}); {_advice(report)}"
-            )
-        samples = metrics[METRICS["p99"].key].n
-        warnings = []
-        if "p99" in self.slos[part.name].bounds and samples < P99_MIN_SAMPLES:
-            warnings.append(f"p99 from {samples} requests; fewer than {P99_MIN_SAMPLES} claim little about it")
-        wrong, answers = misplaced(run.records)
-        if wrong:
-            warnings.append(
-                f"of {wrong} of {answers} answers the events do not add up to the tokens in the usage block; "
-                "TPOT counts all of them, ITL those that were seen"
-            )
-        warnings += throttled(run.used)
+        reasons = validity.reasons(run, workload.name, self.slos, self.shared_cpus)
+        warnings = validity.warnings(run, metrics, self.slos[part.name])
         return Validity(valid=not reasons, reasons=reasons, warnings=warnings)
 
     def asking(self, deployment: Deployment) -> Ask:
         """Return what sends items of a class to a deployment, outside of any window, see `asking.outputs_of`."""
         return lambda workload, one, items: outputs_of(
-            self.generator, self.scratch, deployment, one, items, workload.name
+            self.generator, self.scratch, of_model(deployment, workload), one, items, workload.name
         )
+
+
+def _read(deployments: Sequence[Deployment]) -> list[Callable[[], ServerCounters]]:
+    """Read the counters of each deployment, one right after the other."""
+    return [one.statistics() for one in deployments]
 
 
 def joined(endpoints: Sequence[Endpoint]) -> Endpoint:
@@ -294,15 +317,6 @@ def steadiness(records: Records, load: Load) -> results.Steadiness:
 def _lead_ns(load: Load) -> int:
     """Return the time between a plan and its start: connections are opened in it."""
     return LEAD_NS + (round(load.level) * CONNECTION_NS if load.mode == "closed" else 0)
-
-
-def _advice(report: results.Generator) -> str:
-    """Say what to do about a generator that was in the way: it had too much to do, or something else had its core."""
-    if report.cpu_share > BUSY_GENERATOR_CPU:
-        more = f"more processes (`generator.processes`, now {report.processes}), each on a core of its own"
-        return f"give it {more}, or another machine; or lower the load"
-    kept = f"it used {report.cpu_share:.0%} of its core, but was kept from it for {report.longest_stall_s * 1e3:.1f} ms"
-    return f"{kept} at worst: give it a core that nothing else uses, or measure on another machine"
 
 
 @contextmanager

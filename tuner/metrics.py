@@ -22,6 +22,7 @@ from tuner.catalog import STREAMED as STREAMED_METRICS
 from tuner.load.plan import RunReport
 from tuner.records import Records, issue_delays_s, service_times_s
 from tuner.results import Estimate, Failure, Generator
+from tuner.runs import Run
 from tuner.slo import Slo
 from tuner.timings import good, values_s
 
@@ -55,6 +56,26 @@ def summarise(records: Records, slo: Slo) -> dict[str, Estimate]:
     if len(records.events) or set(bounds) & set(STREAMED_METRICS):
         values |= _streamed(records, bounds)
     return {metric.key: estimate(values[name]) for name, metric in METRICS.items() if name in values}
+
+
+def totals(run: Run, name: str, slos: Mapping[str, Slo]) -> dict[str, Estimate]:
+    """Return metric key -> estimate of all workloads that were measured at once; {} where one was measured alone.
+
+    Args:
+        run: of one of them.
+        name: of that one.
+        slos: workload -> what is asked of it.
+    """
+    if not run.beside:
+        return {}
+    every = {name: run.records, **{other: beside.records for other, beside in run.beside.items()}}
+    completed = [one.completed_ns() for one in every.values()]
+    among = [one.completed_ns(good(one, slos[of])) for of, one in every.items()]
+    windows = run.records.windows_ns
+    return {
+        METRICS[metric].key: estimate(stats.rate(np.sort(np.concatenate(times)), windows))
+        for metric, times in (("total_throughput", completed), ("total_goodput", among))
+    }
 
 
 def _streamed(records: Records, bounds: Mapping[str, float]) -> dict[str, stats.Interval]:

@@ -163,6 +163,9 @@ class Point(Data):
 
     workload: str
     load: Load
+    window: int | None = Field(
+        None, description="of workloads measured at once: number of the window in the trial; null: measured alone"
+    )
     warmup_s: float
     window_s: float
     metrics: dict[str, Estimate]

@@ -1,6 +1,6 @@
 """What a run of a load gave, and runs of the same load put together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +18,19 @@ from tuner.usage_metrics import pooled_use
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What another workload gave that was measured at the same time.
+
+    Attributes:
+        records: of its requests.
+        report: what its load generator says of itself.
+    """
+
+    records: Records
+    report: RunReport
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of a load, or several of the same load pooled.
 
@@ -30,6 +43,7 @@ class Run:
         decision: what the window was ended for, None where it took its longest length.
         series: the samples that `used` is from; None of runs that were pooled.
         of_all: whether it is of all requests, not of one class.
+        beside: workload -> what it gave, of those that were measured at the same time; their windows are the same.
     """
 
     records: Records
@@ -40,6 +54,7 @@ class Run:
     decision: Decision | None = None
     series: Series | None = None
     of_all: bool = True
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
     def of_part(self, part: Part) -> "Run":
         """Return what it gave of a part of its workload."""
@@ -54,12 +69,20 @@ def pooled_runs(runs: Sequence[Run]) -> Run:
         records=pooled([run.records for run in runs]),
         server=_summed([run.server for run in runs if run.server]),
         warmup_s=runs[-1].warmup_s,
-        report=replace(
-            merged_reports([run.report for run in runs]),
-            cpu_share=float(np.mean([run.report.cpu_share for run in runs])),
-        ),
+        report=_pooled_reports([run.report for run in runs]),
         used=pooled_use([run.used for run in runs]),
+        beside={
+            name: Beside(
+                pooled([run.beside[name].records for run in runs]),
+                _pooled_reports([run.beside[name].report for run in runs]),
+            )
+            for name in runs[0].beside
+        },
     )
+
+
+def _pooled_reports(reports: Sequence[RunReport]) -> RunReport:
+    return replace(merged_reports(reports), cpu_share=float(np.mean([one.cpu_share for one in reports])))
 
 
 def stored_server(stats: ServerStats) -> results.Server:

@@ -182,6 +182,19 @@ def decide(records: Records, aims: Aims, looks: int) -> Decision | None:
     return None
 
 
+def cut(records: Records, aims: Aims, looks: int, ending: Ending) -> Decision:
+    """Return what a look is certain of in a measurement that ends there for the sake of another one.
+
+    Args:
+        records: those seen so far.
+        aims: what is to be found out.
+        looks: how often is looked at most.
+        ending: why the other one ends.
+    """
+    error = aims.error(looks)
+    return Decision(ending, _told(records, aims.slo.bounds, error), _of_classes(records, aims.slo, error))
+
+
 def _known_well(records: Records, aims: Aims) -> bool:
     """Whether the objective's interval is as tight as asked."""
     if aims.objective is None:

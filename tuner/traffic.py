@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from tuner.accuracy.own_function import OwnFunctionError, load_function
@@ -73,6 +74,8 @@ def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Reques
         arrivals=None if isinstance(spec.arrival, ClosedSpec) else _arrivals(study, name, spec.arrival),
         think=_made(study, (*place, "arrival", "think_time"), closed.pauses) if closed else think.NONE,
         ramp_up_s=closed.ramp_up if closed else 0.0,
+        model=spec.model or "",
+        concurrency=closed.concurrency if closed else None,
         connections=spec.connections,
         keep_alive=spec.keep_alive,
         seed=seed,
@@ -224,7 +227,7 @@ def _arrivals(study: Study, name: str, spec: OpenArrival) -> Arrivals:
 
 def check_windows(study: Study, workloads: Sequence[Workload], space: Space) -> None:
     """Check that a window can hold the shape of every workload at every load level. Raises StudyError."""
-    for workload, load in every_load(workloads, space):
+    for workload, load in chain.from_iterable(every_load(workloads, space)):
         if workload.arrivals is not None:
             _check_fits(study, ("workloads", workload.name, "arrival"), workload.arrivals.at_rate(load.level))
 

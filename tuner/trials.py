@@ -13,17 +13,19 @@ from targets.base import Config, ConfigRefused, Deployment, Knob, Outcome, Serve
 from tuner import stopping
 from tuner.accuracy.variants import Accuracies
 from tuner.budget import ROUND_OVERHEAD_S
+from tuner.catalog import TOTALS
 from tuner.load.generator import GeneratorError
 from tuner.load_plans import Climb, InTurn, Ladder, LoadPlan, sustained
 from tuner.measure import Meter
 from tuner.objective import Goal
+from tuner.offered import Offered
 from tuner.records import save_records
 from tuner.results import Load, Point, Trial, TrialState, overall
 from tuner.runs import Run
 from tuner.space import Space, server_part
 from tuner.stopping import Aims, Pace
 from tuner.telemetry.series import save_series, series_path
-from tuner.workload import Workload, every_load, load_level
+from tuner.workload import Workload, at_once, every_load, groups, load_level
 
 ALIAS = "candidate"
 ATTEMPTS = 2
@@ -142,8 +144,11 @@ class Trier:
         """
         if self.ladder is not None:
             return self.climbed(number, config)
-        loads = [(workload, workload.at(load_level(workload, config))) for workload in self.workloads]
-        return self.trial(number, config, InTurn(loads), rivals)
+        windows = [
+            tuple((workload, workload.at(load_level(workload, config))) for workload in group)
+            for group in groups(self.workloads)
+        ]
+        return self.trial(number, config, InTurn(windows), rivals)
 
     def climbed(self, number: int, config: Config) -> Trial:
         """Try a configuration at the loads that lead to the highest sustainable one; begin at that of the one before.
@@ -163,7 +168,7 @@ class Trier:
     def _climbing(self) -> str:
         """Name of the first workload whose load is searched."""
         assert self.ladder is not None, "asked for where the study climbs"
-        return next(one.name for one in self.workloads if one.level_name == self.ladder.name)
+        return next(one.name for one in self.workloads if one.level_name == self.ladder.name and not one.fixed_level)
 
     def trial(
         self,
@@ -183,7 +188,7 @@ class Trier:
         """
         started = time.monotonic()
         points: list[Point] = []
-        apply_s = 0.0
+        apply_s, windows = 0.0, 0
 
         def ended(state: TrialState, reason: str | None = None) -> Trial:
             return Trial(
@@ -200,13 +205,14 @@ class Trier:
             deployment = self._deployed = self.deploy(config, ALIAS)
             apply_s = time.monotonic() - started
             while (at := loads.next(points)) is not None:
-                workload, load = at
                 lost = rivals is not None and any(map(_settles_it, points))
                 pace = self.pace.shortest() if lost else self.pace
-                aims = self._aims(workload, rivals or ())
-                if loads.climbs:  # only the verdict leads on; how much throughput there is tells the confirmation
-                    aims = replace(aims, objective=None)
-                points += self._points(deployment, workload, load, pace, aims, number, self.variant(config))
+                offered = [
+                    Offered(workload, load, self._aims(workload, rivals or (), climbs=loads.climbs))
+                    for workload, load in at
+                ]
+                points += self._points(deployment, offered, pace, f"trial{number:04d}", windows, self.variant(config))
+                windows += 1
         except ConfigRefused as error:
             return ended("refused", str(error))
         except ServerDied as error:
@@ -225,26 +231,37 @@ class Trier:
         self, deployment: Deployment, workload: Workload, load: Load, pace: Pace, aims: Aims | None = None
     ) -> Run:
         """Make a measurement, see `Meter.run`, and account for its time."""
+        (run,) = self.measure_at_once(deployment, [Offered(workload, load, aims)], pace)
+        return run
+
+    def measure_at_once(self, deployment: Deployment, offered: Sequence[Offered], pace: Pace) -> list[Run]:
+        """Make a measurement of one or several workloads, see `Meter.run_at_once`, and account for its time."""
         began = time.monotonic()
-        run = self.meter.run(deployment, workload, load, pace, aims)
-        loaded_s = run.warmup_s + run.records.window_s
+        runs = self.meter.run_at_once(deployment, offered, pace)
+        loaded_s = runs[0].warmup_s + runs[0].records.window_s
         self.measured_s += loaded_s
         self._beside_s.append(max(0.0, time.monotonic() - began - loaded_s))
-        return run
+        return runs
 
     @property
     def beside_s(self) -> float:
         """What a measurement takes beside the load itself: the median so far, or a guess before the first."""
         return median(self._beside_s or [ROUND_OVERHEAD_S])
 
-    def _aims(self, workload: Workload, rivals: Sequence[Point]) -> Aims:
-        """Return what a point of a workload is measured for."""
+    def _aims(self, workload: Workload, rivals: Sequence[Point], *, climbs: bool = False) -> Aims:
+        """Return what a point of a workload is measured for.
+
+        In a climb only the verdict leads on; how much throughput there is tells the confirmation. A total is known
+        well where each of its parts is.
+        """
         objective = self.goals[0]
+        if objective.metric in TOTALS:
+            objective = replace(objective, metric=TOTALS[objective.metric], workload=workload.name)
         parts = {part.name: part.index for part in workload.parts}
         all_here = all(goal.workload == workload.name for goal in self.goals)
         return Aims(
             slo=self.meter.slos[workload.name],
-            objective=objective.metric if objective.workload in parts else None,
+            objective=objective.metric if objective.workload in parts and not climbs else None,
             of_class=parts.get(objective.workload),
             goals=[(goal.metric, goal.maximize) for goal in self.goals] if all_here else (),
             rivals=[rival.metrics for rival in rivals if rival.workload == workload.name],
@@ -254,46 +271,51 @@ class Trier:
         )
 
     def _points(
-        self,
-        deployment: Deployment,
-        workload: Workload,
-        load: Load,
-        pace: Pace,
-        aims: Aims,
-        number: int,
-        variant: str,
+        self, deployment: Deployment, offered: Sequence[Offered], pace: Pace, name: str, window: int, variant: str
     ) -> list[Point]:
-        """Measure a workload: a point of all its requests, and one of each class of a mix.
+        """Measure the workloads of a window: of each a point of all its requests, and one of each class of a mix.
 
-        One that the generator spoiled is measured once more.
+        What a generator spoiled is measured once more.
 
         Raises:
-            ServerHung: not a single request was answered in any way.
+            ServerHung: of one of them not a single request was answered in any way.
         """
-        name = f"trial{number:04d}-{workload.name}-{load.level:g}.npz"
+        number = window if at_once(self.workloads) else None
         for _ in range(ATTEMPTS):
-            run = self.measure(deployment, workload, load, pace, aims)
-            _require_answers(run, workload)
+            runs = self.measure_at_once(deployment, offered, pace)
+            for run, one in zip(runs, offered, strict=True):
+                _require_answers(run, one.workload)
             self.learn_accuracy(deployment, variant)
-            decision = run.decision or stopping.at_the_cap(run.records, aims, pace)
             points = [
-                self.meter.point(
-                    run,
-                    workload,
-                    part,
-                    load,
-                    self.accuracies.metrics(variant, part.name),
-                    decision,
-                    f"records/{name}",
-                )
-                for part in workload.parts
+                point.model_copy(update={"window": number})
+                for run, one in zip(runs, offered, strict=True)
+                for point in self._points_of(run, one, pace, _file(name, one, number), variant)
             ]
-            if points[0].validity.valid:
+            if all(point.validity.valid for point in points):
                 break
-        save_records(run.records, self.run_path / "records" / name)
-        if run.series is not None:
-            save_series(run.series, self.run_path / "records" / series_path(name))
+        for run, one in zip(runs, offered, strict=True):
+            path = self.run_path / "records" / _file(name, one, number)
+            save_records(run.records, path)
+            if run.series is not None:
+                save_series(run.series, path.with_name(series_path(path.name)))
         return points
+
+    def _points_of(self, run: Run, one: Offered, pace: Pace, file: str, variant: str) -> list[Point]:
+        """Return the points of one workload: of all its requests, and of each class of a mix."""
+        assert one.aims is not None, "a point is measured for something"
+        decision = run.decision or stopping.at_the_cap(run.records, one.aims, pace)
+        return [
+            self.meter.point(
+                run,
+                one.workload,
+                part,
+                one.load,
+                self.accuracies.metrics(variant, part.name),
+                decision,
+                f"records/{file}",
+            )
+            for part in one.workload.parts
+        ]
 
     def learn_accuracy(self, deployment: Deployment, variant: str) -> None:
         """Ask a variant what its accuracy is measured by, once.
@@ -304,6 +326,11 @@ class Trier:
         """
         ask = self.meter.asking(deployment)
         self.accuracies.learn(variant, self.workloads, ask)
+
+
+def _file(name: str, one: Offered, window: int | None) -> str:
+    """Return the name of a file of records; of workloads at once one load may be there in several windows."""
+    return f"{name}-{one.workload.name}-{one.load.level:g}{'' if window is None else f'-{window}'}.npz"
 
 
 def _settles_it(point: Point) -> bool:

@@ -21,6 +21,7 @@ from tuner.results import Best, Confirmation, Result, RunState, Side, Timing, Tr
 from tuner.rundir import RunDirectory, write_files
 from tuner.search import LOCAL_NAME, Search, choose_sampler
 from tuner.searching import Searching
+from tuner.serving import verify
 from tuner.space import Space, server_part
 from tuner.storage import open_storage
 from tuner.study.load import Study
@@ -344,7 +345,7 @@ class Tuning:
         write_files(self._run.yours, export.originals)
         write_files(self._run.best, export.files)
         with self._trier.applying():
-            self._target.verify(export, self._workloads[0].classes[0].dataset)
+            verify(self._target, export, self._workloads)
         if export.files:
             best = best.model_copy(update={"export": self._run.best.name, "export_verified": True})
         self._found.best = best

@@ -26,6 +26,7 @@ from tuner.load_plans import Ladder
 from tuner.measure import Meter
 from tuner.nesting import SPACE, flat, place_of
 from tuner.objective import Goal, parse_goals
+from tuner.serving import check_requests
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, Space, make_space, server_part, with_starts
 from tuner.stopping import Pace
@@ -158,7 +159,7 @@ def _to_blame(space: Space, refusals: Sequence[ConfigRefused]) -> Keys:
 
 def _cores(study: Study) -> Cores:
     try:
-        return divide_host(study.spec.isolation, study.spec.generator.processes)
+        return divide_host(study.spec.isolation, study.spec.generator.processes * generators_of(study))
     except CpusUnavailable as error:
         raise study.source.error(("isolation", "cores", error.part), str(error)) from None
 
@@ -168,6 +169,10 @@ def _check_sampler(study: Study, target: Target, space: Space) -> None:
     asked = study.spec.search.sampler
     if asked == "gp" and find_spec("torch") is None:
         raise study.source.error(("search", "sampler"), "gp needs PyTorch: pip install 'paretune[gp]'")
+    if asked == "twin" and study.spec.target.several:
+        raise study.source.error(
+            ("search", "sampler"), "twin simulates one model at a time; take tpe where `target.models` has several"
+        )
     if asked == "twin" and study.spec.search.choose != "first":
         raise study.source.error(
             ("search", "sampler"), "twin proposes for the first objective; take tpe to choose by several"
@@ -197,16 +202,16 @@ def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...
             )
         for one in workload.classes:
             try:
-                target.check_requests(one.dataset)
+                check_requests(target, workload, one.dataset)
             except TargetError as error:
                 place = ("workloads", workload.name, *(("mix", one.name) if one.name else ()), "requests")
                 raise study.source.error(place, str(error)) from None
 
 
 def _check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
-    used = {workload.level_name for workload in workloads}
+    used = {workload.level_name for workload in workloads if not workload.fixed_level}
     for workload in workloads:
-        if workload.arrivals is None and not space.levels("concurrency"):
+        if workload.arrivals is None and not workload.fixed_level and not space.levels("concurrency"):
             raise study.source.error(
                 ("space",),
                 f"workload {workload.name!r} is a closed loop: give `concurrency` a range, a list or one value",
@@ -222,6 +227,12 @@ def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
     """Check that a search for the highest sustainable load has levels of one kind of load. Raises StudyError."""
     if study.spec.load.search == "sampled":
         return
+    if workloads[0].fixed_level:
+        raise study.source.error(
+            ("load", "search"),
+            f"`max_under_slo` searches the load of the first workload, and {workloads[0].name!r} has a `concurrency` "
+            "of its own; take that out, or put another workload first",
+        )
     name = workloads[0].level_name
     other = next(one for one in LOAD_NAMES if one != name)
     if not study.spec.objectives[0].startswith("maximize"):
@@ -259,15 +270,19 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         began = time.monotonic()
         prepared.target.start()
         started_s = time.monotonic() - began
-        generator = stack.enter_context(Generator(prepared.cores.generator, prepared.cores.processes))
+        generators = [
+            stack.enter_context(Generator(cpus, spec.generator.processes)) for cpus in _cpus_of_generators(prepared)
+        ]
         gpus = Gpus()
         meter = Meter(
-            generator,
+            generators[0],
             Sampler(gpus, spec.telemetry.period),
             slos_of(spec.bounds(), prepared.workloads),
             scratch,
             prepared.target.metrics(),
             frozenset(one for _, one in asked_of_use(spec)),
+            generators[1:],
+            _shared_cpus(prepared.cores),
         )
         trier = Trier(
             prepared.target,
@@ -285,6 +300,24 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         yield Bench(trier, environment(prepared, gpus))
 
 
+def generators_of(study: Study) -> int:
+    """Return how many load generators a study needs: one for each workload that is measured at the same time."""
+    return len(study.spec.workloads) if study.spec.target.several else 1
+
+
+def _cpus_of_generators(prepared: Prepared) -> list[frozenset[int] | None]:
+    """Return the CPUs of each load generator: of its own where there are enough for all processes, else all."""
+    count, cpus = generators_of(prepared.study), prepared.cores.generator
+    if cpus is None or len(cpus) < prepared.cores.processes:
+        return [cpus] * count
+    return [frozenset(sorted(cpus)[index::count]) for index in range(count)]
+
+
+def _shared_cpus(cores: Cores) -> int | None:
+    """Return how many CPUs all processes of the load generators share, None where each has its own, or any."""
+    return len(cores.generator) if cores.generator is not None and len(cores.generator) < cores.processes else None
+
+
 def accuracies_of(prepared: Prepared, run_path: Path) -> Accuracies:
     """Return what will be learnt of the variants; their answers are compared where the space changes them."""
     compares = any(parameter.knob.changes_answers for parameter in prepared.space)
@@ -294,6 +327,8 @@ def accuracies_of(prepared: Prepared, run_path: Path) -> Accuracies:
 def simulation_of(prepared: Prepared) -> Simulation:
     """Return what simulates the server of a study: one that batches, and whose knobs say how."""
     spec, space = prepared.study.spec, prepared.space
+    if spec.target.several:
+        return Simulation(None, "it simulates one model at a time, and several get in each other's way")
     searched = [one.name for one in space.without_load()]
     roles = roles_of(prepared.target.knobs(), searched)
     if roles is None:

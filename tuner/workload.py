@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -26,6 +27,8 @@ SEEDS = 1_000_003
 _ROUNDING = 1e-6
 """Share of a period by which a moment may miss an edge that it is meant to be."""
 _OWN_RATE: list[float | None] = [None]
+At = tuple["Workload", Load]
+"""A workload and the load that it is offered at."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Workload:
         seed: of schedules and request order; the same for every configuration.
         think: closed loop: pauses of a slot.
         ramp_up_s: closed loop: the slots begin one after the other over so long.
+        model: of several models of the server the one that is asked; "" where there is one.
+        concurrency: closed loop: requests in flight, where they are this workload's own; None: the space has them.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Workload:
     seed: int
     think: Pauses = think.NONE
     ramp_up_s: float = 0.0
+    model: str = ""
+    concurrency: int | None = None
 
     @property
     def mixed(self) -> bool:
@@ -77,6 +84,11 @@ class Workload:
     def drawn_anew(self, number: int) -> "Workload":
         """Return the same traffic as another draw of it: a piece that is repeated shows one piece of the process."""
         return replace(self, seed=self.seed + number * SEEDS)
+
+    @property
+    def fixed_level(self) -> bool:
+        """Whether the space has no say in its load."""
+        return self.concurrency is not None
 
     @property
     def level_name(self) -> str:
@@ -115,8 +127,9 @@ class Workload:
         return math.ceil((after_s - shape.edge_s) / shape.period_s - _ROUNDING) * shape.period_s + shape.edge_s
 
     def at(self, level: float | None) -> Load:
-        """Return the load at a level; None: the open loop's own rate."""
+        """Return the load at a level; None: the open loop's own rate; what a closed loop has of its own holds."""
         if self.arrivals is None:
+            level = level if self.concurrency is None else self.concurrency
             assert level is not None, "a closed loop has a concurrency"
             return Load(mode="closed", level=level)
         return Load(mode="open", level=self.arrivals.mean_rate_rps if level is None else level)
@@ -146,13 +159,40 @@ def load_level(workload: Workload, config: Mapping[str, object]) -> float | None
     return float(level) if isinstance(level, int | float) else None
 
 
-def every_load(workloads: Sequence[Workload], space: Space) -> list[tuple[Workload, Load]]:
-    """Return each workload at each load level that the space gives it; at its own rate where it gives none."""
-    return [
-        (workload, workload.at(level))
-        for workload in workloads
-        for level in (list(map(float, space.levels(workload.level_name))) or _OWN_RATE)
-    ]
+def at_once(workloads: Sequence[Workload]) -> bool:
+    """Whether they run at the same time: they ask several models of one server."""
+    return any(one.model for one in workloads)
+
+
+def groups(workloads: Sequence[Workload]) -> list[tuple[Workload, ...]]:
+    """Return the workloads that share a window: each has its own, or all are measured at once."""
+    return [tuple(workloads)] if at_once(workloads) else [(one,) for one in workloads]
+
+
+def longest_round_s(group: Sequence[Workload], round_s: float) -> float:
+    """Return the length of a round of workloads that share it: each has time to show its shape."""
+    return max(round_s, *(one.shortest_round_s for one in group))
+
+
+def rounds_of(group: Sequence[Workload], rounds: Mapping[str, int]) -> int:
+    """Return the rounds of workloads that share them: as many as the one with the most needs."""
+    return max(rounds[one.name] for one in group)
+
+
+def every_load(workloads: Sequence[Workload], space: Space) -> list[tuple[At, ...]]:
+    """Return what is measured in each window: workloads at each load level that the space gives them.
+
+    A workload is at its own rate where the space gives it none. Where all are measured at once there is a window for
+    each combination of the levels.
+    """
+    found = []
+    for group in groups(workloads):
+        names = list(dict.fromkeys(one.level_name for one in group if not one.fixed_level))
+        levels = [list(map(float, space.levels(name))) or _OWN_RATE for name in names]
+        for combination in product(*levels):
+            at = dict(zip(names, combination, strict=True))
+            found.append(tuple((one, one.at(at.get(one.level_name))) for one in group))
+    return found
 
 
 def parts_of(workloads: Sequence[Workload]) -> list[tuple[Workload, Part]]:

@@ -4,7 +4,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from targets.base import TargetError
 from targets.kserve.options import Headers, Url
@@ -46,11 +55,30 @@ class DockerOptions(Section):
     )
 
 
+class ServedModelOptions(Section):
+    """One of several models that a server has at once."""
+
+    variants: dict[str, dict[str, Any]] = Field(
+        default={}, description="of this model, as `target.variants` of a single one; its knob `precision` picks one"
+    )
+
+
+def _either_of_two(schema: dict[str, Any]) -> None:
+    """Let the schema ask for `model` or for `models`."""
+    schema["required"].remove("model")
+    schema["anyOf"] = [{"required": ["model"]}, {"required": ["models"]}]
+
+
 class TritonOptions(RequestOptions):
-    """A model on NVIDIA Triton Inference Server."""
+    """A model on NVIDIA Triton Inference Server, or several."""
+
+    model_config = ConfigDict(json_schema_extra=_either_of_two)
 
     kind: Literal["triton"] = "triton"
-    model: str = Field(description="name of the model in the repository")
+    models: dict[Annotated[str, StringConstraints(pattern=r"^[\w-]+$")], ServedModelOptions] = Field(
+        default={}, description="in place of `model`: several models that one server has at once, each with workloads"
+    )
+    model: str = Field(description="name of the model in the repository; this or `models`")
     repository: Path | None = Field(
         None, description="model repository, relative to the study file; with `launch: remote` it may be left out"
     )
@@ -82,6 +110,18 @@ class TritonOptions(RequestOptions):
     headers: Headers = Field(default={}, description="with `launch: remote`, sent with every request")
     ca: Path | None = Field(None, description="with `launch: remote`, file with the certificates to trust, for https")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _several_need_no_model(cls, data: object) -> object:
+        return {"model": "", **data} if isinstance(data, dict) and data.get("models") else data
+
+    @field_validator("model")
+    @classmethod
+    def _one_or_several(cls, model: str, info: ValidationInfo) -> str:
+        if model and info.data.get("models"):
+            raise ValueError(f"`models` names {', '.join(info.data['models'])} already; keep one of the two")
+        return model
+
     @field_validator("grpc_port")
     @classmethod
     def _a_port_of_its_own(cls, grpc_port: int | None, info: ValidationInfo) -> int | None:
@@ -103,6 +143,16 @@ class TritonOptions(RequestOptions):
         for name in needed[self.launch]:
             if getattr(self, name) is None:
                 raise ValueError(f"`launch: {self.launch}` with `protocol: {self.protocol}` needs `{name}`")
+        return self
+
+    @model_validator(mode="after")
+    def _several_models_fit(self) -> "TritonOptions":
+        if self.models and self.launch == "remote":
+            raise ValueError(
+                "`models` is for a server that Paretune starts; with `launch: remote` tune one `model` at a time"
+            )
+        if self.models and self.variants:
+            raise ValueError("`variants` are of one model: give them under `models`, with the model")
         return self
 
     @model_validator(mode="after")
@@ -143,6 +193,15 @@ class TritonOptions(RequestOptions):
         cache = () if self.cache_size is None else (f"{CACHE_CONFIG}{self.cache_size}",)
         return (*given_flags(self.flags), *cache)
 
+    @property
+    def several(self) -> tuple[str, ...]:
+        """The models that the server has at once."""
+        return tuple(self.models)
+
+    def of_model(self, name: str) -> "TritonOptions":
+        """Return the options of one of several models, as if the server had it alone."""
+        return self.model_copy(update={"model": name, "models": {}, "variants": self.models[name].variants})
+
     def metrics(self) -> Sequence[ServerMetric]:
         """Return those of the response cache where there is one, and what the server's metrics give."""
         cache = CACHE_METRICS if any(flag.startswith(CACHE_CONFIG) for flag in self.own_flags) else ()
@@ -152,6 +211,8 @@ class TritonOptions(RequestOptions):
         """Return the folders of the model and of the models that are variants of it."""
         if self.repository is None:
             return []
+        if self.models:
+            return [path for name in self.models for path in self.of_model(name).files()]
         others = [str(overlay["model"]) for overlay in self.variants.values() if "model" in overlay]
         return [self.repository / name for name in (self.model, *others)]
 

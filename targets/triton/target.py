@@ -57,6 +57,10 @@ class TritonTarget:
             from targets.triton.remote import RemoteTriton  # noqa: PLC0415 - it extends this class
 
             return object.__new__(RemoteTriton)
+        if cls is TritonTarget and options.models:
+            from targets.triton.several import SeveralTriton  # noqa: PLC0415 - as above
+
+            return object.__new__(SeveralTriton)
         if cls is TritonTarget:
             from targets.triton.composed import ComposedTriton, has_ensemble  # noqa: PLC0415 - as above
 
@@ -255,16 +259,19 @@ class TritonTarget:
         flags = flags_of.from_text(export.files.get(flags_of.FILE, ""))
         server = self._server_for(flags_of.flag_values(flags), VERIFIED)
         for path, text in export.files.items():
-            if path == flags_of.FILE:
-                continue
-            name = path.parent.name
-            stage(self._model(name).directory, server.repository, name, text)
-            server.load(name)
-            wanted = model_config.parse(text, path)
-            self._read_back(server, name, wanted, model_config.knob_values(wanted, BY_NAME))
-            deployment = self._deployment({}, server, name, wanted, VERIFIED)
-            deployment.ask_once(requests)
-            deployment.retire()
+            if path != flags_of.FILE:
+                self._loaded_as_it_is(server, path, text, requests).retire()
+
+    def _loaded_as_it_is(self, server: TritonServer, path: Path, text: str, requests: Requests) -> TritonDeployment:
+        """Load a file of an export as it is, read back that the server has what it says, and ask once."""
+        name = path.parent.name
+        stage(self._model(name).directory, server.repository, name, text)
+        server.load(name)
+        wanted = model_config.parse(text, path)
+        self._read_back(server, name, wanted, model_config.knob_values(wanted, BY_NAME))
+        deployment = self._deployment({}, server, name, wanted, VERIFIED)
+        deployment.ask_once(requests)
+        return deployment
 
     def check_server(self, url: str) -> None:
         """Check that a Triton answers at a URL."""

@@ -442,7 +442,7 @@ def test_bench_over_grpc_by_two_processes_shows_the_whole_picture(small_study: W
 
 def test_bench_of_a_spoiled_measurement_is_exit_5_with_the_reason(small_study: WriteStudy, tmp_path: Path) -> None:
     strict = (
-        "import tuner.measure as m; m.MAX_ISSUE_DELAY_S = m.MAX_ISSUE_DELAY_SHARE = 0.0; from tuner.cli import main"
+        "import tuner.validity as m; m.MAX_ISSUE_DELAY_S = m.MAX_ISSUE_DELAY_SHARE = 0.0; from tuner.cli import main"
     )
     command = [sys.executable, "-c", f"{strict}; main()", "bench", str(small_study()), "--set", "space.concurrency=[4]"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)

@@ -146,6 +146,66 @@ class TritonPythonModel:
 """Decoupled: gives N answers, and for a negative N an error after them."""
 
 
+def owner(busy_s: float, lock: Path) -> tuple[str, str]:
+    """Return a model that has a device for itself while it executes, for so long."""
+    return _ONE_BY_ONE, _code(
+        f"with open({str(lock)!r}, 'w') as device:\n"
+        "            fcntl.flock(device, fcntl.LOCK_EX)\n"
+        f"            time.sleep({busy_s})"
+    )
+
+
+def guest(alone_s: float, beside_s: float, lock: Path) -> tuple[str, str]:
+    """Return a model that executes in a time, and in another one where the owner of the device is executing."""
+    return _ONE_BY_ONE, _code(
+        f"time.sleep({beside_s} if self.taken({str(lock)!r}) else {alone_s})",
+        """
+    def taken(self, lock):
+        with open(lock, "w") as device:
+            try:
+                fcntl.flock(device, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+""",
+    )
+
+
+def sleeper(busy_s: float) -> tuple[str, str]:
+    """Return a model that takes so long for a batch of up to 4 requests, without using a CPU."""
+    return _ONE_BY_ONE.replace("max_batch_size: 1", "max_batch_size: 4"), _code(f"time.sleep({busy_s})")
+
+
+def _code(execute: str, more: str = "") -> str:
+    """Return a model that does something for a batch and gives its input back."""
+    return f"""
+import fcntl
+import time
+
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        {execute}
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("Y", self.row(request))]) for request in requests]
+
+    def row(self, request):
+        return pb_utils.get_input_tensor_by_name(request, "X").as_numpy()
+{more}"""
+
+
+_ONE_BY_ONE = (
+    """
+backend: "python"
+max_batch_size: 1
+input [ { name: "X" data_type: TYPE_FP32 dims: [ 1 ] } ]
+output [ { name: "Y" data_type: TYPE_FP32 dims: [ 1 ] } ]
+"""
+    + _CPU
+)
+
+
 def write_model(repository: Path, name: str, model: tuple[str, str], more: str = "") -> Path:
     """Write a model into a repository; return the repository."""
     config, code = model

@@ -103,7 +103,7 @@ def seen(
 def measured_in_turn(climb: Climb, answers: Callable[[str, float], bool]) -> list[tuple[str, float]]:
     points: list[Point] = []
     while (at := climb.next(points)) is not None:
-        one, load = at
+        ((one, load),) = at
         points.append(seen(one.name, load.level, met=answers(one.name, load.level), mode=load.mode))
     return [(one.workload, one.load.level) for one in points]
 
@@ -152,7 +152,7 @@ def test_a_load_is_sustained_when_every_bound_on_latency_is_certainly_kept(
 
 
 def test_given_loads_are_measured_in_turn() -> None:
-    loads = [(STEADY, STEADY.at(1)), (BURSTY, BURSTY.at(None))]
+    loads = [((STEADY, STEADY.at(1)),), ((BURSTY, BURSTY.at(None)),)]
     plan = InTurn(loads)
     assert [plan.next([]), plan.next([]), plan.next([])] == [*loads, None]
 

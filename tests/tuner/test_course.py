@@ -10,7 +10,7 @@ import pytest
 import workload_builders
 
 from tests.support.load_runs import Server, closed, plan, scripted_server
-from tuner.course import AHEAD_NS, Course
+from tuner.course import AHEAD_NS, Course, Lane
 from tuner.load.generator import Generator, LoadRun
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan
 from tuner.results import Load
@@ -69,7 +69,7 @@ def begin(server: Server, generator: Generator, tmp_path: Path) -> Callable[...,
             window_ns=round(pace.longest_window_s * 1e9),
         )
         generator.begin(made)
-        return Course(generator, made, pace, None if bounds is None else aims(bounds), edge_s)
+        return Course([Lane(generator, made, None if bounds is None else aims(bounds))], pace, edge_s)
 
     return begin
 
@@ -79,9 +79,9 @@ def run_through(course: Course) -> tuple[Plan, Decision | None, LoadRun]:
     planned = course.plan
     start_ns = course.settle()
     assert start_ns == course.plan.window[0]
-    decision = course.finish()
+    (decision,) = course.finish()
     assert time.monotonic_ns() >= course.plan.window[1], "the readings at its end come after the window"
-    run = course.generator.finish()
+    run = course.lanes[0].generator.finish()
     assert_recorded_as_planned(run, course.plan)
     return planned, decision, run
 
@@ -139,7 +139,7 @@ def test_a_look_that_would_come_after_the_window_is_left_out(
     pace = Pace(0.1, 0.1, 0.3, 0.4)
     course = begin(closed(1), EITHER, pace, MISSED, lambda after_s: math.ceil(after_s / 0.8) * 0.8)
     looks: list[int] = []
-    monkeypatch.setattr(course.generator, "look", lambda: looks.append(1))
+    monkeypatch.setattr(course.lanes[0].generator, "look", lambda: looks.append(1))
     _, decision, run = run_through(course)
     assert decision is None
     assert looks == []
@@ -191,7 +191,7 @@ def test_a_load_that_nobody_wants_any_more_ends_at_once(begin: Callable[..., Cou
         time.sleep(0.1)
     course.cut_short()
     told_ns = time.monotonic_ns()
-    run = course.generator.finish()
+    run = course.lanes[0].generator.finish()
     assert_recorded_as_planned(run, course.plan)
     assert course.plan.window[1] <= told_ns + AHEAD_NS
     assert course.plan.window[0] <= course.plan.window[1]
@@ -201,7 +201,7 @@ def test_a_load_that_nobody_wants_any_more_ends_at_once(begin: Callable[..., Cou
 def test_a_load_may_be_cut_short_before_it_began(begin: Callable[..., Course]) -> None:
     course = begin(closed(4), QUICK, Pace.fixed(60.0, 60.0))
     course.cut_short()
-    run = course.generator.finish()
+    run = course.lanes[0].generator.finish()
     assert run.records.windows_ns == [course.plan.window]
 
 

@@ -8,7 +8,7 @@ from record_builders import MS, Request, answered, records, with_events
 
 from targets.base import Outcome
 from tuner import stats
-from tuner.catalog import BOUNDED, METRICS, PERCENTILES, STREAMED, USED
+from tuner.catalog import BOUNDED, METRICS, PERCENTILES, STREAMED, TOTALS, USED
 from tuner.load.plan import Failure, RunReport
 from tuner.metrics import (
     estimate,
@@ -143,7 +143,7 @@ def test_the_share_over_a_bound_is_given_for_percentiles_of_the_slo() -> None:
 
 def test_every_metric_is_known_by_its_key() -> None:
     streamed = {*STREAMED, *(f"over_{name}" for name in STREAMED)}
-    others = OF_ITEMS | {METRICS[name].key for name in USED}
+    others = OF_ITEMS | {METRICS[name].key for name in (*USED, *TOTALS)}
     keys = {metric.key for name, metric in METRICS.items() if name not in streamed} - others
     assert set(values(records(EVERY_10_MS), dict.fromkeys(PERCENTILES, 0.01))) == keys
     bounds = dict.fromkeys(BOUNDED, 0.01)

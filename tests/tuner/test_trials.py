@@ -99,14 +99,14 @@ def test_a_proposal_that_may_win_is_measured_on_every_workload_until_it_is_certa
 
 def test_without_rivals_each_load_is_a_question_of_its_own(make_trier: MakeTrier) -> None:
     trier = make_trier(MISSED)
-    trial = trier.trial(0, trier.target.user_config(), InTurn([(one, one.at(None)) for one in trier.workloads]))
+    trial = trier.trial(0, trier.target.user_config(), InTurn([((one, one.at(None)),) for one in trier.workloads]))
     assert endings(trial) == [("first", "missed"), ("second", "missed")]
 
 
 def test_only_a_workload_that_the_objectives_are_about_can_be_dominated_on(make_trier: MakeTrier) -> None:
     trier = make_trier(MET)
     second = trier.workloads[1]
-    trial = trier.trial(1, trier.target.user_config(), InTurn([(second, second.at(None))]), UNBEATABLE)
+    trial = trier.trial(1, trier.target.user_config(), InTurn([((second, second.at(None)),)]), UNBEATABLE)
     assert endings(trial) == [("second", "certain")]
 
 

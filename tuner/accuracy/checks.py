@@ -23,6 +23,9 @@ def check_labels(study: Study, workloads: Sequence[Workload]) -> None:
     for name in set(_NAMES) & set(study.spec.slo.bounds()):
         _require(study, ("slo", name), name, scorings)
     for workload, spec in study.spec.workloads.items():
+        parts = {part: one for part, one in scorings.items() if part.partition(".")[0] == workload}
+        for name in set(_NAMES) & set(spec.slo.bounds()):
+            _require(study, ("workloads", workload, "slo", name), name, parts, "this workload")
         for of_class, one in (spec.mix or {}).items():
             part = f"{workload}.{of_class}"
             own = {part: scorings[part]} if part in scorings else {}

@@ -82,6 +82,9 @@ class ClosedSpec(Section):
     """Closed loop: `concurrency` requests in flight."""
 
     process: Literal["closed"]
+    concurrency: int | None = Field(
+        None, ge=1, le=65536, description="requests in flight of this workload alone; `space.concurrency` if absent"
+    )
     think_time: ThinkTime = Field(
         0.0,
         description="pause between an answer and the next request of its slot: a duration, or `{distribution: "

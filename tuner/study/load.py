@@ -15,6 +15,7 @@ from targets import registry
 from targets.base import TargetError
 from targets.options import TargetOptions
 from tuner.study.own_metrics import check_classes, check_objectives, own_bounds
+from tuner.study.several import check_several
 from tuner.study.source import Keys, Source, StudyError
 from tuner.study.spec import StudySpec
 from tuner.study.traffic import TAGS
@@ -87,6 +88,7 @@ def load_study(path: Path, overrides: Sequence[str] = (), text: str | None = Non
         raise _first_error(source, data, error.errors()[0]) from None
     check_objectives(source, spec)
     check_classes(source, spec)
+    check_several(source, spec)
     return Study(spec, source, tuple(overrides), data)
 
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from targets.options import ServerMetric, TargetOptions
-from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED, USED
+from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED, TOTALS, USED
 from tuner.study.slo import SloSpec
 from tuner.study.source import Source
 from tuner.study.spec import OBJECTIVE, StudySpec
@@ -43,12 +43,15 @@ def _streams_none(target: TargetOptions) -> str:
 
 
 def check_classes(source: Source, spec: StudySpec) -> None:
-    """Check that the classes of mixes ask for what the target has.
+    """Check that workloads and the classes of mixes ask for what the target has.
 
     Raises:
         StudyError: a bound on tokens of a server that streams none, or a priority for a server that takes none.
     """
     for name, workload in spec.workloads.items():
+        for metric in workload.slo.bounds():
+            if metric in STREAMED and not spec.target.streams:
+                raise source.error(("workloads", name, "slo", metric), _streams_none(spec.target))
         for of_class, one in (workload.mix or {}).items():
             place = ("workloads", name, "mix", of_class)
             for metric in one.slo.bounds():
@@ -95,9 +98,11 @@ def check_objectives(source: Source, spec: StudySpec) -> None:
     }
     if not spec.target.streams:
         allowed = {direction: [name for name in names if name not in STREAMED] for direction, names in allowed.items()}
+    if not spec.target.several:
+        allowed = {direction: [name for name in names if name not in TOTALS] for direction, names in allowed.items()}
     for index, text in enumerate(spec.objectives):
         match = OBJECTIVE.fullmatch(text)
-        of_all = [*USED, *(metric.name for metric in own)]
+        of_all = [*USED, *TOTALS, *(metric.name for metric in own)]
         if match and "." in (match["workload"] or "") and match["metric"] in of_all:
             raise source.error(("objectives", index), f"the server does not tell `{match['metric']}` of one class")
         if match is None or match["metric"] not in allowed.get(match["direction"], ()):

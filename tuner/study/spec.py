@@ -202,12 +202,13 @@ class StudySpec(Section):
     def bounds(self) -> dict[str, dict[str, float]]:
         """Return workload -> SLO -> bound, with an entry `WORKLOAD.CLASS` for each class of a mix after its workload.
 
-        A metric that a class has a bound of its own on is judged class by class: the others then have the study's bound
-        on it, and all requests together have none.
+        A bound of a workload's own holds in place of the study's. A metric that a class has a bound of its own on is
+        judged class by class: the others then have the workload's or study's bound on it, and all requests together
+        have none.
         """
         found: dict[str, dict[str, float]] = {}
-        everywhere = self.slo.bounds()
         for name, workload in self.workloads.items():
+            everywhere = {**self.slo.bounds(), **workload.slo.bounds()}
             own = {one: spec.slo.bounds() for one, spec in (workload.mix or {}).items()}
             by_class = {metric for bounds in own.values() for metric in bounds}
             shared = {metric: bound for metric, bound in everywhere.items() if metric in by_class}

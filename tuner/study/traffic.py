@@ -139,10 +139,12 @@ class WorkloadSpec(Section):
     """One kind of traffic."""
 
     arrival: Arrival
+    model: str | None = Field(None, description="with `target.models`: the one that is asked")
     requests: RequestsSpec | None = Field(None, description="what is sent; this or `mix`")
     mix: dict[WorkloadName, ClassSpec] | None = Field(
         None, min_length=1, description="what is sent: classes of requests, each with its results"
     )
+    slo: BoundsSpec = Field(BoundsSpec(), description="bounds of its own, each in place of the study's on that metric")
     repeats: RepeatsSpec | None = Field(None, description="requests that were sent before, as caches know them")
     timeout: Duration = Field(2.0, gt=0, description="after this long without an answer a request counts as failed")
     connections: int = Field(

@@ -1,0 +1,101 @@
+"""Whether the load generators kept out of a measurement's way, and what else to know of it. Pure."""
+
+from collections.abc import Mapping
+
+from tuner import results
+from tuner.catalog import METRICS
+from tuner.load.plan import RunReport
+from tuner.metrics import generator_report
+from tuner.records import Records
+from tuner.results import Estimate
+from tuner.runs import Run
+from tuner.slo import Slo
+from tuner.stats import P99_MIN_SAMPLES
+from tuner.timings import misplaced
+from tuner.usage_metrics import throttled
+
+MAX_ISSUE_DELAY_S = 1e-3
+MAX_ISSUE_DELAY_SHARE = 0.05
+MAX_GENERATOR_CPU = 0.9
+BUSY_GENERATOR_CPU = 0.6
+
+
+def reasons(run: Run, name: str, slos: Mapping[str, Slo], shared_cpus: int | None) -> list[str]:
+    """Return why a measurement of a workload is worth nothing, [] where it is.
+
+    Where several workloads were measured at once, a load that was not as it should be has spoiled all of them: the
+    others were not in its way as they would be in production.
+
+    Args:
+        run: of the workload.
+        name: its name.
+        slos: workload -> what is asked of it.
+        shared_cpus: how many CPUs the processes of all load generators share; None: each has its own, or any.
+    """
+    found = _reasons(run.records, run.report, slos[name])
+    for other, beside in run.beside.items():
+        found += [f"{other}, at the same time: {one}" for one in _reasons(beside.records, beside.report, slos[other])]
+    if found or shared_cpus is None or not run.beside:
+        return found
+    cores = [_cores(run.records, run.report), *(_cores(one.records, one.report) for one in run.beside.values())]
+    used = sum(cores) / shared_cpus
+    if used > MAX_GENERATOR_CPU:
+        several = "the CPU" if shared_cpus == 1 else f"each of the {shared_cpus} CPUs"
+        found.append(
+            f"the load generators were the limit: together they used {used:.0%} of {several} that they share (bound "
+            f"{MAX_GENERATOR_CPU:.0%}); give them more CPUs (`isolation.cores.generator`), or lower the loads"
+        )
+    return found
+
+
+def warnings(run: Run, metrics: Mapping[str, Estimate], slo: Slo) -> list[str]:
+    """Return what a reader should know of a measurement.
+
+    Args:
+        run: of the workload.
+        metrics: of it, or of a class of it.
+        slo: what is asked of that.
+    """
+    samples = metrics[METRICS["p99"].key].n
+    found = []
+    if "p99" in slo.bounds and samples < P99_MIN_SAMPLES:
+        found.append(f"p99 from {samples} requests; fewer than {P99_MIN_SAMPLES} claim little about it")
+    wrong, answers = misplaced(run.records)
+    if wrong:
+        found.append(
+            f"of {wrong} of {answers} answers the events do not add up to the tokens in the usage block; "
+            "TPOT counts all of them, ITL those that were seen"
+        )
+    return [*found, *throttled(run.used)]
+
+
+def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:
+    """Return why the load of one workload was not as it should be."""
+    report = generator_report(records, own)
+    allowed = max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s)
+    found = []
+    if report.issue_delay_p99_s > allowed:
+        found.append(
+            f"the load generator sent late: issue delay p99 {report.issue_delay_p99_s * 1e3:.2f} ms is over "
+            f"{allowed * 1e3:.2f} ms; {_advice(report)}"
+        )
+    if report.cpu_share > MAX_GENERATOR_CPU:
+        found.append(
+            f"the load generator was the limit: it used {report.cpu_share:.0%} of its core (bound "
+            f"{MAX_GENERATOR_CPU:.0%}); {_advice(report)}"
+        )
+    return found
+
+
+def _cores(records: Records, own: RunReport) -> float:
+    """Return the CPU time of a load generator over the window, in cores: the busiest process stands for all."""
+    return own.cpu_share * generator_report(records, own).processes
+
+
+def _advice(report: results.Generator) -> str:
+    """Say what to do about a generator that was in the way: it had too much to do, or something else had its core."""
+    if report.cpu_share > BUSY_GENERATOR_CPU:
+        more = f"more processes (`generator.processes`, now {report.processes}), each on a core of its own"
+        return f"give it {more}, or another machine; or lower the load"
+    kept = f"it used {report.cpu_share:.0%} of its core, but was kept from it for {report.longest_stall_s * 1e3:.1f} ms"
+    return f"{kept} at worst: give it a core that nothing else uses, or measure on another machine"
