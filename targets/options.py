@@ -86,6 +86,11 @@ class TargetOptions(Section):
         """Whether requests can have a priority in the server's queue."""
         return False
 
+    @property
+    def takes_sequences(self) -> bool:
+        """Whether requests can belong to sequences, each with a state on the server."""
+        return False
+
     def metrics(self) -> Sequence[ServerMetric]:
         """Return what the server's statistics give beyond what all servers have."""
         return ()

@@ -147,6 +147,7 @@ class Meter:
             records_path=self.scratch / "round.bin",
             keep_alive=workload.keep_alive,
             classes=_class_plans(workload) if workload.mixed else (),
+            sequences=workload.sequence_order(),
         )
 
     def point(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tuner.load.plan import ClosedLoop, OpenLoop
+from tuner.load.sequences import SequenceOrder
 from tuner.request_class import Part, RequestClass
 from tuner.results import Load
 from tuner.space import Space
@@ -15,6 +16,7 @@ from workloads import think
 from workloads.arrivals import Arrivals
 from workloads.order import Indices, Mixed
 from workloads.schedule import make_schedule
+from workloads.sequences import Sequences
 from workloads.think import Pauses
 
 _ORDER_PASSES = 16
@@ -41,6 +43,8 @@ class Workload:
         seed: of schedules and request order; the same for every configuration.
         think: closed loop: pauses of a slot.
         ramp_up_s: closed loop: the slots begin one after the other over so long.
+        sequences: that the requests belong to, None: to none.
+        at_once: open loop: sequences that are live at once.
     """
 
     name: str
@@ -51,6 +55,8 @@ class Workload:
     seed: int
     think: Pauses = think.NONE
     ramp_up_s: float = 0.0
+    sequences: Sequences | None = None
+    at_once: int | None = None
 
     @property
     def mixed(self) -> bool:
@@ -126,7 +132,15 @@ class Workload:
         if self.arrivals is None:
             return self._closed(int(load.level))
         arrivals = self.arrivals.at_rate(load.level)
-        return OpenLoop(make_schedule(arrivals, duration_s, self.order, self.seed), self.connections)
+        places = self.connections if self.at_once is None else min(self.connections, self.at_once)
+        return OpenLoop(make_schedule(arrivals, duration_s, self.order, self.seed), places)
+
+    def sequence_order(self) -> SequenceOrder | None:
+        """Return the sequences in the order in which they begin, None where requests belong to none."""
+        if self.sequences is None:
+            return None
+        order = np.random.default_rng([self.seed, len(self.sequences)]).permutation(len(self.sequences))
+        return SequenceOrder(self.sequences.firsts[order], self.sequences.lengths[order])
 
     def _closed(self, concurrency: int) -> ClosedLoop:
         order_rng, think_rng = (np.random.default_rng(one) for one in np.random.SeedSequence(self.seed).spawn(2))

@@ -135,6 +135,11 @@ class TritonOptions(RequestOptions):
         return True
 
     @property
+    def takes_sequences(self) -> bool:
+        """Requests may name a sequence, its start and its end."""
+        return True
+
+    @property
     def own_flags(self) -> tuple[str, ...]:
         """The user's own flags, as they stand on a command line."""
         cache = () if self.cache_size is None else (f"{CACHE_CONFIG}{self.cache_size}",)

@@ -46,9 +46,14 @@ def check_classes(source: Source, spec: StudySpec) -> None:
     """Check that the classes of mixes ask for what the target has.
 
     Raises:
-        StudyError: a bound on tokens of a server that streams none, or a priority for a server that takes none.
+        StudyError: a bound on tokens of a server that streams none, a priority for a server that takes none, or
+            sequences for a server that knows none.
     """
     for name, workload in spec.workloads.items():
+        if workload.sequences is not None and not spec.target.takes_sequences:
+            raise source.error(
+                ("workloads", name, "sequences"), f"{spec.target.kind} knows no sequences of requests; take it out"
+            )
         for of_class, one in (workload.mix or {}).items():
             place = ("workloads", name, "mix", of_class)
             for metric in one.slo.bounds():
