@@ -1,6 +1,6 @@
 """The `target` section of a study of Triton."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -146,8 +146,13 @@ class TritonOptions(RequestOptions):
         return (*given_flags(self.flags), *cache)
 
     def metrics(self) -> Sequence[ServerMetric]:
-        """Return those of the response cache where there is one, and what the server's metrics give."""
-        cache = CACHE_METRICS if any(flag.startswith(CACHE_CONFIG) for flag in self.own_flags) else ()
+        """Return those of the response cache where flags give the server one, and what the server's metrics give."""
+        return self.metrics_with(())
+
+    def metrics_with(self, knobs: Collection[str]) -> Sequence[ServerMetric]:
+        """Return the same where knobs may give it a cache, too."""
+        cached = bool(_CACHING.intersection(knobs)) or any(flag.startswith(CACHE_CONFIG) for flag in self.own_flags)
+        cache = CACHE_METRICS if cached else ()
         return (*cache, *(METRICS if self.metrics_url is not None else ()))
 
     def files(self) -> Sequence[Path]:
@@ -158,6 +163,8 @@ class TritonOptions(RequestOptions):
         return [self.repository / name for name in (self.model, *others)]
 
 
+_CACHING = frozenset({"response_cache", "cache_size"})
+"""Knobs by which a server gets a response cache."""
 STARTED = ("server", "http_port", "grpc_port", "flags", "cache_size")
 IN_DOCKER = ("docker",)
 REMOTE = ("url", "grpc_url", "metrics_url", "headers", "ca")

@@ -27,6 +27,7 @@ from targets.options import ServerMetric
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
 from targets.triton import metrics, rules
+from targets.triton.cache import readings
 from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
 from targets.triton.repository import UserModel
@@ -114,8 +115,8 @@ class RemoteTriton(TritonTarget):
         return self._why_fixed
 
     def metrics(self) -> Sequence[ServerMetric]:
-        """What the server's metrics give, where the study says where they are."""
-        return self._options.metrics()
+        """What is told of the response cache, and what the metrics give, where the study says where they are."""
+        return self._options.metrics_with(self._expected)
 
     def start(self) -> None:
         """Check that the server and the model are ready, and keep the configuration that it has.
@@ -258,10 +259,14 @@ class RemoteDeployment:
     def statistics(self) -> Callable[[], ServerCounters]:
         """Read the server's statistics of the model, and its metrics where the study says where they are."""
         reading = self._served.statistics()
-        if self._exposed is None:
-            return reading
-        text = self._exposed.get("")
-        return lambda: replace(reading(), gauges=metrics.gauges(text, self._model))
+        text = None if self._exposed is None else self._exposed.get("")
+
+        def counters() -> ServerCounters:
+            found = reading()
+            gauges = found.gauges if text is None else metrics.gauges(text, self._model)
+            return replace(found, gauges=gauges, counters={**found.counters, **readings(found.cache)})
+
+        return counters
 
     def retire(self) -> None:
         """Leave it until another one takes its place, or the target is stopped."""

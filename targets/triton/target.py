@@ -121,7 +121,7 @@ class TritonTarget:
 
     def metrics(self) -> Sequence[ServerMetric]:
         """Return those of the response cache; the other statistics are those that all targets have a place for."""
-        return self._options.metrics()
+        return self._options.metrics_with(self._expected)
 
     def user_config(self) -> Config:
         """Return what the user's files and flags give the knobs; `precision` where a variant changes nothing in them.

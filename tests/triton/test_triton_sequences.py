@@ -61,7 +61,9 @@ def target(request: pytest.FixtureRequest, repository: Path) -> Iterator[TritonT
 
 def driven(endpoint: Endpoint, load: ClosedLoop | OpenLoop, folder: Path, sequences: Sequences | None) -> Records:
     order = sequences and SequenceOrder(sequences.firsts, sequences.lengths)
-    plan = Plan(endpoint, load, time.monotonic_ns(), 0, SECOND, 5 * SECOND, folder / "records.bin", sequences=order)
+    plan = Plan(
+        endpoint, load, time.monotonic_ns(), 0, SECOND // 2, 2 * SECOND, folder / "records.bin", sequences=order
+    )
     engine.run(plan)
     return read_records(plan.records_path, plan.window)
 
@@ -71,7 +73,7 @@ def outcomes(records: Records) -> set[int]:
     return set(records.in_window()["outcome"].tolist())
 
 
-@pytest.mark.parametrize("config", [{}, OLDEST, {"max_sequence_idle": 2.0, "sequence_queue_delay": 0.001}], ids=str)
+@pytest.mark.parametrize("config", [{"max_sequence_idle": 2.0, "sequence_queue_delay": 0.001}, OLDEST], ids=str)
 def test_every_sum_is_right_while_several_sequences_run_at_once(
     config: Config, target: TritonTarget, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -80,7 +82,7 @@ def test_every_sum_is_right_while_several_sequences_run_at_once(
     records = driven(endpoint, ClosedLoop(6, np.zeros(1, np.int32)), tmp_path, SEQUENCES)
     assert outcomes(records) == {0}
     assert len(set(records.in_window()["request"].tolist())) > 6, "they go on after their first requests"
-    schedule = Schedule(np.arange(50, dtype=np.int64) * 10_000_000, np.zeros(50, np.int32))
+    schedule = Schedule(np.arange(50, dtype=np.int64) * 9_000_000, np.zeros(50, np.int32))
     records = driven(endpoint, OpenLoop(schedule, 5), tmp_path, SEQUENCES)
     assert outcomes(records) == {0}
     assert 50 <= len(records.rows["request"]) <= 50 + 5, (
@@ -152,10 +154,10 @@ def study(repository: Path, tmp_path: Path) -> Path:
             "sequence_strategy": ["direct", "oldest"],
             "max_candidate_sequences": {"values": [4, 16], "when": "sequence_strategy == oldest"},
             "max_sequence_idle": ["2 s", "5 s"],
-            "concurrency": [2, 8],
+            "concurrency": [8],
         },
         "slo": {"p99": "5 s", "error_rate": "0.1%"},
-        "search": {"budget": {"trials": 4, "time": "5 min"}, "seed": 2, "sampler": "random"},
+        "search": {"budget": {"trials": 3, "time": "5 min"}, "seed": 2, "sampler": "random"},
         "measure": {"warmup": "50 ms", "max_warmup": "50 ms", "window": "200 ms", "max_window": "300 ms"},
         "confirm": {"candidates": 1, "redeployments": 2, "max_redeployments": 2, "rounds": 2, "round": "0.1 s"},
     }
@@ -171,5 +173,5 @@ def test_a_study_of_a_model_of_sequences_runs_through_without_a_wrong_answer(stu
     points = [point for trial in result.trials for point in trial.points]
     assert points
     for point in points:
-        assert set(point.outcomes) == {"OK"}, point.failures
+        assert set(point.outcomes) == {"ok"}, point.failures
     assert {one.config.get("sequence_strategy") for one in result.trials} == {"direct", "oldest"}

@@ -13,6 +13,8 @@ from tuner.load.sequences import SequencePool
 _FIRST_CONNECTIONS = 64
 _CHUNK = 1 << 16
 _NEVER = 1 << 63
+_AN_END = -1
+"""Stands for the last request of whichever sequence is to be ended."""
 
 
 class Source(Protocol):
@@ -65,7 +67,10 @@ def make_source(plan: Plan) -> Source:
     )
     if plan.sequences is None:
         return source
-    return _SequencedSource(source, SequencePool(plan.sequences, source.most_places), plan.window[1])
+    # What is counted and not timed is in no window that ends of sequences could disturb.
+    counted = isinstance(plan.load, ClosedLoop) and plan.load.total is not None
+    end_ns = plan.start_ns if counted else plan.window[1]
+    return _SequencedSource(source, SequencePool(plan.sequences, source.most_places), end_ns)
 
 
 class _OpenSource:
@@ -159,43 +164,41 @@ class _SequencedSource:
 
     def __init__(self, times: Source, pool: SequencePool, end_ns: int) -> None:
         self._times, self._pool, self._end = times, pool, end_ns
-        self._open = self._to_end = 0
-        self._ending = False
+        self._ends_taken = 0
         self.most_places, self.first_places = times.most_places, times.first_places
 
     @property
+    def _to_end(self) -> bool:
+        return self._pool.idle > self._ends_taken
+
+    @property
     def exhausted(self) -> bool:
-        return self._times.exhausted and not (self._to_end if self._ending else self._pool.idle)
+        return self._times.exhausted and not self._to_end
 
     def next_ns(self) -> int | None:
-        return self._end if self._to_end else self._times.next_ns()
+        due = self._times.next_ns()
+        return self._end if due is None and self._to_end else due
 
     def take(self) -> int:
-        self._open += 1
-        if not self._ending:
+        if self._times.next_ns() is not None:
             return self._times.take()
-        self._to_end -= 1
-        return 0
+        self._ends_taken += 1
+        return _AN_END
 
-    def bound(self, request: int) -> int:  # noqa: ARG002 - its time alone counts
-        return self._pool.last() if self._ending else self._pool.next()
+    def bound(self, request: int) -> int:
+        if request != _AN_END:
+            return self._pool.next()
+        self._ends_taken -= 1
+        return self._pool.last() if self._pool.idle else self._pool.next()
 
     def on_done(self, done: int, request: int | None = None, *, ok: bool = False) -> bool:
-        self._open -= 1
         if request is not None:
             self._pool.done(request, ok=ok)
-        due = self._times.on_done(done)
-        self._end_if_over()
-        return due or self._to_end > 0
+        return self._times.on_done(done) or self._to_end
 
     def end_at(self, end_ns: int) -> None:
         self._end = end_ns
         self._times.end_at(end_ns)
-        self._end_if_over()
-
-    def _end_if_over(self) -> None:
-        if not self._ending and not self._open and self._times.exhausted:
-            self._ending, self._to_end = True, self._pool.idle
 
 
 def _numbers(values: NDArray[np.int64] | NDArray[np.int32], offset: int) -> Iterator[int]:

@@ -21,7 +21,8 @@ def own_bounds(source: Source, data: Mapping[str, Any], target: TargetOptions | 
     section = data.get("slo")
     if not isinstance(section, dict) or target is None:
         return {}
-    own = {metric.name: metric for metric in target.metrics()}
+    space = data.get("space")
+    own = {metric.name: metric for metric in target.metrics_with(space if isinstance(space, dict) else ())}
     if taken := sorted(set(own) & set(METRICS)):
         raise source.error(("target",), f"the server's metric `{taken[0]}` has the name of one of ours; rename it")
     read = dict(section)
@@ -93,7 +94,7 @@ def check_objectives(source: Source, spec: StudySpec) -> None:
     Raises:
         StudyError: it is not.
     """
-    own = spec.target.metrics()
+    own = spec.target.metrics_with(spec.space)
     allowed = {
         "maximize": [*MAXIMIZED, *(metric.name for metric in own if metric.better == "more")],
         "minimize": [*MINIMIZED, *(metric.name for metric in own if metric.better == "less")],
