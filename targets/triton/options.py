@@ -106,8 +106,11 @@ class TritonOptions(RequestOptions):
     def _requests_fit_the_launch(self) -> "TritonOptions":
         if self.launch == "docker" and self.memories:
             raise ValueError(f"a container does not see this host's {self.memories.pop()}; take it out")
-        asked = ("tensors", "outputs", "streaming", "queue_timeout", "parameters") if self.launch == "remote" else ()
-        for name in asked:
+        if self.launch != "remote":
+            return self
+        if self.memories:
+            raise ValueError(f"a server elsewhere does not see this host's {self.memories.pop()}; take it out")
+        for name in ("streaming", "queue_timeout"):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"`{name}` is for a server that Paretune starts; take it out with `launch: remote`")
         return self

@@ -50,7 +50,8 @@ class RemoteTriton(TritonTarget):
 
     def __init__(self, options: TritonOptions, context: Context) -> None:
         asked = options.grpc_url if options.protocol == "grpc" else options.url
-        self._asked = KServeTarget(_reached(options, asked), context)
+        wire = {"tensors": options.tensors, "parameters": options.parameters}
+        self._asked = KServeTarget(_reached(options, asked).model_copy(update=wire), context)
         self._controlled = _reached(options, options.url or options.grpc_url)
         self._tls = tls_of(self._controlled, context)
         self._kept_control: Control | None = None
