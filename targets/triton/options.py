@@ -110,9 +110,8 @@ class TritonOptions(RequestOptions):
             return self
         if self.memories:
             raise ValueError(f"a server elsewhere does not see this host's {self.memories.pop()}; take it out")
-        for name in ("streaming", "queue_timeout"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"`{name}` is for a server that Paretune starts; take it out with `launch: remote`")
+        if self.streaming:
+            raise ValueError("`streaming` is for a server that Paretune starts; take it out with `launch: remote`")
         return self
 
     @model_validator(mode="after")

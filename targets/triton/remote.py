@@ -32,6 +32,7 @@ from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
 from targets.triton.repository import UserModel
 from targets.triton.target import TritonTarget
+from targets.triton.transport import parameters_of
 from workloads.requests import Requests
 
 
@@ -50,7 +51,7 @@ class RemoteTriton(TritonTarget):
 
     def __init__(self, options: TritonOptions, context: Context) -> None:
         asked = options.grpc_url if options.protocol == "grpc" else options.url
-        wire = {"tensors": options.tensors, "parameters": options.parameters}
+        wire = {"tensors": options.tensors, "parameters": parameters_of(options)}
         self._asked = KServeTarget(_reached(options, asked).model_copy(update=wire), context)
         self._controlled = _reached(options, options.url or options.grpc_url)
         self._tls = tls_of(self._controlled, context)

@@ -235,12 +235,13 @@ def test_tensors_and_parameters_travel_as_the_study_says(
 ) -> None:
     answers = []
     for tensors, mark in (("json", b'"data":['), ("binary", b'"binary_data_size"')):
-        target = make(explicit, tensors=tensors, parameters={"who": "me"})
+        target = make(explicit, tensors=tensors, parameters={"who": "me"}, queue_timeout="1 s")
         target.start()
         deployment = target.deploy(USER, "x")
         (first, *_) = deployment.endpoint(digits).requests
         assert mark in first
         assert b'"who"' in first
+        assert b'"timeout"' in first
         answers.append(_answer(deployment, digits)["LOGITS"])
         target.stop()
     np.testing.assert_allclose(*answers, rtol=1e-5)
@@ -352,7 +353,10 @@ def test_gauges_are_those_of_the_model_and_means_over_the_gpus() -> None:
         ({"url": "http://x:1", "flags": {"id": "x"}}, "`flags` does not go with `launch: remote`"),
         ({"url": "http://x:1", "http_port": 80}, "`http_port` does not go with `launch: remote`"),
         ({"url": "http://x:1", "tensors": "shared_memory"}, "does not see this host's shared_memory"),
-        ({"url": "http://x:1", "queue_timeout": "1 s"}, "`queue_timeout` is for a server that Paretune starts"),
+        (
+            {"grpc_url": "grpc://x:1", "protocol": "grpc", "streaming": True},
+            "`streaming` is for a server that Paretune starts",
+        ),
     ],
 )
 def test_keys_that_do_not_fit_a_remote_server_are_named(options: dict[str, object], message: str) -> None:
