@@ -2,7 +2,8 @@
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import psutil
 
@@ -13,6 +14,7 @@ from workloads.requests import Requests
 ANSWER_S = 30.0
 SETTLE_S = 10.0
 GONE_S = 15.0
+SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
 
 
 def failures(deployment: Deployment, requests: Requests, count: int) -> list[str]:
@@ -46,6 +48,12 @@ def runs(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def shared_memory(processes: Iterable[psutil.Process]) -> set[Path]:
+    """Return the files of shared memory that processes have open, of those that Paretune names."""
+    mapped = {Path(one.path) for process in processes if runs(process) for one in process.memory_maps()}
+    return {path for path in mapped if path.parent == SHARED and path.name.startswith("paretune")}
 
 
 def listens(endpoint: Endpoint) -> bool:

@@ -34,7 +34,7 @@ from targets.base import (
     difference,
     metric_values,
 )
-from targets.evidence import ANSWER_S, children, failures, listens, runs, settled, soon
+from targets.evidence import ANSWER_S, children, failures, listens, runs, settled, shared_memory, soon
 from targets.probe import failure_of
 from workloads.requests import Requests
 
@@ -297,16 +297,15 @@ class TargetContract(RemoteTargetContract):
         """Shorten the time after which the server counts as hung, if it is long."""
 
     def test_nothing_is_left_when_it_was_stopped(self, started: Target) -> None:
-        before = {path.name for path in Path("/dev/shm").iterdir()}  # noqa: S108 - where Linux keeps it
         deployment = started.deploy(self.changed(started), "one")
         processes = [psutil.Process(pid) for pid in deployment.processes()]
         endpoint = deployment.endpoint(self.requests())
         assert processes, "a local server has processes"
+        shared = shared_memory(processes)
         started.stop()
         assert soon(lambda: not any(map(runs, processes)))
         assert not listens(endpoint)
-        left = {path.name for path in Path("/dev/shm").iterdir()} - before  # noqa: S108 - as above
-        assert not {name for name in left if name.startswith("paretune")}
+        assert not [path for path in shared if path.exists()]
 
     def test_nothing_is_left_of_a_tuner_that_is_killed(self, tmp_path: Path) -> None:
         spawning = multiprocessing.get_context("spawn")
