@@ -176,7 +176,7 @@ input [
 ]
 output [ { name: "SUM" data_type: TYPE_INT64 dims: [ 1 ] } ]
 sequence_batching {
-  max_sequence_idle_microseconds: 5000000
+  max_sequence_idle_microseconds: 60000000
 """
     + SEQUENCE_CONTROLS
     + """
