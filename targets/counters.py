@@ -127,4 +127,6 @@ def metric_values(stats: ServerStats, metrics: Sequence[ServerMetric]) -> dict[s
             found[metric.name] = stats.grown[metric.reading] / stats.window_s
         elif metric.kind == "ratio" and metric.reading in stats.grown and stats.grown.get(metric.per, 0) > 0:
             found[metric.name] = stats.grown[metric.reading] / stats.grown[metric.per]
+        elif metric.kind == "ratio" and metric.reading in stats.grown and metric.idle is not None:
+            found[metric.name] = metric.idle
     return found

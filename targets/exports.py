@@ -64,6 +64,30 @@ class Export:
 
 
 @runtime_checkable
+class Applying(Protocol):
+    """A target whose study names a server that runs already, and that may take a configuration from outside."""
+
+    def why_not_apply(self) -> str:
+        """Return why the server takes none, "" where it does. Raises TargetError when it does not answer."""
+        ...
+
+    def apply(self, config: Mapping[str, int | float | str | bool]) -> str:
+        """Have the server load a configuration, and compare what it then has with it.
+
+        Args:
+            config: knob -> value.
+
+        Returns:
+            The server's URL.
+
+        Raises:
+            ConfigRefused: the server did not take it, and goes on with what it had.
+            TargetError: the server did not answer, or has another configuration.
+        """
+        ...
+
+
+@runtime_checkable
 class Reloading(Protocol):
     """A target whose server takes changed files without a restart; the server may run anywhere."""
 

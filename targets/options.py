@@ -1,6 +1,6 @@
 """The shape of a study's `target` section: what every kind has, and what its own options are made of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -54,6 +54,7 @@ class ServerMetric:
         reading: the gauge or the counter.
         per: `ratio`: the other counter.
         better: what an objective may ask for; None where neither is better for its own sake.
+        idle: `ratio`: its value where the other counter did not grow; None: it has none then.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ServerMetric:
     reading: str
     per: str = ""
     better: Literal["more", "less"] | None = None
+    idle: float | None = None
 
 
 class TargetOptions(Section):
@@ -91,9 +93,18 @@ class TargetOptions(Section):
         """Names of the models that the server has at once, each asked by workloads of its own; () for a single one."""
         return ()
 
+    @property
+    def takes_sequences(self) -> bool:
+        """Whether requests can belong to sequences, each with a state on the server."""
+        return False
+
     def metrics(self) -> Sequence[ServerMetric]:
         """Return what the server's statistics give beyond what all servers have."""
         return ()
+
+    def metrics_with(self, knobs: Collection[str]) -> Sequence[ServerMetric]:  # noqa: ARG002 - for those that need it
+        """Return the same for a study that sets these knobs."""
+        return self.metrics()
 
     def files(self) -> Sequence[Path]:
         """Return the files and folders that the server reads: a run is not resumed once one of them has changed."""

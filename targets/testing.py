@@ -11,7 +11,6 @@ pytest is not needed to use Paretune: install it with `pip install 'paretune[tes
 """
 
 import multiprocessing
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,22 +26,18 @@ from targets.base import (
     Config,
     ConfigRefused,
     Deployment,
-    Endpoint,
     Export,
     Knob,
-    ServerCounters,
     ServerDied,
     Target,
     TargetError,
     difference,
     metric_values,
 )
+from targets.evidence import ANSWER_S, children, failures, listens, runs, settled, shared_memory, soon
 from targets.probe import failure_of
 from workloads.requests import Requests
 
-ANSWER_S = 30.0
-SETTLE_S = 10.0
-GONE_S = 15.0
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "int": int, "float": (int, float), "duration": (int, float), "bool": bool, "choice": str, "list": str,
 }  # fmt: skip
@@ -120,7 +115,7 @@ class RemoteTargetContract:
         deployment = started.deploy(started.user_config(), "one")
         assert started.alive()
         assert deployment.config == started.user_config()
-        assert _failures(deployment, self.requests(), 3) == []
+        assert failures(deployment, self.requests(), 3) == []
         assert started.environment()
         assert all(isinstance(value, str) and value for value in started.environment().values())
         deployment.retire()
@@ -138,10 +133,10 @@ class RemoteTargetContract:
 
     def test_statistics_are_of_exactly_what_happened_between_two_readings(self, started: Target) -> None:
         deployment, requests = started.deploy(started.user_config(), "counted"), self.requests()
-        assert _failures(deployment, requests, 2) == []
-        before = _settled(deployment)
-        assert _failures(deployment, requests, 7) == []
-        after = _settled(deployment)
+        assert failures(deployment, requests, 2) == []
+        before = settled(deployment)
+        assert failures(deployment, requests, 7) == []
+        after = settled(deployment)
         stats = difference(before, after)
         assert stats.window_s > 0
         if self.counts:
@@ -199,7 +194,7 @@ class TargetContract(RemoteTargetContract):
         wanted = self.changed(started)
         deployment = started.deploy(wanted, "other")
         assert deployment.config == wanted
-        assert _failures(deployment, self.requests(), 2) == []
+        assert failures(deployment, self.requests(), 2) == []
 
     def test_an_export_says_what_was_applied(self, target: Target, tmp_path: Path) -> None:
         wanted = self.changed(target)
@@ -225,7 +220,7 @@ class TargetContract(RemoteTargetContract):
             started.deploy({**started.user_config(), **self.refused}, "refused")
         assert str(raised.value).strip()
         again = started.deploy(started.user_config(), "after")
-        assert _failures(again, self.requests(), 1) == []
+        assert failures(again, self.requests(), 1) == []
 
     # -- deployments --
 
@@ -235,9 +230,9 @@ class TargetContract(RemoteTargetContract):
         endpoint = first.endpoint(requests)
         second = started.deploy(self.changed(started), "second")
         assert second.endpoint(requests) is not endpoint
-        assert _failures(second, requests, 1) == []
+        assert failures(second, requests, 1) == []
         if started.side_by_side:
-            assert _failures(first, requests, 1) == []
+            assert failures(first, requests, 1) == []
             assert (first.config, second.config) == (started.user_config(), self.changed(started))
 
     def test_a_retired_deployment_does_not_answer(self, started: Target) -> None:
@@ -247,23 +242,23 @@ class TargetContract(RemoteTargetContract):
         deployment.retire()
         assert failure_of(endpoint, ANSWER_S) != ""
         if kept is not None:
-            assert _failures(kept, self.requests(), 1) == []
+            assert failures(kept, self.requests(), 1) == []
 
     def test_an_alias_is_taken_over(self, started: Target) -> None:
         started.deploy(started.user_config(), "same")
         again = started.deploy(self.changed(started), "same")
         assert again.config == self.changed(started)
-        assert _failures(again, self.requests(), 1) == []
+        assert failures(again, self.requests(), 1) == []
 
     # -- starting, and what can go wrong --
 
     def test_a_server_that_is_not_ready_in_time_is_an_error_and_leaves_nothing(self, tmp_path: Path) -> None:
-        before = _children()
+        before = children()
         target = self.make(_subfolder(tmp_path, "hasty"), apply_timeout="1 ms")
         with pytest.raises(TargetError, match=r"\S"):
             _start_and_deploy(target)
         target.stop()
-        assert _soon(lambda: _children() <= before), "processes are left"
+        assert soon(lambda: children() <= before), "processes are left"
 
     def test_a_target_that_was_not_started_says_so(self, target: Target) -> None:
         assert not target.alive()
@@ -276,13 +271,13 @@ class TargetContract(RemoteTargetContract):
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        assert _soon(lambda: not any(map(_runs, processes))), "a process that was killed is gone a moment later"
+        assert soon(lambda: not any(map(runs, processes))), "a process that was killed is gone a moment later"
         with pytest.raises(ServerDied):
             deployment.statistics()
         assert not started.alive()
         started.start()
         again = started.deploy(started.user_config(), "one")
-        assert _failures(again, self.requests(), 1) == []
+        assert failures(again, self.requests(), 1) == []
 
     def test_a_hang_is_noticed_and_the_server_can_be_stopped(
         self, started: Target, monkeypatch: pytest.MonkeyPatch
@@ -297,22 +292,21 @@ class TargetContract(RemoteTargetContract):
                 deployment.statistics()
         assert not started.alive()
         started.stop()
-        assert _soon(lambda: not any(map(_runs, processes)))
+        assert soon(lambda: not any(map(runs, processes)))
 
     def be_impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Shorten the time after which the server counts as hung, if it is long."""
 
     def test_nothing_is_left_when_it_was_stopped(self, started: Target) -> None:
-        before = {path.name for path in Path("/dev/shm").iterdir()}  # noqa: S108 - where Linux keeps it
         deployment = started.deploy(self.changed(started), "one")
         processes = [psutil.Process(pid) for pid in deployment.processes()]
         endpoint = deployment.endpoint(self.requests())
         assert processes, "a local server has processes"
+        shared = shared_memory(processes)
         started.stop()
-        assert _soon(lambda: not any(map(_runs, processes)))
-        assert not _listens(endpoint)
-        left = {path.name for path in Path("/dev/shm").iterdir()} - before  # noqa: S108 - as above
-        assert not {name for name in left if name.startswith("paretune")}
+        assert soon(lambda: not any(map(runs, processes)))
+        assert not listens(endpoint)
+        assert not [path for path in shared if path.exists()]
 
     def test_nothing_is_left_of_a_tuner_that_is_killed(self, tmp_path: Path) -> None:
         spawning = multiprocessing.get_context("spawn")
@@ -323,11 +317,11 @@ class TargetContract(RemoteTargetContract):
             pids: Sequence[int] = ours.recv()
             processes = [psutil.Process(pid) for pid in pids]
             assert processes
-            assert all(map(_runs, processes))
+            assert all(map(runs, processes))
         finally:
             tuner.kill()
             tuner.join()
-        assert _soon(lambda: not any(map(_runs, processes))), "the server outlived the tuner"
+        assert soon(lambda: not any(map(runs, processes))), "the server outlived the tuner"
 
 
 def _start_and_deploy(target: Target) -> Deployment:
@@ -352,52 +346,7 @@ def _legal(value: object, knob: Knob) -> bool:
     return isinstance(value, bool)
 
 
-def _failures(deployment: Deployment, requests: Requests, count: int) -> list[str]:
-    endpoint = deployment.endpoint(requests)
-    asked = [failure_of(endpoint, ANSWER_S, index % len(endpoint.requests)) for index in range(count)]
-    return [failure for failure in asked if failure]
-
-
-def _settled(deployment: Deployment) -> ServerCounters:
-    """Return a reading that two in a row agree with: some servers count a request a moment after its answer."""
-    deadline = time.monotonic() + SETTLE_S
-    last = deployment.statistics()()
-    while time.monotonic() < deadline:
-        time.sleep(0.1)
-        reading = deployment.statistics()()
-        if reading.requests == last.requests:
-            return reading
-        last = reading
-    return last
-
-
 def _subfolder(folder: Path, name: str) -> Path:
     made = folder / name
     made.mkdir()
     return made
-
-
-def _children() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True) if _runs(child)}
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _listens(endpoint: Endpoint) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((endpoint.host, endpoint.port)) == 0
-
-
-def _soon(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + GONE_S
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return holds()

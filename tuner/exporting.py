@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from targets.base import Export, TargetError
+from targets.base import Config, Export, TargetError
 from tuner.pick import NothingToPick, Pick, picked
 from tuner.provenance import marked, signed, without_header
 from tuner.results import Result
@@ -27,11 +27,13 @@ class Exported:
         export: the files, and what goes with them.
         prepared: the study and the target that made them.
         changed: files of the user's that are no longer what they were in the run.
+        config: of the server: knob -> value.
     """
 
     export: Export
     prepared: Prepared
     changed: Sequence[Path]
+    config: Config
 
 
 def exported(
@@ -62,13 +64,14 @@ def exported(
         raise ExportError(
             f"the study {result.study.path} and its model repository are needed, and are not there any more"
         )
-    made = prepared.target.export(server_part(config))
+    own = server_part(config)
+    made = prepared.target.export(own)
     changed = _changed(made, directory)
     if header:
         made = signed(made, result.study.name, directory.path.name, result.environment, number, result.best)
     else:
         made = marked(made, ())
-    return Exported(made, prepared, changed)
+    return Exported(made, prepared, changed, own)
 
 
 def _changed(export: Export, directory: RunDirectory) -> list[Path]:

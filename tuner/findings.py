@@ -313,7 +313,8 @@ def study_info(study: Study) -> StudyInfo:
 
 def own_metrics(study: Study) -> list[MetricInfo]:
     """Return what a result says of the metrics that only this kind of server has."""
-    return [MetricInfo(name=one.name, unit=one.unit, doc=one.doc) for one in study.spec.target.metrics()]
+    metrics = study.spec.target.metrics_with(study.spec.space)
+    return [MetricInfo(name=one.name, unit=one.unit, doc=one.doc) for one in metrics]
 
 
 def knob_infos(space: Space, costs: ApplyCosts) -> list[KnobInfo]:

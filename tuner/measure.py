@@ -185,6 +185,7 @@ class Meter:
             records_path=self.scratch / file,
             keep_alive=workload.keep_alive,
             classes=_class_plans(workload) if workload.mixed else (),
+            sequences=workload.sequence_order(),
         )
 
     def point(

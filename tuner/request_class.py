@@ -8,6 +8,7 @@ from tuner.accuracy.scoring import Scoring
 from workloads.order import Order
 from workloads.prompts import fresh
 from workloads.requests import Prompts, Requests
+from workloads.sequences import Sequences
 from workloads.tensors import Drawn
 
 ErrorMaker = Callable[[tuple[str, ...], str], Exception]
@@ -36,6 +37,7 @@ class RequestClass:
         shuffled: False: requests are sent in the order of their source.
         repeats: share of the requests that were sent before.
         skew: of the repeats' popularity.
+        sequences: that the requests belong to, None: to none.
     """
 
     dataset: Requests
@@ -49,6 +51,7 @@ class RequestClass:
     shuffled: bool = True
     repeats: float = 0.0
     skew: float = 1.0
+    sequences: Sequences | None = None
 
     def requests(self) -> Requests:
         """Return the requests of the next measurement: others each time if they are to be fresh."""

@@ -5,6 +5,8 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
+import numpy as np
+
 from tuner.accuracy.own_function import OwnFunctionError, load_function
 from tuner.accuracy.scoring import Cosine, Own, Regression, Scoring, TopK
 from tuner.request_class import RequestClass
@@ -20,6 +22,7 @@ from tuner.study.traffic import (
     PromptLengthsSpec,
     PromptsSpec,
     RequestsSpec,
+    SequencesSpec,
     SyntheticSpec,
     TensorsSpec,
     WorkloadSpec,
@@ -27,7 +30,7 @@ from tuner.study.traffic import (
 from tuner.workload import Workload, every_load
 from workloads import think
 from workloads.arrivals import Arrivals
-from workloads.datasets import load_dataset, load_perf_analyzer
+from workloads.datasets import Listed, load_dataset, load_perf_analyzer
 from workloads.lengths import Lengths
 from workloads.prompts import (
     TOO_FEW_IDS,
@@ -38,7 +41,8 @@ from workloads.prompts import (
     can_be_fresh,
     load_prompts,
 )
-from workloads.requests import Requests, RequestSourceError, prioritised
+from workloads.requests import Requests, RequestSourceError, in_sequences, prioritised
+from workloads.sequences import Sequences, drawn
 from workloads.tensors import Drawn
 from workloads.traces import load_trace
 
@@ -66,11 +70,12 @@ def make_workloads(study: Study) -> tuple[Workload, ...]:
 def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Requests], seed: int) -> Workload:
     place = ("workloads", name)
     closed = spec.arrival if isinstance(spec.arrival, ClosedSpec) else None
+    classes = tuple(
+        _class(study, (*place, "mix", one) if one else place, spec, one, sources, seed) for one in spec.classes()
+    )
     return Workload(
         name=name,
-        classes=tuple(
-            _class(study, (*place, "mix", one) if one else place, spec, one, sources, seed) for one in spec.classes()
-        ),
+        classes=classes,
         arrivals=None if isinstance(spec.arrival, ClosedSpec) else _arrivals(study, name, spec.arrival),
         think=_made(study, (*place, "arrival", "think_time"), closed.pauses) if closed else think.NONE,
         ramp_up_s=closed.ramp_up if closed else 0.0,
@@ -79,6 +84,8 @@ def _make(study: Study, name: str, spec: WorkloadSpec, sources: dict[str, Reques
         connections=spec.connections,
         keep_alive=spec.keep_alive,
         seed=seed,
+        sequences=classes[0].sequences,
+        at_once=spec.sequences.at_once if spec.sequences else None,
     )
 
 
@@ -96,9 +103,11 @@ def _class(
     fresh = isinstance(source, TensorsSpec | PromptsSpec | SyntheticSpec) and source.fresh
     if fresh and not can_be_fresh(sources[key]):
         raise study.source.error((*place, "requests"), f"{TOO_FEW_IDS}; take more of them, or give `fresh: false`")
+    sequences = _sequences(study, (*place, "sequences"), workload.sequences, sources[key], seed)
+    dataset = prioritised(sources[key], spec.priority) if spec.priority else sources[key]
     return RequestClass(
         name=name,
-        dataset=prioritised(sources[key], spec.priority) if spec.priority else sources[key],
+        dataset=in_sequences(dataset, sequences) if sequences else dataset,
         weight=spec.weight,
         timeout_s=spec.timeout or workload.timeout,
         output=source.output if isinstance(source, DatasetSpec) else None,
@@ -110,7 +119,22 @@ def _class(
         shuffled=len(workload.classes()) > 1 or not _row_by_row(workload.arrival, source),
         repeats=repeats.share if repeats else 0.0,
         skew=repeats.skew if repeats else 1.0,
+        sequences=sequences,
     )
+
+
+def _sequences(
+    study: Study, place: Keys, spec: SequencesSpec | None, requests: Requests, seed: int
+) -> Sequences | None:
+    if spec is None:
+        return None
+    if spec.length is not None:
+        drawing = np.random.default_rng([seed, len(requests)])
+        return drawn(_lengths(study, (*place, "length"), spec.length), len(requests), spec.first_id, drawing)
+    streams = requests.streams if isinstance(requests, Listed) else ()
+    if not streams:
+        raise study.source.error(place, "the file has requests, but no streams of them; give a `length`")
+    return Sequences(np.array(streams, np.int64), spec.first_id)
 
 
 def _scoring(study: Study, place: Keys, spec: AccuracySpec) -> Scoring:
@@ -223,6 +247,21 @@ def _arrivals(study: Study, name: str, spec: OpenArrival) -> Arrivals:
     arrivals = _made(study, place, lambda: spec.made(study.resolve))
     _check_fits(study, place, arrivals)
     return arrivals
+
+
+def check_sequences(study: Study, workloads: Sequence[Workload], space: Space) -> None:
+    """Check that there are as many sequences as are live at once, at every load level. Raises StudyError."""
+    for workload in workloads:
+        if workload.sequences is None:
+            continue
+        levels = [level for level in space.levels("concurrency") if not isinstance(level, str)]
+        most = int(max(levels, default=0)) if workload.at_once is None else workload.at_once
+        if len(workload.sequences) < most:
+            raise study.source.error(
+                ("workloads", workload.name, "sequences"),
+                f"{most} are to be live at once, and the requests make {len(workload.sequences)}; give a shorter "
+                "`length`, or more requests",
+            )
 
 
 def check_windows(study: Study, workloads: Sequence[Workload], space: Space) -> None:

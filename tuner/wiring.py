@@ -36,7 +36,7 @@ from tuner.study.source import Keys
 from tuner.telemetry.host import cpu_model
 from tuner.telemetry.nvml import Gpus
 from tuner.telemetry.sampler import Sampler
-from tuner.traffic import check_windows, make_workloads
+from tuner.traffic import check_sequences, check_windows, make_workloads
 from tuner.trials import Trier
 from tuner.twin.forecast import FORECAST, roles_of
 from tuner.twin.planner import Twin
@@ -107,6 +107,7 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     workloads = make_workloads(study)
     _check_levels(study, space, workloads)
     check_windows(study, workloads, space)
+    check_sequences(study, workloads, space)
     _check_requests(study, target, workloads)
     _check_sampler(study, target, space)
     _check_gpus(study)

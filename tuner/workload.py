@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 
 from tuner.load.plan import ClosedLoop, OpenLoop
+from tuner.load.sequences import SequenceOrder
 from tuner.request_class import Part, RequestClass
 from tuner.results import Load
 from tuner.space import Space
@@ -16,6 +17,7 @@ from workloads import think
 from workloads.arrivals import Arrivals
 from workloads.order import Indices, Mixed
 from workloads.schedule import make_schedule
+from workloads.sequences import Sequences
 from workloads.think import Pauses
 
 _ORDER_PASSES = 16
@@ -46,6 +48,8 @@ class Workload:
         ramp_up_s: closed loop: the slots begin one after the other over so long.
         model: of several models of the server the one that is asked; "" where there is one.
         concurrency: closed loop: requests in flight, where they are this workload's own; None: the space has them.
+        sequences: that the requests belong to, None: to none.
+        at_once: open loop: sequences that are live at once.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Workload:
     ramp_up_s: float = 0.0
     model: str = ""
     concurrency: int | None = None
+    sequences: Sequences | None = None
+    at_once: int | None = None
 
     @property
     def mixed(self) -> bool:
@@ -139,7 +145,15 @@ class Workload:
         if self.arrivals is None:
             return self._closed(int(load.level))
         arrivals = self.arrivals.at_rate(load.level)
-        return OpenLoop(make_schedule(arrivals, duration_s, self.order, self.seed), self.connections)
+        places = self.connections if self.at_once is None else min(self.connections, self.at_once)
+        return OpenLoop(make_schedule(arrivals, duration_s, self.order, self.seed), places)
+
+    def sequence_order(self) -> SequenceOrder | None:
+        """Return the sequences in the order in which they begin, None where requests belong to none."""
+        if self.sequences is None:
+            return None
+        order = np.random.default_rng([self.seed, len(self.sequences)]).permutation(len(self.sequences))
+        return SequenceOrder(self.sequences.firsts[order], self.sequences.lengths[order])
 
     def _closed(self, concurrency: int) -> ClosedLoop:
         order_rng, think_rng = (np.random.default_rng(one) for one in np.random.SeedSequence(self.seed).spawn(2))

@@ -17,6 +17,7 @@ from workloads import labels as labelling
 from workloads.datatypes import FLOATS, NUMPY, STRINGS
 from workloads.labels import Labels, Wanted
 from workloads.requests import Dataset, Requests, RequestSourceError, Rows, TensorSpec
+from workloads.sequences import Sequences
 
 LABELS_FILE = "labels.csv"
 
@@ -31,6 +32,8 @@ class Listed:
         rows: input -> value, for each request; a value is a nested list, or `Flat`.
         labels: [n, ...], see `labels.Wanted`, or None.
         priority: of the requests in the server's queue.
+        sequences: that the requests belong to, None: to none.
+        streams: how many requests each stream of the file has, () where it has none.
     """
 
     path: Path
@@ -38,6 +41,8 @@ class Listed:
     rows: Sequence[Mapping[str, object]]
     labels: Labels | None = None
     priority: int = 0
+    sequences: Sequences | None = None
+    streams: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -45,6 +50,10 @@ class Listed:
     def at_priority(self, priority: int) -> "Listed":
         """Return the same with a priority in the server's queue."""
         return replace(self, priority=priority)
+
+    def in_sequences(self, sequences: Sequences) -> "Listed":
+        """Return the same as requests of sequences."""
+        return replace(self, sequences=sequences)
 
     def shaped(self, inputs: Sequence[TensorSpec]) -> Dataset:
         """Return the values in the model's types and shapes; without inputs, in those that numpy gives them.
@@ -57,13 +66,16 @@ class Listed:
             if more := [name for name in row if name not in self.rows[0]]:
                 raise RequestSourceError(f"{self.path}: {place}: has {more[0]!r}, unlike those before")
         if not inputs:
-            return Dataset({name: self._plain(name) for name in names}, self.labels, priority=self.priority)
+            return self._dataset({name: self._plain(name) for name in names})
         specs = {tensor.name: tensor for tensor in inputs}
         if unknown := [name for name in names if name not in specs]:
             raise RequestSourceError(
                 f"{self.path}: {self.places[0]}: the model has no input {unknown[0]!r}; it has {', '.join(specs)}"
             )
-        return Dataset({name: self._tensors(specs[name]) for name in names}, self.labels, priority=self.priority)
+        return self._dataset({name: self._tensors(specs[name]) for name in names})
+
+    def _dataset(self, inputs: Mapping[str, Rows]) -> Dataset:
+        return Dataset(inputs, self.labels, priority=self.priority, sequences=self.sequences)
 
     def _tensors(self, tensor: TensorSpec) -> Rows:
         return self._rows(tensor.name, lambda value: _tensor(value, tensor))
@@ -269,8 +281,8 @@ def objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def load_perf_analyzer(path: Path) -> Listed:
     """Read a JSON file as perf_analyzer's `--input-data` takes it.
 
-    `data` is a list of requests, or of streams that are lists of requests; all are sent, one after the other. A value
-    is a flat list in row-major order, `{"content": [...], "shape": [...]}`, or `{"b64": "..."}` with raw bytes.
+    `data` is a list of requests, or of streams that are lists of requests, which may be taken for sequences. A value is
+    a flat list in row-major order, `{"content": [...], "shape": [...]}`, or `{"b64": "..."}` with raw bytes.
 
     Raises:
         RequestSourceError: it cannot be read, or is not as expected; naming the request.
@@ -296,7 +308,8 @@ def load_perf_analyzer(path: Path) -> Listed:
                 raise RequestSourceError(f"{path}: {place}: expected an object, input -> values")
             places.append(place)
             rows.append({name: _flat(path, f"{place}.{name}", value) for name, value in request.items()})
-    return Listed(path, places, rows)
+    streams = [len(step) for step in steps] if all(isinstance(step, list) for step in steps) else []
+    return Listed(path, places, rows, streams=streams)
 
 
 def _flat(path: Path, place: str, value: object) -> Flat:

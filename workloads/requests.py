@@ -8,6 +8,8 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.sequences import Sequences
+
 Rows: TypeAlias = NDArray[np.generic] | Sequence[NDArray[np.generic]]
 """One value a row: an array [n, ...], or n arrays that may differ in shape."""
 
@@ -42,12 +44,14 @@ class Dataset:
         labels: [n, ...], what the answer to each row is compared with, see `labels.Wanted`, or None.
         batches: int64 [m], how many rows each request takes, in turn; None: one.
         priority: of the requests in the server's queue, as the server counts it; 0: what it gives those without one.
+        sequences: that the requests belong to, None: to none.
     """
 
     inputs: Mapping[str, Rows]
     labels: NDArray[np.generic] | None = None
     batches: NDArray[np.int64] | None = None
     priority: int = 0
+    sequences: Sequences | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()))) if self.batches is None else len(self.batches)
@@ -107,6 +111,10 @@ class Unshaped(Protocol):
         """Return the same with a priority in the server's queue."""
         ...
 
+    def in_sequences(self, sequences: Sequences) -> "Unshaped":
+        """Return the same as requests of sequences."""
+        ...
+
     def shaped(self, inputs: Sequence[TensorSpec]) -> Dataset:
         """Return the tensors for a model's inputs.
 
@@ -124,3 +132,12 @@ def prioritised(requests: Requests, priority: int) -> Requests:
     if isinstance(requests, Dataset | Prompts):
         return replace(requests, priority=priority)
     return requests.at_priority(priority)
+
+
+def in_sequences(requests: Requests, sequences: Sequences) -> Requests:
+    """Return the same requests as those of sequences. Raises RequestSourceError where they are prompts."""
+    if isinstance(requests, Prompts):
+        raise RequestSourceError("prompts are no requests of sequences: a chat brings all that was said before")
+    if isinstance(requests, Dataset):
+        return replace(requests, sequences=sequences)
+    return requests.in_sequences(sequences)

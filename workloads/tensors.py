@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from workloads.datatypes import FLOATS, NUMPY, STRINGS
 from workloads.lengths import Constant, Lengths
 from workloads.requests import Dataset, RequestSourceError, Rows, TensorSpec
+from workloads.sequences import Sequences
 
 LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", np.uint8)
 INTEGERS = (0, 100)
@@ -25,6 +26,7 @@ class Drawn:
         seed: of lengths, batch sizes and values, which have streams of their own.
         values_seed: of the values alone, so that they can be others while the sizes stay; None: `seed`.
         priority: of the requests in the server's queue.
+        sequences: that the requests belong to, None: to none.
         lengths: name -> distribution of a dynamic axis' length; axes of one name have the same length in a request.
         shapes: input -> the names of its dynamic axes, in their order.
         ranges: input -> lowest and highest value; [0, 1) for floats and 0 to 100 for whole numbers if absent.
@@ -41,6 +43,7 @@ class Drawn:
     batch: Lengths | None = None
     values_seed: int | None = None
     priority: int = 0
+    sequences: Sequences | None = None
 
     @property
     def labels(self) -> None:
@@ -53,6 +56,10 @@ class Drawn:
     def at_priority(self, priority: int) -> "Drawn":
         """Return the same with a priority in the server's queue."""
         return replace(self, priority=priority)
+
+    def in_sequences(self, sequences: Sequences) -> "Drawn":
+        """Return the same as requests of sequences."""
+        return replace(self, sequences=sequences)
 
     def shaped(self, inputs: Sequence[TensorSpec]) -> Dataset:
         """Draw the tensors.
@@ -82,7 +89,7 @@ class Drawn:
             drawn[tensor.name] = [
                 self._values(tensor, shape, rng) for shape in _shapes(tensor, [lengths[name] for name in names])
             ]
-        return Dataset(drawn, None, batches, self.priority)
+        return Dataset(drawn, None, batches, self.priority, self.sequences)
 
     def _check_names(self, inputs: Sequence[TensorSpec]) -> None:
         known = [tensor.name for tensor in inputs]

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from targets.kserve.parameters import Parameter, free
 from targets.options import TargetOptions
 
 Protocol = Literal["http", "grpc"]
@@ -84,6 +85,12 @@ class KServeOptions(TargetOptions):
         default={},
         description="sent with every request, with gRPC as metadata; `${NAME}` stands for an environment variable",
     )
+    tensors: Literal["binary", "json"] | None = Field(
+        None, description="how tensors travel over HTTP; binary where the server says that it takes that, if absent"
+    )
+    parameters: dict[Annotated[str, AfterValidator(free)], Parameter] = Field(
+        default={}, description="name to value, sent with every request for the model to read"
+    )
     ca: Path | None = Field(None, description="file with the certificates to trust, for https; the system's if absent")
 
     @model_validator(mode="after")
@@ -94,6 +101,8 @@ class KServeOptions(TargetOptions):
                 f"`protocol: {self.protocol}` does not go with {self.url!r}: "
                 "give the address of that protocol, it has a port of its own"
             )
+        if self.tensors == "json" and spoken == "grpc":
+            raise ValueError("JSON goes over HTTP only; take `tensors: json` out, or give an http:// URL")
         if self.ca is not None and self.place.scheme != "https":
             raise ValueError(f"`ca` is for https, and {self.url!r} is not; take it out")
         return self

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Endpoint, TargetError
+from targets.base import Endpoint, TargetError, Value
 from targets.common import Encoded, a_dataset
 from targets.kserve import wire_grpc, wire_http, wire_json
 from targets.kserve.control import ServerInfo
-from targets.kserve.wire import ModelSpec, Site, Wire, fitted, items_of
+from targets.kserve.wire import ModelSpec, Site, Wire, fitted, items_of, requests_of
 from targets.probe import failure_of
 from workloads.requests import Requests
 
@@ -17,11 +17,18 @@ BINARY = "binary_tensor_data"
 ANSWER_TIMEOUT_S = 60.0
 
 
-def wire_of(server: ServerInfo, *, grpc: bool) -> Wire:
-    """Return the format to take: over HTTP binary tensors where the server has that extension, else JSON."""
+def wire_of(server: ServerInfo, *, grpc: bool, tensors: str | None = None) -> Wire:
+    """Return the format to take.
+
+    Args:
+        server: what it says of itself.
+        grpc: whether it is asked over gRPC.
+        tensors: over HTTP: `binary` or `json`; None: binary where the server has that extension.
+    """
     if grpc:
         return wire_grpc
-    return wire_http if BINARY in server.extensions else wire_json
+    binary = BINARY in server.extensions if tensors is None else tensors == "binary"
+    return wire_http if binary else wire_json
 
 
 class ServedModel:
@@ -31,10 +38,11 @@ class ServedModel:
         model: with the server's shapes.
         wire: the format of requests and answers.
         site: where requests go.
+        parameters: of every request.
     """
 
-    def __init__(self, model: ModelSpec, wire: Wire, site: Site) -> None:
-        self._model, self._wire, self._site = model, wire, site
+    def __init__(self, model: ModelSpec, wire: Wire, site: Site, parameters: Mapping[str, Value] | None = None) -> None:
+        self._model, self._wire, self._site, self._parameters = model, wire, site, parameters
         self._encoded = Encoded(self._encode)
 
     def endpoint(self, requests: Requests) -> Endpoint:
@@ -47,7 +55,8 @@ class ServedModel:
 
     def _encode(self, requests: Requests) -> Endpoint:
         dataset = a_dataset(requests, items_of(self._model))
-        return self._wire.endpoint(dataset, fitted(self._model, dataset), self._site)
+        model = fitted(self._model, dataset)
+        return self._wire.encoded(requests_of(dataset, model, self._parameters), model, self._site)
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one answer.

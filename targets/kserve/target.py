@@ -24,10 +24,11 @@ from targets.base import (
 )
 from targets.common import check_tensors
 from targets.found import FoundModel
+from targets.kserve import wire_json
 from targets.kserve.control import Control, GrpcControl, HttpControl, ServerInfo
 from targets.kserve.found import models_of
 from targets.kserve.options import KServeOptions
-from targets.kserve.served import BINARY, ServedModel, wire_of
+from targets.kserve.served import ServedModel, wire_of
 from targets.kserve.wire import ModelSpec, Site
 from targets.options import ServerMetric
 from workloads.requests import Requests
@@ -136,7 +137,8 @@ class KServeTarget:
         if self._remote is None:
             raise TargetError("the target was not started")
         info, place = self._remote.info, self._options.place
-        tensors = "binary" if place.scheme == "grpc" or BINARY in info.extensions else "JSON"
+        wire = wire_of(info, grpc=place.scheme == "grpc", tensors=self._options.tensors)
+        tensors = "JSON" if wire is wire_json else "binary"
         return {
             "server": f"{info.name} {info.version}".strip() or "unknown",
             "server_url": self._options.url,
@@ -166,8 +168,8 @@ class KServeDeployment:
 
     def __init__(self, remote: _Remote, options: KServeOptions) -> None:
         self._remote, self._options = remote, options
-        wire = wire_of(remote.info, grpc=options.place.scheme == "grpc")
-        self._served = ServedModel(remote.model, wire, remote.site)
+        wire = wire_of(remote.info, grpc=options.place.scheme == "grpc", tensors=options.tensors)
+        self._served = ServedModel(remote.model, wire, remote.site, options.parameters)
 
     @property
     def config(self) -> Config:

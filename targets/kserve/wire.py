@@ -1,5 +1,6 @@
 """What the protocol's wire formats have in common: a model's tensors, the check of a dataset, an item's tensors."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -11,6 +12,7 @@ from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 from targets.base import Endpoint, TargetError, Tls, Value
 from workloads.datatypes import NUMPY, STRINGS
 from workloads.requests import Dataset, Rows, TensorSpec
+from workloads.sequences import Sequences
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ def requests_of(dataset: Dataset, model: ModelSpec, parameters: Mapping[str, Val
     """Yield each item of a dataset as one request that has the model's outputs sent back.
 
     Args:
-        dataset: what is sent; its priority becomes a parameter.
+        dataset: what is sent; its priority becomes a parameter, and so does the place in a sequence.
         model: that is asked.
         parameters: of every request, beside that.
 
@@ -259,7 +261,14 @@ def requests_of(dataset: Dataset, model: ModelSpec, parameters: Mapping[str, Val
     """
     asked = {**({"priority": dataset.priority} if dataset.priority else {}), **(parameters or {})}
     outputs = tuple(map(Wanted, model.outputs))
-    return (Request(tensors, outputs, asked) for tensors in items(dataset, model))
+    each = itertools.repeat(asked) if dataset.sequences is None else _in_sequences(dataset.sequences, asked)
+    return (Request(tensors, outputs, own) for tensors, own in zip(items(dataset, model), each, strict=False))
+
+
+def _in_sequences(sequences: Sequences, asked: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
+    """Yield the parameters of each request of sequences, as Triton's extension for stateful models names them."""
+    for place in sequences.places():
+        yield {**asked, "sequence_id": place.id, "sequence_start": place.start, "sequence_end": place.end}
 
 
 def raw(tensor: Tensor) -> bytes:

@@ -41,6 +41,9 @@ def _request(request: Request, outputs: list[Any], model: ModelSpec, site: Site)
         request_id=request.id,
         priority=given.pop("priority", 0),
         timeout=given.pop("timeout", None),
+        sequence_id=given.pop("sequence_id", 0),
+        sequence_start=given.pop("sequence_start", False),
+        sequence_end=given.pop("sequence_end", False),
         parameters=given or None,
     )
     own = f"Inference-Header-Content-Length: {header_length or len(body)}\r\n"

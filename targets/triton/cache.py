@@ -7,7 +7,7 @@ from targets.options import ServerMetric
 
 METRICS: Sequence[ServerMetric] = (
     ServerMetric("cache_hit_rate", "share", "share of the lookups in the response cache that found the answer",
-                 "ratio", "cache_hits", per="cache_lookups", better="more"),
+                 "ratio", "cache_hits", per="cache_lookups", better="more", idle=0.0),
 )  # fmt: skip
 
 

@@ -334,6 +334,38 @@ def candidates() -> Access:
     return Access(read, write)
 
 
+def idle_time() -> Access:
+    """Return the access to how long a sequence may be without a request, in seconds; 0 is a second to Triton."""
+
+    def read(config: Any) -> Value | None:
+        if not config.HasField("sequence_batching"):
+            return None
+        return float(config.sequence_batching.max_sequence_idle_microseconds or US_PER_S) / US_PER_S
+
+    def write(config: Any, value: Value) -> None:
+        config.sequence_batching.max_sequence_idle_microseconds = round(float(value) * US_PER_S)
+
+    return Access(read, write)
+
+
+def sequence_delay() -> Access:
+    """Return the access to the queue delay, in seconds, of the strategy that a configuration has."""
+
+    def strategy_of(config: Any) -> Any:
+        batching = config.sequence_batching
+        return getattr(batching, batching.WhichOneof("strategy_choice") or "direct")
+
+    def read(config: Any) -> Value | None:
+        if not config.HasField("sequence_batching"):
+            return None
+        return float(strategy_of(config).max_queue_delay_microseconds) / US_PER_S
+
+    def write(config: Any, value: Value) -> None:
+        strategy_of(config).max_queue_delay_microseconds = round(float(value) * US_PER_S)
+
+    return Access(read, write)
+
+
 def _holder(config: Any, path: str) -> tuple[Any, str]:
     """Return the message that holds the field at a path, and the field's name."""
     *messages, name = path.split(".")

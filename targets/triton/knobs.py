@@ -207,6 +207,17 @@ _REST = (
                 rule="needs sequence_strategy oldest"),
         "sequence_batching.oldest.max_candidate_sequences", fields.candidates(), part="oldest",
     ),
+    ModelKnob(
+        _duration("sequence_queue_delay", "how long a request of a sequence may wait for others to fill its batch",
+                  rule="needs sequence_batching"),
+        "sequence_batching.direct|oldest.max_queue_delay_microseconds", fields.sequence_delay(),
+        part="sequence_batching",
+    ),
+    ModelKnob(
+        Knob("max_sequence_idle", "duration", 1e-6, None, 1.0, "s", "reload", "how long a sequence may be without a "
+             "request before it is given up; its slot is then free", since=OLD, rule="needs sequence_batching"),
+        "sequence_batching.max_sequence_idle_microseconds", fields.idle_time(), part="sequence_batching",
+    ),
 )  # fmt: skip
 
 _BACKENDS = (

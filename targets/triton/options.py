@@ -1,6 +1,6 @@
 """The `target` section of a study of Triton."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -159,10 +159,12 @@ class TritonOptions(RequestOptions):
     def _requests_fit_the_launch(self) -> "TritonOptions":
         if self.launch == "docker" and self.memories:
             raise ValueError(f"a container does not see this host's {self.memories.pop()}; take it out")
-        asked = ("tensors", "outputs", "streaming", "queue_timeout", "parameters") if self.launch == "remote" else ()
-        for name in asked:
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"`{name}` is for a server that Paretune starts; take it out with `launch: remote`")
+        if self.launch != "remote":
+            return self
+        if self.memories:
+            raise ValueError(f"a server elsewhere does not see this host's {self.memories.pop()}; take it out")
+        if self.streaming:
+            raise ValueError("`streaming` is for a server that Paretune starts; take it out with `launch: remote`")
         return self
 
     @model_validator(mode="after")
@@ -188,6 +190,11 @@ class TritonOptions(RequestOptions):
         return True
 
     @property
+    def takes_sequences(self) -> bool:
+        """Requests may name a sequence, its start and its end."""
+        return True
+
+    @property
     def own_flags(self) -> tuple[str, ...]:
         """The user's own flags, as they stand on a command line."""
         cache = () if self.cache_size is None else (f"{CACHE_CONFIG}{self.cache_size}",)
@@ -203,8 +210,13 @@ class TritonOptions(RequestOptions):
         return self.model_copy(update={"model": name, "models": {}, "variants": self.models[name].variants})
 
     def metrics(self) -> Sequence[ServerMetric]:
-        """Return those of the response cache where there is one, and what the server's metrics give."""
-        cache = CACHE_METRICS if any(flag.startswith(CACHE_CONFIG) for flag in self.own_flags) else ()
+        """Return those of the response cache where flags give the server one, and what the server's metrics give."""
+        return self.metrics_with(())
+
+    def metrics_with(self, knobs: Collection[str]) -> Sequence[ServerMetric]:
+        """Return the same where knobs may give it a cache, too."""
+        cached = bool(_CACHING.intersection(knobs)) or any(flag.startswith(CACHE_CONFIG) for flag in self.own_flags)
+        cache = CACHE_METRICS if cached else ()
         return (*cache, *(METRICS if self.metrics_url is not None else ()))
 
     def files(self) -> Sequence[Path]:
@@ -228,6 +240,8 @@ class TritonOptions(RequestOptions):
         return [path for path in found if path not in map(resolve, self.files())]
 
 
+_CACHING = frozenset({"response_cache", "cache_size"})
+"""Knobs by which a server gets a response cache."""
 STARTED = ("server", "http_port", "grpc_port", "flags", "cache_size")
 IN_DOCKER = ("docker",)
 REMOTE = ("url", "grpc_url", "metrics_url", "headers", "ca")

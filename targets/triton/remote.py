@@ -27,10 +27,12 @@ from targets.options import ServerMetric
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
 from targets.triton import metrics, rules
+from targets.triton.cache import readings
 from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
 from targets.triton.repository import UserModel
 from targets.triton.target import TritonTarget
+from targets.triton.transport import parameters_of
 from workloads.requests import Requests
 
 
@@ -49,7 +51,8 @@ class RemoteTriton(TritonTarget):
 
     def __init__(self, options: TritonOptions, context: Context) -> None:
         asked = options.grpc_url if options.protocol == "grpc" else options.url
-        self._asked = KServeTarget(_reached(options, asked), context)
+        wire = {"tensors": options.tensors, "parameters": parameters_of(options)}
+        self._asked = KServeTarget(_reached(options, asked).model_copy(update=wire), context)
         self._controlled = _reached(options, options.url or options.grpc_url)
         self._tls = tls_of(self._controlled, context)
         self._kept_control: Control | None = None
@@ -86,7 +89,7 @@ class RemoteTriton(TritonTarget):
         if self._options.repository is not None:
             return super()._model(name)
         if name not in self._models:
-            self._models[name] = UserModel(name, Path(), "", self._loaded())
+            self._models[name] = UserModel(name, Path(), "", _as_given(self._loaded()))
         return self._models[name]
 
     def knobs(self) -> Sequence[Knob]:
@@ -114,8 +117,8 @@ class RemoteTriton(TritonTarget):
         return self._why_fixed
 
     def metrics(self) -> Sequence[ServerMetric]:
-        """What the server's metrics give, where the study says where they are."""
-        return self._options.metrics()
+        """What is told of the response cache, and what the metrics give, where the study says where they are."""
+        return self._options.metrics_with(self._expected)
 
     def start(self) -> None:
         """Check that the server and the model are ready, and keep the configuration that it has.
@@ -186,6 +189,21 @@ class RemoteTriton(TritonTarget):
             self._load(wanted, model_config.knob_values(wanted, BY_NAME))
         self._asked.verify(Export({}, {}), requests)
 
+    def why_not_apply(self) -> str:
+        """Return why the server does not let models be loaded, "" where it does."""
+        why = self._control().why_not_load()
+        return why and _NOT_LOADED.format(self._controlled.url, why)
+
+    def apply(self, config: Config) -> str:
+        """Have the server load a configuration under the model's own name, and read it back; it stays there."""
+        _, wanted = self._wanted(config)
+        try:
+            self._apply(self._text(wanted))
+            self._check_loaded(self._loaded(), self._options.model, wanted, config)
+        finally:
+            self._close_control()
+        return self._controlled.url
+
     def environment(self) -> Mapping[str, str]:
         """Return where the server is, what it is, how it is asked, and what of it can be changed."""
         control = (
@@ -205,9 +223,12 @@ class RemoteTriton(TritonTarget):
                 self._restore(original)
         finally:
             self._asked.stop()
-            if self._kept_control is not None:
-                self._kept_control.close()
-                self._kept_control = None
+            self._close_control()
+
+    def _close_control(self) -> None:
+        if self._kept_control is not None:
+            self._kept_control.close()
+            self._kept_control = None
 
     def _restore(self, original: model_config.ModelConfig) -> None:
         try:
@@ -218,15 +239,24 @@ class RemoteTriton(TritonTarget):
         if wrong:
             raise TargetError(
                 f"{self._controlled.url}: the configuration that model {self._options.model!r} had at the start could "
-                f"not be loaded again: {wrong}; load the model anew"
+                f"not be loaded again: {wrong}; unload the model and load it again"
             )
 
 
 _FLAG_FIXED = "`{}` is given to the server when it starts, and with `launch: remote` somebody else does that"
+_NOT_LOADED = "{} does not let models be loaded ({})"
 _MODEL_FIXED = (
-    "{} does not let models be loaded ({}), so only the load can be searched; to search more, start the server with "
+    f"{_NOT_LOADED}, so only the load can be searched; to search more, start the server with "
     "--model-control-mode=explicit"
 )
+
+
+def _as_given(loaded: model_config.ModelConfig) -> model_config.ModelConfig:
+    """Return a configuration without the largest batch that Triton itself prefers: it would keep smaller ones out."""
+    given = model_config.named(loaded, loaded.name)
+    if list(given.dynamic_batching.preferred_batch_size) == [given.max_batch_size]:
+        given.dynamic_batching.ClearField("preferred_batch_size")
+    return given
 
 
 def _reached(options: TritonOptions, url: str | None) -> KServeOptions:
@@ -258,10 +288,14 @@ class RemoteDeployment:
     def statistics(self) -> Callable[[], ServerCounters]:
         """Read the server's statistics of the model, and its metrics where the study says where they are."""
         reading = self._served.statistics()
-        if self._exposed is None:
-            return reading
-        text = self._exposed.get("")
-        return lambda: replace(reading(), gauges=metrics.gauges(text, self._model))
+        text = None if self._exposed is None else self._exposed.get("")
+
+        def counters() -> ServerCounters:
+            found = reading()
+            gauges = found.gauges if text is None else metrics.gauges(text, self._model)
+            return replace(found, gauges=gauges, counters={**found.counters, **readings(found.cache)})
+
+        return counters
 
     def retire(self) -> None:
         """Leave it until another one takes its place, or the target is stopped."""

@@ -3,8 +3,8 @@
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
-from tritonclient.utils import TRITON_RESERVED_REQUEST_PARAMS, TRITON_RESERVED_REQUEST_PARAMS_PREFIX
 
+from targets.kserve.parameters import Parameter, free
 from targets.options import Duration, TargetOptions
 
 _OWN = {"priority": "`priority` of a class of a workload's `mix`", "timeout": "`target.queue_timeout`"}
@@ -15,19 +15,7 @@ def _free(name: str) -> str:
     """Return the name of a parameter that is for the model alone."""
     if name in _OWN:
         raise ValueError(f"Triton itself reads {name!r}; give {_OWN[name]}")
-    if name in TRITON_RESERVED_REQUEST_PARAMS or name.startswith(TRITON_RESERVED_REQUEST_PARAMS_PREFIX) or not name:
-        raise ValueError(f"Triton keeps the parameter {name!r} for itself; give it another name")
-    return name
-
-
-def _sendable(value: bool | int | float | str) -> bool | int | float | str:
-    """Return a value that the protocol has a type for."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"a whole number takes 64 bits at most, but got {value}; give it as text")
-    return value
-
-
-Parameter = Annotated[bool | int | float | str, AfterValidator(_sendable)]
+    return free(name)
 
 
 class RequestOptions(TargetOptions):

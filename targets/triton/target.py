@@ -34,7 +34,7 @@ from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, UserModel, read_model, stage
 from targets.triton.server import ServerLog, TritonServer
 from targets.triton.transport import Memories, Transport, check_model, shown
-from targets.triton.wire import check_inputs, described
+from targets.triton.wire import check_inputs, check_sequences, described
 from workloads.requests import Requests
 
 VERIFIED = "verified"
@@ -129,7 +129,7 @@ class TritonTarget:
 
     def metrics(self) -> Sequence[ServerMetric]:
         """Return those of the response cache; the other statistics are those that all targets have a place for."""
-        return self._options.metrics()
+        return self._options.metrics_with(self._expected)
 
     def user_config(self) -> Config:
         """Return what the user's files and flags give the knobs; `precision` where a variant changes nothing in them.
@@ -151,7 +151,9 @@ class TritonTarget:
     def check_requests(self, requests: Requests) -> None:
         """Check that a dataset has every input of the user's model, in its type and shape."""
         wire_stream.check_labels(requests, self._user.config)
-        check_inputs(a_dataset(requests, described(self._user.config, "").inputs), self._user.config)
+        dataset = a_dataset(requests, described(self._user.config, "").inputs)
+        check_inputs(dataset, self._user.config)
+        check_sequences(dataset, self._user.config)
 
     def start(self) -> None:
         """Start tritonserver with the user's own flags; an old one is stopped first."""

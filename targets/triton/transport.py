@@ -113,7 +113,7 @@ class Transport:
         self._options, self._memories, self._server, self._config = options, memories, server, config
         self._model = described(config, name)
         self._wire = _wire(options)
-        self._parameters = _parameters(options)
+        self._parameters = parameters_of(options)
         self._sizes = output_bytes(config, name) if options.outputs != "inline" else {}
         self._numbers = itertools.count()
         self._shared: dict[int, tuple[Endpoint, _Shared]] = {}
@@ -206,7 +206,7 @@ def _wire(options: RequestOptions) -> Wire:
     return wire_json if options.tensors == "json" else wire_http
 
 
-def _parameters(options: RequestOptions) -> Mapping[str, Value]:
+def parameters_of(options: RequestOptions) -> Mapping[str, Value]:
     """Return what goes along with every request."""
     timeout = {} if options.queue_timeout is None else {"timeout": max(1, round(options.queue_timeout * US_PER_S))}
     return {**timeout, **options.parameters}

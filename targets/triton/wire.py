@@ -57,6 +57,19 @@ def check_inputs(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None
     wire.check_inputs(dataset, described(config, config.name))
 
 
+def check_sequences(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None:
+    """Check that requests to a model that batches sequences belong to some.
+
+    Raises:
+        TargetError: they do not; Triton would refuse each of them.
+    """
+    if config.HasField("sequence_batching") and dataset.sequences is None:
+        raise TargetError(
+            f"model {config.name!r} has sequence_batching, so that each request has to belong to a sequence; give the "
+            "workload `sequences: {length: ...}`"
+        )
+
+
 def _datatype(tensor: Any) -> str:
     """Return a tensor's type as the inference protocol spells it: TYPE_FP32 -> FP32, TYPE_STRING -> BYTES."""
     name: str = model_config_pb2.DataType.Name(tensor.data_type)

@@ -17,11 +17,9 @@ def sets(*given: str) -> list[str]:
     return [part for one in given for part in ("--set", one)]
 
 
-def test_the_response_cache_is_told_of_beside_the_load(
-    small_study: WriteStudy, repository: Path, tmp_path: Path
+def test_the_response_cache_that_a_knob_turns_on_is_told_of_beside_the_load(
+    small_study: WriteStudy, tmp_path: Path
 ) -> None:
-    config = repository / "digits" / "config.pbtxt"
-    config.write_text(config.read_text() + "\nresponse_cache { enable: true }\n")
     steady = {
         "arrival": {"process": "closed"},
         "requests": {"source": "tensors", "count": 50_000, "fresh": True},
@@ -30,11 +28,10 @@ def test_the_response_cache_is_told_of_beside_the_load(
     study = small_study(
         workloads={"steady": steady},
         slo={"p99": "300 ms", "cache_hit_rate": "90%"},
-        space={"max_batch_size": 32, "precision": "int8", "concurrency": [4, 8]},
+        space={"max_batch_size": 32, "precision": "int8", "concurrency": [4, 8], "response_cache": True},
+        objectives=["maximize cache_hit_rate"],
     )
-    given = sets(
-        "target.cache_size=67108864", "target.tensors=shared_memory", "target.outputs=shared_memory", "isolation=none"
-    )
+    given = sets("target.tensors=shared_memory", "target.outputs=shared_memory", "isolation=none")
     ended = tune("bench", study, *given, cwd=tmp_path)
     assert ended.returncode in (0, 4, 5), ended.stderr
     trial = Trial.model_validate_json((tmp_path / "runs/digits-bench/latest/bench.json").read_text())

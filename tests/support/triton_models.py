@@ -145,6 +145,81 @@ class TritonPythonModel:
 )
 """Decoupled: gives N answers, and for a negative N an error after them."""
 
+SEQUENCE_CONTROLS = """
+  control_input [
+    {
+      name: "START"
+      control [ { kind: CONTROL_SEQUENCE_START fp32_false_true: [ 0, 1 ] } ]
+    },
+    {
+      name: "END"
+      control [ { kind: CONTROL_SEQUENCE_END fp32_false_true: [ 0, 1 ] } ]
+    },
+    {
+      name: "READY"
+      control [ { kind: CONTROL_SEQUENCE_READY fp32_false_true: [ 0, 1 ] } ]
+    },
+    {
+      name: "ID"
+      control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } ]
+    }
+  ]
+"""
+
+RUNNING_SUM = (
+    """
+backend: "python"
+max_batch_size: 4
+input [
+  { name: "X" data_type: TYPE_INT64 dims: [ 1 ] },
+  { name: "EXPECTED" data_type: TYPE_INT64 dims: [ 1 ] optional: true }
+]
+output [ { name: "SUM" data_type: TYPE_INT64 dims: [ 1 ] } ]
+sequence_batching {
+  max_sequence_idle_microseconds: 60000000
+"""
+    + SEQUENCE_CONTROLS
+    + """
+  direct { }
+}
+"""
+    + _CPU,
+    """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+def value(request, name):
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy().ravel()[0]
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.sums = {}
+
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        if not value(request, "READY"):  # the slot of a sequence that has no request in this batch
+            return pb_utils.InferenceResponse([pb_utils.Tensor("SUM", np.zeros((1, 1), np.int64))])
+        sequence = int(value(request, "ID"))
+        if value(request, "START"):
+            self.sums[sequence] = 0
+        elif sequence not in self.sums:
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"sequence {sequence} did not start here"))
+        self.sums[sequence] += int(value(request, "X"))
+        total, expected = self.sums[sequence], value(request, "EXPECTED")
+        if value(request, "END"):
+            del self.sums[sequence]
+        if expected is not None and expected != total:
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"expected {expected}, but it is {total}"))
+        return pb_utils.InferenceResponse([pb_utils.Tensor("SUM", np.array([[total]], np.int64))])
+""",
+)
+"""Adds up each sequence; an answer is an error where the sum is not the one that the request expects."""
+
 
 def owner(busy_s: float, lock: Path) -> tuple[str, str]:
     """Return a model that has a device for itself while it executes, for so long."""

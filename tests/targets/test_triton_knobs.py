@@ -73,6 +73,8 @@ CHANGES: Mapping[str, tuple[str, Value]] = {
     "warmup_batch_size": (ONNX, 16),
     "sequence_strategy": (OLDEST, "direct"),
     "max_candidate_sequences": (OLDEST, 9),
+    "sequence_queue_delay": (OLDEST, 0.002),
+    "max_sequence_idle": (SEQUENCES, 2.0),
     "intra_op_thread_count": (ONNX, 4),
     "inter_op_thread_count": (ONNX, 2),
     "execution_mode": (ONNX, "parallel"),

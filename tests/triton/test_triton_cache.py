@@ -86,6 +86,19 @@ def test_what_was_deployed_under_an_alias_before_is_unloaded(target: TritonTarge
     deployment.retire()
 
 
+def test_a_knob_that_gives_a_cache_gives_its_metric_which_is_nothing_where_it_is_off(
+    make_triton: MakeTriton, dataset: Dataset, tmp_path: Path
+) -> None:
+    target = make_triton(model="sum", repository=write_model(tmp_path / "models", "sum", SUM), variants={})
+    target.expect(["response_cache"])
+    target.start()
+    for on in (False, True):
+        stats = measured(target.deploy({"response_cache": on}, "x"), dataset, np.zeros(20, np.int32), tmp_path)
+        rate = metric_values(stats, target.metrics())["cache_hit_rate"]
+        assert (rate > 0.5) == on
+        assert rate == 0 or on
+
+
 def test_without_a_cache_nothing_is_told_of_one(make_triton: MakeTriton, dataset: Dataset, tmp_path: Path) -> None:
     repository = write_model(tmp_path / "models", "sum", SUM)
     target = make_triton(model="sum", repository=repository, variants={})

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from targets.base import Config, Context, Export, Target
-from targets.testing import RemoteTargetContract, TargetContract
+from targets.testing import TargetContract
 from targets.triton import server as triton_server
 from targets.triton.options import TritonOptions
 from targets.triton.target import TritonTarget
@@ -47,11 +47,9 @@ class TestTriton(TargetContract):
         monkeypatch.setattr(triton_server, "CONTROL_TIMEOUT_S", 0.5)
 
 
-class TestTritonOverGrpc(RemoteTargetContract):
-    """What depends on the protocol; the rest is the same server."""
+class TestTritonOverGrpc(TestTriton):
+    """The whole of it again: processes, ports and the control plane are others with gRPC."""
 
     @staticmethod
     def make(folder: Path, **options: object) -> Target:
         return TestTriton.make(folder, protocol="grpc", **options)
-
-    requests = staticmethod(TestTriton.requests)

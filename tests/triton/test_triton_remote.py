@@ -93,6 +93,7 @@ class Explicit(RemoteTargetContract):
 
     test_applied = TargetContract.test_a_legal_configuration_is_applied_and_read_back
     test_export = TargetContract.test_an_export_of_the_users_own_configuration_changes_nothing
+    test_says = TargetContract.test_an_export_says_what_was_applied
     test_loaded = TargetContract.test_an_export_is_loaded_as_it_is
     test_spoiled = TargetContract.test_an_export_that_does_not_load_is_not_verified
     test_refused = TargetContract.test_a_refused_configuration_gives_the_reason_and_leaves_the_target_usable
@@ -229,6 +230,23 @@ def test_answers_are_those_of_the_variant_that_was_loaded(
         here.retire()
 
 
+def test_tensors_and_parameters_travel_as_the_study_says(
+    explicit: ForeignTriton, make: MakeRemote, digits: Dataset
+) -> None:
+    answers = []
+    for tensors, mark in (("json", b'"data":['), ("binary", b'"binary_data_size"')):
+        target = make(explicit, tensors=tensors, parameters={"who": "me"}, queue_timeout="1 s")
+        target.start()
+        deployment = target.deploy(USER, "x")
+        (first, *_) = deployment.endpoint(digits).requests
+        assert mark in first
+        assert b'"who"' in first
+        assert b'"timeout"' in first
+        answers.append(_answer(deployment, digits)["LOGITS"])
+        target.stop()
+    np.testing.assert_allclose(*answers, rtol=1e-5)
+
+
 def _answer(deployment: object, digits: Dataset) -> object:
     endpoint = deployment.endpoint(digits)  # type: ignore[attr-defined]
     with socket.create_connection((endpoint.host, endpoint.port)) as connection:
@@ -334,6 +352,11 @@ def test_gauges_are_those_of_the_model_and_means_over_the_gpus() -> None:
         ({"url": "http://x:1", "ca": "ca.pem"}, "`ca` is for https"),
         ({"url": "http://x:1", "flags": {"id": "x"}}, "`flags` does not go with `launch: remote`"),
         ({"url": "http://x:1", "http_port": 80}, "`http_port` does not go with `launch: remote`"),
+        ({"url": "http://x:1", "tensors": "shared_memory"}, "does not see this host's shared_memory"),
+        (
+            {"grpc_url": "grpc://x:1", "protocol": "grpc", "streaming": True},
+            "`streaming` is for a server that Paretune starts",
+        ),
     ],
 )
 def test_keys_that_do_not_fit_a_remote_server_are_named(options: dict[str, object], message: str) -> None:

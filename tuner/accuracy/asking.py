@@ -9,6 +9,7 @@ from targets.base import Deployment, ServerHung
 from tuner.accuracy.answers import Outputs
 from tuner.load.generator import Generator
 from tuner.load.plan import ClosedLoop, Plan
+from tuner.load.sequences import SequenceOrder
 from tuner.request_class import RequestClass
 
 CONCURRENCY = 8
@@ -21,8 +22,10 @@ def outputs_of(
 ) -> list[Outputs | None]:
     """Send the first items of a class and return the outputs of each, None for one without an ok answer.
 
+    Sequences are sent one after the other: what a request is answered depends on those before it.
+
     Args:
-        generator: sends them, CONCURRENCY at a time.
+        generator: sends them, CONCURRENCY at a time where they belong to no sequences.
         scratch: folder for records that are not kept.
         deployment: whom to ask.
         one: whose requests.
@@ -34,15 +37,17 @@ def outputs_of(
         ServerDied, GeneratorError: as `Meter.run`.
         TargetError: an answer cannot be decoded.
     """
+    sequences = one.sequences and one.sequences.cut(items)
     plan = Plan(
         endpoint=deployment.endpoint(one.dataset),
-        load=ClosedLoop(CONCURRENCY, np.arange(items, dtype=np.int32), total=items),
+        load=ClosedLoop(1 if sequences else CONCURRENCY, np.arange(items, dtype=np.int32), total=items),
         start_ns=time.monotonic_ns() + _LEAD_NS,
         warmup_ns=0,
         window_ns=round(TIMEOUT_S * 1e9),
         timeout_ns=round(one.timeout_s * 1e9),
         records_path=scratch / "accuracy.bin",
         keep_answers=True,
+        sequences=SequenceOrder(sequences.firsts, sequences.lengths) if sequences else None,
     )
     report = generator.run(plan).report
     if report.requests < items:

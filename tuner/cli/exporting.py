@@ -1,6 +1,7 @@
 """A run's configuration for the user's own server: `export`."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from reports import html
 from targets.base import ConfigRefused, TargetError
-from targets.exports import Export, Reloading
+from targets.exports import Applying, Export, Reloading
 from tuner.cli.frame import RunPath, app, errors
 from tuner.exporting import Exported, ExportError, exported
 from tuner.pick import Pick
@@ -19,6 +20,8 @@ from tuner.rundir import RunDirectory
 from tuner.start_lines import Form, NoStart, start_lines
 from tuner.terminal import note, shown
 from tuner.writing import Written, copy_all, kept, put_back, write_all
+
+_AS_BEFORE = "; your files are as they were before"
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def export(
 
 def _do(made: Exported, asked: _Asked) -> None:
     files = made.export
-    if not files.files:
+    if not files.files and not (asked.apply and isinstance(made.prepared.target, Applying)):
         raise ExportError("there is nothing to export: the server runs elsewhere, and its files are not known here")
     for path in made.changed:
         note(f"{files.places.get(path, path)} has changed since the run; in it, as it is now, only tuned fields change")
@@ -111,6 +114,9 @@ def _apply(made: Exported, asked: _Asked) -> None:
     """Write into the user's own files, and have the server load them where it can be asked."""
     files, target = made.export, made.prepared.target
     texts = {place: files.files[path] for path, place in files.places.items()}
+    if asked.reload is None and isinstance(target, Applying):
+        _apply_there(made, target, texts, asked)
+        return
     if not texts:
         raise ExportError("--apply: the study names no file of your own to write into; write a new one with --to DIR")
     for path in files.files.keys() - files.places.keys():
@@ -127,11 +133,33 @@ def _apply(made: Exported, asked: _Asked) -> None:
         target.reload(files, asked.reload)
     except ConfigRefused as error:
         put_back(written)
-        raise TargetError(f"{error}; your files are as they were before") from None
+        raise TargetError(f"{error}{_AS_BEFORE}") from None
     except TargetError as error:
         raise TargetError(f"{error}; the files are written{kept(written)}") from None
     _say(written, asked)
     note(f"{asked.reload} has loaded it, and has what was written")
+
+
+def _apply_there(made: Exported, target: Applying, texts: Mapping[Path, str], asked: _Asked) -> None:
+    """Have the study's own server load the configuration, after it was written where its file is known."""
+    why = target.why_not_apply()
+    if why and not texts:
+        raise ExportError(f"--apply: {why}, and its files are not known here")
+    written = write_all(texts)
+    if why:
+        _say(written, asked)
+        note(f"{why}; for the server to take it: {made.export.takes_effect}")
+        return
+    try:
+        url = target.apply(made.config)
+    except ConfigRefused as error:
+        put_back(written)
+        raise TargetError(f"the server refused it: {error}{_AS_BEFORE if texts else ''}") from None
+    except TargetError as error:
+        raise TargetError(f"{error}{'; the files are written' if texts else ''}{kept(written)}") from None
+    _say(written, asked)
+    until = "" if texts else "; when it is started anew it has that of its own file, which is not known here"
+    note(f"{url} has loaded the configuration, and it was read back{until}")
 
 
 def _say(written: list[Written], asked: _Asked) -> None:

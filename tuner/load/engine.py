@@ -259,6 +259,7 @@ class _Engine:
             coming += max(0, self.places - before)
 
     def _send(self, connection: Connection, exchange: Exchange) -> None:
+        exchange.request = self.source.bound(exchange.request)
         self.busy[exchange] = connection
         if self.streamed:
             exchange.number = len(self.rows_of_streams)
@@ -285,7 +286,7 @@ class _Engine:
         """An answer came: the next request goes first, in a closed loop it waits for nothing else."""
         self.fruitless = 0
         del self.busy[exchange]
-        self._ended(done_ns)
+        self._ended(done_ns, exchange.request, ok=outcome is Outcome.OK)
         self._go_on(connection, done_ns)
         if self.plan.keep_answers and outcome is Outcome.OK:
             self.answers.append((exchange.request, bytes(answer)))
@@ -310,7 +311,7 @@ class _Engine:
     def _record(self, exchange: Exchange, done: int, bytes_in: int, code: int, outcome: Outcome, text: str) -> None:
         del self.busy[exchange]
         self._write(exchange, done, bytes_in, code, outcome, text)
-        self._ended(done)
+        self._ended(done, exchange.request, ok=outcome is Outcome.OK)
 
     def _write(self, exchange: Exchange, done: int, bytes_in: int, code: int, outcome: Outcome, text: str) -> None:
         if outcome is not Outcome.OK:
@@ -328,11 +329,9 @@ class _Engine:
             exchange.last_ns,
         )
 
-    def _ended(self, done: int) -> None:
-        if self.source.on_done(done):
-            intended = self.source.next_ns()
-            if intended is not None and intended > done:
-                self.poller.arm(intended)
+    def _ended(self, done: int, request: int | None = None, *, ok: bool = False) -> None:
+        if self.source.on_done(done, request, ok=ok) and (intended := self.source.next_ns()) and intended > done:
+            self.poller.arm(intended)
 
     def _use_place(self, connection: Connection, now: int) -> None:
         """Give a place that became free to the request that waits longest, or to the next that is due."""

@@ -120,7 +120,8 @@ class Generator:
 
 def _share(plan: Plan, index: int, count: int) -> Plan:
     path = plan.records_path if index == 0 else Path(f"{plan.records_path}.{index}")
-    return replace(plan, load=plan.load.shard(index, count), records_path=path, worker=index)
+    sequences = plan.sequences and plan.sequences.shard(index, count)
+    return replace(plan, load=plan.load.shard(index, count), records_path=path, worker=index, sequences=sequences)
 
 
 def _share_of_cpus(cpus: frozenset[int] | None, index: int, processes: int) -> frozenset[int] | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Endpoint, Outcome
+from tuner.load.sequences import SequenceOrder
 from workloads.schedule import Schedule
 
 STALL_NS = 1_000_000
@@ -110,6 +111,8 @@ class Plan:
         keep_alive: False: a new connection for every request; gRPC has none of that.
         worker: index of the generator process that runs it, as it stands in the records.
         classes: of the requests, by ascending `first`, the first from 0; (): all are of one.
+        sequences: that the requests belong to: which request is sent is then told by what was answered, and the load
+            only says when; None: to none.
     """
 
     endpoint: Endpoint
@@ -123,6 +126,7 @@ class Plan:
     keep_alive: bool = True
     worker: int = 0
     classes: tuple[ClassPlan, ...] = ()
+    sequences: SequenceOrder | None = None
 
     def class_of(self, requests: NDArray[np.integer[Any]]) -> NDArray[np.int16]:
         """Return the index of each request's class, same shape."""

@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan
+from tuner.load.sequences import SequencePool
 
 _FIRST_CONNECTIONS = 64
 _CHUNK = 1 << 16
 _NEVER = 1 << 63
+_AN_END = -1
+"""Stands for the last request of whichever sequence is to be ended."""
 
 
 class Source(Protocol):
@@ -38,8 +41,18 @@ class Source(Protocol):
         """Return the next request's index and move on."""
         ...
 
-    def on_done(self, done: int) -> bool:
-        """Take note that a request ended; return whether another is due because of it."""
+    def bound(self, request: int) -> int:
+        """Return what is sent in place of a request that was taken, now that there is a connection for it."""
+        ...
+
+    def on_done(self, done: int, request: int | None = None, *, ok: bool = False) -> bool:
+        """Take note that a request ended; return whether another is due because of it.
+
+        Args:
+            done: when.
+            request: what was bound; None: it never had a connection.
+            ok: whether it was answered.
+        """
         ...
 
     def end_at(self, end_ns: int) -> None:
@@ -49,7 +62,15 @@ class Source(Protocol):
 
 def make_source(plan: Plan) -> Source:
     """Return the source of a plan's load."""
-    return _ClosedSource(plan.load, plan) if isinstance(plan.load, ClosedLoop) else _OpenSource(plan.load, plan)
+    source: Source = (
+        _ClosedSource(plan.load, plan) if isinstance(plan.load, ClosedLoop) else _OpenSource(plan.load, plan)
+    )
+    if plan.sequences is None:
+        return source
+    # What is counted and not timed is in no window that ends of sequences could disturb.
+    counted = isinstance(plan.load, ClosedLoop) and plan.load.total is not None
+    end_ns = plan.start_ns if counted else plan.window[1]
+    return _SequencedSource(source, SequencePool(plan.sequences, source.most_places), end_ns)
 
 
 class _OpenSource:
@@ -78,7 +99,10 @@ class _OpenSource:
         due = next(self._intended, None)
         return due if due is not None and due < self._end else None
 
-    def on_done(self, done: int) -> bool:  # noqa: ARG002 - a schedule does not wait for answers
+    def bound(self, request: int) -> int:
+        return request
+
+    def on_done(self, done: int, request: int | None = None, *, ok: bool = False) -> bool:  # noqa: ARG002 - waits for none
         return False
 
     def end_at(self, end_ns: int) -> None:
@@ -115,7 +139,10 @@ class _ClosedSource:
             self._due.clear()
         return request
 
-    def on_done(self, done: int) -> bool:
+    def bound(self, request: int) -> int:
+        return request
+
+    def on_done(self, done: int, request: int | None = None, *, ok: bool = False) -> bool:  # noqa: ARG002 - all ends alike
         due: int = done + self._think[done % len(self._think)]
         if due >= self._end or self._left == 0:
             return False
@@ -126,6 +153,52 @@ class _ClosedSource:
         self._end = end_ns
         self._due = [due for due in self._due if due < end_ns]
         heapq.heapify(self._due)
+
+
+class _SequencedSource:
+    """Another source's times, for the requests of sequences: which one is sent is known when it is.
+
+    When the load is over, each sequence that is live still is ended with its last request, after the window, so that
+    the server forgets it.
+    """
+
+    def __init__(self, times: Source, pool: SequencePool, end_ns: int) -> None:
+        self._times, self._pool, self._end = times, pool, end_ns
+        self._ends_taken = 0
+        self.most_places, self.first_places = times.most_places, times.first_places
+
+    @property
+    def _to_end(self) -> bool:
+        return self._pool.idle > self._ends_taken
+
+    @property
+    def exhausted(self) -> bool:
+        return self._times.exhausted and not self._to_end
+
+    def next_ns(self) -> int | None:
+        due = self._times.next_ns()
+        return self._end if due is None and self._to_end else due
+
+    def take(self) -> int:
+        if self._times.next_ns() is not None:
+            return self._times.take()
+        self._ends_taken += 1
+        return _AN_END
+
+    def bound(self, request: int) -> int:
+        if request != _AN_END:
+            return self._pool.next()
+        self._ends_taken -= 1
+        return self._pool.last() if self._pool.idle else self._pool.next()
+
+    def on_done(self, done: int, request: int | None = None, *, ok: bool = False) -> bool:
+        if request is not None:
+            self._pool.done(request, ok=ok)
+        return self._times.on_done(done) or self._to_end
+
+    def end_at(self, end_ns: int) -> None:
+        self._end = end_ns
+        self._times.end_at(end_ns)
 
 
 def _numbers(values: NDArray[np.int64] | NDArray[np.int32], offset: int) -> Iterator[int]:

@@ -21,7 +21,8 @@ def own_bounds(source: Source, data: Mapping[str, Any], target: TargetOptions | 
     section = data.get("slo")
     if not isinstance(section, dict) or target is None:
         return {}
-    own = {metric.name: metric for metric in target.metrics()}
+    space = data.get("space")
+    own = {metric.name: metric for metric in target.metrics_with(space if isinstance(space, dict) else ())}
     if taken := sorted(set(own) & set(METRICS)):
         raise source.error(("target",), f"the server's metric `{taken[0]}` has the name of one of ours; rename it")
     read = dict(section)
@@ -46,12 +47,17 @@ def check_classes(source: Source, spec: StudySpec) -> None:
     """Check that workloads and the classes of mixes ask for what the target has.
 
     Raises:
-        StudyError: a bound on tokens of a server that streams none, or a priority for a server that takes none.
+        StudyError: a bound on tokens of a server that streams none, a priority for a server that takes none, or
+            sequences for a server that knows none.
     """
     for name, workload in spec.workloads.items():
         for metric in workload.slo.bounds():
             if metric in STREAMED and not spec.target.streams:
                 raise source.error(("workloads", name, "slo", metric), _streams_none(spec.target))
+        if workload.sequences is not None and not spec.target.takes_sequences:
+            raise source.error(
+                ("workloads", name, "sequences"), f"{spec.target.kind} knows no sequences of requests; take it out"
+            )
         for of_class, one in (workload.mix or {}).items():
             place = ("workloads", name, "mix", of_class)
             for metric in one.slo.bounds():
@@ -91,7 +97,7 @@ def check_objectives(source: Source, spec: StudySpec) -> None:
     Raises:
         StudyError: it is not.
     """
-    own = spec.target.metrics()
+    own = spec.target.metrics_with(spec.space)
     allowed = {
         "maximize": [*MAXIMIZED, *(metric.name for metric in own if metric.better == "more")],
         "minimize": [*MINIMIZED, *(metric.name for metric in own if metric.better == "less")],

@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from targets.options import Duration, Section
 from tuner.study.accuracy import TOP_1, AccuracySpec, FunctionSpec
-from tuner.study.arrivals import Arrival
+from tuner.study.arrivals import Arrival, ClosedSpec
 from tuner.study.lengths import Length
 from tuner.study.quantities import Fraction
 from tuner.study.slo import BoundsSpec
@@ -135,6 +135,18 @@ class ClassSpec(Section):
     slo: BoundsSpec = Field(BoundsSpec(), description="bounds of its own; a metric named here is judged class by class")
 
 
+class SequencesSpec(Section):
+    """Requests that belong to sequences, for a server that keeps a state for each."""
+
+    length: Length | None = Field(
+        None, description="requests of a sequence; if absent, those of each stream of a `perf_analyzer` file"
+    )
+    at_once: int | None = Field(
+        None, ge=1, le=16384, description="open loop, required there: sequences that are live at once"
+    )
+    first_id: int = Field(1, ge=1, lt=2**62, description="id of the first sequence; the others count up from it")
+
+
 class WorkloadSpec(Section):
     """One kind of traffic."""
 
@@ -146,6 +158,9 @@ class WorkloadSpec(Section):
     )
     slo: BoundsSpec = Field(BoundsSpec(), description="bounds of its own, each in place of the study's on that metric")
     repeats: RepeatsSpec | None = Field(None, description="requests that were sent before, as caches know them")
+    sequences: SequencesSpec | None = Field(
+        None, description="requests that belong together, one after the other in each sequence; absent: each is alone"
+    )
     timeout: Duration = Field(2.0, gt=0, description="after this long without an answer a request counts as failed")
     connections: int = Field(
         256, ge=1, le=16384, description="open loop: connections at most; more requests due wait for one"
@@ -158,6 +173,22 @@ class WorkloadSpec(Section):
             raise ValueError("give `requests`, or a `mix` of classes that have them")
         if self.mix is not None and self.repeats is not None:
             raise ValueError("`repeats` is of one class of requests; give it in the classes of the mix")
+        return self
+
+    @model_validator(mode="after")
+    def _sequences_fit(self) -> "WorkloadSpec":
+        if self.sequences is None:
+            return self
+        for name, given in (("mix", self.mix), ("repeats", self.repeats)):
+            if given is not None:
+                raise ValueError(f"`sequences` say which request comes next, and so does `{name}`; take one out")
+        if self.sequences.length is None and not isinstance(self.requests, PerfAnalyzerSpec):
+            raise ValueError("`sequences` need a `length`; only a `perf_analyzer` file has sequences of its own")
+        closed = isinstance(self.arrival, ClosedSpec)
+        if closed and self.sequences.at_once is not None:
+            raise ValueError("in a closed loop `concurrency` says how many sequences are live; take `at_once` out")
+        if not closed and self.sequences.at_once is None:
+            raise ValueError("`sequences` of an open loop need `at_once`: how many are live at once")
         return self
 
     def classes(self) -> dict[str, ClassSpec]:

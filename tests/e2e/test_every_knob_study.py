@@ -1,0 +1,121 @@
+"""The shipped study over every knob of Triton that works without a GPU, on the real server, from file to export."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from targets.base import Config, Value
+from targets.triton.config import from_loaded, knob_mismatches, knob_values, parse
+from targets.triton.flags import NAMES as FLAGS
+from targets.triton.knobs import BY_NAME, CATALOGUE
+from targets.triton.rules import unusable
+from tests.conftest import DIGITS
+from tests.support.tune import tune
+from tuner.results import Result, Trial, read_result
+
+STUDY = DIGITS / "every_knob.yaml"
+TRIALS = 8
+SHORT = {
+    "search.budget.trials": TRIALS,
+    "search.seed": 43,  # of which so few show every value and every rule
+    "measure": "{warmup: 50 ms, max_warmup: 50 ms, window: 100 ms, max_window: 100 ms}",
+    "confirm": "{candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 100 ms}",
+    "slo": "{p99: 10 s, error_rate: 50%, accuracy_drop: 5%}",
+    "target.flags": "{log-verbose: 1}",  # Triton then writes down what it loads
+}
+RULES = (
+    "dynamic batching preferred size must be <= max batch size, but 16 > 8",
+    "only one priority level is allowed when preserve_ordering is true, but priority_levels is 2",
+    "a queue policy cannot have DELAY as timeout action when preserve_ordering is true",
+    "a warm-up batch must be within 1 and max_batch_size, but 16 > 8",
+    "an instance group has kind KIND_GPU but no GPUs are available",
+)
+TABLE = {"pinned_memory_pool_size": "pinned_memory_pool_byte_size", "rate_limit": "rate_limit"}
+"""Flags that Triton tells of in the table that it logs -> their row there."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of one run of the study, made short."""
+    folder = Path(shutil.copytree(DIGITS, tmp_path_factory.mktemp("every-knob") / "digits"))
+    settings = [argument for key, value in SHORT.items() for argument in ("--set", f"{key}={value}")]
+    ended = tune(folder / STUDY.name, "--out", "out", *settings, cwd=folder, CUDA_VISIBLE_DEVICES="")
+    assert ended.returncode in (0, 4, 5), ended.stderr
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def result(run: Path) -> Result:
+    return read_result(run)
+
+
+def space() -> dict[str, object]:
+    found: dict[str, object] = yaml.safe_load(STUDY.read_text())["space"]
+    return found
+
+
+def deployed(result: Result) -> list[Trial]:
+    return [one for one in result.trials if one.state == "complete"]
+
+
+def test_the_study_has_every_knob_that_works_on_its_model_without_a_gpu() -> None:
+    path = DIGITS / "models" / "digits" / "config.pbtxt"
+    config = parse(path.read_text(), path)
+    usable = {one.name for one in CATALOGUE if not one.gpu and not unusable(one, config, ())}
+    assert set(space()) == usable | FLAGS | {"precision", "concurrency"}
+
+
+def test_the_run_ends_with_an_answer_and_an_export_that_triton_loaded(run: Path, result: Result) -> None:
+    assert len(result.trials) == 1 + TRIALS
+    assert {one.state for one in result.trials} == {"complete", "refused"}
+    assert result.best is not None
+    assert (run / "best" / "digits" / "config.pbtxt").is_file()
+    rows = list(csv.DictReader((run / "trials.csv").read_text().splitlines()))
+    assert {one for one in space() if not one.endswith(("delay", "timeout", "concurrency"))} <= set(rows[0])
+    assert "preferred_batch_size" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize("knob", sorted(space()))
+def test_a_knob_is_deployed_with_two_values_at_least(knob: str, result: Result) -> None:
+    values: set[Value] = {one.config[knob] for one in deployed(result) if knob in one.config}
+    assert len(values) >= 2, f"{knob} was always {values}"
+
+
+def test_what_triton_says_that_it_loaded_is_what_each_trial_asked_for(run: Path, result: Result) -> None:
+    """Past the target's own reading: the configurations stand in the server's log, in the order of the trials."""
+    told = loaded(run)
+    for trial in deployed(result):
+        asked: Config = {name: value for name, value in trial.config.items() if name in BY_NAME}
+        assert any(not list(knob_mismatches(asked, config)) for config in told), f"trial {trial.number}: {asked}"
+    for name in (name for name in space() if name in BY_NAME and name != "instance_kind"):
+        values = {knob_values(config, [name]).get(name) for config in told}
+        assert len(values - {None}) >= 2, f"{name} has no effect on what Triton loads"
+
+
+def test_what_triton_says_of_its_flags_is_what_the_trials_asked_for(run: Path, result: Result) -> None:
+    log = (run / "log.txt").read_text()
+    for knob, option in TABLE.items():
+        told = set(re.findall(rf"^\| {option} +\| (\w+) +\|$", log, re.MULTILINE))
+        asked = {str(one.config[knob]) for one in deployed(result) if knob in one.config}
+        assert {value.replace("execution_count", "EXEC_COUNT").replace("off", "OFF") for value in asked} <= told
+
+
+def test_what_breaks_a_rule_is_refused_with_it_before_triton_is_asked(run: Path, result: Result) -> None:
+    refused = [one.reason or "" for one in result.trials if one.state == "refused"]
+    for rule in RULES:
+        assert any(rule in reason for reason in refused), rule
+    assert all(any(rule in reason for rule in RULES) for reason in refused)
+    assert "failed to load" not in (run / "log.txt").read_text()
+
+
+def loaded(run: Path) -> list[object]:
+    """Return the configurations that Triton's log says were given to the backend."""
+    found = re.findall(
+        r'python_be\.cc:\d+\] "model configuration:\\n(.*)"$', (run / "log.txt").read_text(), re.MULTILINE
+    )
+    return [from_loaded(json.loads(text.encode().decode("unicode_escape"))) for text in found]
