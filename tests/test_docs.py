@@ -50,6 +50,8 @@ DIGITS = ROOT / "studies" / "digits.yaml"
 TEMPLATE = ROOT / "studies" / "templates" / "triton.yaml"
 GUIDE = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [*GUIDE, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+OTHERS = [page for page in PAGES if page.parent.name not in ("commands", "cookbook") and page.name != "tutorial.md"]
+"""Pages that tests/e2e/test_pages.py does not follow from block to block."""
 QUEUE = queue_config.QueueConfig(fixed_ms=1.0, each_ms=1.0)
 OPTIONAL = (
     "server",
@@ -695,6 +697,7 @@ def command_lines(pages: Sequence[Path]) -> list[tuple[str, tuple[str, ...]]]:
     for example in examples(pages, "sh", "console"):
         for line in example.text.splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True)
+            words = words[: words.index(">")] if ">" in words else words
             for command in " ".join(map(shlex.quote, words)).split(" '&&' "):
                 name, *arguments = shlex.split(command) or [""]
                 if name.rpartition("/")[2] == "tune":
@@ -723,7 +726,7 @@ def run_tune(arguments: Sequence[str], folder: Path) -> "subprocess.CompletedPro
 
 @pytest.mark.parametrize(
     "arguments",
-    sorted({one for _, one in COMMAND_LINES if one[0] in SERVERLESS and "--url" not in one}),
+    sorted({one for _, one in command_lines(OTHERS) if one[0] in SERVERLESS and "--url" not in one}),
     ids=" ".join,
 )
 def test_a_command_in_the_documentation_that_needs_no_server_succeeds(

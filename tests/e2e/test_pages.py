@@ -1,10 +1,11 @@
 """Whoever follows the tutorial, a page of the cookbook or a command's page finds that every command works."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,7 @@ from tuner.results import read_result
 LOCAL = ("bursty-traffic", "model-analyzer", "int8", "cost", "several-workloads")
 """Pages of the cookbook that need nothing but the Triton that Paretune starts."""
 SHOWN_URL, SHOWN_MODEL = "http://localhost:8000", "llama-3.1-8b"
-COMMAND_PAGES = ("init", "doctor", "bench", "compare", "preview", "show", "open", "report", "export", "knobs", "schema")
-
-
-@dataclass
-class Session:
-    """A folder with a finished run, in which the examples of the commands go on."""
-
-    folder: Path
-    commands: Path
-    printed: list[str] = field(default_factory=list)
+COMMAND_PAGES = ("doctor", "bench", "compare", "preview", "show", "open", "report", "export", "knobs", "schema")
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +28,35 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_commands(tmp_path_factory.mktemp("commands") / "bin")
 
 
+@dataclass(frozen=True)
+class Followed:
+    """The folder of somebody who has followed the tutorial, and what it printed."""
+
+    folder: Path
+    printed: str
+
+
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory, commands: Path) -> Session:
-    """What the page of `tune run` leaves behind."""
-    folder = tmp_path_factory.mktemp("session")
-    return Session(folder, commands, follow(DOCS / "commands" / "run.md", folder, commands))
+def tutorial(tmp_path_factory: pytest.TempPathFactory, commands: Path) -> Followed:
+    """The tutorial, followed to its end; the pages whose examples go on with its runs are followed in its folder."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    return Followed(folder, "".join(follow(DOCS / "tutorial.md", folder, commands)))
 
 
-def test_the_tutorial_can_be_followed_to_its_end(tmp_path: Path, commands: Path) -> None:
-    printed = "".join(follow(DOCS / "tutorial.md", tmp_path, commands))
-    assert "target triton" in printed
-    assert (tmp_path / "summary.md").read_text().strip()
-    assert (tmp_path / "runs" / "digits" / "latest" / "report.html").stat().st_size > 10_000
-    assert read_result(tmp_path / "runs" / "larger-bursts").study.overrides[:1] == ["slo.p99=20 ms"]
+def without_study(folder: Path) -> Path:
+    """Take the study and its model away; `tune init digits` writes the same ones again, and the runs stay theirs."""
+    (folder / "digits.yaml").unlink(missing_ok=True)
+    shutil.rmtree(folder / "digits", ignore_errors=True)
+    return folder
+
+
+def test_the_tutorial_can_be_followed_to_its_end(tutorial: Followed) -> None:
+    assert "target triton" in tutorial.printed
+    assert "CV of the gaps" in tutorial.printed
+    assert (tutorial.folder / "summary.md").read_text().startswith("## digits")
+    runs = tutorial.folder / "runs"
+    assert (runs / "digits" / "latest" / "report.html").is_file()
+    assert read_result(runs / "larger-bursts").study.overrides[:1] == ["slo.p99=20 ms"]
 
 
 @pytest.mark.parametrize("page", LOCAL)
@@ -73,20 +81,23 @@ def test_the_tokens_of_a_language_model_are_measured(tmp_path: Path, commands: P
     assert read_result(tmp_path / "runs" / "chat" / "latest").study.slo.keys() >= {"ttft_p95", "tpot_p95"}
 
 
-def test_the_job_of_a_ci_fails_for_a_missed_slo_alone(tmp_path: Path, commands: Path) -> None:
-    printed = follow(DOCS / "cookbook" / "ci.md", tmp_path, commands)
+def test_the_job_of_a_ci_fails_for_a_missed_slo_alone(tutorial: Followed, commands: Path) -> None:
+    folder = without_study(tutorial.folder)
+    printed = follow(DOCS / "cookbook" / "ci.md", folder, commands)
     assert any("no SLO is missed" in one for one in printed)
-    measured = json.loads((tmp_path / "bench.json").read_text())
+    measured = json.loads((folder / "bench.json").read_text())
     measured["points"][0]["verdicts"]["p99"] = "missed"
-    (tmp_path / "bench.json").write_text(json.dumps(measured))
-    gate = subprocess.run([sys.executable, "gate.py", "bench.json"], cwd=tmp_path, capture_output=True, check=False)
+    (folder / "bench.json").write_text(json.dumps(measured))
+    gate = subprocess.run([sys.executable, "gate.py", "bench.json"], cwd=folder, capture_output=True, check=False)
     assert (gate.returncode, gate.stdout) == (1, b"missed: steady: p99\n")
 
 
 def test_the_workflow_of_the_ci_page_runs_what_the_page_runs() -> None:
     page = list(blocks(DOCS / "cookbook" / "ci.md"))
     (workflow,) = [yaml.safe_load(block.text) for block in page if block.language == "yml"]
-    run = {line for block in (*page, *blocks(DOCS / "tutorial.md")) if block.language == "sh" for line in lines(block.text)}
+    run = {
+        line for block in (*page, *blocks(DOCS / "tutorial.md")) if block.language == "sh" for line in lines(block.text)
+    }
     steps = [step["run"] for step in workflow["jobs"]["tune"]["steps"] if "run" in step]
     commands = [line for step in steps for line in lines(step) if line.startswith(("tune", "python"))]
     assert len(commands) == 5
@@ -98,15 +109,39 @@ def lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def test_the_examples_of_a_run_work(tutorial: Followed, commands: Path) -> None:
+    folder = without_study(tutorial.folder)
+    *_, shown, _, for_programs = follow(DOCS / "commands" / "run.md", folder, commands)
+    assert "report " in shown
+    document, first, *_, last = for_programs.partition('\n{"at"')[0], *for_programs.splitlines()[-2:]
+    assert json.loads(document)["study"]["name"] == "digits"
+    assert [json.loads(line)["event"] for line in (first, last)] == ["started", "finished"]
+    assert len(list((folder / "runs" / "digits").glob("2*"))) == 1, "the same command shows the run that has ended"
+
+
+def test_the_examples_of_init_work(tmp_path: Path, commands: Path) -> None:
+    assert any(follow(DOCS / "commands" / "init.md", tmp_path, commands))
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.glob("**/*.yaml")}
+    assert written >= {"study.yaml", "digits.yaml", "mine/study.yaml", "tuned/study.yaml", "here/mlserver.yaml"}
+
+
 @pytest.mark.parametrize("page", COMMAND_PAGES)
-def test_the_examples_of_a_command_work(page: str, session: Session) -> None:
-    assert any(follow(DOCS / "commands" / f"{page}.md", session.folder, session.commands))
+def test_the_examples_of_a_command_work(page: str, tutorial: Followed, commands: Path) -> None:
+    assert any(follow(DOCS / "commands" / f"{page}.md", tutorial.folder, commands))
 
 
 def test_every_page_with_commands_to_follow_is_followed() -> None:
     cookbook = {page.stem for page in (DOCS / "cookbook").glob("*.md")}
     assert cookbook == {*LOCAL, "remote-server", "language-model", "ci"}
-    assert {page.stem for page in (DOCS / "commands").glob("*.md")} == {*COMMAND_PAGES, "run", "ui"}
+    assert {page.stem for page in (DOCS / "commands").glob("*.md")} == {*COMMAND_PAGES, "init", "run", "ui"}
+
+
+@pytest.mark.parametrize("page", [*(DOCS / "cookbook").glob("*.md"), DOCS / "tutorial.md"], ids=lambda page: page.stem)
+def test_a_page_tells_the_reader_the_name_of_every_file(page: Path) -> None:
+    text = page.read_text()
+    for block in blocks(page):
+        before = text.partition(f"<!-- file: {block.file} -->")[0].rstrip().rpartition("\n\n")[2]
+        assert not block.file or f"`{block.file}`" in before
 
 
 def not_run() -> Iterator[tuple[Path, str, str]]:
@@ -115,7 +150,7 @@ def not_run() -> Iterator[tuple[Path, str, str]]:
         yield from ((page, block.not_run, block.text) for block in blocks(page) if block.not_run)
 
 
-@pytest.mark.parametrize(("page", "reason", "text"), not_run(), ids=lambda value: getattr(value, "stem", None))
+@pytest.mark.parametrize(("page", "reason", "text"), list(not_run()), ids=lambda value: getattr(value, "stem", None))
 def test_a_page_says_of_what_is_not_run_that_it_is_not(page: Path, reason: str, text: str) -> None:
     after = " ".join(page.read_text().split(text)[1].split())
     said = after.removeprefix("``` ").partition(")")[0]

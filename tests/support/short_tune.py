@@ -1,4 +1,4 @@
-"""`tune` for the pages that are executed: what measures gets short windows, few trials and bounds that any machine keeps.
+"""`tune` for pages that are executed: what measures gets short windows, one trial, and bounds that any machine keeps.
 
 `python -m tests.support.short_tune ARGUMENTS` is `tune ARGUMENTS`, but for that. So short a confirmation may leave an
 SLO undecided: 5 of a command that measures counts as 0.
