@@ -13,7 +13,7 @@ import yaml
 
 from tests.openai.conftest import token_server
 from tests.support.foreign_triton import foreign_triton
-from tests.support.pages import DOCS, blocks, follow, make_commands
+from tests.support.pages import DOCS, blocks, follow, make_commands, run_block
 from tuner.results import read_result
 
 LOCAL = ("bursty-traffic", "model-analyzer", "int8", "cost", "several-workloads")
@@ -111,12 +111,19 @@ def lines(text: str) -> list[str]:
 
 def test_the_examples_of_a_run_work(tutorial: Followed, commands: Path) -> None:
     folder = without_study(tutorial.folder)
-    *_, shown, _, for_programs = follow(DOCS / "commands" / "run.md", folder, commands)
+    shown, _, for_programs = follow(DOCS / "commands" / "run.md", folder, commands)
     assert "report " in shown
-    document, first, *_, last = for_programs.partition('\n{"at"')[0], *for_programs.splitlines()[-2:]
-    assert json.loads(document)["study"]["name"] == "digits"
-    assert [json.loads(line)["event"] for line in (first, last)] == ["started", "finished"]
+    document, end = json.JSONDecoder().raw_decode(for_programs)
+    assert document["study"]["name"] == "digits"
+    events = [json.loads(line)["event"] for line in for_programs[end:].splitlines() if line]
+    assert events == ["started", "finished"]
     assert len(list((folder / "runs" / "digits").glob("2*"))) == 1, "the same command shows the run that has ended"
+
+
+@pytest.mark.parametrize("page", ["command-line", "concepts/exit-codes", "concepts/repeatability"])
+def test_the_examples_of_other_pages_go_on_with_the_tutorial(page: str, tutorial: Followed, commands: Path) -> None:
+    assert run_block("tune init digits", without_study(tutorial.folder), commands).returncode == 0
+    assert any(follow(DOCS / f"{page}.md", tutorial.folder, commands))
 
 
 def test_the_examples_of_init_work(tmp_path: Path, commands: Path) -> None:

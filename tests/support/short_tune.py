@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 LATENCIES = ("mean", "p50", "p90", "p95", "p99")
+LEVELS = {"concurrency": "[8]", "rate": "[100/s]"}
+MEASURING = ("run", "bench", "compare")
 SHORT = {
     "slo.error_rate": "20%",
     "measure.warmup": "50 ms",
@@ -31,16 +33,16 @@ UNDECIDED = 5
 
 def study_of(arguments: Sequence[str]) -> Path | None:
     """Return the study that a command measures, if it is one that measures."""
-    given = list(arguments[1:] if arguments[:1] in (["run"], ["bench"], ["compare"]) else arguments[:1])
-    return next((Path(one) for one in given[:1] if one.endswith((".yaml", ".yml"))), None)
+    first, *others = [*arguments, ""]
+    named = others[0] if first in MEASURING else first
+    return Path(named) if named.endswith(".yaml") else None
 
 
 def shortened(arguments: Sequence[str], study: dict[str, Any]) -> list[str]:
     """Return a command's arguments with what makes it short behind them, where it has precedence."""
     changed = dict(SHORT)
     changed |= {f"slo.{name}": "9 s" for name in study["slo"] if name.rpartition("_")[2] in LATENCIES}
-    if "concurrency" in study["space"]:
-        changed["space.concurrency"] = "[8]"
+    changed |= {f"space.{name}": level for name, level in LEVELS.items() if name in study["space"]}
     sets = [word for path, value in changed.items() for word in ("--set", f"{path}={value}")]
     trials = [] if arguments[0] in ("bench", "compare") else ["--trials", "1"]
     return [*arguments, *trials, *sets]
