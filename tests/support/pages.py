@@ -8,6 +8,7 @@ A fenced block may have a mark in the line above it, which no reader sees:
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -77,14 +78,21 @@ def follow(page: Path, folder: Path, commands: Path, addresses: Mapping[str, str
 
 
 def run_block(text: str, folder: Path, commands: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the lines of a block in one shell, which ends at the first that fails."""
+    """Run the lines of a block in one shell, which ends at the first that fails.
+
+    Raises:
+        subprocess.TimeoutExpired: it took five minutes; its commands were told to end.
+    """
     path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "BROWSER": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    shell = ["bash", "-euo", "pipefail", "-c", text]
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "BROWSER": "true"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        shell, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as running:
+        try:
+            printed, errors = running.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGTERM)
+            raise
+        return subprocess.CompletedProcess(shell, running.returncode, printed, errors)
