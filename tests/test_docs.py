@@ -51,8 +51,10 @@ from workloads.units import parse_duration, parse_fraction
 ROOT = Path(__file__).parent.parent
 DIGITS = ROOT / "studies" / "digits.yaml"
 TEMPLATE = ROOT / "studies" / "templates" / "triton.yaml"
-GUIDE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDE = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [*GUIDE, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+OTHERS = [page for page in PAGES if page.parent.name not in ("commands", "cookbook") and page.name != "tutorial.md"]
+"""Pages that tests/e2e/test_pages.py does not follow from block to block."""
 QUEUE = queue_config.QueueConfig(fixed_ms=1.0, each_ms=1.0)
 OPTIONAL = (
     "server",
@@ -706,6 +708,7 @@ def command_lines(pages: Sequence[Path]) -> list[tuple[str, tuple[str, ...]]]:
     for example in examples(pages, "sh", "console"):
         for line in example.text.splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True)
+            words = words[: words.index(">")] if ">" in words else words
             for command in " ".join(map(shlex.quote, words)).split(" '&&' "):
                 name, *arguments = shlex.split(command) or [""]
                 if name.rpartition("/")[2] == "tune":
@@ -734,7 +737,7 @@ def run_tune(arguments: Sequence[str], folder: Path) -> "subprocess.CompletedPro
 
 @pytest.mark.parametrize(
     "arguments",
-    sorted({one for _, one in COMMAND_LINES if one[0] in SERVERLESS and "--url" not in one}),
+    sorted({one for _, one in command_lines(OTHERS) if one[0] in SERVERLESS and "--url" not in one}),
     ids=" ".join,
 )
 def test_a_command_in_the_documentation_that_needs_no_server_succeeds(
@@ -785,16 +788,17 @@ def test_every_option_is_documented() -> None:
     for name, command in group.loaded().items():
         options = {option for one in command.params for option in one.opts if option.startswith("-")}
         if options:
-            rows = table((ROOT / "docs" / "command-line.md").read_text(), f"option of `{name}`", "meaning")
+            rows = table((ROOT / "docs" / "commands" / f"{name}.md").read_text(), f"option of `{name}`", "meaning")
             described = {code.split(" ")[0] for row in rows for code in codes(row[0])}
             assert described == options, f"tune {name}"
 
 
-def test_every_command_has_a_section() -> None:
+def test_every_command_has_a_page_that_the_overview_lists() -> None:
     group: Any = typer.main.get_command(cli.app)
-    page = (ROOT / "docs" / "command-line.md").read_text()
-    described = re.findall(r"^## tune ([a-z]+)\b", page, re.MULTILINE)
-    assert {*described, "run"} == set(group.commands)
+    pages = {page.stem for page in (ROOT / "docs" / "commands").glob("*.md")}
+    listed = re.findall(r"\]\(commands/(\w+)\.md\)", section("docs/command-line.md", "Commands"))
+    assert pages == set(group.commands)
+    assert sorted(listed) == sorted(pages)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/command-line.md"])
