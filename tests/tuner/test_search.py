@@ -95,7 +95,7 @@ def test_numbers_start_at_one_and_count_what_was_told(tmp_path: Path) -> None:
 def test_every_proposal_is_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sampler with one seed for all would repeat itself, and something else be drawn for each repetition."""
     instead = []
-    monkeypatch.setattr(Search, "_untried", lambda _, number, kept: instead.append(number))
+    monkeypatch.setattr(Search, "_untried", lambda _, number, _kept: instead.append(number))
     one = search(tmp_path, sampler="random")
     for _ in range(6):
         if (proposal := one.ask()) is not None:
