@@ -31,6 +31,7 @@ from targets.base import Config, Value
 from tuner.objective import WORST, Goal, Objective
 from tuner.results import Trial
 from tuner.space import Parameter, Space
+from tuner.storage import kept
 
 LOCAL_NAME = "paretune"
 """Of the study in a storage that is the run's own."""
@@ -170,13 +171,14 @@ class Search:
         self._kind = sampler
         self._focuses = focused and sampler in ("tpe", "twin")
         self._seed = seed
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            directions=["maximize" if goal.maximize else "minimize" for goal in goals],
-            load_if_exists=True,
-        )
-        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        with kept():
+            self._study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=["maximize" if goal.maximize else "minimize" for goal in goals],
+                load_if_exists=True,
+            )
+            complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         self._told = [trial for trial in complete if _TRIAL in trial.user_attrs]
         self._all, self._first = _Asked(self._study.directions), _Asked(self._study.directions[:1])
         self.tried = {self._key_of(trial.params) for trial in self._told}
@@ -187,11 +189,13 @@ class Search:
 
     def remembered(self, key: str) -> Any:
         """Return what `remember` stored under a key, None when nothing was."""
-        return self._study.user_attrs.get(key)
+        with kept():
+            return self._study.user_attrs.get(key)
 
     def remember(self, key: str, value: object) -> None:
         """Store a JSON value beside the trials."""
-        self._study.set_user_attr(key, value)
+        with kept():
+            self._study.set_user_attr(key, value)
 
     def trials(self) -> list[Trial]:
         """Return the trials told so far, by number."""
@@ -238,7 +242,8 @@ class Search:
             user_attrs={_TRIAL: trial.model_dump_json(), _PLACE: dict(self._open.place)},
             system_attrs=dict(self._open.notes),
         )
-        self._study.add_trial(told)
+        with kept():
+            self._study.add_trial(told)
         self._told.append(told)
         self.tried.add(self._key_of(self._open.chosen))
 

@@ -22,7 +22,7 @@ from tuner.rundir import RunDirectory, write_files
 from tuner.search import LOCAL_NAME, Search, choose_sampler
 from tuner.searching import Searching
 from tuner.space import Space, server_part
-from tuner.storage import open_storage
+from tuner.storage import FILES, open_storage
 from tuner.study.load import Study
 from tuner.trials import Trier
 from tuner.twin.planner import Twin
@@ -72,7 +72,7 @@ class Tuning:
         self._sampler = choose_sampler(spec.search.sampler, self._space, spec.search.budget.trials, no_twin)
         asked = spec.search
         storage = open_storage(asked.storage, run.path)
-        name = f"{spec.study}/{run.identity()}" if "://" in asked.storage else LOCAL_NAME
+        name = f"{spec.study}/{run.identity()}" if asked.storage not in FILES else LOCAL_NAME
         self._search = Search(
             storage, self._space, goals, self._sampler.sampler, asked.seed, name, focused=asked.choose == "first"
         )

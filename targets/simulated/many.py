@@ -58,9 +58,7 @@ class Queues:
         delay_s = float(self.max_delay_s[index]) if size > 1 else 0.0
         servers = int(min(self.servers[index], most))
         service_s = tuple(self.service_s[index, : size + 1].tolist())
-        return _Queue(
-            size, delay_s, servers, service_s, float(self.handling_s[index]), float(self.turnaround_s[index])
-        )
+        return _Queue(size, delay_s, servers, service_s, float(self.handling_s[index]), float(self.turnaround_s[index]))
 
 
 def linear(fixed_s: Floats, each_s: Floats, largest: int) -> Floats:
