@@ -88,7 +88,6 @@ class Meter:
             GeneratorError: the load generator could not run.
             TargetError: the study asks for what the server uses, and where it runs is not known.
         """
-        processes = self._processes(deployment)
         pace = workload.paced(load, pace)
         plan = self._plan(deployment, workload, load, pace)
         readings: list[Callable[[], ServerCounters]] = []
@@ -103,6 +102,7 @@ class Meter:
         with _quiet():
             self.generator.begin(plan)
             try:
+                processes = self._processes(deployment)  # takes a while on a host of many; the load warms up anyway
                 start_ns = course.settle()
                 before = deployment.statistics()
                 self.sampler.start(processes)

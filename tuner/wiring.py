@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -252,10 +253,13 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         stack.enter_context(pinned(prepared.cores.tuner))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-records-")))
         stack.callback(prepared.target.stop)
+        cores = prepared.cores
+        generator = stack.enter_context(Generator(cores.generator, cores.processes, wait=False))  # starts meanwhile
         began = time.monotonic()
         prepared.target.start()
         started_s = time.monotonic() - began
-        generator = stack.enter_context(Generator(prepared.cores.generator, prepared.cores.processes))
+        import_module("scipy.optimize")  # nothing may be imported while something is measured
+        generator.ready()
         gpus = Gpus()
         meter = Meter(
             generator,
