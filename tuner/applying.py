@@ -6,7 +6,7 @@ from statistics import median
 
 from targets.base import Config
 from tuner.results import Trial
-from tuner.space import server_part
+from tuner.space import LOAD_NAMES
 
 FIRST_S = 1.0
 """A guess while nothing was applied."""
@@ -31,8 +31,8 @@ class ApplyCosts:
 
 def changed(before: Config, after: Config) -> list[str]:
     """Return the server's knobs that differ between two configurations."""
-    one, other = server_part(before), server_part(after)
-    return [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    either = (*before, *(name for name in after if name not in before))
+    return [name for name in either if before.get(name) != after.get(name) and name not in LOAD_NAMES]
 
 
 def learn_costs(trials: Sequence[Trial]) -> ApplyCosts:

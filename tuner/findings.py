@@ -12,6 +12,7 @@ from tuner.applying import ApplyCosts
 from tuner.budget import Prices
 from tuner.confirm import Contender
 from tuner.objective import Goal
+from tuner.once import Once
 from tuner.preference import FIRST, Preference, best_values, regrets
 from tuner.probes import WORTH
 from tuner.rank import Candidate
@@ -70,6 +71,9 @@ class Findings:
     message: str | None = None
     preference: Preference = FIRST
 
+    def __post_init__(self) -> None:
+        self._of_trial = Once(lambda trial: rank.candidates([trial], self.names, self.goals))
+
     @property
     def names(self) -> list[str]:
         """Names of the workloads and the classes of mixes, the primary one first."""
@@ -94,7 +98,11 @@ class Findings:
 
     def candidates(self) -> list[Candidate]:
         """Return every valid point of the primary workload with what goes with it."""
-        return rank.candidates(self.trials, self.names, self.goals)
+        return [one for trial in self.trials for one in self._of_trial(trial)]
+
+    def best_of(self, trial: Trial) -> Candidate | None:
+        """Return the best point of a trial that meets every SLO, else the one that came closest; None: it has none."""
+        return next(iter(rank.best_of_each(self._of_trial(trial), self.goals[0])), None)
 
     def ranked(self) -> list[Candidate]:
         """Return the points that meet every SLO, the baseline's included, best first."""

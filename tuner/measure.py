@@ -105,7 +105,6 @@ class Meter:
         Raises:
             ServerDied, GeneratorError, TargetError: as `run`.
         """
-        processes = self._processes(deployment)
         pace = paced(offered, pace)
         deployments = [of_model(deployment, one.workload) for one in offered]
         lanes = self._lanes(deployments, offered, pace)
@@ -120,6 +119,7 @@ class Meter:
             for lane in lanes:
                 lane.generator.begin(lane.plan)
             try:
+                processes = self._processes(deployment)  # takes a while on a host of many; the load warms up anyway
                 start_ns = course.settle()
                 before = _read(deployments)
                 self.sampler.start(processes)

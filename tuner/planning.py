@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import median
 
@@ -13,9 +13,10 @@ from targets.base import Config
 from tuner.applying import ApplyCosts, learn_costs
 from tuner.findings import Findings
 from tuner.objective import Goal
+from tuner.once import Once
 from tuner.probes import next_probe, starting_points, unmeasured_variants
-from tuner.rank import best_of_each, candidates
-from tuner.results import Estimate
+from tuner.rank import best_of_each
+from tuner.results import Estimate, Trial
 from tuner.search import Proposal, Search
 from tuner.space import LOAD_NAMES, Space
 from tuner.twin.planner import Forecasts, Twin
@@ -59,6 +60,10 @@ class Planner:
     margin: float
     chance_left: float | None = None
     _by_the_study: bool = False
+    _refused: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._error = Once(self._prediction_error)
 
     def next(self) -> tuple[Proposal, Predicted] | None:
         """Return the next proposal and what the twin expects of it, None when every configuration was tried."""
@@ -84,7 +89,8 @@ class Planner:
     def _skip_refused(self) -> None:
         """Leave out what the server does not take, whatever the load."""
         for trial in self.found.trials[1:]:
-            if trial.state == "refused":
+            if trial.state == "refused" and trial.number not in self._refused:
+                self._refused.add(trial.number)
                 self.search.skip(self.space.at_every_load(trial.config))
 
     @property
@@ -102,13 +108,15 @@ class Planner:
 
     def prediction_errors(self) -> list[float]:
         """Return |ln(measured / predicted)| of the first objective, of each trial that was predicted and measured."""
-        found = []
-        for trial in self.found.trials:
-            expected = trial.predicted.get(self.goal.workload, {}).get(self.goal.key)
-            best = best_of_each(candidates([trial], self.found.names, self.found.goals), self.goal)
-            if expected is not None and best and 0 < best[0].objective.values[0] < math.inf:
-                found.append(abs(math.log(best[0].objective.values[0] / expected.value)))
-        return found
+        errors = (self._error(trial) for trial in self.found.trials)
+        return [error for error in errors if error is not None]
+
+    def _prediction_error(self, trial: Trial) -> float | None:
+        expected = trial.predicted.get(self.goal.workload, {}).get(self.goal.key)
+        best = self.found.best_of(trial)
+        if expected is None or best is None or not 0 < best.objective.values[0] < math.inf:
+            return None
+        return abs(math.log(best.objective.values[0] / expected.value))
 
     def costs(self) -> ApplyCosts:
         """Return what changes of the knobs took so far."""
@@ -137,7 +145,14 @@ class Planner:
     def _seconds(self, configs: Sequence[Config]) -> NDArray[np.float64]:
         """Return what a trial of each configuration will take, shape [configurations]."""
         measuring_s, costs, own, now = self._measuring_s(), self.costs(), self.space.own, self._applied()
-        return np.array([measuring_s + costs.of(now, {**own, **config}) for config in configs])
+        known: dict[tuple[object, ...], float] = {}
+        found = []
+        for config in configs:  # those that differ in their load alone take the same
+            key = tuple(value for name, value in config.items() if name not in LOAD_NAMES), *config
+            if key not in known:
+                known[key] = measuring_s + costs.of(now, {**own, **config})
+            found.append(known[key])
+        return np.array(found)
 
     def _applied(self) -> Config:
         """Return the configuration that was applied last."""

@@ -1,14 +1,14 @@
 """The search: Optuna proposes, is told, and remembers. The only module, with `storage`, that knows Optuna.
 
 Every parameter is told to Optuna as an index into its list of values, so that ordered knobs keep their order whatever
-their spacing. The study's storage also keeps, with each proposal, the whole trial that came of it, before the
-proposal is told: a killed process loses nothing that was measured.
+their spacing. Samplers are asked in memory; a proposal gets into the storage with the whole trial that came of it, in
+one transaction: a killed process loses nothing that was measured, and nothing is left half done.
 """
 
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,15 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from targets.base import Config, Value
 from tuner.objective import WORST, Goal, Objective
 from tuner.results import Trial
 from tuner.space import Parameter, Space
+from tuner.storage import kept
 
 LOCAL_NAME = "paretune"
 """Of the study in a storage that is the run's own."""
@@ -40,7 +42,9 @@ ATTEMPTS_FOR_NEW = 50
 POPULATION = 12
 """Trials of a generation of NSGA-II."""
 _APPLIED = ("restart", "reload", "live")
-_TRIAL, _VALUES = "paretune:trial", "paretune:values"
+_TRIAL, _PLACE = "paretune:trial", "paretune:place"
+_QMC = "qmc:"
+"""Begins the names under which Optuna keeps how far a quasi-random sequence has come."""
 
 
 @dataclass(frozen=True)
@@ -76,41 +80,65 @@ def choose_sampler(asked: str, space: Space, trials: int, no_twin: str) -> Choic
     return Choice("tpe", f"{few}; no twin: {no_twin}") if no_twin else Choice("twin", few)
 
 
-class Planned(BaseSampler):
-    """Samples what was planned: the twin's proposal, or the study's own starts.
+@dataclass(frozen=True)
+class _Drawn:
+    """What is proposed, as Optuna is told of it.
 
-    Args:
-        chosen: parameter -> what Optuna is told of its value.
-        otherwise: asked for parameters that the plan says nothing of.
+    Attributes:
+        chosen: parameter -> index of its value, or the name of it.
+        notes: what the sampler wrote beside the trial and reads again, such as its generation.
+        place: what it wrote beside the study: how far a sequence has come.
     """
 
-    def __init__(self, chosen: Mapping[str, int | str], otherwise: BaseSampler) -> None:
-        self._chosen, self._otherwise = chosen, otherwise
+    chosen: dict[str, int | str]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    place: Mapping[str, Any] = field(default_factory=dict)
 
-    def infer_relative_search_space(
-        self,
-        study: optuna.Study,  # noqa: ARG002 - Optuna's interface, here and below
-        trial: FrozenTrial,  # noqa: ARG002
-    ) -> dict[str, BaseDistribution]:
-        """Return nothing: every parameter is given by itself."""
-        return {}
 
-    def sample_relative(
-        self,
-        study: optuna.Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
-        search_space: dict[str, BaseDistribution],  # noqa: ARG002
-    ) -> dict[str, Any]:
-        """Return nothing, see `infer_relative_search_space`."""
-        return {}
+class _Asked:
+    """A study in memory that samplers are asked on: what is proposed is stored when it is told, not before.
 
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Return what was planned for a parameter."""
-        if param_name in self._chosen:
-            return self._chosen[param_name]
-        return self._otherwise.sample_independent(study, trial, param_name, param_distribution)
+    Args:
+        directions: of its objectives, the first ones of the trials.
+    """
+
+    def __init__(self, directions: Sequence[StudyDirection]) -> None:
+        self._storage = InMemoryStorage()
+        self._study = optuna.create_study(storage=self._storage, directions=directions)
+        self._count = len(directions)
+        self._known = 0
+
+    def ask(self, sampler: BaseSampler, space: Space, told: Sequence[FrozenTrial]) -> _Drawn:
+        """Ask a sampler, after the trials told so far."""
+        self._take_up(told)
+        self._study.sampler = sampler
+        trial = self._study.ask()
+        chosen = {parameter.name: _suggested(trial, parameter) for parameter in space}
+        self._study.tell(trial, state=TrialState.FAIL)  # what becomes of it is told with the other trials
+        notes = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
+        return _Drawn(chosen, notes, {key: value for key, value in self._attributes().items() if key.startswith(_QMC)})
+
+    def _take_up(self, told: Sequence[FrozenTrial]) -> None:
+        for trial in told[self._known :]:
+            self._study.add_trial(
+                optuna.create_trial(
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    values=trial.values[: self._count],
+                    system_attrs=trial.system_attrs,  # the constraints are among them
+                )
+            )
+            for key, value in trial.user_attrs.get(_PLACE, {}).items():
+                self._storage.set_study_system_attr(self._number, key, value)
+        self._known = len(told)
+
+    def _attributes(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._storage.get_study_system_attrs(self._number)
+        return found
+
+    @property
+    def _number(self) -> int:
+        return int(self._storage.get_study_id_from_name(self._study.study_name))
 
 
 class Search:
@@ -143,17 +171,17 @@ class Search:
         self._kind = sampler
         self._focuses = focused and sampler in ("tpe", "twin")
         self._seed = seed
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            directions=["maximize" if goal.maximize else "minimize" for goal in goals],
-            load_if_exists=True,
-        )
-        self._alone = optuna.create_study(direction=self._study.directions[0])
-        self._told_alone = 0
-        self._settle_stale()
-        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        self.tried = {self._key(trial) for trial in complete}
+        with kept():
+            self._study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=["maximize" if goal.maximize else "minimize" for goal in goals],
+                load_if_exists=True,
+            )
+            complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self._told = [trial for trial in complete if _TRIAL in trial.user_attrs]
+        self._all, self._first = _Asked(self._study.directions), _Asked(self._study.directions[:1])
+        self.tried = {self._key_of(trial.params) for trial in self._told}
 
     def key(self, config: Config) -> str:
         """Return what tells a configuration from others; those of `tried` were proposed already."""
@@ -161,15 +189,17 @@ class Search:
 
     def remembered(self, key: str) -> Any:
         """Return what `remember` stored under a key, None when nothing was."""
-        return self._study.user_attrs.get(key)
+        with kept():
+            return self._study.user_attrs.get(key)
 
     def remember(self, key: str, value: object) -> None:
         """Store a JSON value beside the trials."""
-        self._study.set_user_attr(key, value)
+        with kept():
+            self._study.set_user_attr(key, value)
 
     def trials(self) -> list[Trial]:
         """Return the trials told so far, by number."""
-        return [Trial.model_validate_json(trial.user_attrs[_TRIAL]) for trial in self._told()]
+        return [Trial.model_validate_json(trial.user_attrs[_TRIAL]) for trial in self._told]
 
     def skip(self, configs: Iterable[Config]) -> None:
         """Take note of configurations of the space that are known without having been proposed."""
@@ -188,35 +218,34 @@ class Search:
         """
         if len(self.tried) >= self.space.size:
             return None
-        number = len(self._told()) + 1
+        number = len(self._told) + 1
         if planned is None and self._kind == "grid":
             planned = self._next_of_the_grid()
-        sampler = self._sampler(number, kept or {})
-        if planned is None and self._focuses and number > STARTUP_TRIALS and number % FRONT_EVERY:
-            sampler = Planned(self._focused(sampler), sampler)
-        self._study.sampler = sampler if planned is None else Planned(self._indices(planned), sampler)
-        trial = self._study.ask()
-        chosen = {parameter.name: self._suggest(trial, parameter) for parameter in self.space}
-        if not self._is_new(chosen):
+        drawn = _Drawn(self._indices(planned)) if planned is not None else self._sampled(number, kept or {})
+        if not self._is_new(drawn.chosen):
             # The sampler repeats itself where it sees no noise to average out; a measurement is too dear for that.
             # And it does not know which configurations the study's constraints leave out.
-            self._study.tell(trial, state=TrialState.FAIL)
             untried = self._untried(number, kept or {})
             if untried is None:
                 return None
-            trial, chosen = untried
-        self._open, self._open_key = trial, self._key_of(chosen)
-        return Proposal(number, self._config(chosen))
+            drawn = _Drawn(untried)
+        self._open = drawn
+        return Proposal(number, self._config(drawn.chosen))
 
     def tell(self, trial: Trial, objective: Objective) -> None:
-        """Tell the open proposal's outcome; the trial itself is stored with it, in one go."""
-        values = _finite(objective.values)
-        for name, violation in objective.violations.items():
-            self._open.set_constraint(name, _clipped(violation))
-        self._open.set_user_attr(_VALUES, values)
-        self._open.set_user_attr(_TRIAL, trial.model_dump_json())
-        self._study.tell(self._open, values)
-        self.tried.add(self._open_key)
+        """Tell the last proposal's outcome; the trial itself is stored with it, in one go."""
+        told = optuna.create_trial(
+            params=dict(self._open.chosen),
+            distributions={parameter.name: _distribution(parameter) for parameter in self.space},
+            values=[_clipped(value) for value in objective.values],
+            constraints={name: _clipped(violation) for name, violation in objective.violations.items()},
+            user_attrs={_TRIAL: trial.model_dump_json(), _PLACE: dict(self._open.place)},
+            system_attrs=dict(self._open.notes),
+        )
+        with kept():
+            self._study.add_trial(told)
+        self._told.append(told)
+        self.tried.add(self._key_of(self._open.chosen))
 
     def _indices(self, config: Config) -> dict[str, int | str]:
         return {
@@ -238,17 +267,13 @@ class Search:
         """Whether a configuration was not tried yet and keeps the constraints."""
         return self._key_of(chosen) not in self.tried and self.space.allows(self._config(chosen))
 
-    def _settle_stale(self) -> None:
-        """End what an interrupted run left open: told if its trial was stored already, forgotten otherwise."""
-        for stale in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if _TRIAL in stale.user_attrs:
-                self._study.tell(stale.number, stale.user_attrs[_VALUES])
-            else:
-                self._study.tell(stale.number, state=TrialState.FAIL)
-
-    def _told(self) -> Sequence[FrozenTrial]:
-        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [trial for trial in complete if _TRIAL in trial.user_attrs]
+    def _sampled(self, number: int, kept: Config) -> "_Drawn":
+        """Ask the sampler."""
+        sampler = self._sampler(number, kept)
+        if self._focuses and number > STARTUP_TRIALS and number % FRONT_EVERY:
+            # For the first objective alone: a sampler of several spreads its few trials along the whole front.
+            return self._first.ask(sampler, self.space, self._told)
+        return self._all.ask(sampler, self.space, self._told)
 
     def _sampler(self, number: int, kept: Config) -> BaseSampler:
         with warnings.catch_warnings():
@@ -270,27 +295,7 @@ class Search:
             return QMCSampler(seed=self._seed, scramble=True, warn_asynchronous_seeding=False)
         return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
 
-    def _focused(self, sampler: BaseSampler) -> dict[str, int | str]:
-        """Propose for the first objective alone: a sampler of several spreads its few trials along the whole front."""
-        told = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        alone = self._alone
-        for trial in told[self._told_alone :]:
-            alone.add_trial(
-                optuna.create_trial(
-                    params=trial.params,
-                    distributions=trial.distributions,
-                    value=trial.values[0],
-                    constraints=trial.constraints,
-                )
-            )
-        self._told_alone = len(told)
-        alone.sampler = sampler
-        proposed = alone.ask()
-        chosen = {parameter.name: self._suggest(proposed, parameter) for parameter in self.space}
-        alone.tell(proposed, state=TrialState.FAIL)  # what becomes of it is told with the other trials
-        return chosen
-
-    def _untried(self, number: int, kept: Config) -> tuple[optuna.Trial, dict[str, int | str]] | None:
+    def _untried(self, number: int, kept: Config) -> dict[str, int | str] | None:
         """Draw at random until a configuration is new; then take the first new one in order, None if there is none.
 
         What is to be kept is kept in the first draws.
@@ -302,33 +307,15 @@ class Search:
             if attempt < ATTEMPTS_FOR_NEW:
                 chosen |= self._kept(kept)
             if self._is_new(chosen):
-                break
-        else:
-            every = (self._indices(config) for config in self.space.configs())
-            first = next((choice for choice in every if self._is_new(choice)), None)
-            if first is None:
-                return None
-            chosen = first
-        self._study.sampler = Planned(chosen, RandomSampler(seed=number))
-        trial = self._study.ask()
-        for parameter in self.space:
-            self._suggest(trial, parameter)
-        return trial, chosen
+                return chosen
+        every = (self._indices(config) for config in self.space.configs())
+        return next((choice for choice in every if self._is_new(choice)), None)
 
     def _choice(self, indices: Sequence[int]) -> dict[str, int | str]:
         return {
             parameter.name: index if parameter.ordered else str(parameter.values[index])
             for parameter, index in zip(self.space, indices, strict=True)
         }
-
-    def _suggest(self, trial: optuna.Trial, parameter: Parameter) -> int | str:
-        distribution = _distribution(parameter)
-        chosen: int | str = (
-            trial.suggest_int(parameter.name, 0, len(parameter.values) - 1)
-            if isinstance(distribution, IntDistribution)
-            else trial.suggest_categorical(parameter.name, [str(value) for value in parameter.values])
-        )
-        return chosen
 
     def _config(self, chosen: dict[str, int | str]) -> dict[str, Value]:
         whole: dict[str, Value] = {
@@ -339,22 +326,24 @@ class Search:
         }
         return self.space.active(whole)
 
-    def _key(self, trial: FrozenTrial) -> str:
-        return self._key_of(trial.params)
-
     def _key_of(self, chosen: dict[str, Any]) -> str:
         active = self._config(chosen) if len(chosen) == len(self.space.parameters) else {}
         return json.dumps([chosen.get(one.name) if one.name in active else None for one in self.space])
+
+
+def _suggested(trial: optuna.Trial, parameter: Parameter) -> int | str:
+    chosen: int | str = (
+        trial.suggest_int(parameter.name, 0, len(parameter.values) - 1)
+        if parameter.ordered
+        else trial.suggest_categorical(parameter.name, [str(value) for value in parameter.values])
+    )
+    return chosen
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
     if parameter.ordered:
         return IntDistribution(0, len(parameter.values) - 1)
     return CategoricalDistribution([str(value) for value in parameter.values])
-
-
-def _finite(values: Sequence[float]) -> list[float]:
-    return [_clipped(value) for value in values]
 
 
 def _clipped(value: float) -> float:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its `optimize` is imported when it is used: it takes long
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from tuner.autocorrelation import autocorrelation_time, degrees_of_freedom, effective_size, finite
 
@@ -324,7 +325,7 @@ def _root(falling: Callable[[float], float], low: float, high: float) -> float |
     """Return where a falling function crosses zero between two points, None where it does not."""
     if falling(low) <= 0 or falling(high) >= 0:
         return None
-    return float(optimize.brentq(falling, low, high, xtol=1e-9))
+    return float(scipy.optimize.brentq(falling, low, high, xtol=1e-9))
 
 
 def _exact_bounds(events: float, n: float, confidence: float) -> tuple[float, float]:

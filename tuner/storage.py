@@ -3,12 +3,24 @@
 import os
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+FILES = {"sqlite": "study.db", "journal": "study.journal"}
+"""What `search.storage` says -> file in the run directory."""
+DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+"""Kind of database -> what SQLAlchemy is to take for it, where the URL names no driver."""
+EXTRAS = {"psycopg": "pip install 'paretune[postgresql]'"}
+"""Module of a driver -> how it is installed."""
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 class _Connection(sqlite3.Connection):
@@ -37,10 +49,9 @@ def kept_in(folder: Path, asked: str | None) -> str:
     Raises:
         StorageError: its trials are in no file of the folder, and nobody knows where.
     """
-    files = {"sqlite": "study.db", "journal": "study.journal"}
-    found = next((name for name, file in files.items() if (folder / file).is_file()), asked)
-    if found is None or (found in files and not (folder / files[found]).is_file()):
-        raise StorageError(f"{folder}: holds no {' and no '.join(files.values())}; the trials of this run are gone")
+    found = next((name for name, file in FILES.items() if (folder / file).is_file()), asked)
+    if found is None or (found in FILES and not (folder / FILES[found]).is_file()):
+        raise StorageError(f"{folder}: holds no {' and no '.join(FILES.values())}; the trials of this run are gone")
     return found
 
 
@@ -56,12 +67,86 @@ def open_storage(said: str, folder: Path) -> BaseStorage:
         StorageError: the database cannot be reached, or its driver is not installed.
     """
     if said == "sqlite":
-        return RDBStorage(f"sqlite:///{folder / 'study.db'}", engine_kwargs={"connect_args": {"factory": _Connection}})
+        return RDBStorage(f"sqlite:///{folder / FILES[said]}", engine_kwargs={"connect_args": {"factory": _Connection}})
     if said == "journal":
-        return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+        return JournalStorage(JournalFileBackend(str(folder / FILES[said])))
+    url = _url(said)
     try:
-        return RDBStorage(os.path.expandvars(said))
+        # A window is measured without a word to the database: whether it is still there is asked before it is told.
+        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True})
     except (ImportError, RuntimeError, SQLAlchemyError, ValueError) as error:
-        address = re.sub(r"//.*@", "//...@", said)
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise StorageError(f"search.storage: {address} cannot be used: {type(error).__name__}: {reason}") from None
+        reason = f"{type(error).__name__}: {_reason(error)}"
+        if url.password:
+            reason = reason.replace(str(url.password), "...")
+        missing = next((how for module, how in EXTRAS.items() if getattr(error, "name", None) == module), "")
+        advice = f"; {missing}" if missing else ""
+        raise StorageError(f"search.storage: {_shown(url)} cannot be used: {reason}{advice}") from None
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Close the connections to a database; it may be used again."""
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Say what became of a storage that cannot be used any more.
+
+    Raises:
+        StorageError: it cannot.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = _reason(error.__cause__ or error)
+        raise StorageError(
+            f"search.storage: what keeps the trials failed: {reason}; what was told before is there, and the same "
+            "command resumes"
+        ) from None
+
+
+def _url(said: str) -> URL:
+    """Return an address with the values of the variables in it, whatever characters these have, and with its driver."""
+    try:
+        url = make_url(said)
+    except (ArgumentError, ValueError):  # a variable may stand for all of it, or for the port
+        try:
+            url = make_url(_expanded(said))
+        except (ArgumentError, ValueError):
+            raise StorageError(f"search.storage: {_hidden(said)} cannot be used: it is no URL of a database") from None
+    return URL.create(
+        DRIVERS.get(url.drivername, url.drivername),
+        username=url.username and _expanded(url.username),
+        password=_expanded(str(url.password)) if url.password else None,
+        host=url.host and _expanded(url.host),
+        port=url.port,
+        database=url.database and _expanded(url.database),
+        query={name: _expanded(value) if isinstance(value, str) else value for name, value in url.query.items()},
+    )
+
+
+def _expanded(text: str) -> str:
+    """Return a text with the values of the environment variables in it. Raises StorageError where one is not set."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in os.environ:
+            raise StorageError(f"search.storage: the environment variable {name} is not set")
+        return os.environ[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def _shown(url: URL) -> str:
+    """Return an address without what lets somebody in."""
+    return _hidden(url.set(query={}).render_as_string())
+
+
+def _hidden(said: str) -> str:
+    return re.sub(r"//.*@", "//...@", said)
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

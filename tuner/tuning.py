@@ -1,6 +1,6 @@
 """Tune: baseline, search, shortlist, confirmation, export. Reads as the run goes; every step can be resumed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from targets.base import ConfigRefused, ServerDied, Target, TargetError
 from tuner import budget, confirm, rank
@@ -9,26 +9,19 @@ from tuner.compare import Standing, standing
 from tuner.confirm import Contender, Rounds
 from tuner.endings import SAID
 from tuner.files import write_atomically
-from tuner.findings import Findings
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
 from tuner.metrics import violations
-from tuner.planning import Planner
-from tuner.preference import Preference
+from tuner.opening import Opened
 from tuner.provenance import signed
 from tuner.rank import Candidate
 from tuner.results import Best, Confirmation, Result, RunState, Side, Timing, Trial, to_json
 from tuner.rundir import RunDirectory, write_files
-from tuner.search import LOCAL_NAME, Search, choose_sampler
 from tuner.searching import Searching
 from tuner.serving import verify
-from tuner.space import Space, server_part
-from tuner.storage import open_storage
-from tuner.study.load import Study
-from tuner.trials import Trier
-from tuner.twin.planner import Twin
+from tuner.space import server_part
 from tuner.verdicts import has_room
-from tuner.workload import Workload
+from tuner.wiring import Bench, Prepared
 
 DONE, SLO_MISSED, UNDECIDED = 0, 4, 5
 NOTHING_BETTER = "no configuration tried meets the SLO but your own"
@@ -40,62 +33,46 @@ class Tuning:
     """One run of a study on a started target.
 
     Args:
-        study: the study.
+        prepared: the study.
         run: its directory.
-        space: what is searched.
-        workloads: in the study's order.
-        trier: target and instruments.
-        environment: what belongs beside every number.
+        opened: its search.
+        bench: target and instruments, and what belongs beside every number.
         listener: who watches.
-        twin: the simulation of the server, None where it cannot be had.
-        no_twin: why.
+        measured: called when nothing is measured any more.
     """
 
     def __init__(
         self,
-        study: Study,
+        prepared: Prepared,
         run: RunDirectory,
-        space: Space,
-        workloads: Sequence[Workload],
-        trier: Trier,
-        environment: Mapping[str, str],
+        opened: Opened,
+        bench: Bench,
         listener: Listener,
-        twin: Twin | None,
-        no_twin: str,
+        measured: Callable[[], object],
     ) -> None:
-        spec = study.spec
-        goals = trier.goals
-        self._spec, self._run, self._workloads = spec, run, workloads
-        self._trier, self._environment, self._listener = trier, environment, listener
-        self._target: Target = trier.target
-        self._goal = goals[0]
-        self._space = space.without_load() if trier.ladder else space
-        self._sampler = choose_sampler(spec.search.sampler, self._space, spec.search.budget.trials, no_twin)
-        asked = spec.search
-        storage = open_storage(asked.storage, run.path)
-        name = f"{spec.study}/{run.identity()}" if "://" in asked.storage else LOCAL_NAME
-        self._search = Search(
-            storage, self._space, goals, self._sampler.sampler, asked.seed, name, focused=asked.choose == "first"
-        )
-        preference = Preference(spec.search.choose, tuple(spec.search.weights))
-        self._found = Findings(study, space, workloads, goals, preference=preference)
-        simulated = twin if self._sampler.sampler == "twin" else None
-        planner = Planner(self._search, self._found, self._space, self._goal, simulated, spec.measure.tolerance)
+        self._measured = measured
+        self._spec, self._run, self._workloads = prepared.study.spec, run, prepared.workloads
+        self._trier, self._environment, self._listener = bench.trier, bench.environment, listener
+        self._target: Target = bench.trier.target
+        self._goal = prepared.goals[0]
+        self._search, self._sampler, self._found = opened.search, opened.sampler, opened.found
+        self._space = opened.search.space
         spent = self._search.remembered("spent") or {"wall_s": 0.0}
-        self._budget = Budget(spec.search.budget.time, float(spent["wall_s"]))
+        started_s = bench.trier.applied_s
+        self._budget = Budget(self._spec.search.budget.time, float(spent["wall_s"]) + started_s)
         self._searching = Searching(
-            spec,
+            self._spec,
             self._target.user_config(),
-            trier,
-            self._search,
-            self._found,
-            planner,
-            self._sampler,
+            bench.trier,
+            opened.search,
+            opened.found,
+            opened.planner,
+            opened.sampler,
             self._budget,
             listener.attempt,
             self._trial_ended,
         )
-        trier.take_up(spent)
+        bench.trier.take_up(spent)
 
     def run(self) -> Result:
         """Go through the whole run; what an earlier one measured is kept.
@@ -340,6 +317,7 @@ class Tuning:
     def _export(self, best: Best) -> None:
         """Write the best configuration in the server's own format and load it once as it is."""
         self._listener.phase("export", "writing the configuration and loading it")
+        self._measured()
         made = self._target.export(server_part(best.config))
         export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, best)
         write_files(self._run.yours, export.originals)

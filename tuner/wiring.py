@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -178,11 +179,26 @@ def _check_sampler(study: Study, target: Target, space: Space) -> None:
         raise study.source.error(
             ("search", "sampler"), "twin proposes for the first objective; take tpe to choose by several"
         )
+    if asked == "twin" and (ordered := _prioritised(study)):
+        raise study.source.error(
+            ("search", "sampler"),
+            f"twin simulates one queue in the order of arrival, and the classes of {ordered} have priorities; take tpe",
+        )
     if asked == "twin" and roles_of(target.knobs(), [one.name for one in space]) is None:
         raise study.source.error(
             ("search", "sampler"),
             f"twin simulates batches, and of {study.spec.target.kind} no knob is known to set them",
         )
+
+
+def _prioritised(study: Study) -> str:
+    """Return the name of a workload whose classes differ in their priority, "" where there is none."""
+    differing = (
+        name
+        for name, workload in study.spec.workloads.items()
+        if len({one.priority for one in (workload.mix or {}).values()}) > 1
+    )
+    return next(differing, "")
 
 
 def _check_gpus(study: Study) -> None:
@@ -268,12 +284,16 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         stack.enter_context(pinned(prepared.cores.tuner))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-records-")))
         stack.callback(prepared.target.stop)
+        generators = [  # they start meanwhile
+            stack.enter_context(Generator(cpus, spec.generator.processes, wait=False))
+            for cpus in _cpus_of_generators(prepared)
+        ]
         began = time.monotonic()
         prepared.target.start()
         started_s = time.monotonic() - began
-        generators = [
-            stack.enter_context(Generator(cpus, spec.generator.processes)) for cpus in _cpus_of_generators(prepared)
-        ]
+        import_module("scipy.optimize")  # nothing may be imported while something is measured
+        for generator in generators:
+            generator.ready()
         gpus = Gpus()
         meter = Meter(
             generators[0],
@@ -337,6 +357,8 @@ def simulation_of(prepared: Prepared) -> Simulation:
     goal = prepared.goals[0]
     if spec.search.choose != "first":
         return Simulation(None, f"it proposes for one objective, and `choose: {spec.search.choose}` asks for several")
+    if ordered := _prioritised(prepared.study):
+        return Simulation(None, f"the classes of {ordered} have priorities, and it serves in the order of arrival")
     if goal.metric not in FORECAST:
         return Simulation(None, f"{goal.metric} is not simulated")
     cores = len(prepared.cores.server or os.sched_getaffinity(0))

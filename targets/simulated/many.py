@@ -2,10 +2,14 @@
 
 The queues are those of `model.serve_batches`, with what lies around a server added: every answer passes through one
 front end, which handles them one by one, and whatever takes a fixed time on the way there and back. Service times are
-deterministic. All queues of one batch size take their steps together, as columns of arrays.
+deterministic. Of queues that cannot differ under a load only one is simulated.
 """
 
-from dataclasses import dataclass, fields
+import heapq
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +49,16 @@ class Queues:
     def __len__(self) -> int:
         return len(self.max_size)
 
-    def take(self, chosen: NDArray[np.int64]) -> "Queues":
-        """Return some of them."""
-        return Queues(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+    def one(self, index: int, most: float) -> "_Queue":
+        """Return one of them, as simple as so many waiting requests at most let it be.
+
+        Requests that are fewer than a batch never fill it, however large it is, and a batch of one is full at once.
+        """
+        size = int(min(self.max_size[index], most + 1))
+        delay_s = float(self.max_delay_s[index]) if size > 1 else 0.0
+        servers = int(min(self.servers[index], most))
+        service_s = tuple(self.service_s[index, : size + 1].tolist())
+        return _Queue(size, delay_s, servers, service_s, float(self.handling_s[index]), float(self.turnaround_s[index]))
 
 
 def linear(fixed_s: Floats, each_s: Floats, largest: int) -> Floats:
@@ -86,7 +97,14 @@ def closed_loops(queues: Queues, in_flight: Ints) -> Simulated:
         queues: the servers.
         in_flight: requests of each loop, >= 1, shape [queues].
     """
-    return _together(queues, in_flight, None)
+    known: dict[tuple[_Queue, int], _Found] = {}
+    found = []
+    for index, count in enumerate(in_flight.tolist()):
+        key = queues.one(index, count), count
+        if key not in known:
+            known[key] = _closed(*key)
+        found.append(known[key])
+    return _together(found)
 
 
 def open_loop(queues: Queues, arrivals_s: Floats) -> Simulated:
@@ -96,129 +114,97 @@ def open_loop(queues: Queues, arrivals_s: Floats) -> Simulated:
         queues: the servers.
         arrivals_s: sorted, shape [requests], at least one.
     """
-    return _together(queues, None, arrivals_s)
+    arrivals = arrivals_s.tolist()
+    known: dict[_Queue, _Found] = {}
+    found = []
+    for index in range(len(queues)):
+        key = queues.one(index, len(arrivals))
+        if key not in known:
+            known[key] = _open(key, arrivals)
+        found.append(known[key])
+    return _together(found)
 
 
-def _together(queues: Queues, in_flight: Ints | None, arrivals_s: Floats | None) -> Simulated:
-    """Simulate queue by queue of one batch size, each such group together."""
-    throughput = np.zeros(len(queues))
-    found: list[tuple[NDArray[np.int64], Floats]] = []
-    for size in np.unique(queues.max_size):
-        chosen = np.flatnonzero(queues.max_size == size)
-        group = _Group(queues.take(chosen), None if in_flight is None else in_flight[chosen], arrivals_s, int(size))
-        group.run()
-        throughput[chosen], latencies = group.outcome()
-        found.append((chosen, latencies))
-    widest = max((latencies.shape[1] for _, latencies in found), default=0)
-    together = np.full((len(queues), widest), np.nan)
-    for chosen, latencies in found:
-        together[chosen, : latencies.shape[1]] = latencies
-    return Simulated(throughput, np.sort(together, axis=1))
+@dataclass(frozen=True)
+class _Queue:
+    """One of the queues, see `Queues`; seconds of a batch of b are at service_s[b]."""
+
+    size: int
+    delay_s: float
+    servers: int
+    service_s: tuple[float, ...]
+    handling_s: float
+    turnaround_s: float
 
 
-class _Group:
-    """Queues of one batch size, at a moment of their own each.
+_Found = tuple[float, Floats]
+"""Throughput, and the latencies of the counted requests, sorted."""
+
+
+def _together(found: Sequence[_Found]) -> Simulated:
+    latencies = np.full((len(found), max((len(own) for _, own in found), default=0)), np.nan)
+    for index, (_, own) in enumerate(found):
+        latencies[index, : len(own)] = own
+    return Simulated(np.array([throughput for throughput, _ in found]), latencies)
+
+
+def _closed(queue: _Queue, in_flight: int) -> _Found:
+    skipped = ROUND_TRIPS * in_flight
+    round_trips = max(FEWEST, -(-REQUESTS // in_flight))  # whole ones: batches keep their rhythm
+    wanted = skipped + round_trips * in_flight
+    arrived, left = _served(queue, [0.0] * in_flight, wanted, back=True)
+    return _outcome(queue, arrived, left, skipped, left[skipped - 1])
+
+
+def _open(queue: _Queue, arrivals: Sequence[float]) -> _Found:
+    arrived, left = _served(queue, list(arrivals), len(arrivals), back=False)
+    return _outcome(queue, arrived, left, 0, arrived[0])
+
+
+def _outcome(queue: _Queue, arrived: Sequence[float], left: Sequence[float], skipped: int, began_s: float) -> _Found:
+    """Return what came of the requests that have left, all but the skipped ones."""
+    latencies = np.array(left[skipped:]) - np.array(arrived[skipped : len(left)]) + queue.turnaround_s
+    return (len(left) - skipped) / max(left[-1] - began_s, SHORTEST_S), np.sort(latencies)
+
+
+def _served(queue: _Queue, arrived: list[float], wanted: int, *, back: bool) -> tuple[list[float], list[float]]:
+    """Serve until so many requests have left.
 
     Requests are numbered in the order of their arrival, which is the order in which they are served.
+
+    Args:
+        queue: the server.
+        arrived: when each request comes, in seconds, ascending.
+        wanted: requests, at least one.
+        back: whether each answer comes back as a request.
+
+    Returns:
+        When each request came, and when each of those wanted left the front end, in seconds.
     """
-
-    def __init__(self, queues: Queues, in_flight: Ints | None, arrivals_s: Floats | None, size: int) -> None:
-        count = len(queues)
-        self._queues, self._loop, self._size = queues, in_flight, size
-        self._rows = np.arange(count)
-        if in_flight is None:
-            assert arrivals_s is not None, "an open loop has arrivals"
-            self._counted_from = np.zeros(count, np.int64)
-            self._wanted = np.full(count, len(arrivals_s))
+    idle, busy = [0.0] * queue.servers, list[tuple[float, int, int]]()
+    left, missing, first, front_end = [math.inf] * wanted, wanted, 0, 0.0
+    size, delay_s, handling_s, turnaround_s = queue.size, queue.delay_s, queue.handling_s, queue.turnaround_s
+    while missing:
+        start = math.inf
+        if idle and first < len(arrived):
+            full = first + size - 1
+            ripe = arrived[first] + delay_s
+            start = max(idle[0], min(ripe, arrived[full]) if full < len(arrived) else ripe)
+        if busy and busy[0][0] < start:
+            end, number, count = heapq.heappop(busy)
+            heapq.heappush(idle, end)
+            begin = max(front_end, end)
+            leaving = [begin + handling_s * place for place in range(1, count + 1)]
+            front_end = leaving[-1]
+            if number < wanted:
+                inside = min(count, wanted - number)
+                left[number : number + inside] = leaving[:inside]
+                missing -= inside
+            if back:
+                arrived += [at + turnaround_s for at in leaving]
         else:
-            self._counted_from = ROUND_TRIPS * in_flight
-            round_trips = np.maximum(FEWEST, -(-REQUESTS // in_flight))  # whole ones: batches keep their rhythm
-            self._wanted = self._counted_from + round_trips * in_flight
-        # Several servers end their batches out of order: the last ones wanted may come after so many others.
-        self._until = self._wanted if in_flight is None else self._wanted + queues.servers * size
-        width = int(self._until.max()) + 2 * size + (int(in_flight.max()) if in_flight is not None else 0) + 1
-        self._arrived = np.full((count, width), np.inf)
-        self._left = np.full((count, width), np.nan)
-        if in_flight is None:
-            assert arrivals_s is not None
-            self._arrived[:, : len(arrivals_s)] = arrivals_s
-            self._known = np.full(count, len(arrivals_s))
-        else:
-            self._arrived[np.arange(width)[None, :] < in_flight[:, None]] = 0.0
-            self._known = in_flight.copy()
-        most = int(queues.servers.max())
-        self._ends = np.full((count, most), np.inf)
-        self._idle_since = np.where(np.arange(most)[None, :] < queues.servers[:, None], 0.0, np.inf)
-        self._first = np.zeros((count, most), np.int64)
-        self._sizes = np.zeros((count, most), np.int64)
-        self._next = np.zeros(count, np.int64)
-        self._answered = np.zeros(count, np.int64)
-        self._front_end = np.zeros(count)
-        self._columns = np.arange(size)
-
-    def run(self) -> None:
-        """Take steps until every queue has answered what is wanted of it."""
-        while True:
-            active = self._answered < self._until
-            if not active.any():
-                break
-            starts, idle = self._next_start()
-            ending = self._ends.argmin(axis=1)
-            ends = self._ends[self._rows, ending]
-            starting = active & (starts <= ends) & np.isfinite(starts)
-            self._start(np.flatnonzero(starting), idle, starts)
-            self._finish(np.flatnonzero(active & ~starting), ending, back=self._loop is not None)
-        while (busy := np.isfinite(self._ends).any(axis=1)).any():  # what is in service still ends
-            self._finish(np.flatnonzero(busy), self._ends.argmin(axis=1), back=False)
-
-    def outcome(self) -> tuple[Floats, Floats]:
-        """Return throughput, shape [queues], and latencies of the counted requests, NaN elsewhere."""
-        columns = np.arange(self._left.shape[1])[None, :]
-        counted = (columns >= self._counted_from[:, None]) & (columns < self._wanted[:, None])
-        latencies = np.where(counted, self._left - self._arrived + self._queues.turnaround_s[:, None], np.nan)
-        last = self._left[self._rows, self._wanted - 1]
-        if self._loop is None:
-            began, number = self._arrived[:, 0], self._wanted
-        else:
-            began, number = self._left[self._rows, self._counted_from - 1], self._wanted - self._counted_from
-        return number / np.maximum(last - began, SHORTEST_S), latencies
-
-    def _next_start(self) -> tuple[Floats, NDArray[np.int64]]:
-        """Return when each queue's next batch may begin, inf where it may not yet, and on which server."""
-        idle = self._idle_since.argmin(axis=1)
-        oldest = self._arrived[self._rows, self._next]
-        full = self._arrived[self._rows, self._next + self._size - 1]
-        ripe = np.minimum(oldest + self._queues.max_delay_s, full)
-        return np.maximum(self._idle_since[self._rows, idle], ripe), idle
-
-    def _start(self, rows: NDArray[np.int64], idle: NDArray[np.int64], starts: Floats) -> None:
-        if not len(rows):
-            return
-        first, begin, server = self._next[rows], starts[rows], idle[rows]
-        waiting = self._arrived[rows[:, None], first[:, None] + self._columns]
-        sizes = np.count_nonzero(waiting <= begin[:, None], axis=1)
-        self._first[rows, server], self._sizes[rows, server] = first, sizes
-        service = self._queues.service_s[rows, sizes]
-        self._ends[rows, server] = begin + service
-        self._idle_since[rows, server] = np.inf
-        self._next[rows] = first + sizes
-
-    def _finish(self, rows: NDArray[np.int64], ending: NDArray[np.int64], *, back: bool) -> None:
-        """Let each queue's next batch end: its answers leave one by one, and may come back as requests."""
-        if not len(rows):
-            return
-        server = ending[rows]
-        first, sizes, end = self._first[rows, server], self._sizes[rows, server], self._ends[rows, server]
-        handling = self._queues.handling_s[rows]
-        begin = np.maximum(self._front_end[rows], end)
-        leaving = begin[:, None] + handling[:, None] * (self._columns + 1)
-        mine = self._columns < sizes[:, None]
-        row, column = np.nonzero(mine)
-        self._left[rows[row], first[row] + column] = leaving[row, column]
-        self._front_end[rows] = begin + handling * sizes
-        self._idle_since[rows, server], self._ends[rows, server] = end, np.inf
-        self._answered[rows] += sizes
-        if back:
-            arriving = leaving[row, column] + self._queues.turnaround_s[rows][row]
-            self._arrived[rows[row], self._known[rows][row] + column] = arriving
-            self._known[rows] += sizes
+            count = bisect_right(arrived, start, first, min(first + size, len(arrived))) - first
+            heapq.heappop(idle)
+            heapq.heappush(busy, (start + queue.service_s[count], first, count))
+            first += count
+    return arrived, left

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import STUDIES
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
 from tuner.wiring import prepare, simulation_of
@@ -98,3 +99,54 @@ def test_a_database_that_cannot_be_reached_is_no_bug_of_ours(folder: Path) -> No
     assert ended.returncode == 2, ended.stderr
     assert "search.storage: sqlite:///no/such/place/x.db cannot be used" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def write_with_priorities(folder: Path, search: str, priorities: tuple[int, int]) -> Path:
+    """Write a study of a real model whose traffic has two classes."""
+    mix = ", ".join(
+        f"{name}: {{requests: {{source: dataset, path: {STUDIES / 'digits' / 'test.npz'}}}, priority: {priority}}}"
+        for name, priority in zip(("one", "other"), priorities, strict=True)
+    )
+    path = write(folder, search, target=f"triton, model: digits, repository: {STUDIES / 'digits' / 'models'}")
+    path.write_text(
+        path.read_text().replace("    requests: {source: dataset, path: requests.npz}\n", f"    mix: {{{mix}}}\n")
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("priorities", "missing"), [((1, 1), ""), ((1, 2), "the classes of steady have priorities"), ((0, 2), "priorities")]
+)
+def test_a_queue_with_priorities_is_not_simulated(folder: Path, priorities: tuple[int, int], missing: str) -> None:
+    study = load_study(write_with_priorities(folder, "sampler: auto", priorities))
+    simulation = simulation_of(prepare(study, folder / "log.txt"))
+    assert missing in simulation.missing
+    assert (simulation.twin is None) == bool(missing)
+
+
+def test_a_twin_that_was_asked_for_says_that_it_knows_no_priorities(folder: Path) -> None:
+    study = load_study(write_with_priorities(folder, "sampler: twin", (1, 2)))
+    with pytest.raises(StudyError, match=r"search\.sampler: .* have priorities; take tpe"):
+        prepare(study, folder / "log.txt")
+
+
+@pytest.mark.parametrize(
+    ("url", "refused"),
+    [
+        ("postgresql://tune:secret@db/trials", True),
+        ("postgresql://tune:a/s@cret@db/trials", True),
+        ("postgresql://tune@db/trials?password=secret", True),
+        ("postgresql://tune:$PASSWORD@db/trials", False),
+        ("postgresql://tune:${PASSWORD}@db/trials?password=$OTHER", False),
+        ("postgresql://tune@db/trials", False),
+        ("sqlite:////somewhere/x.db", False),
+    ],
+)
+def test_no_password_is_in_a_study(folder: Path, url: str, refused: bool) -> None:
+    path = write(folder, f"storage: '{url}'")
+    if not refused:
+        assert load_study(path).spec.search.storage == url
+        return
+    with pytest.raises(StudyError, match=r"study\.yaml:11: search\.storage: .*holds a password") as raised:
+        load_study(path)
+    assert "cret" not in str(raised.value)

@@ -1,27 +1,26 @@
 """The whole job: `run`."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
 
-from reports import text
 from targets.base import TargetError
 from tuner import events
 from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, StudyPath, app, errors, fail
-from tuner.cli.writing import write_reports
 from tuner.listener import Listener, Listeners
 from tuner.live import Live
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, shown
-from tuner.tuning import Tuning
-from tuner.wiring import Prepared, prepare, simulation_of, started
+from tuner.wiring import Bench, Prepared, prepare, started
 
 Stream = Annotated[bool, typer.Option("--events", help="write each event of the run as a line of JSON on stdout")]
 
@@ -93,14 +92,12 @@ def _tune(loaded: Study, directory: RunDirectory, events_to: TextIO | None, *, q
     lines = events_to is not None and events_to.isatty()
     try:
         with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, lines=lines) as live:
-            result = _tuned(loaded, directory, prepared, _listener(live, prepared, events_to))
+            return _tuned(directory, prepared, _listener(live, prepared, events_to))
     except (KeyboardInterrupt, TargetError):
         if directory.result.exists():
-            write_reports(read_result(directory.path), directory, prepared)
+            _report(read_result(directory.path), directory, prepared)
             note(f"what there is: {shown(directory.path)}; the same command resumes")
         raise
-    write_reports(result, directory, prepared)
-    return result
 
 
 def _listener(live: Live, prepared: Prepared, events_to: TextIO | None) -> Listener:
@@ -109,27 +106,42 @@ def _listener(live: Live, prepared: Prepared, events_to: TextIO | None) -> Liste
     return Listeners([live, events.Events(events_to, prepared.space, prepared.goals)])
 
 
-def _tuned(loaded: Study, directory: RunDirectory, prepared: Prepared, listener: Listener) -> Result:
-    with started(prepared, directory.path) as bench:
-        simulation = simulation_of(prepared)
-        tuning = Tuning(
-            loaded,
-            directory,
-            prepared.space,
-            prepared.workloads,
-            bench.trier,
-            bench.environment,
-            listener,
-            simulation.twin,
-            simulation.missing,
-        )
-        return tuning.run()
+def _tuned(directory: RunDirectory, prepared: Prepared, listener: Listener) -> Result:
+    """Go through a run and write its reports: what the server does not need is done while it starts and stops."""
+    with ThreadPoolExecutor(1, "meanwhile") as meanwhile:
+        opening = meanwhile.submit(_opened, directory, prepared)
+        with started(prepared, directory.path) as bench:
+            go = opening.result()
+            result = go(bench, listener, lambda: meanwhile.submit(import_module, "tuner.cli.writing"))
+            stopping = meanwhile.submit(prepared.target.stop)
+            try:
+                _report(result, directory, prepared)
+            finally:
+                stopping.result()
+        return result
+
+
+def _opened(directory: RunDirectory, prepared: Prepared) -> Callable[[Bench, Listener, Callable[[], object]], Result]:
+    """Open the search of a run; return what goes through it on a started server, see `Tuning`."""
+    from tuner.opening import open_search  # noqa: PLC0415 - takes a second, in which the server starts
+    from tuner.tuning import Tuning  # noqa: PLC0415
+
+    opened = open_search(prepared, directory)
+    return lambda bench, listener, measured: Tuning(prepared, directory, opened, bench, listener, measured).run()
+
+
+def _report(result: Result, directory: RunDirectory, prepared: Prepared) -> None:
+    from tuner.cli.writing import write_reports  # noqa: PLC0415 - takes a second, in which the server stops
+
+    write_reports(result, directory, prepared)
 
 
 def _show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(directory.result.read_text() + "\n")
         return
+    from reports import text  # noqa: PLC0415 - imported with what the reports are written by
+
     console = Console()
     if (table := text.summary(result)) is not None:
         console.print(table)

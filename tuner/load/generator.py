@@ -41,20 +41,32 @@ class Generator:
     Args:
         cpus: CPUs of the processes, each on one of its own where there are enough; None: any.
         processes: how many.
+        wait: until they are ready for a plan; without it `ready` has to be called before the first one.
 
     Raises:
         GeneratorError: a process does not start.
     """
 
-    def __init__(self, cpus: frozenset[int] | None = None, processes: int = 1) -> None:
+    def __init__(self, cpus: frozenset[int] | None = None, processes: int = 1, *, wait: bool = True) -> None:
         self._workers: list[_Worker] = []
         self._used: Sequence[_Worker] = ()
         try:
             for index in range(processes):
                 self._workers.append(_Worker(_share_of_cpus(cpus, index, processes)))
+            if wait:
+                self.ready()
         except BaseException:
             self.close()
             raise
+
+    def ready(self) -> None:
+        """Wait until every process is ready for a plan.
+
+        Raises:
+            GeneratorError: one does not start.
+        """
+        for worker in self._workers:
+            worker.ready()
 
     @property
     def pids(self) -> list[int]:
@@ -145,18 +157,24 @@ class _Worker:
             raise
 
     def _start(self) -> None:
+        self._ready = False
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tuner.load.worker", str(theirs.fileno()), str(self.live.fd)],
                 pass_fds=[theirs.fileno(), self.live.fd],
             )
+
+    def ready(self) -> None:
+        if self._ready:
+            return
         if not self._pipe.poll(_START_TIMEOUT_S):
             self._end()
             raise GeneratorError(f"the load generator did not start within {_START_TIMEOUT_S:g} s")
         self._receive()
         if self._cpus:
             os.sched_setaffinity(self._process.pid, self._cpus)
+        self._ready = True
 
     @property
     def pid(self) -> int:
@@ -165,6 +183,7 @@ class _Worker:
     def begin(self, plan: Plan) -> None:
         if self._process.poll() is not None:
             self._start()
+            self.ready()
         self.plan = plan
         with suppress(BrokenPipeError):  # it has just ended; finish() says so
             self._pipe.send(plan)

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, SerializeAsAny, Tag, model_validator
+from pydantic import Discriminator, Field, SerializeAsAny, Tag, field_validator, model_validator
 
 from targets.options import Duration, Section, TargetOptions
 from tuner.cpus import format_cpus
@@ -66,6 +66,19 @@ class SearchSpec(Section):
     )
     weights: list[float] = Field(default=[], description="`choose: weighted`: of the objectives, in their order")
     seed: int = Field(0, ge=0)
+
+    @field_validator("storage")
+    @classmethod
+    def _without_password(cls, storage: str) -> str:
+        """A study is stored with its results, and its reports show it."""
+        secrets = [login.partition(":")[2] for login in re.findall(r"//(.*)@", storage)]
+        secrets += re.findall(r"[?&]password=([^&]*)", storage)
+        if any(one and not re.fullmatch(r"\$(\w+|\{\w+\})", one) for one in secrets):
+            raise ValueError(
+                "holds a password, and the study is shown in its reports: write the name of an environment variable "
+                "in its place, like postgresql://tune:$PASSWORD@db/trials, or leave it to the file of PGPASSFILE"
+            )
+        return storage
 
 
 class MeasureSpec(Section):

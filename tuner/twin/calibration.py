@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression, nnls
 
 from targets.base import Value
 
@@ -167,7 +167,7 @@ def _tells(sizes: Floats) -> bool:
 
 
 def _law(sizes: Floats, counts: Floats, times_s: Floats, together: Service) -> Service:
-    rising = isotonic_regression(times_s, weights=counts).x
+    rising = scipy.optimize.isotonic_regression(times_s, weights=counts).x
     if _tells(sizes):
         line = _line(sizes, counts, times_s)
     else:
@@ -183,7 +183,7 @@ def _line(sizes: Floats, counts: Floats, times_s: Floats) -> Service:
         upper = np.ones(len(sizes), dtype=np.bool_)
     weights = np.sqrt(counts[upper]) / np.maximum(times_s[upper], LEAST_S)
     columns = np.column_stack([weights, weights * sizes[upper]])
-    (fixed_s, each_s), _ = nnls(columns, weights * times_s[upper])
+    (fixed_s, each_s), _ = scipy.optimize.nnls(columns, weights * times_s[upper])
     return Service(max(float(fixed_s), LEAST_S), float(each_s))
 
 
@@ -198,5 +198,5 @@ def _way(observations: Sequence[Observation]) -> tuple[float, float]:
         return 0.0, LEAST_S
     places, rest, weights = np.array(rows).T
     columns = np.column_stack([weights, weights * places])
-    (turnaround_s, handling_s), _ = nnls(columns, weights * np.maximum(rest, 0.0))
+    (turnaround_s, handling_s), _ = scipy.optimize.nnls(columns, weights * np.maximum(rest, 0.0))
     return float(turnaround_s), max(float(handling_s), LEAST_S)

@@ -12,14 +12,19 @@ from targets.base import Config, Value
 from tuner.catalog import key_of
 from tuner.front import Z_95
 from tuner.objective import Goal
+from tuner.once import Once
 from tuner.results import Estimate, Point, Trial
-from tuner.space import LOAD_NAMES, Parameter, Space
-from tuner.twin.calibration import Calibration, Observation, calibrate
+from tuner.space import Space
+from tuner.twin.calibration import Calibration, Observation, Variant, calibrate
 from tuner.twin.forecast import FORECAST, RATES, Forecaster, Roles, server_of
-from tuner.twin.residual import learn
+from tuner.twin.places import places
+from tuner.twin.refusals import Refusals
+from tuner.twin.residual import MOST, learn
 from tuner.workload import Workload, parts_of
 
 Floats = NDArray[np.float64]
+Law = tuple[Variant, int]
+"""What service times depend on beside the batch: the variant, and the number of instances."""
 MOST_CANDIDATES = 2000
 """Configurations that are looked at; of a larger space a random choice, the same for a seed."""
 LEAST_NOISE = 0.04
@@ -28,10 +33,6 @@ UNKNOWN_NOISE = 0.1
 """That of a measurement without bounds."""
 FAR = 2.0
 """ln(measured / simulated) of a value that is infinite, and at most."""
-NEAR = 0.3
-"""Configurations nearer than this are refused for the same reasons."""
-NAMED = 0.7
-"""Distance of different names in each of their dimensions: together about as far apart as the ends of a scale."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ class Twin:
         self.sampled = math.prod(len(one.values) for one in space) > MOST_CANDIDATES
         self._forecaster: tuple[int, Forecaster] | None = None
         self._of_candidates: dict[str, tuple[dict[str, Floats], Floats]] = {}
+        self._refusals = Refusals(space, workloads[0].level_name)
+        self._law = Once(self._law_of)
 
     def calibration(self, trials: Sequence[Trial]) -> Calibration | None:
         """Read the server's laws from trials; None when they say nothing of batches."""
@@ -143,15 +146,22 @@ class Twin:
 
     def _calibrated_after(self, trials: Sequence[Trial]) -> int:
         """Return how many of the trials the calibration takes into account."""
-        laws, last, count = set[tuple[object, int]](), 0, 1
+        laws, last, count = set[Law](), 0, 1
         for index, trial in enumerate(trials, 1):
-            server = server_of({**self.space.own, **trial.config}, self._roles)
-            if any(point.server for point in trial.points) and (server.variant, server.instances) not in laws:
-                laws.add((server.variant, server.instances))
+            law = self._law(trial)
+            if law is not None and law not in laws:
+                laws.add(law)
                 last = index
         while math.ceil(count * 1.5) <= len(trials):
             count = math.ceil(count * 1.5)
         return max(last, count)
+
+    def _law_of(self, trial: Trial) -> Law | None:
+        """Return which law of the server a trial tells of, None where it tells nothing."""
+        if not any(point.server for point in trial.points):
+            return None
+        server = server_of({**self.space.own, **trial.config}, self._roles)
+        return server.variant, server.instances
 
     def forecasts(self, trials: Sequence[Trial], configs: Sequence[Config]) -> Forecasts | None:
         """Return what is to be expected of configurations after these trials; None when nothing is known of batches."""
@@ -162,17 +172,16 @@ class Twin:
         spread: dict[str, dict[str, Floats]] = {}
         feasible = np.ones(len(configs))
         for name, metrics in self._wanted().items():
-            simulated, places = self._asked(name, configs, forecaster)
+            simulated, here = self._asked(name, configs, forecaster)
             measured = [(trial, point) for trial in trials for point in _usable(trial) if point.workload == name]
-            then = self._simulated_again(name, measured, forecaster)
             median[name], spread[name] = {}, {}
             for metric in metrics:
-                mean, deviation = self._corrected(name, metric, measured, then, places)
+                mean, deviation = self._corrected(name, metric, measured, forecaster, here)
                 median[name][metric] = simulated[metric] * np.exp(mean)
                 spread[name][metric] = deviation
             for metric, bound in self._bounds[name].items():
                 feasible *= ndtr((math.log(bound) - np.log(median[name][metric])) / spread[name][metric])
-        return Forecasts(configs, median, spread, feasible * self._works(trials, configs))
+        return Forecasts(configs, median, spread, feasible * self._refusals.chances(trials, configs))
 
     def _wanted(self) -> dict[str, list[str]]:
         """Return workload or class -> metrics that are predicted of it."""
@@ -208,7 +217,7 @@ class Twin:
         if configs is self.candidates and name in self._of_candidates:
             return self._of_candidates[name]
         simulated = self._simulated(name, configs, forecaster)
-        found = simulated, _places(self.space, configs, self._parts[name].level_name)
+        found = simulated, places(self.space, configs, self._parts[name].level_name)
         if configs is self.candidates:
             self._of_candidates[name] = found
         return found
@@ -221,60 +230,23 @@ class Twin:
         share = _share(workload, name)
         return {metric: values * share if metric in RATES else values for metric, values in found.items()}
 
-    def _simulated_again(
-        self, name: str, measured: Sequence[tuple[Trial, Point]], forecaster: Forecaster
-    ) -> dict[str, Floats]:
-        """Return metric -> what the simulation says of points that were measured, shape [points]."""
-        if not measured:
-            return {}
-        return self._simulated(
-            name, [_at(trial.config, self._parts[name], point) for trial, point in measured], forecaster
-        )
-
     def _corrected(
         self,
         name: str,
         metric: str,
         measured: Sequence[tuple[Trial, Point]],
-        simulated: Mapping[str, Floats],
-        places: Floats,
+        forecaster: Forecaster,
+        here: Floats,
     ) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of ln(true / simulated) at places, from where it was measured."""
-        key = key_of(metric)
-        kept = [index for index, (_, point) in enumerate(measured) if key in point.metrics]
-        estimates = [measured[index][1].metrics[key] for index in kept]
-        configs = [_at(measured[index][0].config, self._parts[name], measured[index][1]) for index in kept]
-        errors = [_error(one, float(simulated[metric][index])) for one, index in zip(estimates, kept, strict=True)]
+        """Return mean and standard deviation of ln(true / simulated) at places, from where it was measured last."""
+        key, part = key_of(metric), self._parts[name]
+        newest = [(trial, point) for trial, point in measured if key in point.metrics][-MOST:]
+        configs = [_at(trial.config, part, point) for trial, point in newest]
+        simulated = self._simulated(name, configs, forecaster)[metric] if configs else np.empty(0)
+        estimates = [point.metrics[key] for _, point in newest]
+        errors = [_error(one, float(value)) for one, value in zip(estimates, simulated, strict=True)]
         noise = np.array([_noise(one) for one in estimates])
-        known = _places(self.space, configs, self._parts[name].level_name)
-        return learn(known, np.array(errors), noise).at(places)
-
-    def _works(self, trials: Sequence[Trial], configs: Sequence[Config]) -> Floats:
-        """Return the chance of each that the server takes it, and that it keeps the bounds that are not on latency.
-
-        Each trial that failed so counts for what is near it, against those that did not: 1 - (sum of k for the failed)
-        / (1 + sum of k for all), with k the squared exponential kernel over the server's knobs. And a value of a knob
-        with which n trials failed and none did not is the reason with a chance of n / (n + 1).
-        """
-        failed = np.array([float(_fails(trial)) for trial in trials])
-        if not failed.any():
-            return np.ones(len(configs))
-        name = self._workloads[0].level_name
-        loads = name if any(name in trial.config for trial in trials) else None
-        here, there = (_places(self.space, some, loads) for some in (configs, [trial.config for trial in trials]))
-        alike = np.exp(-np.sum((here[:, None, :] - there[None, :, :]) ** 2, axis=2) / (2 * NEAR**2))
-        chance = 1 - (alike @ failed) / (1 + alike.sum(axis=1))
-        for parameter in self.space.without_load():
-            tried, asked = (self._values(parameter, some) for some in ([trial.config for trial in trials], configs))
-            for value in parameter.values:
-                with_it = np.array([one == value for one in tried])
-                if with_it.any() and failed[with_it].all():
-                    chance[np.array([one == value for one in asked])] /= 1 + with_it.sum()
-        return np.asarray(chance)
-
-    def _values(self, parameter: Parameter, configs: Sequence[Config]) -> list[Value]:
-        """Return the value that a parameter has in each configuration."""
-        return [{**self.space.own, **config}.get(parameter.name, parameter.values[0]) for config in configs]
+        return learn(places(self.space, configs, part.level_name), np.array(errors), noise).at(here)
 
 
 def _candidates(space: Space, seed: int) -> list[dict[str, Value]]:
@@ -289,27 +261,6 @@ def _candidates(space: Space, seed: int) -> list[dict[str, Value]]:
             config = space.active(whole)
             found[tuple(config.items())] = config
     return list(found.values())[:MOST_CANDIDATES]
-
-
-def _places(space: Space, configs: Sequence[Config], level_name: str | None) -> Floats:
-    """Return where configurations lie, shape [configurations, dimensions], each dimension from 0 to 1.
-
-    Args:
-        space: of the study.
-        configs: any; what one says nothing of is as the user has it.
-        level_name: the load level that is a dimension too; None: neither is.
-    """
-    columns: list[Floats] = []
-    for one in space:
-        if one.name in LOAD_NAMES and one.name != level_name:
-            continue
-        values = [{**space.own, **config}.get(one.name, one.values[0]) for config in configs]
-        if not one.ordered:
-            columns += [NAMED * np.array([float(value == each) for value in values]) for each in one.values]
-        elif len(one.values) > 1:
-            scale = np.linspace(0, 1, len(one.values))
-            columns.append(np.interp(np.array(values, float), np.array(one.values, float), scale))
-    return np.column_stack(columns) if columns else np.zeros((len(configs), 1))
 
 
 def _usable(trial: Trial) -> list[Point]:
@@ -352,14 +303,3 @@ def _noise(measured: Estimate) -> float:
     if measured.low <= 0 or measured.high == math.inf:
         return UNKNOWN_NOISE
     return max(LEAST_NOISE, math.log(measured.high / measured.low) / (2 * Z_95))
-
-
-def _fails(trial: Trial) -> bool:
-    """Whether the server did not take a trial, or it missed at every load a bound that is not simulated."""
-    if trial.state in ("refused", "crashed", "hung"):
-        return True
-    by_workload: dict[str, list[bool]] = {}
-    for point in _usable(trial):
-        missed = any(over > 0 for name, over in point.violations.items() if name not in FORECAST)
-        by_workload.setdefault(point.workload, []).append(missed)
-    return any(all(missed) for missed in by_workload.values())

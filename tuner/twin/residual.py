@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 Floats = NDArray[np.float64]
 COMMON = 0.5
@@ -28,7 +27,7 @@ USUAL_HEIGHT, USUAL_NOISE = 0.4, 0.1
 """Heights and further noise are thought to be about so large before anything was measured (exponential priors)."""
 NEGLIGIBLE = 0.02
 """A triple that is so much less probable than the most probable one is left out."""
-MOST = 200
+MOST = 100
 """Measurements that are used; of more the newest."""
 TELLING = 60
 """Measurements that say how probable each triple is; of more the newest."""
@@ -41,13 +40,13 @@ class Process:
     Attributes:
         places: of the measurements, shape [n, dimensions].
         weights: K^-1 y, shape [n].
-        inverse: K^-1, shape [n, n]; K has the noise on its diagonal, so that inverting it loses nothing that counts.
+        root: L^-1 of K = L L', shape [n, n]; with the noise on K's diagonal inverting it loses nothing that counts.
         height, length: of the kernel.
     """
 
     places: Floats
     weights: Floats
-    inverse: Floats
+    root: Floats
     height: float
     length: float
 
@@ -57,7 +56,7 @@ class Process:
         if not len(self.places):
             return np.zeros(len(places)), prior
         cross = _kernel(places, self.places, self.height, self.length)
-        explained = np.einsum("ij,ij->i", cross @ self.inverse, cross)
+        explained = np.sum((cross @ self.root.T) ** 2, axis=1)
         return cross @ self.weights, np.maximum(prior - explained, 1e-6)
 
 
@@ -85,8 +84,7 @@ def learn(places: Floats, errors: Floats, noise: Floats) -> Residual:
     """
     places, errors, noise = places[-MOST:], errors[-MOST:], noise[-MOST:]
     settings = list(itertools.product(HEIGHTS, LENGTHS, NOISES)) if len(errors) >= FEW else [UNLEARNT]
-    newest = places[-TELLING:], errors[-TELLING:], noise[-TELLING:]
-    logs = np.array([_plausibility(*newest, *setting) for setting in settings])
+    logs = _plausibilities(places[-TELLING:], errors[-TELLING:], noise[-TELLING:], np.array(settings))
     weights = np.exp(logs - logs.max())
     kept = np.flatnonzero(weights >= NEGLIGIBLE)
     shares = weights[kept] / weights[kept].sum()
@@ -98,31 +96,48 @@ def learn(places: Floats, errors: Floats, noise: Floats) -> Residual:
     )
 
 
-def _plausibility(places: Floats, errors: Floats, noise: Floats, height: float, length: float, further: float) -> float:
-    """Return log marginal likelihood plus log prior of a triple, up to a constant."""
-    prior = -height / USUAL_HEIGHT - further / USUAL_NOISE
+def _plausibilities(places: Floats, errors: Floats, noise: Floats, settings: Floats) -> Floats:
+    """Return log marginal likelihood plus log prior of triples [triples, 3], each up to the same constant."""
+    heights, lengths, further = settings.T
+    priors = -heights / USUAL_HEIGHT - further / USUAL_NOISE
     if not len(errors):
-        return prior
-    factor = _factor(places, noise, height, length, further)
-    weights = cho_solve(factor, errors)
-    return prior - 0.5 * float(errors @ weights) - float(np.log(np.diag(factor[0])).sum())
+        return np.asarray(priors)
+    known, which = np.unique(lengths, return_inverse=True)
+    alike = np.stack([_alike(places, places, length) for length in known])[which]
+    covariances = COMMON**2 + heights[:, None, None] ** 2 * alike
+    covariances += np.eye(len(errors)) * (noise**2 + further[:, None] ** 2)[:, None, :]
+    lower = np.linalg.cholesky(covariances)
+    whitened = _solved(lower, np.broadcast_to(errors[:, None], (len(settings), len(errors), 1)))
+    halves = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+    return np.asarray(priors - 0.5 * np.sum(whitened**2, axis=(1, 2)) - halves)
 
 
 def _process(places: Floats, errors: Floats, noise: Floats, height: float, length: float, further: float) -> Process:
     if not len(errors):
         return Process(places, errors, np.empty((0, 0)), height, length)
-    inverse = cho_solve(_factor(places, noise, height, length, further), np.eye(len(errors)))
-    return Process(places, inverse @ errors, inverse, height, length)
-
-
-def _factor(places: Floats, noise: Floats, height: float, length: float, further: float) -> tuple[Floats, bool]:
-    """Return the Cholesky factor of the measurements' covariance, with scipy's flag."""
     covariance = _kernel(places, places, height, length) + np.diag(noise**2 + further**2)
-    found: tuple[Floats, bool] = cho_factor(covariance, lower=True)
+    root = _solved(np.linalg.cholesky(covariance), np.eye(len(errors)))
+    return Process(places, root.T @ (root @ errors), root, height, length)
+
+
+def _solved(lower: Floats, right: Floats) -> Floats:
+    """Solve lower @ x = right for triangular matrices of shape [..., n, n], by forward substitution.
+
+    LAPACK would take threads for matrices of this size, and on a busy host they wait for each other longer than this
+    takes.
+    """
+    found = np.zeros(right.shape)
+    for row in range(right.shape[-2]):
+        rest = right[..., row, :] - np.squeeze(lower[..., row, None, :row] @ found[..., :row, :], axis=-2)
+        found[..., row, :] = rest / lower[..., row, row, None]
     return found
 
 
 def _kernel(one: Floats, other: Floats, height: float, length: float) -> Floats:
+    return np.asarray(COMMON**2 + height**2 * _alike(one, other, length))
+
+
+def _alike(one: Floats, other: Floats, length: float) -> Floats:
+    """Return how alike places of shape [n, dimensions] and [m, dimensions] are, shape [n, m], from 0 to 1."""
     squares = np.sum(one**2, axis=1)[:, None] + np.sum(other**2, axis=1)[None, :] - 2 * one @ other.T
-    distances = np.maximum(squares, 0.0)
-    return np.asarray(COMMON**2 + height**2 * np.exp(-distances / (2 * length**2)))
+    return np.asarray(np.exp(np.maximum(squares, 0.0) / (-2 * length**2)))

@@ -1,0 +1,51 @@
+"""The search of a run, opened: what keeps its trials, the sampler, and the simulation that it asks."""
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from tuner.findings import Findings
+from tuner.planning import Planner
+from tuner.preference import Preference
+from tuner.rundir import RunDirectory
+from tuner.search import LOCAL_NAME, Choice, Search, choose_sampler
+from tuner.storage import FILES, open_storage
+from tuner.wiring import Prepared, ladder_of, simulation_of
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a run searches with.
+
+    Attributes:
+        search: remembers; that of an earlier session goes on.
+        sampler: that was chosen, and why.
+        found: what came of the trials; nothing yet.
+        planner: proposes.
+    """
+
+    search: Search
+    sampler: Choice
+    found: Findings
+    planner: Planner
+
+
+def open_search(prepared: Prepared, run: RunDirectory) -> Opened:
+    """Open what keeps a run's trials; no server is needed.
+
+    Raises:
+        StorageError: it cannot be used.
+    """
+    import_module("scipy.optimize")  # the twin and the statistics use it
+    spec, goals = prepared.study.spec, prepared.goals
+    asked, simulation = spec.search, simulation_of(prepared)
+    space = prepared.space.without_load() if ladder_of(prepared) else prepared.space
+    sampler = choose_sampler(asked.sampler, space, asked.budget.trials, simulation.missing)
+    storage = open_storage(asked.storage, run.path)
+    name = LOCAL_NAME if asked.storage in FILES else f"{spec.study}/{run.identity()}"
+    focused = asked.choose == "first"
+    search = Search(storage, space, goals, sampler.sampler, asked.seed, name, focused=focused)
+    preference = Preference(asked.choose, tuple(asked.weights))
+    found = Findings(prepared.study, prepared.space, prepared.workloads, goals, preference=preference)
+    twin = simulation.twin if sampler.sampler == "twin" else None
+    planner = Planner(search, found, space, goals[0], twin, spec.measure.tolerance)
+    return Opened(search, sampler, found, planner)

@@ -1,0 +1,121 @@
+"""What the server does not take, and what misses bounds that no simulation has a word on, learnt from trials."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.base import Config, Value
+from tuner.once import Once
+from tuner.results import Trial
+from tuner.space import Parameter, Space
+from tuner.twin.forecast import FORECAST
+from tuner.twin.places import places
+
+Floats = NDArray[np.float64]
+NEAR = 0.3
+"""Configurations nearer than this are refused for the same reasons."""
+AT_ONCE = 50
+"""Trials whose nearness to every configuration is computed together."""
+
+
+@dataclass
+class _Seen:
+    """How near trials were to some configurations, added up trial by trial.
+
+    Attributes:
+        configs: the configurations.
+        here: where they lie.
+        trials: that were added, in their order.
+        failed, all: sums of the nearness of those that failed, and of all of them, each of shape [configurations].
+    """
+
+    configs: Sequence[Config]
+    here: Floats
+    failed: Floats
+    all: Floats
+    trials: list[Trial] = field(default_factory=list)
+
+    def follows(self, trials: Sequence[Trial], configs: Sequence[Config]) -> bool:
+        """Whether what was added is the beginning of these trials, for these configurations."""
+        same = all(one is other for one, other in zip(self.trials, trials, strict=False))
+        return configs is self.configs and len(self.trials) <= len(trials) and same
+
+
+class Refusals:
+    """Learns from trials; those that it has seen before it adds nothing for.
+
+    Args:
+        space: of the study.
+        level_name: load level of the first workload.
+    """
+
+    def __init__(self, space: Space, level_name: str) -> None:
+        self._space, self._level_name = space, level_name
+        self._fails = Once(fails)
+        self._seen: dict[str | None, _Seen] = {}
+
+    def chances(self, trials: Sequence[Trial], configs: Sequence[Config]) -> Floats:
+        """Return the chance of each that the server takes it, and that it keeps the bounds that are not on latency.
+
+        Each trial that failed so counts for what is near it, against those that did not: 1 - (sum of k for the failed)
+        / (1 + sum of k for all), with k the squared exponential kernel over the server's knobs. And a value of a knob
+        with which n trials failed and none did not is the reason with a chance of n / (n + 1).
+        """
+        if not any(map(self._fails, trials)):
+            return np.ones(len(configs))
+        seen = self._added(trials, configs)
+        chance = 1 - seen.failed / (1 + seen.all)
+        for parameter in self._space.without_load():
+            for value, count in self._to_blame(parameter, trials).items():
+                chance[np.array([self._value(parameter, config) == value for config in configs])] /= 1 + count
+        return np.asarray(chance)
+
+    def _added(self, trials: Sequence[Trial], configs: Sequence[Config]) -> _Seen:
+        loads = self._level_name if any(self._level_name in trial.config for trial in trials) else None
+        seen = self._seen.get(loads)
+        if seen is None or not seen.follows(trials, configs):
+            nothing = np.zeros(len(configs))
+            seen = _Seen(configs, places(self._space, configs, loads), nothing, nothing.copy())
+        new = trials[len(seen.trials) :]
+        for first in range(0, len(new), AT_ONCE):
+            some = new[first : first + AT_ONCE]
+            there = places(self._space, [trial.config for trial in some], loads)
+            squares = np.sum((there[:, None, :] - seen.here[None, :, :]) ** 2, axis=2)
+            for trial, near in zip(some, np.exp(-squares / (2 * NEAR**2)), strict=True):
+                seen.all += near
+                if self._fails(trial):
+                    seen.failed += near
+        seen.trials += new
+        self._seen[loads] = seen
+        return seen
+
+    def _to_blame(self, parameter: Parameter, trials: Sequence[Trial]) -> dict[Value, int]:
+        """Return the values of a knob with which every trial failed, and how many these were."""
+        failed, fine = dict[Value, int](), set[Value]()
+        for trial in trials:
+            value = self._value(parameter, trial.config)
+            if self._fails(trial):
+                failed[value] = failed.get(value, 0) + 1
+            else:
+                fine.add(value)
+        return {value: count for value, count in failed.items() if value not in fine and value in parameter.values}
+
+    def _value(self, parameter: Parameter, config: Config) -> Value:
+        """Return the value that a parameter has in a configuration."""
+        if parameter.name in config:
+            return config[parameter.name]
+        return self._space.own.get(parameter.name, parameter.values[0])
+
+
+def fails(trial: Trial) -> bool:
+    """Whether the server did not take a trial, or it missed at every load a bound that is not simulated."""
+    if trial.state in ("refused", "crashed", "hung"):
+        return True
+    by_workload: dict[str, list[bool]] = {}
+    for point in trial.points:
+        if point.validity.valid:
+            missed = any(over > 0 for name, over in point.violations.items() if name not in FORECAST)
+            by_workload.setdefault(point.workload, []).append(missed)
+    return any(all(missed) for missed in by_workload.values())
