@@ -1,9 +1,31 @@
-"""The base of everything that is stored as plain data."""
+"""The base of everything that is stored as plain data, and numbers that may be infinite: JSON has them as null."""
 
-from pydantic import BaseModel, ConfigDict
+import math
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 
 class Data(BaseModel):
     """Immutable stored data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _finite_or_null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+_Nullable = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})
+Number = Annotated[
+    float,
+    BeforeValidator(lambda value: math.inf if value is None else value),
+    PlainSerializer(_finite_or_null),
+    _Nullable,
+]
+LowerBound = Annotated[
+    float,
+    BeforeValidator(lambda value: -math.inf if value in (None, math.inf) else value),
+    PlainSerializer(_finite_or_null),
+    _Nullable,
+]

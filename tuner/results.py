@@ -3,44 +3,18 @@
 Reports read this and nothing else. Numbers are in seconds, per second, fractions and bytes; their unit ends their name.
 """
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import ConfigDict, Field, ValidationError
 
-from tuner.data import Data
+from tuner.data import Data, LowerBound, Number
 from tuner.endings import SearchEnding
 from tuner.usage import Telemetry
 
 SCHEMA: Literal["paretune.result/1"] = "paretune.result/1"
 
-
-def _finite_or_null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-_Nullable = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})
-Number = Annotated[
-    float,
-    BeforeValidator(lambda value: math.inf if value is None else value),
-    PlainSerializer(_finite_or_null),
-    _Nullable,
-]
-LowerBound = Annotated[
-    float,
-    BeforeValidator(lambda value: -math.inf if value in (None, math.inf) else value),
-    PlainSerializer(_finite_or_null),
-    _Nullable,
-]
 Value = int | float | str | bool
 SloVerdict = Literal["met", "missed", "undecided"]
 Verdict = Literal["better", "worse", "no difference", "inconclusive"]

@@ -52,19 +52,11 @@ class TritonTarget:
     side_by_side: ClassVar = True
 
     def __new__(cls, options: TritonOptions, context: Context) -> "TritonTarget":
-        """Make a target of the kind of launch."""
-        if cls is TritonTarget and options.launch == "remote":
-            from targets.triton.remote import RemoteTriton  # noqa: PLC0415 - it extends this class
-
-            return object.__new__(RemoteTriton)
-        if cls is TritonTarget and options.models:
-            from targets.triton.several import SeveralTriton  # noqa: PLC0415 - as above
-
-            return object.__new__(SeveralTriton)
+        """Make a target of the kind that the options ask for."""
         if cls is TritonTarget:
-            from targets.triton.composed import ComposedTriton, has_ensemble  # noqa: PLC0415 - as above
+            from targets.triton.kinds import kind_of  # noqa: PLC0415 - they extend this class
 
-            return object.__new__(ComposedTriton if has_ensemble(options, context) else cls)
+            return object.__new__(kind_of(options, context))
         return object.__new__(cls)
 
     def __init__(self, options: TritonOptions, context: Context) -> None:
