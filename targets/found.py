@@ -18,6 +18,7 @@ class FoundModel:
         knobs: names of the knobs that can be searched of it.
         max_batch: the largest batch that it takes as it is, 0 where it takes none or nobody tells.
         composing: the models that it is composed of, and those that these are composed of.
+        sequences: whether its requests have to belong to sequences.
     """
 
     name: str
@@ -25,6 +26,7 @@ class FoundModel:
     knobs: tuple[str, ...] = ()
     max_batch: int = 0
     composing: tuple["FoundModel", ...] = ()
+    sequences: bool = False
 
 
 @runtime_checkable

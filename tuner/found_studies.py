@@ -19,6 +19,9 @@ USUAL = (".", "models", "model_repository")
 LEAST_BATCH = 8
 """A model that batches less is tried with batches up to this."""
 SHORTEST, LONGEST = 16, 128
+SEQUENCES = (
+    "\n    sequences: {length: 10}            # <- requests of one sequence: the model keeps a state between them"
+)
 
 
 def repository_here(folder: Path) -> Path | None:
@@ -91,7 +94,7 @@ def _write(template: str, found: FoundModel, directory: Path, place: str, knobs:
         study=_scalar(re.sub(r"[^\w-]", "-", found.name)),
         name=_scalar(found.name),
         place=place,
-        requests="\n".join(f"      {line}" for line in _requests(found.inputs)),
+        requests="\n".join(f"      {line}" for line in _requests(found.inputs)) + SEQUENCES * found.sequences,
         knobs=knobs,
     )
     directory.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,12 @@ def models_in(repository: Path, model: str | None) -> Sequence[FoundModel]:
 def _found(repository: Path, name: str) -> FoundModel:
     _, config = read_model(repository, name)
     return FoundModel(
-        name, described(config, name).inputs, _knobs(config), config.max_batch_size, _composing(repository, config)
+        name,
+        described(config, name).inputs,
+        _knobs(config),
+        config.max_batch_size,
+        _composing(repository, config),
+        config.HasField("sequence_batching"),
     )
 
 
