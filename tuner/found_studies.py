@@ -20,7 +20,7 @@ LEAST_BATCH = 8
 """A model that batches less is tried with batches up to this."""
 SHORTEST, LONGEST = 16, 128
 SEQUENCES = (
-    "\n    sequences: {length: 10}            # <- requests of one sequence: the model keeps a state between them"
+    "\n    sequences: {length: 10}            # <- requests of one sequence: the model keeps a state"
 )
 
 
