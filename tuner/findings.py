@@ -11,6 +11,7 @@ from tuner import confirm, rank
 from tuner.applying import ApplyCosts
 from tuner.budget import Prices
 from tuner.confirm import Contender
+from tuner.nesting import knob_names
 from tuner.objective import Goal
 from tuner.once import Once
 from tuner.preference import FIRST, Preference, best_values, regrets
@@ -321,7 +322,7 @@ def study_info(study: Study) -> StudyInfo:
 
 def own_metrics(study: Study) -> list[MetricInfo]:
     """Return what a result says of the metrics that only this kind of server has."""
-    metrics = study.spec.target.metrics_with(study.spec.space)
+    metrics = study.spec.target.metrics_with(knob_names(study.spec.space))
     return [MetricInfo(name=one.name, unit=one.unit, doc=one.doc) for one in metrics]
 
 

@@ -19,9 +19,7 @@ USUAL = (".", "models", "model_repository")
 LEAST_BATCH = 8
 """A model that batches less is tried with batches up to this."""
 SHORTEST, LONGEST = 16, 128
-SEQUENCES = (
-    "\n    sequences: {length: 10}            # <- requests of one sequence: the model keeps a state"
-)
+SEQUENCES = "\n    sequences: {length: 10}            # <- requests of one sequence: the model keeps a state"
 
 
 def repository_here(folder: Path) -> Path | None:

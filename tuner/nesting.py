@@ -9,6 +9,20 @@ from tuner.study.source import Keys, Source
 
 SPACE: Keys = ("space",)
 COMPOSING = "composing"
+GROUPS = (COMPOSING, "models")
+"""Keys of `space` that hold the knobs of one model after the other; a knob of one is called `MODEL.KNOB`."""
+
+
+def knob_names(raw: Mapping[str, Any]) -> list[str]:
+    """Return the knobs that a study's `space` names, whatever the target has."""
+    names: list[str] = []
+    for key, given in raw.items():
+        if key not in GROUPS or not isinstance(given, dict):
+            names.append(key)
+            continue
+        for model, knobs in given.items():
+            names += [f"{model}.{name}" for name in knobs] if isinstance(knobs, dict) else []
+    return names
 
 
 def place_of(knob: Knob) -> Keys:

@@ -215,7 +215,9 @@ class TritonOptions(RequestOptions):
 
     def metrics_with(self, knobs: Collection[str]) -> Sequence[ServerMetric]:
         """Return the same where knobs may give it a cache, too."""
-        cached = bool(_CACHING.intersection(knobs)) or any(flag.startswith(CACHE_CONFIG) for flag in self.own_flags)
+        cached = any(knob.rpartition(".")[2] in _CACHING for knob in knobs) or any(
+            flag.startswith(CACHE_CONFIG) for flag in self.own_flags
+        )
         cache = CACHE_METRICS if cached else ()
         return (*cache, *(METRICS if self.metrics_url is not None else ()))
 

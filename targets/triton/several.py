@@ -87,6 +87,7 @@ class SeveralTriton(TritonTarget):
     def __init__(self, options: TritonOptions, context: Context) -> None:
         self._options, self._context = options, context
         self._started = False
+        self._expected = ()
         together: list[_Member] = []
         self._members = {name: _Member(options.of_model(name), context, together) for name in options.models}
         self._first = together[0]
@@ -119,6 +120,7 @@ class SeveralTriton(TritonTarget):
 
     def expect(self, knobs: Sequence[str]) -> None:
         """Take note of the knobs that a study sets."""
+        self._expected = tuple(knobs)
         for name, member in self._members.items():
             member.expect(tuple(self._own(name, dict.fromkeys(knobs, 0))))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from targets.options import ServerMetric, TargetOptions
 from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED, TOTALS, USED
+from tuner.nesting import knob_names
 from tuner.study.slo import SloSpec
 from tuner.study.source import Source
 from tuner.study.spec import OBJECTIVE, StudySpec
@@ -22,7 +23,7 @@ def own_bounds(source: Source, data: Mapping[str, Any], target: TargetOptions | 
     if not isinstance(section, dict) or target is None:
         return {}
     space = data.get("space")
-    own = {metric.name: metric for metric in target.metrics_with(space if isinstance(space, dict) else ())}
+    own = {metric.name: metric for metric in target.metrics_with(knob_names(space) if isinstance(space, dict) else ())}
     if taken := sorted(set(own) & set(METRICS)):
         raise source.error(("target",), f"the server's metric `{taken[0]}` has the name of one of ours; rename it")
     read = dict(section)
@@ -97,7 +98,7 @@ def check_objectives(source: Source, spec: StudySpec) -> None:
     Raises:
         StudyError: it is not.
     """
-    own = spec.target.metrics_with(spec.space)
+    own = spec.target.metrics_with(knob_names(spec.space))
     allowed = {
         "maximize": [*MAXIMIZED, *(metric.name for metric in own if metric.better == "more")],
         "minimize": [*MINIMIZED, *(metric.name for metric in own if metric.better == "less")],
