@@ -43,12 +43,12 @@ def _suite(root: Element, number: int, workload: str, found: list[Row], result: 
         },
     )
     properties = SubElement(suite, "properties")
-    for name, value in (("new", result.new.label), ("old", result.old.label if result.old else "")):
-        if value:
-            SubElement(properties, "property", {"name": name, "value": _text(value)})
+    for side, label in (("new", result.new.label), ("old", result.old.label if result.old else "")):
+        if label:
+            SubElement(properties, "property", {"name": side, "value": _text(label)})
     for row, state in zip(found, states, strict=True):
-        name = {"name": _text(row.rule), "classname": _text(f"{result.study}.{workload}"), "time": seconds}
-        case = SubElement(suite, "testcase", name)
+        named = {"name": _text(row.rule), "classname": _text(f"{result.study}.{workload}"), "time": seconds}
+        case = SubElement(suite, "testcase", named)
         if state:
             said = _text(_said(row))
             attributes = {"message": said, "type": row.state} if state != "skipped" else {}

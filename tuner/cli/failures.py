@@ -14,8 +14,18 @@ from tuner.starters import StarterError
 from tuner.storage import StorageError
 from tuner.study.source import StudyError
 
-_USAGE = (StudyError, RunDirectoryError, ResultError, ExportError, StarterError, NotOneConfig, StorageError)
-_USAGE += (BaselineError, HostsDiffer, RevisionError)
+_USAGE = (
+    StudyError,
+    RunDirectoryError,
+    ResultError,
+    ExportError,
+    StarterError,
+    NotOneConfig,
+    StorageError,
+    BaselineError,
+    HostsDiffer,
+    RevisionError,
+)
 
 
 def code_of(error: Exception) -> int | None:

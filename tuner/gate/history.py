@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,14 +57,13 @@ class Course:
         """Return the stretches between steps: first index, one past the last, and the geometric mean of the figure."""
         edges = [0, *self.steps, len(self.values)]
         return [
-            (start, end, math.exp(float(np.mean(np.log(self.values[start:end])))))
-            for start, end in zip(edges[:-1], edges[1:], strict=True)
+            (start, end, math.exp(float(np.mean(np.log(self.values[start:end]))))) for start, end in pairwise(edges)
         ]
 
     def changes(self) -> list[float]:
         """Return by which share the figure changed at each step."""
         levels = [level for _, _, level in self.levels()]
-        return [after / before - 1 for before, after in zip(levels[:-1], levels[1:], strict=True)]
+        return [after / before - 1 for before, after in pairwise(levels)]
 
 
 def of_folder(folder: Path) -> list[Entry]:

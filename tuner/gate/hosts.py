@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from tuner.gate.document import Measurement
+from tuner.results import Load
 
 FACTS = ("cpu", "cores", "gpu", "driver", "server", "workload")
 """What may differ; `tune gate --despite` takes these."""
@@ -16,6 +18,27 @@ _DIGITS = 12
 
 class HostsDiffer(Exception):
     """Two measurements that are not comparable; the message says what differs."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and under which traffic a side is measured.
+
+    Attributes:
+        host: see `facts`.
+        traffic: workload -> its hash.
+        loads: workload -> its load.
+    """
+
+    host: Mapping[str, str]
+    traffic: Mapping[str, str]
+    loads: Mapping[str, Load]
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> "Setting":
+        """Return that of a stored measurement."""
+        loads = {name: one.load for name, one in measurement.workloads.items()}
+        return cls(measurement.host, measurement.traffic, loads)
 
 
 def facts(environment: Mapping[str, str], cpus: int, server_cpus: int, driver: str) -> dict[str, str]:
@@ -51,7 +74,7 @@ def traffic_hash(workload: BaseModel, files: Iterable[Path]) -> str:
     return digest.hexdigest()[:_DIGITS]
 
 
-def differences(old: Measurement, new: Measurement) -> dict[str, str]:
+def differences(old: Setting, new: Setting) -> dict[str, str]:
     """Return what differs of FACTS: its name -> how, in words."""
     found = {
         name: f"{old.host.get(name, 'unknown')} then, {new.host.get(name, 'unknown')} now"
@@ -63,19 +86,19 @@ def differences(old: Measurement, new: Measurement) -> dict[str, str]:
     return found
 
 
-def _of_workloads(old: Measurement, new: Measurement) -> str:
+def _of_workloads(old: Setting, new: Setting) -> str:
     told = []
     for name in dict.fromkeys([*old.traffic, *new.traffic]):
         if name not in old.traffic or name not in new.traffic:
             told.append(f"{name} is measured {'now' if name in new.traffic else 'then'} only")
         elif old.traffic[name] != new.traffic[name]:
             told.append(f"{name} sends something else")
-        elif (was := old.workloads[name].load) != (now := new.workloads[name].load):
+        elif (was := old.loads[name]) != (now := new.loads[name]):
             told.append(f"{name} was measured at {was.level:g} ({was.mode} loop), now at {now.level:g} ({now.mode})")
     return ", ".join(told)
 
 
-def check(old: Measurement, new: Measurement, despite: Iterable[str]) -> list[str]:
+def check(old: Setting, new: Setting, despite: Iterable[str]) -> list[str]:
     """Check that two measurements are comparable; return what differs and was allowed to.
 
     Args:

@@ -8,11 +8,11 @@ from pathlib import Path
 from targets.base import Config
 from tuner.accuracy.variants import Accuracies, scorings_of
 from tuner.gate import hosts
+from tuner.gate.baseline import now
 from tuner.gate.document import Form, Measurement
 from tuner.gate.gathering import Gathered
 from tuner.gate.rounds import Rounds, Side
 from tuner.gate.running import About, Gate
-from tuner.gate.baseline import now
 from tuner.results import Load
 from tuner.space import Space, server_part
 from tuner.study.load import Study
@@ -123,27 +123,10 @@ def _differences(
     about: Sequence[About], sides: Sequence[Side], baseline: Measurement | None, despite: Sequence[str]
 ) -> list[str]:
     """Return what differs between old and new and may: two sides of one run share the host, but not the server."""
-    new = _empty(about[-1], sides[-1])
+    settings = [hosts.Setting(one.host, one.traffic, side.loads) for one, side in zip(about, sides, strict=True)]
     if baseline is not None:
-        return hosts.check(baseline, new, despite)
-    if len(about) == 1:
-        return []
-    return hosts.check(_empty(about[0], sides[0]), new, [*despite, "server"])
-
-
-def _empty(about: About, side: Side) -> Measurement:
-    return Measurement.model_construct(
-        host=dict(about.host),
-        traffic=dict(about.traffic),
-        workloads={name: _AtLoad(load) for name, load in side.loads.items()},
-    )
-
-
-class _AtLoad:
-    """A workload of which only the load is known yet."""
-
-    def __init__(self, load: Load) -> None:
-        self.load = load
+        return hosts.check(hosts.Setting.of(baseline), settings[-1], despite)
+    return hosts.check(settings[0], settings[-1], [*despite, "server"])
 
 
 def _side(label: str, bench: Bench, config: Config, loads: Mapping[str, Load]) -> Side:

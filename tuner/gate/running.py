@@ -175,7 +175,7 @@ def compare(old: Measurement, new: Measurement, despite: Sequence[str]) -> GateR
     Raises:
         HostsDiffer: they differ in something else.
     """
-    notes = hosts.check(old, new, despite)
+    notes = hosts.check(hosts.Setting.of(old), hosts.Setting.of(new), despite)
     rules = rules_of(new.rules, new.bounds, next(iter(new.workloads)), changes=True)
     found = decide(rules, old, new, Look.single(new.confidence, len(rules)), together=False)
     others = figures(old, new, rules, new.confidence, together=False)

@@ -1,12 +1,13 @@
 """Steps in a series: where a figure changed for good. Pure.
 
-E-divisive: Matteson and James, A nonparametric approach for multiple change point analysis of multivariate data, Journal
-of the American Statistical Association 109(505), 2014; used on benchmark results by Daly et al., The use of change point
-detection to identify software performance regressions in a continuous integration system, ICPE 2020. It assumes
-nothing of the distribution but that observations between two steps are independent draws of the same one.
+E-divisive: Matteson and James, A nonparametric approach for multiple change point analysis of multivariate data,
+Journal of the American Statistical Association 109(505), 2014; used on benchmark results by Daly et al., The use of
+change point detection to identify software performance regressions in a continuous integration system, ICPE 2020. It
+assumes nothing of the distribution but that observations between two steps are independent draws of the same one.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ def steps(values: Sequence[float], rng: np.random.Generator, significance: float
 
 def _segments(found: Sequence[int], n: int) -> list[tuple[int, int]]:
     edges = [0, *found, n]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _best(series: NDArray[np.float64], segments: Sequence[tuple[int, int]]) -> tuple[int, float] | None:
