@@ -1,5 +1,6 @@
 """The gate: `gate`, `gate compare`, `gate accept`, `gate history`."""
 
+import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -71,7 +72,8 @@ class _Outputs:
         if self.as_json:
             sys.stdout.write(result.model_dump_json(by_alias=True, indent=1) + "\n")
         else:
-            Console().print(table.picture(result), highlight=False)
+            console = Console(width=max(140, shutil.get_terminal_size().columns))
+            console.print(table.picture(result), highlight=False)
 
 
 @gate.command(DEFAULT)

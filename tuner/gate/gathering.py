@@ -24,6 +24,7 @@ COLD_REQUESTS = 32
 """Requests after a deployment whose latency is that of a cold start."""
 OLD_SIDE = "(old side)"
 """The variant under which the answers of the other side are kept."""
+_DIGITS = 6
 _KEPT = frozenset(one.key for name, one in METRICS.items() if one.better and name not in LABELLED)
 
 
@@ -62,7 +63,8 @@ class Gathered:
                     metrics[COLD_START] = cold_s
                 rows = own.records.in_window(ordered=False)
                 errors = int(np.count_nonzero(rows["outcome"] != Outcome.OK))
-                made = Restart(metrics=metrics, requests=len(rows), errors=errors)
+                rounded = {key: float(f"{value:.{_DIGITS}g}") for key, value in metrics.items()}
+                made = Restart(metrics=rounded, requests=len(rows), errors=errors)
                 self.restarts.setdefault(part.name, []).append(made)
                 counted = histogram.counted(latencies_s(rows))
                 self.latency[part.name] = histogram.merged([self.latency.get(part.name, {}), counted])
