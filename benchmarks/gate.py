@@ -163,9 +163,15 @@ def main() -> int:
     found, met = [], True
     for number, case in enumerate(CASES):
         sign = -1 if case.falls else 1
-        for truth, change in (("no change", 0.0), ("exactly the limit", case.limit), ("twice the limit", 2 * case.limit)):
+        for truth, change in (
+            ("no change", 0.0),
+            ("exactly the limit", case.limit),
+            ("twice the limit", 2 * case.limit),
+        ):
             factor = factor_for(case, sign * change, number) if change else 1.0
-            failed, passed, seconds = gates(case, factor, given.rounds, np.random.default_rng([number, int(change * 100)]))
+            failed, passed, seconds = gates(
+                case, factor, given.rounds, np.random.default_rng([number, int(change * 100)])
+            )
             found.append(Found(case.name, truth, given.rounds, failed, passed, seconds))
             most, least = MOST_FALSE_ALARMS * given.rounds / RUNS, LEAST_POWER * given.rounds
             met &= failed >= least if truth == "twice the limit" else failed <= most

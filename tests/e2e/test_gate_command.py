@@ -69,9 +69,7 @@ def action(inputs: dict[str, str], folder: Path) -> "subprocess.CompletedProcess
     spec = yaml.safe_load((ROOT / "action.yml").read_text())
     values = {name: one.get("default", "") for name, one in spec["inputs"].items()} | inputs
     (_, step) = spec["runs"]["steps"]
-    environment = {
-        name: text.replace("${{ inputs.", "").replace(" }}", "") for name, text in step["env"].items()
-    }
+    environment = {name: text.replace("${{ inputs.", "").replace(" }}", "") for name, text in step["env"].items()}
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", step["run"]],

@@ -8,8 +8,8 @@ import pytest
 from tests.gate.gate_builders import measurement, noisy
 from tuner.gate.deciding import Look, decide, figures, overall
 from tuner.gate.intervals import looks
-from tuner.gate.running import compare
 from tuner.gate.rules import rules_of
+from tuner.gate.running import compare
 
 LIMITS = {"throughput": 0.05, "p99": 0.10}
 

@@ -39,7 +39,7 @@ def test_a_short_or_constant_series_has_no_step() -> None:
     assert steps([1.0] * 20, np.random.default_rng(0)) == ()
 
 
-def accepted(folder: Path, number: int, level: float) -> str:
+def accepted(number: int, level: float) -> str:
     rng = np.random.default_rng(number)
     one = measurement([level * factor for factor in np.exp(rng.normal(0, 0.005, 5))])
     when = f"2026-01-{number + 1:02d} 12:00 UTC"
@@ -51,7 +51,7 @@ def test_the_page_shows_the_step_of_the_figure_that_has_one(tmp_path: Path) -> N
     baselines.mkdir()
     (baselines / "package.json").write_text("{}")
     for number, level in enumerate(LEVELS):
-        (baselines / f"{number:02d}.json").write_text(accepted(baselines, number, level))
+        (baselines / f"{number:02d}.json").write_text(accepted(number, level))
     found = {one.key: one for one in courses(of_folder(baselines))}
     assert found["throughput_rps"].steps == (8,)
     assert found["throughput_rps"].changes() == [pytest.approx(-0.2, abs=0.01)]
@@ -74,7 +74,7 @@ def history(tmp_path: Path) -> Path:
     """A repository with three versions of a baseline."""
     git(tmp_path, "init", "-q")
     for number, level in enumerate([100.0, 101.0, 99.0]):
-        (tmp_path / "baseline.json").write_text(accepted(tmp_path, number, level))
+        (tmp_path / "baseline.json").write_text(accepted(number, level))
         (tmp_path / "study.yaml").write_text(f"study: version{number}\n")
         git(tmp_path, "add", ".")
         git(tmp_path, "commit", "-qm", f"version {number}")
@@ -107,9 +107,11 @@ def test_a_revision_that_there_is_not_is_named(history: Path, revisions: tuple[s
 
 
 def test_a_study_in_no_repository_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RevisionError, match="git rev-parse: .*not a git repository"):
-        with checked_out(tmp_path / "study.yaml", ("a", "b")):
-            pass
+    with (
+        pytest.raises(RevisionError, match=r"git rev-parse: .*not a git repository"),
+        checked_out(tmp_path / "study.yaml", ("a", "b")),
+    ):
+        pass
 
 
 def test_a_folder_without_baselines_is_named(tmp_path: Path) -> None:

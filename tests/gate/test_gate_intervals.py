@@ -55,9 +55,7 @@ def test_errors_in_one_deployment_alone_widen_the_difference() -> None:
     spread = [(100, 10_000)] * 3
     none = [(0, 10_000)] * 3
     assert (
-        intervals.share_difference(none, clustered, 0.01).low
-        < 0
-        < (intervals.share_difference(none, spread, 0.01).low)
+        intervals.share_difference(none, clustered, 0.01).low < 0 < (intervals.share_difference(none, spread, 0.01).low)
     )
 
 
@@ -98,7 +96,5 @@ def test_without_dividing_the_error_there_would_be_too_many_false_alarms() -> No
     for _ in range(RUNS):
         logs = rng.normal(0, 0.02, planned[-1])
         ones = [1.0] * planned[-1]
-        found += any(
-            intervals.paired(ones[:count], np.exp(logs[:count]).tolist(), 0.01).low > 0 for count in planned
-        )
+        found += any(intervals.paired(ones[:count], np.exp(logs[:count]).tolist(), 0.01).low > 0 for count in planned)
     assert found > MOST_AT_ONE_PERCENT

@@ -86,4 +86,6 @@ def _counts(suite: Element) -> list[str]:
         f"{kind}s" if kind != "skipped" else kind: sum(case.find(kind) is not None for case in cases)
         for kind in ("failure", "error", "skipped")
     }
-    return [f"{name} is {suite.get(name)}, not {count}" for name, count in told.items() if suite.get(name) != f"{count}"]
+    return [
+        f"{name} is {suite.get(name)}, not {count}" for name, count in told.items() if suite.get(name) != f"{count}"
+    ]
