@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import options
@@ -159,7 +160,7 @@ def _state(case: Case, pairs: Figures, look: Look) -> str:
 
 def main() -> int:
     """Return 1 when a bar is missed."""
-    given = options.parse(__doc__, RUNS, "gates of each row")
+    given = options.parse(__doc__, RUNS, "gates of each row", "docs/gate.md")
     found, met = [], True
     for number, case in enumerate(CASES):
         sign = -1 if case.falls else 1
@@ -185,7 +186,7 @@ def main() -> int:
     table = markdown(["rule", "truth", "failed", "passed", "measured until decided, mean"], rows)
     print(table)
     if given.docs:
-        write_section("gate", table)
+        write_section("gate", table, Path(__file__).parent.parent / "docs" / "gate.md")
     return 0 if met else 1
 
 

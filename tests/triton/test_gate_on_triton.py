@@ -14,7 +14,13 @@ STUDIES = Path(__file__).parent.parent.parent / "studies"
 STUDY = {
     "study": "digits",
     "target": {"kind": "triton", "model": "digits", "repository": "models"},
-    "workloads": {"steady": {"arrival": {"process": "closed"}, "requests": {"source": "dataset", "path": "test.npz"}}},
+    "workloads": {
+        "steady": {
+            "arrival": {"process": "closed"},
+            "requests": {"source": "dataset", "path": "test.npz"},
+            "timeout": "20 s",
+        }
+    },
     "space": {"concurrency": 16},
     "slo": {"error_rate": "50%"},
     "measure": {"warmup": "0.1 s", "max_warmup": "0.3 s", "window": "0.2 s", "max_window": "0.2 s"},

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied, TargetError
+from targets.base import Config, ConfigRefused, Deployment, ServerDied
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.gathering import Gathered, cold_start_s
 from tuner.results import Load
@@ -159,9 +159,3 @@ class Rounds:
     def _retired(self, deployments: Mapping[int, Deployment]) -> None:
         for index, deployment in deployments.items():
             self.sides[index].trier.retire(deployment)
-
-    def stop(self) -> None:
-        """Leave nothing loaded, whatever happened."""
-        for side in self.sides:
-            with suppress(TargetError):
-                side.trier.release()

@@ -1,6 +1,6 @@
 """The rules of a gate: by how much which figure may be worse on which workload. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,8 +82,3 @@ def rules_of(
         for name, bound in of_workload.items():
             found.append(Rule(workload, name, "slo", bound, name == "accuracy"))
     return tuple(found)
-
-
-def of_workload(rules: Sequence[Rule], workload: str) -> tuple[Rule, ...]:
-    """Return the rules of one workload."""
-    return tuple(rule for rule in rules if rule.workload == workload)
