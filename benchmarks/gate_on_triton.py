@@ -33,7 +33,7 @@ SETTINGS = (
 DIGITS = Path(studies_file).parent / "digits"
 SLOWED = """
         now = time.perf_counter_ns()
-        cycle = min(now - getattr(self, "began", now) - getattr(self, "spun", 0), 100_000_000)
+        cycle = min(now - getattr(self, "began", now) - getattr(self, "spun", 0), 20_000_000)
         self.began, self.spun = now, round(max(0, cycle) * 5 / 95)
         while time.perf_counter_ns() - now < self.spun:
             pass

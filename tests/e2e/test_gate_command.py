@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from tests.support.junit import violations
 from tests.support.simulated_study import write_simulated_study
 from tests.support.tune import tune
+from tuner.cli import app
 from tuner.gate.baseline import read_gate, read_measurement
 from tuner.gate.document import GateResult
 
@@ -150,11 +151,11 @@ def test_one_side_after_the_other_is_told_and_a_side_is_no_different_from_itself
     assert set(states(result).values()) <= {"pass", "inconclusive"}
 
 
-def refused(arguments: list[object], folder: Path) -> str:
-    ended = tune("gate", *arguments, cwd=folder)
-    assert ended.returncode == 2, ended.stderr
-    assert "Traceback" not in ended.stderr
-    return " ".join(ended.stderr.replace("│", " ").split())
+def refused(arguments: list[object], folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(folder)
+    ended = CliRunner().invoke(app, ["gate", *map(str, arguments)])
+    assert ended.exit_code == 2, ended.output
+    return " ".join(ended.output.replace("│", " ").split())
 
 
 Change = Callable[[str], str]
@@ -176,9 +177,16 @@ Change = Callable[[str], str]
     ],
 )
 def test_a_gate_that_cannot_be_made_says_why(
-    change: Change, arguments: list[object], message: str, tmp_path: Path
+    change: Change, arguments: list[object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = write_study(tmp_path)
     study.write_text(change(study.read_text()))
-    assert message in refused([study, *arguments], tmp_path)
-    shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+    assert message in refused([study, *arguments], tmp_path, monkeypatch)
+
+
+def test_two_sides_of_one_run_have_the_same_workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = write_study(tmp_path)
+    other = tmp_path / "other.yaml"
+    other.write_text(study.read_text().replace("  concurrency: 4\n", "  concurrency: 2\n"))
+    said = refused(["--ab", study, other, "--quiet"], tmp_path, monkeypatch)
+    assert "workload: steady was measured at 4 (closed loop), now at 2 (closed); give both sides the same" in said

@@ -1,7 +1,6 @@
 """How sides are measured: in turn, deployed anew, the order swapped, one at a time where memory does not allow both."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest

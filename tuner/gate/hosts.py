@@ -13,6 +13,10 @@ from tuner.results import Load
 
 FACTS = ("cpu", "cores", "gpu", "driver", "server", "workload")
 """What may differ; `tune gate --despite` takes these."""
+ELSEWHERE = "measure the baseline anew here, compare both sides in one run with --ab"
+"""What can be done about a baseline that was measured elsewhere."""
+TOGETHER = "give both sides the same workloads at the same load"
+"""What can be done about two sides of one run."""
 _DIGITS = 12
 
 
@@ -98,13 +102,14 @@ def _of_workloads(old: Setting, new: Setting) -> str:
     return ", ".join(told)
 
 
-def check(old: Setting, new: Setting, despite: Iterable[str]) -> list[str]:
+def check(old: Setting, new: Setting, despite: Iterable[str], remedy: str = ELSEWHERE) -> list[str]:
     """Check that two measurements are comparable; return what differs and was allowed to.
 
     Args:
         old: the baseline.
         new: what is compared with it.
         despite: of FACTS, those that may differ.
+        remedy: what else can be done about it.
 
     Raises:
         HostsDiffer: anything else differs.
@@ -113,8 +118,6 @@ def check(old: Setting, new: Setting, despite: Iterable[str]) -> list[str]:
     refused = {name: how for name, how in found.items() if name not in allowed}
     if refused:
         told = "; ".join(f"{name}: {how}" for name, how in refused.items())
-        raise HostsDiffer(
-            f"not comparable: {told}; measure the baseline anew here, compare both sides in one run with --ab, or "
-            f"accept that with {' '.join(f'--despite {name}' for name in refused)}"
-        )
+        options = " ".join(f"--despite {name}" for name in refused)
+        raise HostsDiffer(f"not comparable: {told}; {remedy}, or accept that with {options}")
     return [f"{name} differs ({how})" for name, how in found.items()]

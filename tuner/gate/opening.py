@@ -126,7 +126,7 @@ def _differences(
     settings = [hosts.Setting(one.host, one.traffic, side.loads) for one, side in zip(about, sides, strict=True)]
     if baseline is not None:
         return hosts.check(hosts.Setting.of(baseline), settings[-1], despite)
-    return hosts.check(settings[0], settings[-1], [*despite, "server"])
+    return hosts.check(settings[0], settings[-1], [*despite, "server"], hosts.TOGETHER)
 
 
 def _side(label: str, bench: Bench, config: Config, loads: Mapping[str, Load]) -> Side:
