@@ -38,7 +38,7 @@ class GateCommands(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-gate = typer.Typer(cls=GateCommands, no_args_is_help=True, help="Find out whether a release is slower than before.")
+gate = typer.Typer(cls=GateCommands, no_args_is_help=True)
 app.add_typer(gate, name="gate")
 
 Despite = Annotated[
@@ -74,6 +74,11 @@ class _Outputs:
         else:
             console = Console(width=max(140, shutil.get_terminal_size().columns))
             console.print(table.picture(result), highlight=False)
+
+
+@gate.callback()
+def _gate() -> None:
+    """Find out whether a release is slower than before."""
 
 
 @gate.command(DEFAULT)
