@@ -9,7 +9,7 @@ from tuner.gate.histogram import upper_s
 
 OLD, NEW, STEP = "#0072B2", "#D55E00", "#009E73"
 """Colours of Okabe and Ito's palette: told apart by colour-blind readers as well."""
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 260, 64, 16, 16, 40
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 260, 72, 40, 16, 40
 
 
 @dataclass(frozen=True)

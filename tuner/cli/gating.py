@@ -78,7 +78,7 @@ class _Outputs:
 
 @gate.callback()
 def _gate() -> None:
-    """Find out whether a release is slower than before."""
+    """Find out whether a release is slower than before. `tune gate STUDY.yaml` is `tune gate check STUDY.yaml`."""
 
 
 @gate.command(DEFAULT)
