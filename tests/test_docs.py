@@ -36,10 +36,11 @@ from targets.triton.target import TritonTarget
 from tuner import cli, metrics, records, results, tuning, usage
 from tuner.catalog import BOUNDED, METRICS, STREAMED, USED
 from tuner.cli import frame
+from tuner.gate import document, hosts, running
 from tuner.nesting import flat
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, make_space
-from tuner.study import accuracy, arrivals, lengths, traffic
+from tuner.study import accuracy, arrivals, gating, lengths, traffic
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
 from tuner.study.spec import StudySpec
@@ -241,6 +242,8 @@ PAGED = {
     traffic.TokenIdsSpec,
     traffic.PromptLengthsSpec,
     *sections(accuracy.AccuracySpec),
+    gating.GateSpec,
+    gating.GateRules,
 }
 KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED and not re.search(r"\.mix\.|NAME\.slo\.", key.path)]
 OWN_KEYS = [
@@ -251,6 +254,7 @@ OWN_KEYS = [
     *paged_keys("workloads.md", "STATE", [arrivals.StateSpec]),
     *paged_keys("workloads.md", "TIME", TIMES),
     *paged_keys("workloads.md", "requests", SOURCES),
+    *(key for key in paged_keys("gate.md", "gate", [gating.GateSpec]) if ".workloads." not in key.path),
     *(Key(f"CLASS.{name}", name, traffic.ClassSpec, "workloads.md") for name in ("weight", "timeout", "priority")),
 ]
 
@@ -395,7 +399,7 @@ def test_the_page_of_a_kind_of_target_names_exactly_its_keys(kind: str) -> None:
     assert set(documented_keys(f"{kind}.md")) == {key.path for key in OWN_KEYS if key.page == f"{kind}.md"}
 
 
-@pytest.mark.parametrize("page", ["prompts.md", "workloads.md"])
+@pytest.mark.parametrize("page", ["prompts.md", "workloads.md", "gate.md"])
 def test_the_page_of_a_part_of_a_study_names_exactly_its_keys(page: str) -> None:
     assert set(documented_keys(page)) == {key.path for key in OWN_KEYS if key.page == page}
 
@@ -727,7 +731,18 @@ def test_a_command_line_in_the_documentation_is_accepted(place: str, arguments: 
     root = group.make_context("tune", list(arguments))
     name, command, rest = group.resolve_command(root, [*root._protected_args, *root.args])
     parsed = command.make_context(name, rest, parent=root)
-    assert not parsed.args, place
+    assert not parsed.args or name == "gate", place
+    if name == "gate":
+        inner, command, rest = command.resolve_command(parsed, [*parsed._protected_args, *parsed.args])
+        assert not command.make_context(inner, rest, parent=parsed).args, place
+
+
+def test_the_page_of_the_gate_names_every_fact_and_every_field_of_a_baseline() -> None:
+    page = (ROOT / "docs" / "gate.md").read_text()
+    assert [codes(row[0])[0] for row in table(page, "fact", "what has to be the same")] == list(hosts.FACTS)
+    kept = [document.Measurement, document.Measured, document.Restart]
+    fields = {field.alias or name for one in kept for name, field in one.model_fields.items()}
+    assert not [name for name in fields if f"`{name}`" not in section("docs/gate.md", "The file")]
 
 
 def run_tune(arguments: Sequence[str], folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -785,10 +800,13 @@ def test_init_digits_writes_a_study_that_is_ready_to_run(tmp_path: Path) -> None
 
 def test_every_option_is_documented() -> None:
     group: Any = typer.main.get_command(cli.app)
-    for name, command in group.loaded().items():
+    loaded = group.loaded()
+    loaded |= {f"gate {name}": command for name, command in loaded["gate"].commands.items()}
+    for name, command in loaded.items():
         options = {option for one in command.params for option in one.opts if option.startswith("-")}
         if options:
-            rows = table((ROOT / "docs" / "commands" / f"{name}.md").read_text(), f"option of `{name}`", "meaning")
+            page = ROOT / "docs" / "commands" / f"{name.split()[0]}.md"
+            rows = table(page.read_text(), f"option of `{name}`", "meaning")
             described = {code.split(" ")[0] for row in rows for code in codes(row[0])}
             assert described == options, f"tune {name}"
 
@@ -806,6 +824,7 @@ def test_the_exit_codes_are_documented(page: str) -> None:
     assert frame.NOT_VALID == tuning.UNDECIDED
     assert [int(row[0]) for row in table((ROOT / page).read_text(), "exit code", "meaning")] == [
         tuning.DONE,
+        running.REGRESSION,
         frame.BAD_USAGE,
         frame.TARGET_UNUSABLE,
         tuning.SLO_MISSED,

@@ -98,3 +98,16 @@ def _named(available: AbstractSet[int], cores: CoresSpec, processes: int) -> Cor
 
 def _listed(cpus: AbstractSet[int]) -> str:
     return ("CPU " if len(cpus) == 1 else "CPUs ") + format_cpus(cpus)
+
+
+def cpus_of_generators(cores: Cores, count: int) -> list[frozenset[int] | None]:
+    """Return the CPUs of each of so many load generators: its own where there are enough for all processes, else all."""
+    cpus = cores.generator
+    if cpus is None or len(cpus) < cores.processes:
+        return [cpus] * count
+    return [frozenset(sorted(cpus)[index::count]) for index in range(count)]
+
+
+def shared_cpus(cores: Cores) -> int | None:
+    """Return how many CPUs all processes of the load generators share, None where each has its own, or any."""
+    return len(cores.generator) if cores.generator is not None and len(cores.generator) < cores.processes else None

@@ -15,7 +15,7 @@ from typing import Any
 from tuner.files import write_atomically
 
 _MARKER = "run.json"
-MAY_CHANGE = ("search.budget", "confirm")
+MAY_CHANGE = ("search.budget", "confirm", "gate")
 """What may change in the study of an unfinished run: nothing that was measured depends on it."""
 MOST_NAMED = 3
 """Differences that an error names."""

@@ -21,7 +21,7 @@ from targets.process import pinned
 from tuner import __version__
 from tuner.accuracy.checks import check_labels
 from tuner.accuracy.variants import Accuracies, scorings_of
-from tuner.isolation import Cores, CpusUnavailable, divide_host
+from tuner.isolation import Cores, CpusUnavailable, cpus_of_generators, divide_host, shared_cpus
 from tuner.load.generator import Generator
 from tuner.load_plans import Ladder
 from tuner.measure import Meter
@@ -286,7 +286,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         stack.callback(prepared.target.stop)
         generators = [  # they start meanwhile
             stack.enter_context(Generator(cpus, spec.generator.processes, wait=False))
-            for cpus in _cpus_of_generators(prepared)
+            for cpus in cpus_of_generators(prepared.cores, generators_of(prepared.study))
         ]
         began = time.monotonic()
         prepared.target.start()
@@ -303,7 +303,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             prepared.target.metrics(),
             frozenset(one for _, one in asked_of_use(spec)),
             generators[1:],
-            _shared_cpus(prepared.cores),
+            shared_cpus(prepared.cores),
         )
         trier = Trier(
             prepared.target,
@@ -324,19 +324,6 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
 def generators_of(study: Study) -> int:
     """Return how many load generators a study needs: one for each workload that is measured at the same time."""
     return len(study.spec.workloads) if study.spec.target.several else 1
-
-
-def _cpus_of_generators(prepared: Prepared) -> list[frozenset[int] | None]:
-    """Return the CPUs of each load generator: of its own where there are enough for all processes, else all."""
-    count, cpus = generators_of(prepared.study), prepared.cores.generator
-    if cpus is None or len(cpus) < prepared.cores.processes:
-        return [cpus] * count
-    return [frozenset(sorted(cpus)[index::count]) for index in range(count)]
-
-
-def _shared_cpus(cores: Cores) -> int | None:
-    """Return how many CPUs all processes of the load generators share, None where each has its own, or any."""
-    return len(cores.generator) if cores.generator is not None and len(cores.generator) < cores.processes else None
 
 
 def accuracies_of(prepared: Prepared, run_path: Path) -> Accuracies:

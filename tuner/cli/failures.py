@@ -3,6 +3,9 @@
 from targets.base import TargetError
 from tuner.cli.frame import BAD_USAGE, NOT_VALID, TARGET_UNUSABLE
 from tuner.exporting import ExportError
+from tuner.gate.baseline import BaselineError
+from tuner.gate.hosts import HostsDiffer
+from tuner.gate.revisions import RevisionError
 from tuner.head_to_head import NotOneConfig
 from tuner.load.generator import GeneratorError
 from tuner.results import ResultError
@@ -11,7 +14,18 @@ from tuner.starters import StarterError
 from tuner.storage import StorageError
 from tuner.study.source import StudyError
 
-_USAGE = (StudyError, RunDirectoryError, ResultError, ExportError, StarterError, NotOneConfig, StorageError)
+_USAGE = (
+    StudyError,
+    RunDirectoryError,
+    ResultError,
+    ExportError,
+    StarterError,
+    NotOneConfig,
+    StorageError,
+    BaselineError,
+    HostsDiffer,
+    RevisionError,
+)
 
 
 def code_of(error: Exception) -> int | None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command_from_info
+from typer.main import get_command_from_info, get_group
 
 from tuner import __version__
 
@@ -41,6 +41,7 @@ COMMANDS = {
     "run": Listed("running", _MEASURE, "Search, confirm, report, export. `tune STUDY.yaml` is the same."),
     "bench": Listed("measuring", _MEASURE, "Measure one configuration: yours, or one given with --set."),
     "compare": Listed("measuring", _MEASURE, "Compare two configurations, or two stored runs."),
+    "gate": Listed("gating", _MEASURE, "Fail where a release is slower than before, for certain."),
     "preview": Listed("previewing", _MEASURE, "Show the traffic of a study; no server is needed."),
     "show": Listed("looking", _AFTER, "Show a run's trials, or one of them in full."),
     "open": Listed("looking", _AFTER, "Open a run's report in the browser."),
@@ -91,6 +92,10 @@ class Commands(TyperGroup):
                 self.commands[name] = get_command_from_info(
                     info, pretty_exceptions_short=True, rich_markup_mode=self.rich_markup_mode
                 )
+                self._whole.add(name)
+        for group in app.registered_groups:
+            if name == group.name and group.typer_instance is not None:
+                self.commands[name] = get_group(group.typer_instance)
                 self._whole.add(name)
 
     def loaded(self) -> dict[str, Any]:

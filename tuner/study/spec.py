@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, SerializeAsAny, Tag, field_validator,
 
 from targets.options import Duration, Section, TargetOptions
 from tuner.cpus import format_cpus
+from tuner.study.gating import GateSpec
 from tuner.study.quantities import CpuSet, Fraction, Price
 from tuner.study.slo import SloSpec
 from tuner.study.traffic import WorkloadName, WorkloadSpec
@@ -186,6 +187,7 @@ class StudySpec(Section):
     search: SearchSpec = SearchSpec()
     measure: MeasureSpec = MeasureSpec()
     confirm: ConfirmSpec = ConfirmSpec()
+    gate: GateSpec = GateSpec()
     generator: GeneratorSpec = GeneratorSpec()
     telemetry: TelemetrySpec = TelemetrySpec()
     report: ReportSpec = ReportSpec()

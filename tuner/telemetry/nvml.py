@@ -126,6 +126,14 @@ class Gpus:
         """Names of the GPUs, without those of their MIG instances."""
         return tuple(one.name for one in self.devices if one.instance is None)
 
+    @property
+    def driver(self) -> str:
+        """Version of the driver, "" without GPUs."""
+        try:
+            return str(pynvml.nvmlSystemGetDriverVersion()) if self.devices else ""
+        except _FAILURES:
+            return ""
+
     def reader(self, processes: Sequence[int]) -> "GpuReader":
         """Return what reads them, for a server of these processes."""
         return GpuReader(self.devices, frozenset(processes))

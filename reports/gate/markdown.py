@@ -1,0 +1,36 @@
+"""What a gate found, as Markdown: for the summary of a CI step, or a comment on a pull request."""
+
+from collections.abc import Sequence
+
+from reports.gate.rows import HEADINGS, Row, headline, how, rows
+from tuner.gate.document import GateResult
+
+_MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "invalid": "⚠️", "info": ""}
+
+
+def summary(result: GateResult) -> str:
+    """Return the verdict, a table of the rules, and what changed beside them."""
+    parts = [f"## {_MARKS[result.state]} Gate of {_cell(result.study)}: {_cell(headline(result))}"]
+    sides = f"new `{_cell(result.new.label)}`"
+    if result.old is not None:
+        sides = f"old `{_cell(result.old.label)}`, {sides}"
+    parts.append(f"{sides}. {_cell(how(result))}.")
+    parts += [f"> {_cell(note)}" for note in result.notes]
+    parts.append("\n".join(_table(rows(result.rules))))
+    if result.figures:
+        inner = "\n".join(_table(rows(result.figures)))
+        parts.append(f"<details><summary>Figures without a rule</summary>\n\n{inner}\n\n</details>")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(found: Sequence[Row]) -> list[str]:
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|" + "---:|" * 5 + "---|"]
+    for row in found:
+        mark = f"{_MARKS[row.state]} " if _MARKS[row.state] else ""
+        cells = [_cell(cell) for cell in row.cells()]
+        lines.append("| " + " | ".join([*cells[:-1], f"{mark}{cells[-1]}"]) + " |")
+    return lines
+
+
+def _cell(said: str) -> str:
+    return " ".join(said.split()).replace("|", "\\|")

@@ -1,0 +1,192 @@
+"""`tune gate` as a user and as CI run it, on simulated servers that take as long as they say."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tests.support.junit import violations
+from tests.support.simulated_study import write_simulated_study
+from tests.support.tune import tune
+from tuner.cli import app
+from tuner.gate.baseline import read_gate, read_measurement
+from tuner.gate.document import GateResult
+
+ROOT = Path(__file__).parent.parent.parent
+GATE = """
+gate:
+  throughput: -20%
+  p50: +20%
+  concurrency: 4
+  rounds: 3
+  round: 150 ms
+  time: 1 s
+"""
+SLOW_MS = 40.0
+"""Four times as long as before: no noise of a machine hides that."""
+
+
+def write_study(folder: Path) -> Path:
+    study = write_simulated_study(folder)
+    study.write_text(study.read_text().replace("p99: 900 ms", "p50: 900 ms") + GATE)
+    slow_down(folder, 10.0)
+    return study
+
+
+def slow_down(folder: Path, fixed_ms: float = SLOW_MS) -> None:
+    queue = folder / "models" / "queue" / "queue.json"
+    queue.write_text(json.dumps({**json.loads(queue.read_text()), "fixed_ms": fixed_ms}))
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository_of_study(tmp_path: Path) -> Path:
+    """A repository whose latest commit makes the server four times as slow."""
+    write_study(tmp_path)
+    git(tmp_path, "init", "-q")
+    for message in ("as it was", "slower"):
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-qm", message)
+        slow_down(tmp_path)
+    return tmp_path
+
+
+def states(result: GateResult) -> dict[str, str]:
+    return {one.rule: one.state for one in result.rules if one.kind != "slo"}
+
+
+def action(inputs: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the steps of the composite action as a runner does: inputs as text, conditions, outputs in files."""
+    spec = yaml.safe_load((ROOT / "action.yml").read_text())
+    values = {name: one.get("default", "") for name, one in spec["inputs"].items()} | inputs
+    (_, step) = spec["runs"]["steps"]
+    environment = {name: text.replace("${{ inputs.", "").replace(" }}", "") for name, text in step["env"].items()}
+    path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", step["run"]],
+        cwd=folder,
+        env={
+            **os.environ,
+            **{name: values[of] for name, of in environment.items()},
+            "PATH": path,
+            "GITHUB_OUTPUT": str(folder / "output"),
+            "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def tune_on_path(tmp_path: Path) -> None:
+    """A `tune` of these sources, whatever is installed."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "tune"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tuner "$@"\n')
+    script.chmod(0o755)
+
+
+@pytest.mark.usefixtures("tune_on_path")
+def test_the_action_fails_a_commit_that_makes_the_server_slower(repository_of_study: Path) -> None:
+    ended = action({"study": "study.yaml", "old": "HEAD~1", "arguments": "--quiet"}, repository_of_study)
+    assert ended.returncode == 1, ended.stderr
+    output = dict(line.split("=", 1) for line in (repository_of_study / "output").read_text().splitlines())
+    assert output["verdict"] == "fail"
+    assert "FAIL: a regression" in (repository_of_study / "summary").read_text()
+    run = repository_of_study / output["run"]
+    assert states(read_gate(run)) == {"throughput": "fail", "p50": "fail"}
+    assert violations((run / "junit.xml").read_text()) == []
+    worktrees = subprocess.run(
+        ["git", "-C", str(repository_of_study), "worktree", "list"], capture_output=True, text=True, check=True
+    )
+    assert len(worktrees.stdout.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("tune_on_path")
+def test_the_action_ends_as_the_gate_does_where_nothing_was_measured(tmp_path: Path) -> None:
+    ended = action({"study": "missing.yaml"}, tmp_path)
+    assert ended.returncode == 2
+    assert "missing.yaml: cannot be read" in ended.stderr
+    assert not (tmp_path / "summary").exists()
+
+
+def test_what_a_gate_measured_becomes_the_baseline_that_a_slower_server_fails(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    alone = tune("gate", study, "--out", "run", "--json", cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    assert json.loads(alone.stdout)["form"] == "alone"
+    accepted = tune("gate", "accept", "run", "--to", "baseline.json", "--why", "the first", cwd=tmp_path)
+    assert accepted.returncode == 0, accepted.stderr
+    assert read_measurement(tmp_path / "baseline.json").restarts == 5
+    slow_down(tmp_path)
+    against = tune("gate", study, "--against", "baseline.json", "--out", "slow", "--junit", "j.xml", cwd=tmp_path)
+    assert against.returncode == 1, against.stderr
+    assert states(read_gate(tmp_path / "slow")) == {"throughput": "fail", "p50": "fail"}
+    assert (tmp_path / "j.xml").read_text() == (tmp_path / "slow" / "junit.xml").read_text()
+
+
+def test_one_side_after_the_other_is_told_and_a_side_is_no_different_from_itself(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    ended = tune(
+        "gate", "--ab", study, study, "--set", "gate.sides=in_turn", "--set", "gate.inconclusive=warn", "--out", "run",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    result = read_gate(tmp_path / "run")
+    assert result.form == "ab"
+    assert result.old is not None
+    assert result.old.restarts == result.new.restarts == 3
+    assert set(states(result).values()) <= {"pass", "inconclusive"}
+
+
+def refused(arguments: list[object], folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(folder)
+    ended = CliRunner().invoke(app, ["gate", *map(str, arguments)])
+    assert ended.exit_code == 2, ended.output
+    return " ".join(ended.output.replace("│", " ").split())
+
+
+Change = Callable[[str], str]
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        (lambda text: text.replace("throughput: -20%", "throughput: +20%"), [], "gate.throughput: it gets worse as it"),
+        (lambda text: text.replace("p50: +20%", "p98: +20%"), [], "gate.p98: unknown key `p98`; did you mean `p9"),
+        (lambda text: text.replace("  concurrency: 4\n", ""), [], "space.concurrency: it has 2 values, and a gate is"),
+        (
+            lambda text: f"{text}  workloads: {{bursty: {{p50: +5%}}}}\n",
+            [],
+            "gate.workloads.bursty: no workload of this study; there are steady",
+        ),
+        (lambda text: text, ["--ab", "HEAD~1", "HEAD"], "not a git repository"),
+        (lambda text: text, ["--despite", "weather"], "--despite weather: expected one of cpu, cores"),
+    ],
+)
+def test_a_gate_that_cannot_be_made_says_why(
+    change: Change, arguments: list[object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = write_study(tmp_path)
+    study.write_text(change(study.read_text()))
+    assert message in refused([study, *arguments], tmp_path, monkeypatch)
+
+
+def test_two_sides_of_one_run_have_the_same_workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = write_study(tmp_path)
+    other = tmp_path / "other.yaml"
+    other.write_text(study.read_text().replace("  concurrency: 4\n", "  concurrency: 2\n"))
+    said = refused(["--ab", study, other, "--quiet"], tmp_path, monkeypatch)
+    assert "workload: steady was measured at 4 (closed loop), now at 2 (closed); give both sides the same" in said

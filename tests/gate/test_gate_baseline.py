@@ -1,0 +1,131 @@
+"""Baselines as files: small, readable, and refused when they are not what was accepted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.gate.gate_builders import measurement
+from tests.support.tune import tune
+from tuner.gate import histogram, hosts
+from tuner.gate.baseline import MEASURED, BaselineError, accept, lacking, read_measurement, written
+from tuner.gate.gathering import packed, stored_scores
+from tuner.gate.hosts import HostsDiffer, Setting
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The run of a gate that can be accepted."""
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / MEASURED).write_text(written(measurement()))
+    return path
+
+
+def test_an_accepted_run_says_who_when_and_why_and_reads_back_as_it_was(run: Path, tmp_path: Path) -> None:
+    made = accept(run, tmp_path / "new" / "baseline.json", by="ada", why="batch of 16")
+    back = read_measurement(tmp_path / "new" / "baseline.json")
+    assert back.accepted == made.accepted
+    assert back.accepted is not None
+    assert (back.accepted.by, back.accepted.why, back.accepted.run) == ("ada", "batch of 16", "run")
+    assert back.workloads == measurement().workloads
+
+
+def test_a_baseline_is_small_and_has_a_line_for_each_restart() -> None:
+    text = written(measurement())
+    assert len(text) < 4_000
+    assert sum('"throughput_rps"' in line for line in text.splitlines()) == 5
+    assert json.loads(text)["schema"] == "paretune.baseline/1"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[:500], "not JSON, so it was truncated or edited"),
+        (lambda text: text.replace('"throughput_rps": 101.0', '"throughput_rps": 90.0'), "checksum does not fit"),
+        (lambda text: text.replace("baseline/1", "baseline/2"), "upgrade Paretune"),
+        (lambda text: text.replace("paretune.baseline/1", "other/1"), "is no baseline"),
+        (lambda text: text.replace('"study"', '"studies"'), r"no paretune.baseline/1 document: study: Field required"),
+    ],
+    ids=["truncated", "edited", "newer", "other", "incomplete"],
+)
+def test_a_baseline_that_is_not_what_was_accepted_is_refused_and_not_overwritten(
+    damage: object, message: str, run: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "baseline.json"
+    broken = damage(written(measurement()))  # type: ignore[operator]
+    file.write_text(broken)
+    with pytest.raises(BaselineError) as read:
+        read_measurement(file)
+    with pytest.raises(BaselineError) as overwritten:
+        accept(run, file, by=None, why="")
+    assert message in str(read.value)
+    assert message in str(overwritten.value)
+    assert file.read_text() == broken
+
+
+def test_a_baseline_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match=r"nothing\.json: No such file"):
+        read_measurement(tmp_path / "nothing.json")
+
+
+def test_a_baseline_of_few_restarts_says_what_it_lacks() -> None:
+    assert lacking(measurement()) == ""
+    assert "from 4 restarts, of 5" in lacking(measurement([100.0] * 4))
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("cpu", {"host": {"cpu": "another"}}),
+        ("cores", {"host": {"cores": "2 of 4 for the server"}}),
+        ("gpu", {"host": {"gpu": "one"}}),
+        ("driver", {"host": {"driver": "550"}}),
+        ("server", {"host": {"server": "a server 1.1"}}),
+        ("workload", {"traffic": {"steady": "abd"}}),
+        ("workload", {"traffic": {"steady": "abc", "bursty": "abc"}}),
+    ],
+)
+def test_what_matters_has_to_be_the_same_unless_told_otherwise(field: str, change: dict[str, dict[str, str]]) -> None:
+    old = measurement()
+    new = measurement(**{name: {**getattr(old, name), **value} for name, value in change.items()})
+    with pytest.raises(HostsDiffer, match=rf"not comparable: {field}: .*--despite {field}$"):
+        hosts.check(Setting.of(old), Setting.of(new), [])
+    (noted,) = hosts.check(Setting.of(old), Setting.of(new), [field])
+    assert noted.startswith(f"{field} differs")
+
+
+def test_another_host_is_refused_by_the_command_line(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(written(measurement(host={**measurement().host, "cpu": "another CPU"})))
+    ended = tune("gate", "compare", other, run, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "cpu: another CPU then, a CPU now" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_histogram_knows_quantiles_within_two_percent_and_adds_up() -> None:
+    rng = np.random.default_rng(1)
+    one, two = rng.lognormal(-5, 1, 5_000), rng.lognormal(-4, 0.3, 5_000)
+    merged = histogram.merged([histogram.counted(one), histogram.counted(two)])
+    both = np.concatenate([one, two])
+    assert merged == histogram.counted(both)
+    assert sum(merged.values()) == len(both)
+    for fraction in (0.5, 0.9, 0.99):
+        exact = np.quantile(both, fraction, method="inverted_cdf")
+        assert histogram.quantile(merged, fraction) == pytest.approx(exact, rel=0.0201)
+
+
+def test_failed_requests_have_no_latency_in_the_histogram() -> None:
+    assert sum(histogram.counted(np.array([0.001, np.inf])).values()) == 1
+
+
+def test_which_items_were_right_is_kept_bit_by_bit() -> None:
+    scores = np.array([1.0, 0, 1, 1, 0, 0, 0, 1, 1])
+    kept = {"value": 5 / 9, "items": 9, "right": packed(scores)}
+    one = measurement()
+    data = one.model_dump(by_alias=True)
+    data["workloads"]["steady"]["accuracy"] = kept
+    assert stored_scores(type(one).model_validate(data))["steady"].tolist() == scores.tolist()
+    assert packed(np.array([0.5, 1.0])) is None

@@ -1,0 +1,153 @@
+"""What a gate says of deployments: rules fail, pass, or are inconclusive."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.gate.gate_builders import measurement, noisy
+from tuner.gate.deciding import Look, decide, figures, overall
+from tuner.gate.intervals import looks
+from tuner.gate.rules import rules_of
+from tuner.gate.running import compare
+
+LIMITS = {"throughput": 0.05, "p99": 0.10}
+
+
+def verdicts(old: object, new: object, limits: dict[str, float], *, together: bool = True) -> dict[str, str]:
+    rules = rules_of({"steady": limits}, {}, "steady", changes=True)
+    found = decide(rules, old, new, Look.single(0.99, len(rules)), together=together)  # type: ignore[arg-type]
+    return {one.rule: one.state for one in found}
+
+
+def test_a_harm_beyond_the_limit_fails_and_one_within_it_passes() -> None:
+    rng = np.random.default_rng(1)
+    old, worse = measurement(noisy(rng, 12)), measurement(noisy(rng, 12, 0.85))
+    assert verdicts(old, worse, LIMITS) == {"throughput": "fail", "p99": "pass"}
+
+
+def test_a_gain_passes() -> None:
+    rng = np.random.default_rng(2)
+    assert verdicts(measurement(noisy(rng, 12)), measurement(noisy(rng, 12, 1.3)), {"throughput": 0.05}) == {
+        "throughput": "pass"
+    }
+
+
+def test_a_harm_near_the_limit_is_inconclusive() -> None:
+    rng = np.random.default_rng(3)
+    old, new = measurement(noisy(rng, 4, sd=0.05)), measurement(noisy(rng, 4, 0.95, sd=0.05))
+    assert verdicts(old, new, {"throughput": 0.05}) == {"throughput": "inconclusive"}
+
+
+def test_a_tail_that_grows_fails_its_own_rule_while_throughput_passes() -> None:
+    rng = np.random.default_rng(4)
+    tail = [0.01 * math.exp(one) for one in rng.normal(0, 0.05, 12)]
+    old = measurement(noisy(rng, 12), p99_s=tail)
+    new = measurement(noisy(rng, 12), p99_s=[2 * one for one in tail])
+    assert verdicts(old, new, LIMITS) == {"throughput": "pass", "p99": "fail"}
+
+
+def test_errors_are_counted_in_percentage_points() -> None:
+    old, new = measurement(), measurement(errors=100)
+    assert verdicts(old, new, {"error_rate": 0.001}) == {"error_rate": "fail"}
+    assert verdicts(old, new, {"error_rate": 0.02}) == {"error_rate": "pass"}
+
+
+def test_accuracy_on_the_labelled_items_is_exact() -> None:
+    old, new = measurement(accuracy=0.98), measurement(accuracy=0.975)
+    assert verdicts(old, new, {"accuracy": 0.005}) == {"accuracy": "pass"}
+    assert verdicts(old, new, {"accuracy": 0.0049}) == {"accuracy": "fail"}
+    assert verdicts(old, measurement(), {"accuracy": 0.005}) == {"accuracy": "inconclusive"}
+
+
+def test_a_figure_that_was_not_measured_is_inconclusive_and_says_so() -> None:
+    rules = rules_of({"steady": {"energy": 0.1}}, {}, "steady", changes=True)
+    (found,) = decide(rules, measurement(), measurement(), Look.single(0.99, 1), together=True)
+    assert (found.state, found.note) == ("inconclusive", "not measured")
+
+
+def test_slos_are_rules_and_need_no_other_side() -> None:
+    rules = rules_of({"steady": LIMITS}, {"steady": {"p99": 0.02, "error_rate": 0.1}}, "steady", changes=False)
+    found = decide(rules, None, measurement(), Look.single(0.99, len(rules)), together=False)
+    assert [(one.kind, one.rule, one.state) for one in found] == [
+        ("slo", "p99", "pass"),
+        ("slo", "error_rate", "inconclusive"),
+    ]
+
+
+def test_a_cold_start_is_that_of_the_first_workload() -> None:
+    limits = {"steady": {"cold_start": 0.5}, "bursty": {"cold_start": 0.5, "p99": 0.1}}
+    rules = rules_of(limits, {}, "steady", changes=True)
+    assert [(rule.workload, rule.name) for rule in rules] == [("steady", "cold_start"), ("bursty", "p99")]
+
+
+def test_more_rules_make_each_of_them_fail_less_easily_but_pass_as_easily() -> None:
+    few, many = (Look(0.01, (3, 5), 1, rules) for rules in (1, 5))
+    assert many.failing == pytest.approx(few.failing / 5)
+    assert many.passing == few.passing
+
+
+@pytest.mark.parametrize("rules", [1, 4])
+def test_a_gate_of_several_rules_raises_a_false_alarm_no_more_often_than_nominal(rules: int) -> None:
+    """Every figure of the new side is worse by exactly what is allowed, the hardest case; 2,000 gates."""
+    rng, planned, alarms = np.random.default_rng(6), looks(3, 16), 0
+    limits = {f"p{number}": 0.0 for number in range(rules)}
+    for _ in range(2_000):
+        logs = rng.normal(0, 0.02, (rules, planned[-1]))
+        alarms += _ever_fails(logs, planned, len(limits))
+    assert alarms <= 31
+
+
+def _ever_fails(logs: np.ndarray, planned: tuple[int, ...], rules: int) -> bool:
+    from scipy import special
+
+    for index, count in enumerate(planned):
+        error = Look(0.01, planned, index, rules).failing
+        means, spreads = logs[:, :count].mean(axis=1), logs[:, :count].std(axis=1, ddof=1)
+        if np.any(means - special.stdtrit(count - 1, 1 - error) * spreads / math.sqrt(count) > 0):
+            return True
+    return False
+
+
+def test_what_has_no_rule_is_told_beside_the_rules() -> None:
+    rules = rules_of({"steady": {"throughput": 0.05}}, {}, "steady", changes=True)
+    found = figures(measurement(), measurement(), rules, 0.95, together=True)
+    assert [one.rule for one in found] == ["latency_p99_s", "latency_p50_s", "cold_start_s"]
+    assert {one.state for one in found} == {"info"}
+
+
+def test_stored_measurements_are_compared_by_the_rules_of_the_new_one() -> None:
+    rng = np.random.default_rng(7)
+    old = measurement(noisy(rng, 8), rules={})
+    worse = measurement(noisy(rng, 8, 0.8))
+    found = compare(old, worse, [])
+    assert (found.state, found.exit_code) == ("fail", 1)
+    assert found.message == "a regression: steady throughput"
+
+
+def test_a_slow_start_alone_is_called_that_and_no_regression_of_the_steady_state() -> None:
+    slow = measurement(rules={"throughput": 0.05, "cold_start": 0.5})
+    cold = [
+        one.model_copy(update={"metrics": {**one.metrics, "cold_start_s": 0.2}})
+        for one in slow.workloads["steady"].restarts
+    ]
+    steady = slow.workloads["steady"].model_copy(update={"restarts": cold})
+    found = compare(measurement(), slow.model_copy(update={"workloads": {"steady": steady}}), [])
+    assert found.message == "a slower cold start, the steady state has not failed: steady cold_start"
+    assert {one.rule: one.state for one in found.rules if one.kind == "ratio"} == {
+        "throughput": "pass",
+        "cold_start": "fail",
+    }
+
+
+def test_a_baseline_of_few_restarts_leaves_everything_inconclusive() -> None:
+    found = compare(measurement([100.0] * 4), measurement([50.0] * 5), [])
+    assert (found.state, found.exit_code) == ("inconclusive", 5)
+    assert "the baseline has 4 restarts" in found.rules[0].note
+    warned = compare(measurement([100.0] * 4), measurement([50.0] * 5, inconclusive="warn"), [])
+    assert (warned.state, warned.exit_code) == ("inconclusive", 0)
+
+
+def test_one_that_fails_outweighs_all_others() -> None:
+    found = compare(measurement(), measurement([50.0, 51.0, 49.0, 50.0, 50.5], rules={"throughput": 0.05}), [])
+    assert overall(found.rules) == "fail"

@@ -1,0 +1,80 @@
+"""What a gate found in every format: JUnit that fits the common schema, Markdown, a page, a table."""
+
+import io
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from reports.gate import drawing, junit, markdown, page, table
+from tests.gate.gate_builders import measurement, noisy
+from tests.support.junit import violations
+from tuner.gate.document import GateResult
+from tuner.gate.running import compare
+
+
+def gate(factor: float, *, inconclusive: str = "fail", n: int = 8) -> GateResult:
+    rng = np.random.default_rng(1)
+    limits = {"throughput": 0.05, "p99": 0.1, "energy": 0.1}
+    old = measurement(noisy(rng, n), label="main")
+    return compare(old, measurement(noisy(rng, n, factor), rules=limits, inconclusive=inconclusive, label="<new>"), [])
+
+
+@pytest.mark.parametrize("inconclusive", ["fail", "warn"])
+def test_junit_has_a_case_for_each_rule_and_fits_the_schema(inconclusive: str) -> None:
+    text = junit.report(gate(0.8, inconclusive=inconclusive))
+    assert violations(text) == []
+    (suite,) = ElementTree.fromstring(text)
+    cases = {case.get("name"): [child.tag for child in case] for case in suite.iter("testcase")}
+    undecided = "error" if inconclusive == "fail" else "skipped"
+    assert cases == {"throughput": ["failure"], "p99": [], "energy per request": [undecided], "SLO p99": []}
+    assert suite.get("failures") == "1"
+
+
+def test_the_schema_refuses_what_is_wrong() -> None:
+    """The check can fail."""
+    text = junit.report(gate(0.8))
+    assert violations(text.replace("<failure ", "<failed ").replace("</failure>", "</failed>"))
+    assert violations(re.sub(r' timestamp="[^"]*"', "", text))
+
+
+def test_a_name_that_xml_cannot_hold_is_replaced() -> None:
+    one = gate(0.8)
+    spoiled = one.model_copy(update={"study": "digits\x00\x1b[31m"})
+    assert violations(junit.report(spoiled)) == []
+
+
+def test_markdown_has_the_verdict_and_a_row_for_each_rule() -> None:
+    text = markdown.summary(gate(0.8))
+    assert text.startswith("## ❌ Gate of digits: FAIL: a regression: steady throughput\n")
+    rows = [line for line in text.split("<details>")[0].splitlines() if line.startswith("| steady")]
+    assert len(rows) == 4
+    assert all(line.count(" | ") == 7 for line in rows)
+    assert "✅" in markdown.summary(gate(1.0)) or "⚠️" in markdown.summary(gate(1.0))
+
+
+def test_the_page_overlays_both_distributions_and_loads_nothing() -> None:
+    text = page.render(gate(0.8))
+    (chart,) = re.findall(r"<svg.*?</svg>", text)
+    assert chart.count("<polyline") == 2
+    assert ">old<" in chart
+    assert ">new<" in chart
+    assert not re.search(r"https?://|<script|<link", text)
+    assert "&lt;new&gt;" in text
+    assert "<new>" not in text
+
+
+def test_a_chart_of_one_value_has_no_empty_axis() -> None:
+    one = drawing.Series("one", drawing.OLD, [(1.0, 2.0)])
+    assert "nan" not in drawing.chart("one", [one], x=str, y=str)
+    assert drawing.chart("none", [], x=str, y=str) == ""
+
+
+def test_the_table_says_what_failed() -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(table.picture(gate(0.8)))
+    text = console.export_text()
+    assert "FAIL: a regression: steady throughput" in text
+    assert re.search(r"steady +throughput .* -5\.00% +FAILED", text)

@@ -1,0 +1,77 @@
+"""How sides are measured: in turn, deployed anew, the order swapped, one at a time where memory does not allow both."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support.simulated_study import write_simulated_study
+from tuner.confirm import DROPPED_SHARE
+from tuner.gate import opening, rounds
+from tuner.gate.running import Gate
+from tuner.study.load import load_study
+from tuner.wiring import prepare
+
+SETTINGS = (
+    "gate={concurrency: 2, rounds: 2, round: 60 ms}",
+    "workloads.bursty={arrival: {process: bursty, burst_size: 2, pause: 45 ms}, "
+    "requests: {source: dataset, path: requests.npz}}",
+)
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """Two sides of the same simulated server, started."""
+    folder = tmp_path_factory.mktemp("gate")
+    study = load_study(write_simulated_study(folder), SETTINGS)
+    sides = [(name, prepare(study, folder / f"{name}.txt")) for name in ("old", "new")]
+    with opening.opened("ab", sides, folder, None, []) as made:
+        yield made
+
+
+def deployed(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note what is deployed and retired, in order."""
+    told: list[str] = []
+    for side in gate.rounds.sides:
+        deploy, retire, name = side.trier.deploy, side.trier.retire, side.label
+
+        def deploying(config: object, alias: str, deploy: object = deploy, name: str = name) -> object:
+            told.append(f"+{name}")
+            return deploy(config, alias)  # type: ignore[operator]
+
+        def retiring(deployment: object, retire: object = retire, name: str = name) -> None:
+            told.append(f"-{name}")
+            retire(deployment)  # type: ignore[operator]
+
+        monkeypatch.setattr(side.trier, "deploy", deploying)
+        monkeypatch.setattr(side.trier, "retire", retiring)
+    return told
+
+
+def test_both_stay_loaded_and_the_order_is_swapped_and_without_room_one_is_loaded_at_a_time(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = deployed(gate, monkeypatch)
+    gate.rounds.redeploy()
+    gate.rounds.redeploy()
+    assert told == ["+old", "+new", "-old", "-new", "+new", "+old", "-new", "-old"]
+    assert not gate.rounds.in_turn
+    told.clear()
+    monkeypatch.setattr(rounds.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    gate.rounds.redeploy()
+    assert told == ["+old", "-old", "+old", "-old", "+new", "-new"]
+    assert gate.rounds.in_turn
+    (note,) = gate.rounds.notes
+    assert note.startswith("only one side was loaded at a time: one needs ")
+    for side in gate.rounds.sides:
+        assert {name: len(runs) for name, runs in side.gathered.runs.items()} == {"steady": 3, "bursty": 3}
+        assert all("cold_start_s" in one.metrics for one in side.gathered.restarts["steady"])
+        assert not any("cold_start_s" in one.metrics for one in side.gathered.restarts["bursty"])
+
+
+def test_a_round_spans_two_periods_of_a_bursty_workload_at_least(gate: Gate) -> None:
+    steady, bursty = gate.rounds.workloads
+    assert gate.rounds.length_s(steady) == 0.06
+    assert bursty.arrivals is not None
+    assert bursty.arrivals.period_s
+    assert gate.rounds.length_s(bursty) * (1 - DROPPED_SHARE) >= 2 * bursty.arrivals.period_s

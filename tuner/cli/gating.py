@@ -1,0 +1,240 @@
+"""The gate: `gate`, `gate compare`, `gate accept`, `gate history`."""
+
+import shutil
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from reports.gate import history as history_report
+from reports.gate import junit, markdown, page, table
+from tuner.cli.frame import Json, Out, Overrides, Quiet, app, errors
+from tuner.files import write_atomically
+from tuner.gate import baseline, history, opening, running
+from tuner.gate.document import Form, GateResult, Measurement
+from tuner.gate.hosts import FACTS
+from tuner.gate.revisions import checked_out
+from tuner.live import Live
+from tuner.rundir import RunDirectory, StudyMark, locked, open_run
+from tuner.study.load import load_study
+from tuner.terminal import interruptible, note, shown
+from tuner.wiring import Prepared, prepare
+
+DEFAULT = "check"
+
+
+class GateCommands(TyperGroup):
+    """The commands of the gate. `tune gate STUDY.yaml` is `tune gate check STUDY.yaml`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `check` in front of anything that is no command."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+gate = typer.Typer(cls=GateCommands, no_args_is_help=True)
+app.add_typer(gate, name="gate")
+
+Despite = Annotated[
+    list[str] | None,
+    typer.Option("--despite", metavar="WHAT", help=f"compare though this differs: {', '.join(FACTS)}; may be repeated"),
+]
+JUnit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML as well")]
+Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="write Markdown as well")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write the page as well")]
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """Where results go."""
+
+    as_json: bool
+    junit: Path | None
+    markdown: Path | None
+    html: Path | None
+
+    def write(self, result: GateResult) -> None:
+        """Write every file that is asked for, and print the table or JSON."""
+        for path, content in (
+            (self.junit, junit.report),
+            (self.markdown, markdown.summary),
+            (self.html, page.render),
+        ):
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, content(result))
+        if self.as_json:
+            sys.stdout.write(result.model_dump_json(by_alias=True, indent=1) + "\n")
+        else:
+            console = Console(width=max(140, shutil.get_terminal_size().columns))
+            console.print(table.picture(result), highlight=False)
+
+
+@gate.callback()
+def _gate() -> None:
+    """Find out whether a release is slower than before. `tune gate STUDY.yaml` is `tune gate check STUDY.yaml`."""
+
+
+@gate.command(DEFAULT)
+def check(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="[STUDY.yaml]", help="the study file", show_default=False)
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="BASELINE.json", help="compare with a stored baseline")
+    ] = None,
+    ab: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--ab", metavar="OLD NEW", help="compare two studies, or two git revisions of STUDY, interleaved"),
+    ] = None,
+    despite: Despite = None,
+    overrides: Overrides = None,
+    out: Out = None,
+    junit_file: JUnit = None,
+    markdown_file: Markdown = None,
+    html_file: Html = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure, and fail where a rule of the study's `gate` section or an SLO is broken for certain.
+
+    Exit codes: 0 passed (or inconclusive where the study only warns), 1 a regression, 2 bad usage or not comparable,
+    3 the target cannot be used, 5 inconclusive or not valid.
+    """
+    with errors():
+        _check_usage(study, against, ab, despite or [])
+        outputs = _Outputs(as_json, junit_file, markdown_file, html_file)
+        with ExitStack() as stack:
+            labelled = _sides(study, ab, stack)
+            stored = baseline.read_measurement(against) if against is not None else None
+            result = _measured(labelled, stored, overrides or [], despite or [], out, quiet=quiet)
+        outputs.write(result)
+        raise typer.Exit(result.exit_code)
+
+
+def _check_usage(study: Path | None, against: Path | None, ab: tuple[str, str] | None, despite: list[str]) -> None:
+    if ab is not None and against is not None:
+        raise typer.BadParameter("--ab measures both sides, --against one; give one of them")
+    if ab is None and study is None:
+        raise typer.BadParameter("give a study, or two with --ab OLD.yaml NEW.yaml")
+    if ab is not None and study is None and not all(Path(one).is_file() for one in ab):
+        missing = next(one for one in ab if not Path(one).is_file())
+        raise typer.BadParameter(
+            f"--ab: no file {missing!r}; for two git revisions give the study too: tune gate STUDY.yaml --ab OLD NEW"
+        )
+    for one in despite:
+        if one not in FACTS:
+            raise typer.BadParameter(f"--despite {one}: expected one of {', '.join(FACTS)}")
+
+
+def _sides(study: Path | None, ab: tuple[str, str] | None, stack: ExitStack) -> list[tuple[str, Path]]:
+    """Return label and study file of each side, the old one first."""
+    if ab is None:
+        assert study is not None, "usage was checked"
+        return [(str(study), study)]
+    if study is None:
+        return [(one, Path(one)) for one in ab]
+    return list(zip(ab, stack.enter_context(checked_out(study, ab)), strict=True))
+
+
+def _measured(
+    labelled: list[tuple[str, Path]],
+    stored: Measurement | None,
+    overrides: list[str],
+    despite: list[str],
+    out: Path | None,
+    *,
+    quiet: bool,
+) -> GateResult:
+    form: Form = "ab" if len(labelled) > 1 else "alone" if stored is None else "against"
+    studies = [(label, load_study(path, overrides)) for label, path in labelled]
+    judged = studies[-1][1]
+    opening.check(judged, form)
+    directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
+    logs = [directory.path / "log-old.txt", directory.log][-len(studies) :]
+    prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
+    notes = _notes([one for _, one in prepared])
+    with (
+        locked(directory),
+        Live(prepared[-1][1].space, prepared[-1][1].goals, quiet=quiet) as live,
+        interruptible(),
+        opening.opened(form, prepared, directory.path, stored, despite, notes) as made,
+    ):
+        live.phase("gate", " against ".join(label for label, _ in reversed(labelled)))
+        result = made.run(live)
+    _kept(result, directory)
+    note(
+        f"the run: {shown(directory.path)}; to make it the baseline: tune gate accept {shown(directory.path)} --to FILE"
+    )
+    return result
+
+
+def _notes(prepared: list[Prepared]) -> list[str]:
+    """Say what a reader should know before anything was measured."""
+    rules = [opening.limits(one.study) for one in prepared]
+    return ["the two sides have different rules; those of the new one hold"] if rules[0] != rules[-1] else []
+
+
+def _kept(result: GateResult, directory: RunDirectory) -> None:
+    for name, content in (
+        (baseline.RESULT, result.model_dump_json(by_alias=True, indent=1) + "\n"),
+        (baseline.MEASURED, baseline.written(result.new)),
+        ("gate.html", page.render(result)),
+        ("gate.md", markdown.summary(result)),
+        ("junit.xml", junit.report(result)),
+    ):
+        write_atomically(directory.path / name, content)
+
+
+@gate.command()
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD.json", help="a baseline, or the run of a gate")],
+    new: Annotated[Path, typer.Argument(metavar="NEW.json", help="another; its rules hold")],
+    despite: Despite = None,
+    junit_file: JUnit = None,
+    markdown_file: Markdown = None,
+    html_file: Html = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two stored measurements; nothing is measured. Exit codes as those of `tune gate`."""
+    with errors():
+        _check_usage(old, None, None, despite or [])
+        result = running.compare(baseline.read_measurement(old), baseline.read_measurement(new), despite or [])
+        _Outputs(as_json, junit_file, markdown_file, html_file).write(result)
+        raise typer.Exit(result.exit_code)
+
+
+@gate.command()
+def accept(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="the run of a gate, like runs/digits-gate/latest")],
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="the baseline")],
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="kept in the file")] = "",
+    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="kept in the file; else your user")] = None,
+) -> None:
+    """Make what a gate measured the new baseline, with who accepted it, when and why in the file."""
+    with errors():
+        made = baseline.accept(run, to, by=by, why=why)
+        Console().print(f"{shown(to)}", highlight=False, soft_wrap=True)
+        if lacks := baseline.lacking(made):
+            note(lacks)
+
+
+@gate.command("history")
+def show_history(
+    place: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="baselines, or one of them")],
+    git: Annotated[bool, typer.Option("--git", help="every version of them that git has")] = False,
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="the page")] = Path("gate-history.html"),
+) -> None:
+    """Draw every figure over the accepted runs, with the steps in it, as a self-contained page."""
+    with errors():
+        entries = history.of_git(place) if git else history.of_folder(place)
+        courses = history.courses(entries)
+        write_atomically(to, history_report.render(place.name, courses))
+        Console().print(history_report.table(courses))
+        Console().print(f"page     {shown(to)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,217 @@
+"""Decide: what deployments of two sides say of each rule. Pure.
+
+A rule fails when the harm is beyond its limit for certain, passes when it is within it for certain, and is
+inconclusive otherwise. One rule is enough to fail a gate, so the error of failing is divided among the rules
+(Bonferroni): that holds however the figures of a release hang together, and Holm's refinement would sharpen only the
+rules after the first that fails, when the gate has failed already. All rules have to pass for a gate to pass, so each
+may pass with the whole error (the intersection-union test: Berger, Multiparameter hypothesis testing and acceptance
+sampling, Technometrics 24, 1982).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuner.gate import intervals
+from tuner.gate.document import Measured, Measurement, Restart, RuleFound, RuleState
+from tuner.gate.intervals import Change
+from tuner.gate.rules import OF_ITEMS, Rule
+
+BEFORE_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How sure a look at the figures has to be.
+
+    Attributes:
+        error: of a verdict, over all looks: 1 - confidence.
+        planned: deployments of every look.
+        index: of this look.
+        rules: how many there are.
+    """
+
+    error: float
+    planned: tuple[int, ...]
+    index: int
+    rules: int
+
+    @property
+    def passing(self) -> float:
+        """Error of a rule that passes at this look."""
+        return intervals.spent(self.error, self.planned, self.index)
+
+    @property
+    def failing(self) -> float:
+        """Error of a rule that fails at this look."""
+        return self.passing / max(1, self.rules)
+
+    @classmethod
+    def single(cls, confidence: float, rules: int) -> "Look":
+        """Return the one look at what is stored."""
+        return cls(1 - confidence, (1,), 0, rules)
+
+
+def decide(
+    rules: Sequence[Rule], old: Measurement | None, new: Measurement, look: Look, *, together: bool
+) -> list[RuleFound]:
+    """Return what each rule says.
+
+    Args:
+        rules: of the gate.
+        old: what is compared with; None: SLOs alone are judged.
+        new: what is judged.
+        look: how sure to be.
+        together: whether the deployments of both sides were made in pairs, in the same minutes.
+    """
+    return [_slo(rule, new) if rule.kind == "slo" else _change(rule, old, new, look, together) for rule in rules]
+
+
+def figures(old: Measurement, new: Measurement, rules: Sequence[Rule], confidence: float, *, together: bool) -> list[
+    RuleFound
+]:  # fmt: skip
+    """Return how everything that has no rule changed, each with its own two-sided interval."""
+    ruled = {(rule.workload, rule.key) for rule in rules if rule.kind != "slo"}
+    found = []
+    for workload, now in new.workloads.items():
+        before = old.workloads.get(workload)
+        keys = now.restarts[0].metrics if now.restarts else ()
+        for key in keys:
+            if before is None or (workload, key) in ruled:
+                continue
+            change = _bounds(_values(before, key), _values(now, key), (1 - confidence) / 2, together)
+            if not math.isnan(change.value):
+                rule = Rule(workload, key, "ratio", math.inf)
+                found.append(_found(rule, before, now, change, "info", key, None))
+    return found
+
+
+def _change(rule: Rule, old: Measurement | None, new: Measurement, look: Look, together: bool) -> RuleFound:
+    before, now = old.workloads.get(rule.workload) if old else None, new.workloads.get(rule.workload)
+    if before is None or now is None:
+        return _absent(rule, "the workload was not measured on both sides")
+    made = [_measured(rule, before, now, error, together) for error in (look.failing, look.passing)]
+    failing, passing = made
+    state: RuleState = "inconclusive"
+    if _least_harm(rule, failing) > rule.limit:
+        state = "fail"
+    elif _most_harm(rule, passing) <= rule.limit:
+        state = "pass"
+    return _found(rule, before, now, failing if state == "fail" else passing, state, rule.key, rule.worst)
+
+
+def _least_harm(rule: Rule, change: Change) -> float:
+    return rule.harm(change.high if rule.falls else change.low)
+
+
+def _most_harm(rule: Rule, change: Change) -> float:
+    return rule.harm(change.low if rule.falls else change.high)
+
+
+def _measured(rule: Rule, before: Measured, now: Measured, error: float, together: bool) -> Change:
+    if rule.name in OF_ITEMS:
+        return _of_items(rule, before, now)
+    if rule.kind == "points":
+        return intervals.share_difference(_errors(before.restarts), _errors(now.restarts), error)
+    return _bounds(_values(before, rule.key), _values(now, rule.key), error, together)
+
+
+def _bounds(old: Sequence[float], new: Sequence[float], error: float, together: bool) -> Change:
+    return (intervals.paired if together and len(old) == len(new) else intervals.apart)(old, new, error)
+
+
+def _of_items(rule: Rule, before: Measured, now: Measured) -> Change:
+    """Return how the answers to the labelled items changed: they are all asked, so that is exact."""
+    if before.accuracy is None or now.accuracy is None:
+        return intervals.unknown("the workload's requests have no labels")
+    one, two = before.accuracy.value, now.accuracy.value
+    if not (math.isfinite(one) and math.isfinite(two)):
+        return intervals.unknown("an item had no ok answer")
+    if rule.kind == "points":
+        return intervals.exact(round(two - one, 12), now.accuracy.items)
+    return intervals.exact(round(two / one - 1, 12), now.accuracy.items) if one > 0 else intervals.unknown("it was 0")
+
+
+def _slo(rule: Rule, new: Measurement) -> RuleFound:
+    measured = new.workloads.get(rule.workload)
+    verdict = measured.slo.get(rule.name) if measured else None
+    if measured is None or verdict is None:
+        return _absent(rule, BEFORE_MEASURED)
+    states: dict[str, RuleState] = {"met": "pass", "missed": "fail", "undecided": "inconclusive"}
+    value = measured.accuracy.value if rule.name in OF_ITEMS and measured.accuracy else typical(measured, rule.key)
+    return RuleFound(
+        workload=rule.workload,
+        rule=rule.name,
+        kind="slo",
+        limit=rule.limit,
+        old=None,
+        new=value,
+        change=None,
+        low=None,
+        high=None,
+        state=states[verdict],
+    )
+
+
+def _found(
+    rule: Rule, before: Measured, now: Measured, change: Change, state: RuleState, key: str, limit: float | None
+) -> RuleFound:
+    of_items = rule.name in OF_ITEMS
+    return RuleFound(
+        workload=rule.workload,
+        rule=rule.name,
+        kind=rule.kind,
+        limit=limit,
+        old=before.accuracy.value if of_items and before.accuracy else typical(before, key),
+        new=now.accuracy.value if of_items and now.accuracy else typical(now, key),
+        change=None if math.isnan(change.value) else change.value,
+        low=change.low,
+        high=change.high,
+        state=state,
+        note=change.why,
+    )
+
+
+def _absent(rule: Rule, why: str) -> RuleFound:
+    return RuleFound(
+        workload=rule.workload,
+        rule=rule.name,
+        kind=rule.kind,
+        limit=rule.limit if rule.kind == "slo" else rule.worst,
+        old=None,
+        new=None,
+        change=None,
+        low=None,
+        high=None,
+        state="inconclusive",
+        note=why,
+    )
+
+
+def typical(measured: Measured, key: str) -> float:
+    """Return the geometric mean of a figure over the restarts; the arithmetic one where some are 0; nan without any."""
+    values = _values(measured, key)
+    if key == "error_rate":
+        requests = sum(one.requests for one in measured.restarts)
+        return sum(one.errors for one in measured.restarts) / requests if requests else math.nan
+    if not values:
+        return math.nan
+    if min(values) <= 0 or not all(map(math.isfinite, values)):
+        return sum(values) / len(values)
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def _values(measured: Measured, key: str) -> list[float]:
+    return [one.metrics[key] for one in measured.restarts if key in one.metrics]
+
+
+def _errors(restarts: Sequence[Restart]) -> list[tuple[int, int]]:
+    return [(one.errors, one.requests) for one in restarts]
+
+
+def overall(found: Sequence[RuleFound]) -> RuleState:
+    """Return what rules say together: one that fails fails, else one inconclusive is inconclusive."""
+    states = {one.state for one in found}
+    if "fail" in states:
+        return "fail"
+    return "inconclusive" if "inconclusive" in states else "pass"

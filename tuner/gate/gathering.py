@@ -1,0 +1,173 @@
+"""What was measured of one side so far, deployment by deployment, and the document that it makes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from targets.base import Outcome
+from tuner import verdicts
+from tuner.accuracy.scoring import Scores
+from tuner.catalog import LABELLED, METRICS
+from tuner.gate import histogram
+from tuner.gate.document import Accuracy, Measured, Measurement, Restart
+from tuner.gate.rules import COLD_START, CPU, GPU_MEMORY, RSS
+from tuner.records import Records, latencies_s
+from tuner.results import Load, SloVerdict
+from tuner.runs import Run, pooled_runs
+from tuner.stopping import slo_verdicts
+from tuner.trials import Trier
+from tuner.workload import Workload, parts_of
+
+COLD_REQUESTS = 32
+"""Requests after a deployment whose latency is that of a cold start."""
+OLD_SIDE = "(old side)"
+"""The variant under which the answers of the other side are kept."""
+_DIGITS = 6
+_KEPT = frozenset(one.key for name, one in METRICS.items() if one.better and name not in LABELLED)
+
+
+@dataclass
+class Gathered:
+    """What was measured of a side.
+
+    Attributes:
+        trier: its target and instruments.
+        variant: its configuration's, in `trier.accuracies`.
+        runs: workload -> pooled run of each deployment.
+        restarts: workload, or class of one -> figures of each deployment.
+        latency: the same -> histogram.
+    """
+
+    trier: Trier
+    variant: str
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    restarts: dict[str, list[Restart]] = field(default_factory=dict)
+    latency: dict[str, dict[int, int]] = field(default_factory=dict)
+
+    def add(self, rounds: Mapping[str, Sequence[Run]], cold_s: float) -> None:
+        """Add a deployment.
+
+        Args:
+            rounds: workload -> its rounds.
+            cold_s: mean latency of the first requests, on the first workload.
+        """
+        for index, workload in enumerate(self.trier.workloads):
+            whole = pooled_runs(rounds[workload.name])
+            self.runs.setdefault(workload.name, []).append(whole)
+            for part in workload.parts:
+                own = whole.of_part(part)
+                metrics = self._figures(own, part.name)
+                if index == 0 and part.index is None:
+                    metrics[COLD_START] = cold_s
+                rows = own.records.in_window(ordered=False)
+                errors = int(np.count_nonzero(rows["outcome"] != Outcome.OK))
+                rounded = {key: float(f"{value:.{_DIGITS}g}") for key, value in metrics.items()}
+                made = Restart(metrics=rounded, requests=len(rows), errors=errors)
+                self.restarts.setdefault(part.name, []).append(made)
+                counted = histogram.counted(latencies_s(rows))
+                self.latency[part.name] = histogram.merged([self.latency.get(part.name, {}), counted])
+
+    def _figures(self, run: Run, name: str) -> dict[str, float]:
+        found = {key: one.value for key, one in self.trier.meter.summary(run, name).items() if key in _KEPT}
+        answered, cores = found[METRICS["throughput"].key], found.get(METRICS["server_cpu"].key)
+        if cores is not None and answered > 0:
+            found[CPU] = cores / answered
+        if (memory := found.get(GPU_MEMORY, found.get(RSS))) is not None:
+            found["memory_bytes"] = memory
+        return found
+
+    def measured(self, loads: Mapping[str, Load], error: float) -> dict[str, Measured]:
+        """Return what there is by workload, and by class of a mix.
+
+        Args:
+            loads: workload -> its load.
+            error: that an SLO's verdict may make; of a miss divided among the bounds.
+        """
+        found = {}
+        for workload, part in parts_of(self.trier.workloads):
+            found[part.name] = Measured(
+                load=loads[workload.name],
+                restarts=self.restarts[part.name],
+                latency=self.latency[part.name],
+                slo=self._slo(workload, part.name, error),
+                accuracy=self._accuracy(part.name),
+            )
+        return found
+
+    def _slo(self, workload: Workload, name: str, error: float) -> dict[str, SloVerdict]:
+        part = next(one for one in workload.parts if one.name == name)
+        run, bounds = pooled_runs(self.runs[workload.name]).of_part(part), self.trier.meter.slos[name].bounds
+        metrics = self.trier.meter.summary(run, name) | self.trier.accuracies.metrics(self.variant, name)
+        told: dict[str, SloVerdict] = {
+            **verdicts.slo_verdicts(metrics, bounds),
+            **slo_verdicts(run.records, bounds, error * max(1, len(bounds))),
+        }
+        drop = metrics.get(METRICS["accuracy_drop"].key)
+        if drop is not None and "accuracy_drop" in bounds:  # all labelled items were asked: that is exact
+            told["accuracy_drop"] = "met" if drop.value <= bounds["accuracy_drop"] else "missed"
+        return told
+
+    def _accuracy(self, name: str) -> Accuracy | None:
+        scores = self.trier.accuracies.scores.get(self.variant, {}).get(name)
+        told = self.trier.accuracies.metrics(self.variant, name)
+        value = next((told[key].value for key in map(_key, LABELLED) if key in told), None)
+        if scores is None or value is None:
+            return None
+        return Accuracy(value=value, items=len(scores), right=packed(scores))
+
+    def compare_answers_with(self, scores: Mapping[str, Scores]) -> None:
+        """Have accuracy drops counted from the scores of the other side."""
+        accuracies = self.trier.accuracies
+        accuracies.scores[OLD_SIDE] = dict(scores)
+        accuracies.reference = OLD_SIDE
+
+    def scores(self) -> Mapping[str, Scores]:
+        """Return the score of each labelled item by workload, and by class of a mix."""
+        return self.trier.accuracies.scores.get(self.variant, {})
+
+    def invalid(self) -> list[str]:
+        """Return why the load generator spoiled what was measured, [] where it did not."""
+        reasons = []
+        for workload in self.trier.workloads:
+            run = pooled_runs(self.runs[workload.name])
+            metrics = self.trier.meter.summary(run, workload.name)
+            judged = self.trier.meter.validity(run, workload, workload.parts[0], metrics)
+            reasons += [f"{workload.name}: {reason}" for reason in judged.reasons]
+        return reasons
+
+
+def cold_start_s(records: Records) -> float:
+    """Return the mean latency of the first COLD_REQUESTS requests of a run, its warm-up included, in seconds."""
+    rows = records.rows.in_order_of("intended_ns")
+    first = latencies_s(rows)[:COLD_REQUESTS]
+    return float(np.mean(first)) if len(first) else math.inf
+
+
+def packed(scores: Scores) -> str | None:
+    """Return scores of 0 and 1 as hexadecimal bits, None of any others."""
+    if not np.isin(scores, (0, 1)).all():
+        return None
+    return np.packbits(scores > 0).tobytes().hex()
+
+
+def unpacked(one: Accuracy) -> Scores | None:
+    """Return the scores that `packed` kept, None where it kept none."""
+    if one.right is None:
+        return None
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(one.right), np.uint8), count=one.items)
+    return bits.astype(np.float64)
+
+
+def stored_scores(measurement: Measurement) -> dict[str, Scores]:
+    """Return the scores that a measurement kept, by workload."""
+    found = {}
+    for name, measured in measurement.workloads.items():
+        if measured.accuracy is not None and (scores := unpacked(measured.accuracy)) is not None:
+            found[name] = scores
+    return found
+
+
+def _key(name: str) -> str:
+    return METRICS[name].key

@@ -1,0 +1,123 @@
+"""What has to be the same for two measurements to be comparable, and what differs. Pure, but for the files it reads."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from tuner.gate.document import Measurement
+from tuner.results import Load
+
+FACTS = ("cpu", "cores", "gpu", "driver", "server", "workload")
+"""What may differ; `tune gate --despite` takes these."""
+ELSEWHERE = "measure the baseline anew here, compare both sides in one run with --ab"
+"""What can be done about a baseline that was measured elsewhere."""
+TOGETHER = "give both sides the same workloads at the same load"
+"""What can be done about two sides of one run."""
+_DIGITS = 12
+
+
+class HostsDiffer(Exception):
+    """Two measurements that are not comparable; the message says what differs."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and under which traffic a side is measured.
+
+    Attributes:
+        host: see `facts`.
+        traffic: workload -> its hash.
+        loads: workload -> its load.
+    """
+
+    host: Mapping[str, str]
+    traffic: Mapping[str, str]
+    loads: Mapping[str, Load]
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> "Setting":
+        """Return that of a stored measurement."""
+        loads = {name: one.load for name, one in measurement.workloads.items()}
+        return cls(measurement.host, measurement.traffic, loads)
+
+
+def facts(environment: Mapping[str, str], cpus: int, server_cpus: int, driver: str) -> dict[str, str]:
+    """Return what matters of a host.
+
+    Args:
+        environment: of a run.
+        cpus: that may be used.
+        server_cpus: that the server may use.
+        driver: version of the GPUs' driver, "" without one.
+    """
+    gpu = environment.get("gpu", "")
+    return {
+        "cpu": environment.get("cpu", ""),
+        "cores": f"{server_cpus} of {cpus} for the server",
+        "gpu": gpu if driver else "none",
+        "driver": driver or "none",
+        "server": environment.get("server", "unknown"),
+    }
+
+
+def traffic_hash(workload: BaseModel, files: Iterable[Path]) -> str:
+    """Identify a workload: its definition, and the content of the files it reads, not where they are.
+
+    Args:
+        workload: its section of the study.
+        files: that it names, as absolute paths.
+    """
+    digest = hashlib.sha256(json.dumps(workload.model_dump(mode="json"), sort_keys=True).encode())
+    for file in sorted(files):
+        if file.is_file():
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:_DIGITS]
+
+
+def differences(old: Setting, new: Setting) -> dict[str, str]:
+    """Return what differs of FACTS: its name -> how, in words."""
+    found = {
+        name: f"{old.host.get(name, 'unknown')} then, {new.host.get(name, 'unknown')} now"
+        for name in FACTS
+        if name != "workload" and old.host.get(name) != new.host.get(name)
+    }
+    if how := _of_workloads(old, new):
+        found["workload"] = how
+    return found
+
+
+def _of_workloads(old: Setting, new: Setting) -> str:
+    told = []
+    for name in dict.fromkeys([*old.traffic, *new.traffic]):
+        if name not in old.traffic or name not in new.traffic:
+            told.append(f"{name} is measured {'now' if name in new.traffic else 'then'} only")
+        elif old.traffic[name] != new.traffic[name]:
+            told.append(f"{name} sends something else")
+        elif (was := old.loads[name]) != (now := new.loads[name]):
+            told.append(f"{name} was measured at {was.level:g} ({was.mode} loop), now at {now.level:g} ({now.mode})")
+    return ", ".join(told)
+
+
+def check(old: Setting, new: Setting, despite: Iterable[str], remedy: str = ELSEWHERE) -> list[str]:
+    """Check that two measurements are comparable; return what differs and was allowed to.
+
+    Args:
+        old: the baseline.
+        new: what is compared with it.
+        despite: of FACTS, those that may differ.
+        remedy: what else can be done about it.
+
+    Raises:
+        HostsDiffer: anything else differs.
+    """
+    allowed, found = set(despite), differences(old, new)
+    refused = {name: how for name, how in found.items() if name not in allowed}
+    if refused:
+        told = "; ".join(f"{name}: {how}" for name, how in refused.items())
+        options = " ".join(f"--despite {name}" for name in refused)
+        raise HostsDiffer(f"not comparable: {told}; {remedy}, or accept that with {options}")
+    return [f"{name} differs ({how})" for name, how in found.items()]

@@ -1,0 +1,154 @@
+"""Put a gate's sides together: studies checked, servers started, what belongs beside their figures."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from targets.base import Config
+from tuner.accuracy.variants import Accuracies, scorings_of
+from tuner.gate import hosts
+from tuner.gate.baseline import now
+from tuner.gate.document import Form, Measurement
+from tuner.gate.gathering import Gathered
+from tuner.gate.rounds import Rounds, Side
+from tuner.gate.running import About, Gate
+from tuner.results import Load
+from tuner.space import Space, server_part
+from tuner.study.load import Study
+from tuner.telemetry.nvml import Gpus
+from tuner.wiring import Bench, Prepared, started
+from tuner.workload import Workload, load_level, parts_of
+
+
+def check(study: Study, form: Form) -> None:
+    """Check that a study's gate fits the study.
+
+    Raises:
+        StudyError: it names no workload of the study, or there is no rule at all.
+    """
+    spec, gate = study.spec, study.spec.gate
+    known = list(spec.bounds())
+    for name in gate.workloads:
+        if name not in known:
+            raise study.source.error(
+                ("gate", "workloads", name), f"no workload of this study; there are {', '.join(known)}"
+            )
+    ruled = any(gate.limits_of(name) for name in known) and form != "alone"
+    if not ruled and not any(spec.bounds().values()):
+        raise study.source.error(("gate",), "there is no rule: give one, like `gate: {throughput: -5%, p99: +10%}`")
+
+
+def limits(study: Study) -> dict[str, dict[str, float]]:
+    """Return workload -> rule -> limit; a class of a mix has only the rules that name it."""
+    gate, found = study.spec.gate, {}
+    for name in study.spec.bounds():
+        of_class = "." in name
+        own = gate.workloads[name].limits() if of_class and name in gate.workloads else {}
+        found[name] = own if of_class else gate.limits_of(name)
+    return {name: rules for name, rules in found.items() if rules}
+
+
+def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, dict[str, Load]]:
+    """Return the configuration that the study's files have, and the load of each workload.
+
+    A knob with one value in the space has that value. The load level is that of `gate`, else the only one of the
+    space, else that of the baseline.
+
+    Raises:
+        StudyError: a workload has no level, or several to choose from.
+    """
+    space, gate = prepared.space, prepared.study.spec.gate
+    fixed = {one.name: one.values[0] for one in space if len(one.values) == 1}
+    levels = {"concurrency": gate.concurrency, "rate": gate.rate}
+    given = {name: level for name, level in levels.items() if level is not None}
+    loads = {one.name: _load(prepared, one, space, {**fixed, **given}, baseline) for one in prepared.workloads}
+    config = {**prepared.target.user_config(), **server_part(space.active(fixed))}
+    return config, {part.name: loads[workload.name] for workload, part in parts_of(prepared.workloads)}
+
+
+def _load(
+    prepared: Prepared, workload: Workload, space: Space, fixed: Mapping[str, object], baseline: Measurement | None
+) -> Load:
+    name, levels = workload.level_name, space.levels(workload.level_name)
+    if name not in fixed and len(levels) > 1:
+        if baseline is not None and workload.name in baseline.workloads:
+            return baseline.workloads[workload.name].load
+        raise prepared.study.source.error(
+            ("space", name),
+            f"it has {len(levels)} values, and a gate is at one load: give `gate.{name}`, like --set gate.{name}="
+            f"{levels[-1]:g}",
+        )
+    return workload.at(load_level(workload, fixed))
+
+
+@contextmanager
+def opened(
+    form: Form,
+    sides: Sequence[tuple[str, Prepared]],
+    folder: Path,
+    baseline: Measurement | None,
+    despite: Sequence[str],
+    notes: Sequence[str] = (),
+) -> Iterator[Gate]:
+    """Start the servers of all sides; on the way out they are stopped, whatever happened.
+
+    Args:
+        form: of the gate.
+        sides: label and study of each; the last is the one that is judged.
+        folder: the run directory.
+        baseline: of the form `against`.
+        despite: what may differ.
+        notes: what a reader should know.
+
+    Raises:
+        StudyError, TargetError: a side cannot be used.
+        HostsDiffer: old and new are not comparable.
+    """
+    spec = sides[-1][1].study.spec.gate
+    loaded = [chosen(prepared, baseline) for _, prepared in sides]
+    with ExitStack() as stack:
+        made = [stack.enter_context(started(prepared, folder)) for _, prepared in sides]
+        about = [_about(label, prepared, bench) for (label, prepared), bench in zip(sides, made, strict=True)]
+        opposed = [
+            _side(label, bench, config, loads)
+            for (label, _), bench, (config, loads) in zip(sides, made, loaded, strict=True)
+        ]
+        rounds = Rounds(opposed, spec, in_turn=spec.sides == "in_turn")
+        told = [*notes, *_differences(about, opposed, baseline, despite)]
+        yield Gate(form, spec, rounds, about, baseline, told)
+
+
+def _differences(
+    about: Sequence[About], sides: Sequence[Side], baseline: Measurement | None, despite: Sequence[str]
+) -> list[str]:
+    """Return what differs between old and new and may: two sides of one run share the host, but not the server."""
+    settings = [hosts.Setting(one.host, one.traffic, side.loads) for one, side in zip(about, sides, strict=True)]
+    if baseline is not None:
+        return hosts.check(hosts.Setting.of(baseline), settings[-1], despite)
+    return hosts.check(settings[0], settings[-1], [*despite, "server"], hosts.TOGETHER)
+
+
+def _side(label: str, bench: Bench, config: Config, loads: Mapping[str, Load]) -> Side:
+    trier = bench.trier
+    trier.accuracies = Accuracies(scorings_of(trier.workloads))
+    return Side(label, trier, config, loads, Gathered(trier, trier.variant(config) or "own"))
+
+
+def _about(label: str, prepared: Prepared, bench: Bench) -> About:
+    study, cpus = prepared.study, len(os.sched_getaffinity(0) | (prepared.cores.server or frozenset()))
+    total = len((prepared.cores.server or frozenset()) | (prepared.cores.generator or frozenset())) or cpus
+    server = len(prepared.cores.server) if prepared.cores.server is not None else cpus
+    return About(
+        study=study.spec.study,
+        label=label,
+        started=now(),
+        host=hosts.facts(bench.environment, total, server, Gpus().driver),
+        traffic={
+            name: hosts.traffic_hash(workload, [study.resolve(path) for path in workload.files()])
+            for name, workload in study.spec.workloads.items()
+        },
+        environment=dict(bench.environment),
+        rules=limits(study),
+        bounds=study.spec.bounds(),
+    )

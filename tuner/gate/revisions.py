@@ -1,0 +1,86 @@
+"""Two revisions of a repository beside one another, each checked out in a folder of its own for as long as needed."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+_TIMEOUT_S = 300
+
+
+class RevisionError(Exception):
+    """A revision that cannot be checked out; the message has git's own reason."""
+
+
+@contextmanager
+def checked_out(study: Path, revisions: tuple[str, str]) -> Iterator[tuple[Path, Path]]:
+    """Check two revisions of a study's repository out; yield where the study stands in each.
+
+    The folders are git worktrees, so that filters and attributes hold; they are removed on the way out. The user's own
+    checkout is left alone, what is not committed there is in neither.
+
+    Args:
+        study: the study file, in a checkout of the repository.
+        revisions: whatever git takes for a commit.
+
+    Raises:
+        RevisionError: the study is in no repository, a revision is unknown, or the study is not in it.
+    """
+    folder = study.resolve().parent
+    top = Path(_git(folder, "rev-parse", "--show-toplevel"))
+    inside = study.resolve().relative_to(top.resolve())
+    commits = [_git(folder, "rev-parse", "--verify", "--quiet", f"{one}^{{commit}}", of=one) for one in revisions]
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-revisions-")))
+        found = []
+        for name, revision, commit in zip(("old", "new"), revisions, commits, strict=True):
+            place = root / name
+            _git(folder, "worktree", "add", "--detach", "--quiet", str(place), commit, of=revision)
+            stack.callback(_git, folder, "worktree", "remove", "--force", str(place))
+            if not (place / inside).is_file():
+                raise RevisionError(f"{revision}: has no {inside}; name revisions that have the study")
+            found.append(place / inside)
+        yield found[0], found[1]
+
+
+def blobs(folder: Path, path: str) -> list[tuple[str, str]]:
+    """Return every version of a file that the history of the current commit has, the oldest first.
+
+    Args:
+        folder: in the repository.
+        path: of the file, relative to `folder`.
+
+    Returns:
+        (short name of the commit, content) pairs.
+
+    Raises:
+        RevisionError: there is no such repository, or git fails.
+    """
+    commits = _git(folder, "log", "--format=%h", "--reverse", "--diff-filter=AM", "--", path).split()
+    return [(commit, _git(folder, "show", f"{commit}:./{path}")) for commit in commits]
+
+
+def files(folder: Path) -> list[str]:
+    """Return the JSON files below a folder that git knows, relative to it. Raises RevisionError."""
+    return [one for one in _git(folder, "ls-files", "--", "*.json").splitlines() if one]
+
+
+def _git(folder: Path, *arguments: str, of: str = "") -> str:
+    try:
+        ended = subprocess.run(
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_S,
+        )
+    except FileNotFoundError:
+        raise RevisionError("git: is not installed; two revisions are checked out with it") from None
+    except subprocess.TimeoutExpired:
+        raise RevisionError(f"git {arguments[0]}: took over {_TIMEOUT_S} s") from None
+    if ended.returncode:
+        why = ended.stderr.strip().splitlines()
+        said = why[-1] if why else "no such revision"
+        raise RevisionError(f"{of or folder}: git {arguments[0]}: {said}")
+    return ended.stdout.strip()

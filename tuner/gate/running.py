@@ -1,0 +1,272 @@
+"""Run a gate: measure, look, decide, until every rule is decided or the time cap is reached."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tuner.gate import hosts
+from tuner.gate.deciding import Look, decide, figures, overall
+from tuner.gate.document import Form, GateResult, Measurement, RuleFound
+from tuner.gate.gathering import stored_scores
+from tuner.gate.intervals import looks
+from tuner.gate.rounds import Rounds, Side
+from tuner.gate.rules import Rule, rules_of
+from tuner.study.gating import GateSpec
+
+PASSED, REGRESSION, NOT_DECIDED = 0, 1, 5
+
+
+class Progress(Protocol):
+    """What is told how a gate goes on."""
+
+    def progress(self, spent_s: float, budget_s: float) -> None:
+        """Take note of the time spent measuring."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Take note of a remark."""
+        ...
+
+
+@dataclass(frozen=True)
+class About:
+    """What belongs beside the figures of a side.
+
+    Attributes:
+        study: its name.
+        label: what the side is called.
+        started: when.
+        host: what matters to the figures.
+        traffic: workload -> its hash.
+        environment: everything else.
+        rules: workload -> rule -> limit.
+        bounds: workload, or class of one -> SLO -> bound.
+    """
+
+    study: str
+    label: str
+    started: str
+    host: Mapping[str, str]
+    traffic: Mapping[str, str]
+    environment: Mapping[str, str]
+    rules: Mapping[str, Mapping[str, float]]
+    bounds: Mapping[str, Mapping[str, float]]
+
+
+@dataclass
+class Gate:
+    """A gate that measures.
+
+    Attributes:
+        form: `ab`: two sides; `against`: one side and a baseline; `alone`: one side and its SLOs.
+        spec: the study's `gate` section; that of the new side.
+        rounds: the sides.
+        about: of each side.
+        baseline: of `against`.
+        notes: what a reader should know.
+    """
+
+    form: Form
+    spec: GateSpec
+    rounds: Rounds
+    about: Sequence[About]
+    baseline: Measurement | None
+    notes: list[str]
+
+    def run(self, told: Progress) -> GateResult:
+        """Measure until decided.
+
+        Raises:
+            TargetError, GeneratorError: a side cannot be deployed or measured.
+            HostsDiffer: the hosts or workloads of the two sides differ in what matters.
+        """
+        began = time.monotonic()
+        about, rules = self.about[-1], self.rules
+        planned = self._planned()
+        found: list[RuleFound] = []
+        old, new = self.baseline, None
+        for index, count in enumerate(planned):
+            while self._count < count:
+                self.rounds.redeploy()
+                self._compare_answers()
+                told.progress(self._measured_s, self.spec.time)
+            look = Look(1 - self.spec.confidence, planned, index, len(rules))
+            old, new = self._documents(look)
+            found = decide(rules, old, new, look, together=self.form == "ab")
+            told.note(f"{count} redeployments: {_counted(found)}")
+            if self.form != "alone" and _decided(found):
+                break
+        assert new is not None, "there is one look at least"
+        others = figures(old, new, rules, self.spec.confidence, together=self.form == "ab") if old else []
+        return self._result(about, (found, others), (old, new), planned, time.monotonic() - began)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules."""
+        about = self.about[-1]
+        primary = self.rounds.workloads[0].name
+        return rules_of(about.rules, about.bounds, primary, changes=self.form != "alone")
+
+    @property
+    def _count(self) -> int:
+        return min(len(runs) for runs in self.rounds.sides[-1].gathered.runs.values()) if self._begun else 0
+
+    @property
+    def _begun(self) -> bool:
+        return bool(self.rounds.sides[-1].gathered.runs)
+
+    @property
+    def _measured_s(self) -> float:
+        return sum(side.trier.measured_s for side in self.rounds.sides)
+
+    def _planned(self) -> tuple[int, ...]:
+        """Return after how many redeployments is looked; the most that fit into the time cap come last."""
+        first = self.spec.redeployments if self.form == "ab" else self.spec.restarts
+        if self.form == "alone":
+            return (first,)
+        return looks(first, max(first, int(self.spec.time / self.rounds.redeployment_s())))
+
+    def _compare_answers(self) -> None:
+        """Count accuracy drops from the other side's answers, once both are known."""
+        new = self.rounds.sides[-1].gathered
+        if self.form == "ab":
+            new.compare_answers_with(self.rounds.sides[0].gathered.scores())
+        elif self.baseline is not None:
+            new.compare_answers_with(stored_scores(self.baseline))
+        else:
+            new.compare_answers_with(new.scores())
+
+    def _documents(self, look: Look) -> tuple[Measurement | None, Measurement]:
+        pairs = zip(self.about, self.rounds.sides, strict=True)
+        made = [_document(about, self.spec, side, look.failing) for about, side in pairs]
+        return (made[0] if self.form == "ab" else self.baseline), made[-1]
+
+    def _result(
+        self,
+        about: About,
+        found: tuple[list[RuleFound], list[RuleFound]],
+        sides: tuple[Measurement | None, Measurement],
+        planned: tuple[int, ...],
+        wall_s: float,
+    ) -> GateResult:
+        reasons = [f"{side.label}: {one}" for side in self.rounds.sides for one in side.gathered.invalid()]
+        return result(
+            form=self.form,
+            study=about.study,
+            found=found,
+            sides=sides,
+            planned=planned,
+            redeployments=self._count,
+            times_s=(self._measured_s, wall_s),
+            notes=[*self.notes, *self.rounds.notes],
+            invalid=reasons,
+        )
+
+
+def compare(old: Measurement, new: Measurement, despite: Sequence[str]) -> GateResult:
+    """Compare two stored measurements by the rules that the new one has, and as surely as its study says.
+
+    Args:
+        old: the one.
+        new: the other.
+        despite: of `hosts.FACTS`, those that may differ.
+
+    Raises:
+        HostsDiffer: they differ in something else.
+    """
+    notes = hosts.check(hosts.Setting.of(old), hosts.Setting.of(new), despite)
+    rules = rules_of(new.rules, new.bounds, next(iter(new.workloads)), changes=True)
+    found = decide(rules, old, new, Look.single(new.confidence, len(rules)), together=False)
+    others = figures(old, new, rules, new.confidence, together=False)
+    return result(
+        form="compare",
+        study=new.study,
+        found=(found, others),
+        sides=(old, new),
+        planned=(new.restarts,),
+        redeployments=new.restarts,
+        times_s=(0.0, 0.0),
+        notes=notes,
+        invalid=[],
+    )
+
+
+def result(
+    *,
+    form: Form,
+    study: str,
+    found: tuple[list[RuleFound], list[RuleFound]],
+    sides: tuple[Measurement | None, Measurement],
+    planned: tuple[int, ...],
+    redeployments: int,
+    times_s: tuple[float, float],
+    notes: list[str],
+    invalid: list[str],
+) -> GateResult:
+    """Put together what a gate found, with its exit code and what is said in a line."""
+    rules, others = found
+    state = overall(rules)
+    warns = sides[1].inconclusive == "warn"
+    code = {"pass": PASSED, "fail": REGRESSION}.get(state, PASSED if warns else NOT_DECIDED)
+    message = _message(rules, state)
+    if invalid:
+        state, code, message = "inconclusive", NOT_DECIDED, f"not valid: {'; '.join(invalid)}"
+    return GateResult(
+        form=form,
+        state="invalid" if invalid else state,
+        exit_code=code,
+        message=message,
+        study=study,
+        confidence=sides[1].confidence,
+        warns=warns,
+        redeployments=redeployments,
+        looks=list(planned),
+        measured_s=times_s[0],
+        wall_s=times_s[1],
+        notes=notes,
+        rules=rules,
+        figures=others,
+        old=sides[0],
+        new=sides[1],
+    )
+
+
+def _message(rules: Sequence[RuleFound], state: str) -> str:
+    named = {"fail": "fail", "inconclusive": "inconclusive"}.get(state, "")
+    which = [f"{one.workload} {one.rule}" for one in rules if one.state == named]
+    if state == "fail":
+        cold = all(one.rule == "cold_start" for one in rules if one.state == "fail")
+        what = "a slower cold start, the steady state has not failed" if cold else "a regression"
+        return f"{what}: {', '.join(which)}"
+    if state == "inconclusive":
+        return f"not decided: {', '.join(which)}"
+    return f"no regression: {len(rules)} rules pass"
+
+
+def _document(about: About, spec: GateSpec, side: Side, error: float) -> Measurement:
+    return Measurement(
+        study=about.study,
+        label=about.label,
+        started=about.started,
+        host=dict(about.host),
+        traffic=dict(about.traffic),
+        environment=dict(about.environment),
+        config=dict(side.config),
+        rules={name: dict(limits) for name, limits in about.rules.items()},
+        bounds={name: dict(bounds) for name, bounds in about.bounds.items()},
+        confidence=spec.confidence,
+        inconclusive=spec.inconclusive,
+        workloads=side.gathered.measured(side.loads, error),
+    )
+
+
+def _decided(found: Sequence[RuleFound]) -> bool:
+    """Whether nothing is left to find out: a rule fails, or all pass."""
+    return overall(found) != "inconclusive"
+
+
+def _counted(found: Sequence[RuleFound]) -> str:
+    states = [one.state for one in found]
+    told = ((states.count(name), name) for name in ("pass", "fail", "inconclusive"))
+    return ", ".join(f"{count} {name}" for count, name in told if count) or "no rules"
