@@ -101,7 +101,7 @@ def _listed(cpus: AbstractSet[int]) -> str:
 
 
 def cpus_of_generators(cores: Cores, count: int) -> list[frozenset[int] | None]:
-    """Return the CPUs of each of so many load generators: its own where there are enough for all processes, else all."""
+    """Return the CPUs of each of so many load generators: its own where there are enough for all, else the same."""
     cpus = cores.generator
     if cpus is None or len(cpus) < cores.processes:
         return [cpus] * count
