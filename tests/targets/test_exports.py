@@ -214,8 +214,8 @@ def test_an_ensemble_needs_what_it_is_made_of_down_to_the_last(tmp_path: Path) -
     export = triton_of(
         tmp_path,
         "whole",
-        whole=ensemble("half", "leaf", "missing"),
-        half=ensemble("leaf", "other", "whole"),
+        whole=ensemble("half", "leaf"),
+        half=ensemble("leaf", "other"),
         leaf='backend: "python"',
         other='backend: "python"',
         stranger='backend: "python"',
@@ -257,7 +257,7 @@ def test_the_command_in_the_documentation_is_the_one_that_is_printed(tmp_path: P
 
 
 def test_the_documentation_says_how_every_kind_is_started(tmp_path: Path) -> None:
-    page = (STUDIES.parent / "docs" / "command-line.md").read_text()
+    page = (STUDIES.parent / "docs" / "commands" / "export.md").read_text()
     (row,) = (line for line in page.splitlines() if line.startswith("| kind | `command` |"))
     described = page[page.index(row) :].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", "".join(line.split(" | ")[0] for line in described.splitlines()))) == set(

@@ -52,6 +52,8 @@ def test_an_export_reads_and_writes_the_files_own_bytes(written: Written, tmp_pa
     folder = tmp_path / "models" / (read(written.text).name or written.name)
     folder.mkdir(parents=True)
     (folder / "config.pbtxt").write_bytes(written.text.encode())
+    for step in read(written.text).ensemble_scheduling.step:
+        (tmp_path / "models" / step.model_name).mkdir()  # without a config.pbtxt Triton completes it
     asked = {"protocol": "grpc", "streaming": True} if written.name == "decoupled" else {}
     options = TritonOptions.model_validate({"model": folder.name, "repository": "models", **asked})
     target = TritonTarget(options, Context(tmp_path, tmp_path / "log.txt"))

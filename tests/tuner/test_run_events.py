@@ -10,7 +10,7 @@ from typing import Any
 from tests.tuner.result_builders import GOALS, point, result, trial
 from tuner.events import Events, write_finished, write_started
 
-PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
+PAGE = Path(__file__).parents[2] / "docs" / "commands" / "run.md"
 
 
 def told(*trials: Any) -> list[dict[str, Any]]:
