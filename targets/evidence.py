@@ -13,7 +13,7 @@ from workloads.requests import Requests
 
 ANSWER_S = 30.0
 SETTLE_S = 10.0
-GONE_S = 15.0
+GONE_S = 30.0
 SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
 
 

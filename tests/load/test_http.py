@@ -1,5 +1,6 @@
 """Whatever an HTTP server does, it is counted under its kind, the run ends, and the others are served."""
 
+import socket
 from pathlib import Path
 from typing import Never
 
@@ -159,7 +160,10 @@ def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced(
 def test_a_server_that_is_not_there_gives_connection_errors_and_an_end(
     tmp_path: Path, load: ClosedLoop | OpenLoop, poller: Poller
 ) -> None:
-    report, records = run(plan(1, load, tmp_path, ["/ok"], window_ns=100 * MS, timeout_ns=200 * MS), poller)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        made = plan(nobody.getsockname()[1], load, tmp_path, ["/ok"], window_ns=100 * MS, timeout_ns=200 * MS)
+        report, records = run(made, poller)
     assert outcomes(records) == {Outcome.CONNECTION_ERROR}
     assert report.failures[0].text == "Connection refused"
     assert isinstance(load, ClosedLoop) or len(records.rows) == len(load.schedule)
