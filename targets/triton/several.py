@@ -21,6 +21,7 @@ from targets.base import (
 )
 from targets.triton import flags as flags_of
 from targets.triton import rules
+from targets.triton.composed import has_ensemble
 from targets.triton.deployment import TritonDeployment
 from targets.triton.options import TritonOptions
 from targets.triton.target import VERIFIED, TritonTarget
@@ -89,6 +90,9 @@ class SeveralTriton(TritonTarget):
         self._started = False
         self._expected = ()
         together: list[_Member] = []
+        for name in options.models:
+            if has_ensemble(options.of_model(name), context):
+                raise TargetError(f"target.models.{name}: is an ensemble; tune it alone, as `target.model`")
         self._members = {name: _Member(options.of_model(name), context, together) for name in options.models}
         self._first = together[0]
         served: dict[str, str] = {}

@@ -65,12 +65,12 @@ class Accuracies:
         """
         if variant in self.scores:
             return
-        asked: dict[tuple[int, int], Sequence[Outputs | None]] = {}
+        asked: dict[tuple[str, int, int], Sequence[Outputs | None]] = {}
         scores: dict[str, Scores] = {}
         for workload in workloads:
             of_classes = []
             for part, one in _classes(workload):
-                key = (id(one.dataset), items := self._items(one))
+                key = (workload.model, id(one.dataset), items := self._items(one))
                 if items and key not in asked:
                     asked[key] = _asked(ask, workload, one, items)
                 outputs = asked.get(key, ())

@@ -56,8 +56,12 @@ def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, di
     space, else that of the baseline.
 
     Raises:
-        StudyError: a workload has no level, or several to choose from.
+        StudyError: a workload has no level, or several to choose from; the target has several models.
     """
+    if prepared.study.spec.target.several:
+        raise prepared.study.source.error(
+            ("target", "models"), "a gate is about one model; gate each by a study of its own"
+        )
     space, gate = prepared.space, prepared.study.spec.gate
     fixed = {one.name: one.values[0] for one in space if len(one.values) == 1}
     levels = {"concurrency": gate.concurrency, "rate": gate.rate}
