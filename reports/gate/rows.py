@@ -97,6 +97,8 @@ def value(rule: str, number: float | None) -> str:
 
 def change(kind: str, number: float | None) -> str:
     """Return a change with its sign: +4.2% of a ratio, +0.10 points."""
+    if number == math.inf:
+        return "endless"
     if number is None or not math.isfinite(number):
         return "?"
     return f"{number * 100:+.2f}{' points' if kind == 'points' else '%'}"

@@ -9,9 +9,10 @@ import pytest
 from tests.gate.gate_builders import measurement
 from tests.support.tune import tune
 from tuner.gate import histogram, hosts
-from tuner.gate.baseline import MEASURED, BaselineError, accept, lacking, read_measurement, written
+from tuner.gate.baseline import MEASURED, RESULT, BaselineError, accept, lacking, read_measurement, written
 from tuner.gate.gathering import packed, stored_scores
 from tuner.gate.hosts import HostsDiffer, Setting
+from tuner.gate.running import compare
 
 
 @pytest.fixture
@@ -30,6 +31,14 @@ def test_an_accepted_run_says_who_when_and_why_and_reads_back_as_it_was(run: Pat
     assert back.accepted is not None
     assert (back.accepted.by, back.accepted.why, back.accepted.run) == ("ada", "batch of 16", "run")
     assert back.workloads == measurement().workloads
+
+
+def test_a_run_that_was_not_valid_is_not_accepted(run: Path, tmp_path: Path) -> None:
+    spoiled = compare(measurement(), measurement(), []).model_copy(update={"state": "invalid", "message": "sent late"})
+    (run / RESULT).write_text(spoiled.model_dump_json(by_alias=True))
+    with pytest.raises(BaselineError, match="this gate was not valid: sent late; measure again"):
+        accept(run, tmp_path / "baseline.json", by="ada", why="")
+    assert not (tmp_path / "baseline.json").exists()
 
 
 def test_a_baseline_is_small_and_has_a_line_for_each_restart() -> None:

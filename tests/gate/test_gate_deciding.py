@@ -47,6 +47,13 @@ def test_a_tail_that_grows_fails_its_own_rule_while_throughput_passes() -> None:
     assert verdicts(old, new, LIMITS) == {"throughput": "pass", "p99": "fail"}
 
 
+def test_a_release_that_fails_its_requests_fails_the_rules_on_what_it_lost() -> None:
+    old = measurement([100.0, 101.0, 99.0])
+    broken = measurement([0.0] * 3, p99_s=[math.inf] * 3, errors=10_000)
+    assert verdicts(old, broken, LIMITS) == {"throughput": "fail", "p99": "fail"}
+    assert verdicts(old, measurement([98.0] * 3, p99_s=[math.inf, 0.01, 0.01]), {"p99": 0.1}) == {"p99": "inconclusive"}
+
+
 def test_errors_are_counted_in_percentage_points() -> None:
     old, new = measurement(), measurement(errors=100)
     assert verdicts(old, new, {"error_rate": 0.001}) == {"error_rate": "fail"}

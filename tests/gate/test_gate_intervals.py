@@ -1,12 +1,14 @@
 """Bounds on a change: what they cover, and that looking again and again makes no more errors than are allowed."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
 from tuner.gate import intervals
+from tuner.gate.intervals import Change
 
 RUNS = 2_000
 MOST_AT_ONE_PERCENT = 31
@@ -41,6 +43,17 @@ def test_a_figure_that_has_no_ratio_has_no_bounds(values: list[float], why: str)
     found = intervals.paired(values, values, 0.01)
     assert why in found.why
     assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("bounds", [intervals.paired, intervals.apart])
+def test_a_figure_that_every_new_deployment_lost_has_changed_for_certain(bounds: Callable[..., Change]) -> None:
+    lost = bounds([1.0, 1.1], [math.inf, math.inf], 0.01)
+    assert (lost.low, lost.high) == (math.inf, math.inf)
+    gone = bounds([1.0, 1.1], [0.0, 0.0], 0.01)
+    assert (gone.low, gone.high) == (-1.0, -1.0)
+    for old, new in (([1.0, 1.1], [math.inf, 1.0]), ([1.0, math.inf], [math.inf, math.inf]), ([1.0], [math.inf])):
+        assert bounds(old, new, 0.01).high == math.inf
+        assert bounds(old, new, 0.01).low == -math.inf
 
 
 def test_without_an_error_on_either_side_the_difference_is_bounded_by_the_requests() -> None:

@@ -92,6 +92,8 @@ def accept(run: Path, to: Path, *, by: str | None, why: str) -> Measurement:
         BaselineError: the run has nothing to accept, or `to` cannot be replaced.
     """
     measurement = read_measurement(run)
+    if run.is_dir() and (run / RESULT).exists() and read_gate(run).state == "invalid":
+        raise BaselineError(f"{run}: this gate was not valid: {read_gate(run).message}; measure again")
     if to.exists():
         read_measurement(to)
     accepted = Accepted(by=by or user(), when=now(), why=why, run=run.resolve().name)

@@ -15,6 +15,8 @@ from tuner import stats
 
 LEAST_OF_A_SPREAD = 5
 """Restarts from which the spread of a stored side is known well enough to be held against another."""
+LEAST_BROKEN = 2
+"""Deployments that have to agree before a figure counts as lost."""
 LOOKS_GROW = 1.3
 """Each look comes after this many times the deployments of the one before."""
 
@@ -77,7 +79,8 @@ def paired(old: Sequence[float], new: Sequence[float], error: float) -> Change:
 
     With d the log ratios of the k pairs: exp(mean(d) -+ t * s / sqrt(k)) - 1, t of Student's distribution with k - 1
     degrees of freedom. Assumes that pairs are independent and their mean is normal; what both sides of a pair share,
-    the machine's speed in these seconds above all, cancels out. k < 2, or a figure that is 0 or infinite: no bounds.
+    the machine's speed in these seconds above all, cancels out. k < 2, or a figure that is 0 or infinite: no bounds,
+    unless it is that in every deployment of the new side and in none of the old one.
 
     Args:
         old: the figure of each deployment, shape [k].
@@ -86,6 +89,8 @@ def paired(old: Sequence[float], new: Sequence[float], error: float) -> Change:
     """
     if len(old) != len(new):
         raise ValueError(f"pairs must match, but got {len(old)} and {len(new)}.")
+    if broken := _broken(old, new):
+        return broken
     if why := _unusable([*old, *new]):
         return unknown(why, len(old))
     logs = np.log(np.asarray(new, float) / np.asarray(old, float))
@@ -111,6 +116,8 @@ def apart(old: Sequence[float], new: Sequence[float], error: float) -> Change:
         error: of each bound.
     """
     n = min(len(old), len(new))
+    if broken := _broken(old, new):
+        return broken
     if why := _unusable([*old, *new]):
         return unknown(why, n)
     before, now = np.log(np.asarray(old, float)), np.log(np.asarray(new, float))
@@ -162,6 +169,18 @@ def exact(value: float, n: int) -> Change:
 
 def _of_logs(mean: float, half: float, n: int) -> Change:
     return Change(math.expm1(mean), math.expm1(mean - half), math.expm1(mean + half), n)
+
+
+def _broken(old: Sequence[float], new: Sequence[float]) -> Change | None:
+    """Return the change of a figure that is infinite, or 0, in every deployment of the new side and in no old one."""
+    n = min(len(old), len(new))
+    if n < LEAST_BROKEN or _unusable(old):
+        return None
+    if all(math.isinf(value) for value in new):
+        return Change(math.inf, math.inf, math.inf, n, "infinite in every deployment: too many requests failed")
+    if not any(new):
+        return Change(-1.0, -1.0, -1.0, n, "0 in every deployment")
+    return None
 
 
 def _unusable(values: Sequence[float]) -> str:

@@ -25,7 +25,8 @@ def check(study: Study, form: Form) -> None:
     """Check that a study's gate fits the study.
 
     Raises:
-        StudyError: it names no workload of the study, or there is no rule at all.
+        StudyError: it names no workload of the study, has a rule on a cold start of another workload than the first, or
+            there is no rule at all.
     """
     spec, gate = study.spec, study.spec.gate
     known = list(spec.bounds())
@@ -33,6 +34,11 @@ def check(study: Study, form: Form) -> None:
         if name not in known:
             raise study.source.error(
                 ("gate", "workloads", name), f"no workload of this study; there are {', '.join(known)}"
+            )
+        if name != known[0] and "cold_start" in gate.workloads[name].limits():
+            raise study.source.error(
+                ("gate", "workloads", name, "cold_start"),
+                f"a server is cold for the first workload only; give the rule to {known[0]}",
             )
     ruled = any(gate.limits_of(name) for name in known) and form != "alone"
     if not ruled and not any(spec.bounds().values()):
@@ -130,6 +136,9 @@ def _differences(
     settings = [hosts.Setting(one.host, one.traffic, side.loads) for one, side in zip(about, sides, strict=True)]
     if baseline is not None:
         return hosts.check(hosts.Setting.of(baseline), settings[-1], despite)
+    if lone := sorted(set(settings[0].traffic) ^ set(settings[-1].traffic)):
+        told = f"{', '.join(lone)} stands on one side only"
+        raise hosts.HostsDiffer(f"not comparable: workload: {told}; give both sides the same workloads")
     return hosts.check(settings[0], settings[-1], [*despite, "server"], hosts.TOGETHER)
 
 
