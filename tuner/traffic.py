@@ -250,12 +250,31 @@ def _arrivals(study: Study, name: str, spec: OpenArrival) -> Arrivals:
 
 
 def check_sequences(study: Study, workloads: Sequence[Workload], space: Space) -> None:
-    """Check that there are as many sequences as are live at once, at every load level. Raises StudyError."""
+    """Check that there are as many sequences as are live at once, at every load level, and a connection for each.
+
+    Raises:
+        StudyError: there are not, or two workloads that are measured at once give a model sequences of the same ids.
+    """
+    ids: dict[tuple[str, int], str] = {}
     for workload in workloads:
         if workload.sequences is None:
             continue
+        place = ("workloads", workload.name, "sequences")
         levels = [level for level in space.levels("concurrency") if not isinstance(level, str)]
-        most = int(max(levels, default=0)) if workload.at_once is None else workload.at_once
+        most = workload.at_once or workload.concurrency or int(max(levels, default=0))
+        if workload.at_once is not None and workload.at_once > workload.connections:
+            raise study.source.error(
+                (*place, "at_once"),
+                f"{workload.at_once} live sequences need a connection each, and there are {workload.connections}; "
+                "raise `connections` of the workload",
+            )
+        first = workload.sequences.first_id
+        for one in range(first, first + len(workload.sequences)) if workload.model else ():
+            if (other := ids.setdefault((workload.model, one), workload.name)) != workload.name:
+                raise study.source.error(
+                    (*place, "first_id"),
+                    f"{other} sends {workload.model} a sequence {one} at the same time; begin above its last one",
+                )
         if len(workload.sequences) < most:
             raise study.source.error(
                 ("workloads", workload.name, "sequences"),

@@ -179,11 +179,8 @@ def _check_sampler(study: Study, target: Target, space: Space) -> None:
         raise study.source.error(
             ("search", "sampler"), "twin proposes for the first objective; take tpe to choose by several"
         )
-    if asked == "twin" and (ordered := _prioritised(study)):
-        raise study.source.error(
-            ("search", "sampler"),
-            f"twin simulates one queue in the order of arrival, and the classes of {ordered} have priorities; take tpe",
-        )
+    if asked == "twin" and (why := _beyond_the_twin(study)):
+        raise study.source.error(("search", "sampler"), f"twin cannot propose here: {why}; take tpe")
     if asked == "twin" and roles_of(target.knobs(), [one.name for one in space]) is None:
         raise study.source.error(
             ("search", "sampler"),
@@ -191,14 +188,14 @@ def _check_sampler(study: Study, target: Target, space: Space) -> None:
         )
 
 
-def _prioritised(study: Study) -> str:
-    """Return the name of a workload whose classes differ in their priority, "" where there is none."""
-    differing = (
-        name
-        for name, workload in study.spec.workloads.items()
-        if len({one.priority for one in (workload.mix or {}).values()}) > 1
-    )
-    return next(differing, "")
+def _beyond_the_twin(study: Study) -> str:
+    """Return what a workload has that the twin does not simulate, "" where there is nothing."""
+    for name, workload in study.spec.workloads.items():
+        if len({one.priority for one in (workload.mix or {}).values()}) > 1:
+            return f"the classes of {name} have priorities, and it serves in the order of arrival"
+        if workload.sequences is not None:
+            return f"requests of {name} belong to sequences, and it simulates single ones"
+    return ""
 
 
 def _check_gpus(study: Study) -> None:
@@ -344,8 +341,8 @@ def simulation_of(prepared: Prepared) -> Simulation:
     goal = prepared.goals[0]
     if spec.search.choose != "first":
         return Simulation(None, f"it proposes for one objective, and `choose: {spec.search.choose}` asks for several")
-    if ordered := _prioritised(prepared.study):
-        return Simulation(None, f"the classes of {ordered} have priorities, and it serves in the order of arrival")
+    if why := _beyond_the_twin(prepared.study):
+        return Simulation(None, why)
     if goal.metric not in FORECAST:
         return Simulation(None, f"{goal.metric} is not simulated")
     cores = len(prepared.cores.server or os.sched_getaffinity(0))

@@ -1,6 +1,7 @@
 """Sequences in a study: what fits together, what the engine is told of them, and what is refused with its line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,32 @@ def test_the_streams_of_a_perf_analyzer_file_are_sequences(tmp_path: Path) -> No
 def test_what_does_not_fit_is_refused(keys: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=message):
         made(tmp_path, **keys)  # type: ignore[arg-type]
+
+
+def test_live_sequences_need_a_connection_each(tmp_path: Path) -> None:
+    workload = made(tmp_path, arrival=OPEN, connections=2, sequences={"length": 5, "at_once": 3})
+    study = load_study(tmp_path / "study.yaml")
+    with pytest.raises(StudyError, match="3 live sequences need a connection each, and there are 2"):
+        check_sequences(study, [workload], make_space({}, (), study.source))
+
+
+def test_a_concurrency_of_the_workloads_own_counts_before_that_of_the_space(tmp_path: Path) -> None:
+    workload = replace(made(tmp_path, sequences={"length": 30}), concurrency=5)
+    study = load_study(tmp_path / "study.yaml")
+    with pytest.raises(StudyError, match="5 are to be live at once, and the requests make 4"):
+        check_sequences(study, [workload], make_space({"concurrency": [2]}, (), study.source))
+
+
+def test_workloads_that_ask_a_model_at_once_have_sequences_of_their_own(tmp_path: Path) -> None:
+    one = replace(made(tmp_path, sequences={"length": 30}), model="tracker", concurrency=1)
+    study = load_study(tmp_path / "study.yaml")
+    assert one.sequences is not None
+    other = replace(one, name="other")
+    space = make_space({}, (), study.source)
+    with pytest.raises(StudyError, match="sends tracker a sequence 1 at the same time; begin above its last one"):
+        check_sequences(study, [one, other], space)
+    check_sequences(study, [one, replace(other, sequences=replace(one.sequences, first_id=5))], space)
+    check_sequences(study, [one, replace(other, model="another")], space)
 
 
 def test_fewer_sequences_than_are_live_at_once_are_refused_with_the_line(tmp_path: Path) -> None:
