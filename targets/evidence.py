@@ -50,6 +50,25 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
+def halt(processes: Iterable[psutil.Process]) -> None:
+    """Suspend processes and wait until they are: a signal is sent at once, but each thread stops when it sees it.
+
+    Raises:
+        AssertionError: a thread still ran after GONE_S seconds.
+    """
+    halted = list(processes)
+    for process in halted:
+        process.suspend()
+    assert soon(lambda: all(map(_is_halted, halted))), "a process that was suspended still runs"
+
+
+def _is_halted(process: psutil.Process) -> bool:
+    try:
+        return all(psutil.Process(thread.id).status() == psutil.STATUS_STOPPED for thread in process.threads())
+    except psutil.NoSuchProcess:  # a thread that ended while it was looked at
+        return False
+
+
 def shared_memory(processes: Iterable[psutil.Process]) -> set[Path]:
     """Return the files of shared memory that processes have open, of those that Paretune names."""
     mapped = {Path(one.path) for process in processes if runs(process) for one in process.memory_maps()}

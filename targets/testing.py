@@ -34,7 +34,7 @@ from targets.base import (
     difference,
     metric_values,
 )
-from targets.evidence import ANSWER_S, children, failures, listens, runs, settled, shared_memory, soon
+from targets.evidence import ANSWER_S, children, failures, halt, listens, runs, settled, shared_memory, soon
 from targets.probe import failure_of
 from workloads.requests import Requests
 
@@ -285,8 +285,7 @@ class TargetContract(RemoteTargetContract):
         self.be_impatient(monkeypatch)
         deployment = started.deploy(started.user_config(), "one")
         processes = [psutil.Process(pid) for pid in deployment.processes()]
-        for process in processes:
-            process.suspend()
+        halt(processes)
         if not self.silent:
             with pytest.raises(ServerDied, match="answer"):
                 deployment.statistics()

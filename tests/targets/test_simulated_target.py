@@ -26,6 +26,7 @@ from targets.base import (
     TargetError,
     difference,
 )
+from targets.evidence import halt
 from targets.simulated import client
 from targets.simulated.options import SimulatedOptions
 from targets.simulated.target import SimulatedTarget
@@ -357,7 +358,7 @@ def test_a_server_that_hangs_is_told_from_one_that_died(
     deployment = started.deploy(USER, "x")
     monkeypatch.setattr(client, "CONTROL_TIMEOUT_S", 0.5)
     server = psutil.Process(deployment.processes()[0])
-    server.suspend()
+    halt([server])
     with pytest.raises(ServerHung, match="does not answer"):
         deployment.statistics()
     started.stop()

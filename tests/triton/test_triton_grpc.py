@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from targets.base import Endpoint, Outcome, TargetError, difference
+from targets.evidence import halt
 from targets.kserve import wire_grpc, wire_http
 from targets.kserve.judge import header_value
 from targets.kserve.wire import Site
@@ -198,5 +199,5 @@ def test_a_server_that_hangs_is_a_grpc_failure(make_triton: MakeTriton, digits: 
     target.start()
     deployment = target.deploy(USER, "x")
     assert failure_of(deployment.endpoint(digits), 10.0) == ""
-    psutil.Process(deployment.processes()[0]).suspend()
+    halt([psutil.Process(deployment.processes()[0])])
     assert failure_of(deployment.endpoint(digits), 0.5).startswith("gRPC DEADLINE_EXCEEDED: ")

@@ -23,6 +23,7 @@ from targets.base import (
     TargetError,
     difference,
 )
+from targets.evidence import halt
 from targets.triton import server as triton_server
 from targets.triton.target import TritonTarget
 from tests.conftest import MakeTriton
@@ -177,7 +178,7 @@ def test_a_server_that_hangs_is_told_from_one_that_died(
     target.start()
     deployment = target.deploy(USER, "x")
     server = psutil.Process(deployment.processes()[0])
-    server.suspend()
+    halt([server])
     with pytest.raises(ServerHung, match="does not answer"):
         deployment.statistics()
     target.stop()
