@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from targets.base import Deployment, Endpoint, ServerCounters, TargetError, difference, metric_values
@@ -17,6 +17,7 @@ from tuner.accuracy.variants import Ask
 from tuner.autocorrelation import effective_size, finite
 from tuner.catalog import METRICS
 from tuner.course import Course, Lane
+from tuner.lead import Lead
 from tuner.load.generator import Generator
 from tuner.load.plan import ClassPlan, Plan
 from tuner.metrics import failures, generator_report, outcome_counts, summarise, totals, violations
@@ -36,9 +37,6 @@ from tuner.usage_metrics import untold, usage_metrics
 from tuner.verdicts import in_state, slo_verdicts
 from tuner.workload import Workload
 
-LEAD_NS = 30_000_000
-CONNECTION_NS = 100_000
-
 
 @dataclass(frozen=True)
 class Meter:
@@ -53,6 +51,7 @@ class Meter:
         asked: the metrics of use that the study asks for; without them a measurement is worth nothing.
         others: load generators of the second workload and the ones after it, where all are measured at once.
         shared_cpus: how many CPUs the processes of all load generators share; None: each has its own, or any.
+        lead: how long before its start a plan is handed over.
     """
 
     generator: Generator
@@ -63,6 +62,7 @@ class Meter:
     asked: frozenset[str] = frozenset()
     others: Sequence[Generator] = ()
     shared_cpus: int | None = None
+    lead: Lead = field(default_factory=Lead)
 
     def run(
         self,
@@ -131,6 +131,7 @@ class Meter:
             finally:
                 series = self.sampler.stop()
                 loaded = finished([lane.generator for lane in lanes])
+        self.lead.learn([one.load for one in offered], min(run.report.spare_s for run in loaded))
         reports = {one.workload.name: Beside(run.records, run.report) for one, run in zip(offered, loaded, strict=True)}
         return [
             Run(
@@ -154,7 +155,7 @@ class Meter:
             for index, (deployment, one) in enumerate(zip(deployments, offered, strict=True))
         ]
         # Encoding takes its time; the moment is chosen when nothing is left to do but hand the plans over.
-        start_ns = time.monotonic_ns() + sum(_lead_ns(one.load) for one in offered)
+        start_ns = time.monotonic_ns() + self.lead.ns([one.load for one in offered])
         generators = [self.generator, *self.others]
         return [
             Lane(generators[index], replace(plan, start_ns=start_ns), one.aims)
@@ -313,11 +314,6 @@ def steadiness(records: Records, load: Load) -> results.Steadiness:
     """Say whether a window shows a steady state; see `steady.judge`."""
     rows = records.in_window()
     return steady.judge(rows["intended_ns"], rows["done_ns"], latencies_s(rows), open_loop=load.mode == "open")
-
-
-def _lead_ns(load: Load) -> int:
-    """Return the time between a plan and its start: connections are opened in it."""
-    return LEAD_NS + (round(load.level) * CONNECTION_NS if load.mode == "closed" else 0)
 
 
 @contextmanager

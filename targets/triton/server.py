@@ -1,5 +1,6 @@
 """A local tritonserver: its command line, its readiness, its log, its end."""
 
+import json
 import re
 import shutil
 import socket
@@ -7,9 +8,11 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Literal, TypeVar
+from urllib.parse import quote
 
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
@@ -21,6 +24,8 @@ from targets.triton.launch import Launcher, Place
 
 START_ATTEMPTS = 3
 CONTROL_TIMEOUT_S = 10.0
+UNLOAD_S = 2.0
+"""How long a server that is to end may take to unload its models."""
 _LOG_ERROR = re.compile(r'^E\d{4} [\d:.]+ \d+ [\w.]+:\d+\] "?(?P<message>.*?)"?$', re.MULTILINE)
 _RECORD = re.compile(r"[IWEF]\d{4} [\d:.]+ |[+|]")
 _USAGE = re.compile(r"^Usage:", re.MULTILINE)
@@ -190,10 +195,33 @@ class TritonServer:
         return tree_of(self._inside)
 
     def stop(self) -> None:
-        """End it with everything it started."""
+        """End it with everything it started.
+
+        Its models are unloaded first: a server that ends looks for that once a second only.
+        """
         if hasattr(self, "client"):
             self.client.close()
+            with suppress(OSError, HTTPException, ValueError):  # it hangs, or is gone
+                self._unload_all()
         self._process.stop()
+
+    def _unload_all(self) -> None:
+        deadline = time.monotonic() + UNLOAD_S
+        for one in self._loaded():
+            self._post(f"/v2/repository/models/{quote(one, safe='')}/unload")
+        while self._loaded() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _loaded(self) -> list[str]:
+        """Return the models that are loaded or on their way."""
+        models = json.loads(self._post("/v2/repository/index"))
+        return [one["name"] for one in models if one.get("state", "UNAVAILABLE") != "UNAVAILABLE"]
+
+    def _post(self, path: str) -> bytes:
+        """Return the body of the answer to an empty POST on a connection of its own."""
+        with closing(HTTPConnection(HOST, self.port, timeout=UNLOAD_S / 2)) as connection:
+            connection.request("POST", path, b"{}", {"Connection": "close"})
+            return connection.getresponse().read()
 
 
 class ServerLog:

@@ -86,6 +86,7 @@ class _Engine:
         if self.plan.keep_alive or self.plan.endpoint.grpc:
             self._provide(self.source.first_places)
             self._settle()
+        self.watch_self.ready(self.plan.start_ns)
         control_fd = self.control.fileno() if self.control else -1
         if self.control:
             self.poller.watch(control_fd, POLLIN, new=True)
@@ -136,6 +137,7 @@ class _Engine:
             waiting_max=own.waiting_max,
             failures=tuple(Failure(*kind, text) for kind, text in self.failures.items()),
             answers=tuple(self.answers),
+            spare_s=own.spare_s,
         )
 
     # -- connections --

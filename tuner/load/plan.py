@@ -189,6 +189,7 @@ class RunReport:
         waiting_max: most requests that waited for a connection at once.
         failures: the first failure of each (outcome, code).
         answers: (request index, answer bytes) of each answer that was ok, if the plan asked for them.
+        spare_s: how long before the start of the load it was ready for it; negative: after it.
     """
 
     requests: int
@@ -199,6 +200,7 @@ class RunReport:
     waiting_max: int
     failures: tuple[Failure, ...] = ()
     answers: tuple[tuple[int, bytes], ...] = ()
+    spare_s: float = 0.0
 
 
 def merged_reports(reports: Sequence[RunReport]) -> RunReport:
@@ -216,6 +218,7 @@ def merged_reports(reports: Sequence[RunReport]) -> RunReport:
         waiting_max=max(report.waiting_max for report in reports),
         failures=tuple(failures.values()),
         answers=tuple(answer for report in reports for answer in report.answers),
+        spare_s=min(report.spare_s for report in reports),
     )
 
 

@@ -20,6 +20,7 @@ class SelfWatch:
         longest_ns: the longest such time.
         queue_max: most requests found due and not yet sent at one look at the clock.
         waiting_max: most requests that waited for a connection at once.
+        spare_s: how long before the start of the load all was ready for it; negative: after it.
     """
 
     def __init__(self, window: tuple[int, int]) -> None:
@@ -28,6 +29,11 @@ class SelfWatch:
         self.next_edge = self._edges[0]
         self._in_window = False
         self.stalls = self.longest_ns = self.queue_max = self.waiting_max = 0
+        self.spare_s = 0.0
+
+    def ready(self, start_ns: int) -> None:
+        """Take note that all is ready for a load that starts at a time."""
+        self.spare_s = (start_ns - time.monotonic_ns()) / 1e9
 
     def rewindow(self, window: tuple[int, int]) -> None:
         """Take another window; edges that were passed stay where they were read."""
