@@ -72,9 +72,9 @@ def _service(plan: Plan, role: Role, name: str, cpus: range, gpus: range, folder
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "working_dir": "/work",
+        "working_dir": "/paretune",
         "tmpfs": ["/tmp"],  # noqa: S108 - of the container's own
-        "cpuset": format_cpus(cpus),
+        "cpuset": format_cpus(frozenset(cpus)),
         **({"shm_size": "1gb"} if role.studies else {}),
         "deploy": {"resources": {"limits": {"memory": memory}, "reservations": reserved}},
         **({"volumes": list(_mounts(plan, name, folder))} if role.studies else {}),
@@ -93,7 +93,7 @@ def _mounts(plan: Plan, name: str, folder: Path) -> Iterable[_Service]:
     for one in (*plan.files.carried, *plan.files.elsewhere):
         if not one.inside and one.files:
             yield _bound(_from(folder, one.here), str(one.place))
-    yield _bound(_runs(name), "/work/runs", read_only=False)
+    yield _bound(_runs(name), "/paretune/runs", read_only=False)
 
 
 def _from(folder: Path, path: Path) -> str:

@@ -10,7 +10,7 @@ from tuner.manifests.files import HOME
 from tuner.manifests.names import key_of
 from tuner.manifests.plan import MASTER_PORT, Plan, Role
 
-RUNS = "/work/runs"
+RUNS = "/paretune/runs"
 ENDED = (4, 5)
 """Exit codes of a run that is done all the same: nothing met the SLO, or it is not decided."""
 TRIES = 3
@@ -165,7 +165,7 @@ def _container(plan: Plan, role: Role) -> _Object:
         "image": plan.image,
         "command": ["tune"],
         "args": [word.replace("$(", "$$(") for word in role.arguments],
-        "workingDir": "/work",
+        "workingDir": "/paretune",
         "env": _environment(plan, role),
         **({"ports": ports} if role.component == "run" else {}),
         "resources": _resources(role),
