@@ -22,8 +22,8 @@ def outputs_of(
 ) -> list[Outputs | None]:
     """Send the first items of a class and return the outputs of each, None for one without an ok answer.
 
-    Sequences are sent one after the other: what a request is answered depends on those before it. One that goes on behind
-    the last item is ended with its last request, so that the server forgets it.
+    Sequences are sent one after the other: what a request is answered depends on those before it. One that goes on
+    behind the last item is ended with its last request, so that the server forgets it.
 
     Args:
         generator: sends them, CONCURRENCY at a time where they belong to no sequences.
