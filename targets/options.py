@@ -117,3 +117,7 @@ class TargetOptions(Section):
             resolve: makes a path of these options an absolute one.
         """
         return ()
+
+    def secrets(self) -> Sequence[str]:
+        """Return the names of the environment variables that these options refer to: their values are never stored."""
+        return ()

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from targets.base import Knob
-from tuner.study.source import Keys, Source
+from tuner.study.source import Keys, Source, StudyError
 
 SPACE: Keys = ("space",)
 COMPOSING = "composing"
@@ -28,6 +28,27 @@ def knob_names(raw: Mapping[str, Any]) -> list[str]:
 def place_of(knob: Knob) -> Keys:
     """Return where the study's `space` has a knob."""
     return (*SPACE, *(knob.place or (knob.name,)))
+
+
+def override_of(option: str, given: str, knobs: Sequence[Knob]) -> str:
+    """Return `KNOB=VALUE` as an override of a study: a knob of one of several models stands deeper than its name says.
+
+    Args:
+        option: what it was given with, for the error.
+        given: it.
+        knobs: of the target; those whose names have no dot need not be among them.
+
+    Raises:
+        StudyError: there is no such knob of a model.
+    """
+    name, equals, value = given.partition("=")
+    places = {knob.name: place_of(knob) for knob in knobs if knob.place}
+    model = name.partition(".")[0]
+    if model != name and name not in places and model not in GROUPS:
+        close = get_close_matches(name, places, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else "a knob of one of several models is `MODEL.KNOB`"
+        raise StudyError(f"{option} {given}: there is no knob {name!r}; {hint}")
+    return f"{'.'.join(map(str, places.get(name, (*SPACE, name))))}{equals}{value}"
 
 
 def flat(raw: Mapping[str, Any], knobs: Sequence[Knob], source: Source, within: Keys = SPACE) -> dict[str, Any]:

@@ -54,6 +54,14 @@ class Sequences:
         kept[-1] = count - int(kept[:-1].sum())
         return replace(self, lengths=kept)
 
+    def begun(self, count: int) -> "Sequences":
+        """Return those that begin with one of the first requests, each whole.
+
+        Args:
+            count: how many requests, >= 1.
+        """
+        return replace(self, lengths=self.lengths[self.firsts < count])
+
     def places(self) -> Iterator[Place]:
         """Yield the place of each request."""
         for index, length in enumerate(self.lengths.tolist()):

@@ -308,3 +308,9 @@ class CommandOptions(TargetOptions):
         plain = [Path(one) for one in self.command or () if "{" not in one and not one.startswith("-")]
         named = [path for path in plain if path.suffix]
         return [*self.templates.values(), *([self.values] if self.values else []), *self.reads, *named]
+
+    def secrets(self) -> Sequence[str]:
+        """Return the variables that arguments, the environment and requests use as `env.NAME`."""
+        request = self.request
+        texts = [*(self.command or ()), *self.env.values(), request.path, *request.headers.values(), request.body or ""]
+        return sorted(frozenset().union(*(compiled(text, None).secrets for text in texts)))

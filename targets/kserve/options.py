@@ -1,6 +1,7 @@
 """The `target` section of a study of a server of the Open Inference Protocol that runs already."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ Protocol = Literal["http", "grpc"]
 
 _PORTS = {"http": 80, "https": 443}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _OWN = ("host", "content-length", "content-type", "transfer-encoding", "connection")
 
 
@@ -65,6 +67,11 @@ def _of_header(name: str) -> str:
     if name.lower() in _OWN:
         raise ValueError(f"Paretune writes `{name}` itself; leave it out")
     return name
+
+
+def variables(headers: Mapping[str, str]) -> list[str]:
+    """Return the names of the environment variables that headers refer to."""
+    return sorted({name for value in headers.values() for name in _VARIABLE.findall(value)})
 
 
 Url = Annotated[str, AfterValidator(_of_url)]
@@ -121,3 +128,7 @@ class KServeOptions(TargetOptions):
     def keeps_connections(self) -> bool:
         """Calls of gRPC share connections."""
         return self.place.scheme == "grpc"
+
+    def secrets(self) -> Sequence[str]:
+        """Return the variables of the headers."""
+        return variables(self.headers)

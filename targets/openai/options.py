@@ -101,6 +101,10 @@ class OpenAIOptions(RequestOptions):
     )
     ca: str | None = Field(None, description="file with the certificates to trust, for https; the system's when absent")
 
+    def secrets(self) -> Sequence[str]:
+        """Return the variable of the API key."""
+        return [self.api_key_env] if self.api_key_env else []
+
     @property
     def takes_priority(self) -> bool:
         """VLLM among the servers takes the field `priority`; others may refuse it."""

@@ -201,5 +201,5 @@ class ComposedTriton(TritonTarget):
         paths = [path for path in export.files if path != flags_of.FILE]
         # The ensemble is the last, and with it Triton loads what changed of the others: at once, so that it is never
         # an ensemble that does not fit them.
-        for path in reversed(paths):
-            reloading.reload(url, path.parent.name, model_config.parse(export.files[path], path))
+        wanted = {path.parent.name: model_config.parse(export.files[path], path) for path in reversed(paths)}
+        reloading.reload(url, wanted)

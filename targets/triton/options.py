@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from targets.base import TargetError
-from targets.kserve.options import Headers, Url
+from targets.kserve.options import Headers, Url, variables
 from targets.options import Section, ServerMetric
 from targets.triton.cache import METRICS as CACHE_METRICS
 from targets.triton.exporting import needed
@@ -220,6 +220,10 @@ class TritonOptions(RequestOptions):
         )
         cache = CACHE_METRICS if cached else ()
         return (*cache, *(METRICS if self.metrics_url is not None else ()))
+
+    def secrets(self) -> Sequence[str]:
+        """Return the variables of the headers."""
+        return variables(self.headers)
 
     def files(self) -> Sequence[Path]:
         """Return the folders of the model and of the models that are variants of it."""

@@ -187,7 +187,10 @@ class SeveralTriton(TritonTarget):
             first,
             files=files,
             originals=originals,
-            commented=frozenset().union(*(one.commented for one in made.values())),
+            # A model that keeps its configuration was not tuned: its file stays as it is.
+            commented=frozenset(
+                path for one in made.values() for path in one.commented if files[path] != originals.get(path)
+            ),
             places=places,
             folders=folders,
             flags=tuple(dict.fromkeys(flag for one in made.values() for flag in one.flags)),

@@ -272,11 +272,9 @@ class TritonTarget:
         reloading.check(url)
 
     def reload(self, export: Export, url: str) -> None:
-        """Have a Triton that serves the user's repository load a model of it anew, and read back what it has."""
-        for path, text in export.files.items():
-            if path == flags_of.FILE:
-                continue  # flags are given when a server starts
-            reloading.reload(url, path.parent.name, model_config.parse(text, path))
+        """Have a Triton that serves the user's repository load models of it anew, and read back what it has."""
+        texts = {path: text for path, text in export.files.items() if path != flags_of.FILE}  # they are for a start
+        reloading.reload(url, {path.parent.name: model_config.parse(text, path) for path, text in texts.items()})
 
     def environment(self) -> Mapping[str, str]:
         """Return the server's version and where it was found."""

@@ -20,6 +20,7 @@ LOCAL = ("bursty-traffic", "model-analyzer", "int8", "cost", "several-workloads"
 """Pages of the cookbook that need nothing but the Triton that Paretune starts."""
 SHOWN_URL, SHOWN_MODEL = "http://localhost:8000", "llama-3.1-8b"
 COMMAND_PAGES = ("doctor", "bench", "compare", "preview", "show", "open", "report", "export", "knobs", "schema")
+COMMAND_PAGES += ("manifests",)
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,23 @@
 """Two models on one real Triton, measured at once: they share a device, so the one is slower beside the other."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from targets.base import ConfigRefused, ServesSeveral, TargetError
+from targets.exports import Reloading
 from targets.triton.several import SeveralTriton
+from tests.support.foreign_triton import foreign_triton
 from tests.support.triton_models import guest, owner, write_model
+from tests.support.tune import tune
+from tuner.cli.frame import NOT_VALID
 from tuner.offered import Offered, of_model
+from tuner.provenance import marked
 from tuner.runs import Run
 from tuner.serving import verify
 from tuner.stopping import Pace
@@ -166,6 +173,46 @@ def test_an_export_is_loaded_as_a_whole_and_asked_model_by_model(bench: Bench, p
     assert log.count("successfully loaded 'heavy'") == mark + 1
 
 
+def test_what_a_server_refuses_of_one_model_is_undone_for_those_before_it(prepared: Prepared, tmp_path: Path) -> None:
+    target = prepared.target
+    assert isinstance(target, Reloading)
+    shutil.copytree(prepared.study.source.path.parent / "models", tmp_path / "models")
+    with foreign_triton(tmp_path, "explicit", ["--load-model=light"], model="heavy") as server:
+        before = {name: server.config(name) for name in ("light", "heavy")}
+
+        def write(files: Mapping[Path, str]) -> None:
+            for path, text in files.items():
+                (tmp_path / "models" / path).write_text(text)
+
+        made = target.export({**target.user_config(), **OURS})
+        spoiled = {Path("heavy/config.pbtxt"): "version_policy { specific { versions: 9 } }\n"}
+        files = {path: text + spoiled.get(path, "") for path, text in made.files.items() if path.name == "config.pbtxt"}
+        assert [path.parent.name for path in files] == ["light", "heavy"]
+        write(files)
+        with pytest.raises(ConfigRefused, match="the server refused"):
+            target.reload(replace(made, files=files), server.url)
+        assert {name: server.config(name) for name in before} == before
+        assert all(server.client.is_model_ready(name) for name in before)
+        write(made.files)
+        target.reload(made, server.url)
+        assert server.config("light")["instance_group"][0]["count"] == 2
+
+
+def test_two_configurations_of_several_models_are_compared_by_the_names_of_their_knobs(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    shutil.copytree(prepared.study.source.path.parent / "models", tmp_path / "models")
+    confirm = {"redeployments": 2, "max_redeployments": 2, "rounds": 2, "round": "0.3 s"}
+    (tmp_path / "study.yaml").write_text(f"{STUDY}confirm: {json.dumps(confirm)}\n")
+    sides = ["--ours", "heavy.max_batch_size=2", "--theirs", "light.instances=2", "--theirs", "http_thread_count=4"]
+    ended = tune("compare", "study.yaml", *sides, "--json", cwd=tmp_path)
+    assert ended.returncode in (0, NOT_VALID), ended.stderr
+    found = json.loads(ended.stdout)
+    knobs = ("heavy.max_batch_size", "light.instances", "http_thread_count")
+    ours, theirs = ([found[side]["config"].get(knob) for knob in knobs] for side in ("ours", "theirs"))
+    assert (ours[0], theirs[0], ours[1], theirs[1], theirs[2]) == (2, 1, 1, 2, 4)
+
+
 # What is known without the server.
 
 
@@ -184,6 +231,15 @@ def test_knobs_are_those_of_each_model_and_of_the_server(prepared: Prepared) -> 
         "http_thread_count",
     ]
     assert target.user_config()["light.instances"] == 1
+
+
+def test_the_file_of_a_model_that_keeps_its_configuration_gets_no_header(prepared: Prepared) -> None:
+    user = prepared.target.user_config()
+    tuned, whole = (prepared.target.export({**user, **knobs}) for knobs in ({"light.instances": 2}, {}))
+    lines = {path.parent.name: text.splitlines()[0] for path, text in marked(tuned, ["study pair"]).files.items()}
+    assert lines["light"] == "# paretune: study pair"
+    assert lines["heavy"] == tuned.originals[Path("heavy/config.pbtxt")].splitlines()[0]
+    assert whole.commented == frozenset()
 
 
 def test_a_need_of_one_model_starts_the_server_of_all_with_it(prepared: Prepared) -> None:

@@ -15,11 +15,13 @@ from targets.triton.target import TritonTarget
 from tests.support.targets import triton_target
 from tests.support.triton_models import RUNNING_SUM, write_model
 from tests.support.tune import tune
+from tuner.accuracy.asking import outputs_of
 from tuner.load import engine
 from tuner.load.generator import Generator
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan
 from tuner.load.sequences import SequenceOrder
 from tuner.records import Records, read_records
+from tuner.request_class import RequestClass
 from tuner.results import read_result
 from workloads.requests import Dataset
 from workloads.schedule import Schedule
@@ -121,6 +123,19 @@ def test_several_processes_of_the_generator_share_the_sequences(
         )
         records = generator.run(plan).records
     assert outcomes(records) == {0}
+    deployment.retire()
+
+
+def test_a_sequence_that_a_sample_cuts_off_is_ended(target: TritonTarget, dataset: Dataset, tmp_path: Path) -> None:
+    """The model serves one sequence at a time here: while one lives on, no other is answered for 50 s."""
+    alone: Config = {"sequence_strategy": "oldest", "max_candidate_sequences": 1, "max_sequence_idle": 50.0}
+    deployment = target.deploy({**target.user_config(), **alone}, "cut")
+    one = RequestClass(dataset, timeout_s=5.0, sequences=SEQUENCES)
+    with Generator() as generator:
+        for items in (5, 9):  # within the third sequence
+            found = outputs_of(generator, tmp_path, deployment, one, items, "sums")
+            sums = [None if answer is None else int(answer["SUM"][0, 0]) for answer in found]
+            assert sums == dataset.inputs["EXPECTED"][:items, 0].tolist()
     deployment.retire()
 
 

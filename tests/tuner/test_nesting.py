@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from targets.base import Knob
-from tuner.nesting import flat
+from tuner.nesting import flat, override_of
 from tuner.space import Space, make_space, with_starts
 from tuner.study.load import _collect_lines
 from tuner.study.source import Keys, Source, StudyError
@@ -93,3 +93,22 @@ def test_a_target_without_groups_has_no_composing_models() -> None:
     source = source_of(STUDY)
     with pytest.raises(StudyError, match=r"study\.yaml:4: space\.composing: only an ensemble has composing models"):
         flat(yaml.safe_load(STUDY)["space"], KNOBS[:1], source)
+
+
+@pytest.mark.parametrize(
+    ("given", "override"),
+    [
+        ("max_batch_size=8", "space.max_batch_size=8"),
+        ("concurrency=16", "space.concurrency=16"),
+        ("first.instances=2", "space.composing.first.instances=2"),
+        ("composing.first.instances=2", "space.composing.first.instances=2"),
+        ("first.batch={low: 1, high: 8}", "space.composing.first.batch={low: 1, high: 8}"),
+    ],
+)
+def test_a_knob_of_a_model_is_overridden_where_the_study_has_it(given: str, override: str) -> None:
+    assert override_of("--ours", given, KNOBS) == override
+
+
+def test_a_knob_that_no_model_has_is_named_with_one_that_is_like_it() -> None:
+    with pytest.raises(StudyError, match=r"--theirs first\.batches=2: there is no knob .*did you mean `first\.batch`"):
+        override_of("--theirs", "first.batches=2", KNOBS)

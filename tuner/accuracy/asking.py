@@ -22,7 +22,8 @@ def outputs_of(
 ) -> list[Outputs | None]:
     """Send the first items of a class and return the outputs of each, None for one without an ok answer.
 
-    Sequences are sent one after the other: what a request is answered depends on those before it.
+    Sequences are sent one after the other: what a request is answered depends on those before it. One that goes on
+    behind the last item is ended with its last request, so that the server forgets it.
 
     Args:
         generator: sends them, CONCURRENCY at a time where they belong to no sequences.
@@ -37,7 +38,7 @@ def outputs_of(
         ServerDied, GeneratorError: as `Meter.run`.
         TargetError: an answer cannot be decoded.
     """
-    sequences = one.sequences and one.sequences.cut(items)
+    sequences = one.sequences and one.sequences.begun(items)
     plan = Plan(
         endpoint=deployment.endpoint(one.dataset),
         load=ClosedLoop(1 if sequences else CONCURRENCY, np.arange(items, dtype=np.int32), total=items),
@@ -56,5 +57,6 @@ def outputs_of(
         )
     found: list[Outputs | None] = [None] * items
     for index, answer in report.answers:
-        found[index] = deployment.outputs(answer)
+        if index < items:
+            found[index] = deployment.outputs(answer)
     return found

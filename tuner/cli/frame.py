@@ -43,6 +43,7 @@ COMMANDS = {
     "compare": Listed("measuring", _MEASURE, "Compare two configurations, or two stored runs."),
     "gate": Listed("gating", _MEASURE, "Fail where a release is slower than before, for certain."),
     "preview": Listed("previewing", _MEASURE, "Show the traffic of a study; no server is needed."),
+    "manifests": Listed("deploying", _MEASURE, "Render a study for Kubernetes, or for docker compose."),
     "show": Listed("looking", _AFTER, "Show a run's trials, or one of them in full."),
     "open": Listed("looking", _AFTER, "Open a run's report in the browser."),
     "ui": Listed("looking", _AFTER, "Open Optuna's dashboard on a run."),

@@ -19,6 +19,7 @@ from tuner.cli.frame import NOT_VALID, TARGET_UNUSABLE, Json, Overrides, Quiet, 
 from tuner.files import write_atomically
 from tuner.live import Live
 from tuner.load_plans import InTurn
+from tuner.nesting import override_of
 from tuner.results import Comparison, Trial
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
@@ -113,8 +114,14 @@ def compare(
 
 
 def _compare(study: Path, settings: tuple[list[str], list[str]], overrides: list[str], *, quiet: bool) -> Comparison:
-    loaded = [load_study(study, [*overrides, *(f"space.{one}" for one in knobs)]) for knobs in settings]
-    directory = open_run(Path("runs"), f"{loaded[0].spec.study}-compare", StudyMark(""), None, fresh=True)
+    base = load_study(study, overrides)
+    directory = open_run(Path("runs"), f"{base.spec.study}-compare", StudyMark(""), None, fresh=True)
+    of_models = any("." in one.partition("=")[0] for knobs in settings for one in knobs)
+    known = prepare(base, directory.log).target.knobs() if of_models else ()
+    loaded = [
+        load_study(study, [*overrides, *(override_of(option, one, known) for one in knobs)])
+        for option, knobs in zip(("--ours", "--theirs"), settings, strict=True)
+    ]
     prepared, other = (prepare(one, directory.log) for one in loaded)
     user = prepared.target.user_config()
     pair = tuple(

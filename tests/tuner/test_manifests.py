@@ -1,0 +1,435 @@
+"""A study rendered for Kubernetes and for docker compose: valid by their own schemas, and complete."""
+
+import base64
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import typer
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema import ValidationError as AgainstTheSchema
+
+from targets import registry
+from tuner import cli
+from tuner.cli.frame import COMMANDS
+from tuner.manifests import kubernetes
+from tuner.manifests.compose import compose_file
+from tuner.manifests.files import LIMIT, split
+from tuner.manifests.kubernetes import objects
+from tuner.manifests.names import ManifestError, key_of, name_of
+from tuner.manifests.plan import Asked, Plan, Resources, plan_of
+from tuner.manifests.text import yaml_of
+from tuner.study.load import Study, load_study
+from tuner.study.source import StudyError
+from tuner.wiring import prepare
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "studies" / "digits.yaml"
+KUBERNETES = "1.37"
+DATABASE = "postgresql://tune@db/trials"
+WORKERS = Asked(workers=4, storage=DATABASE)
+EVERYTHING = replace(
+    WORKERS, server=Resources(6, "16Gi", 2), volume="models", results="runs", namespace="tuning", image="paretune:1"
+)
+AGENTS = Asked(agents=3, storage=DATABASE)
+ASKED = {"workers": WORKERS, "everything": EVERYTHING, "agents": AGENTS, "alone": Asked(agents=1)}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Study:
+    return load_study(DIGITS)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A study of one's own: the digits, which a test may change."""
+    shutil.copy(DIGITS, tmp_path / "digits.yaml")
+    shutil.copytree(DIGITS.parent / "digits", tmp_path / "digits")
+    return tmp_path / "digits.yaml"
+
+
+def changed(study: Path, before: str, after: str) -> Study:
+    text = study.read_text()
+    assert before in text
+    study.write_text(text.replace(before, after))
+    return load_study(study)
+
+
+def made(study: Study, asked: Asked) -> dict[str, Any]:
+    """Return the objects by the end of their names."""
+    plan = plan_of(study, asked)
+    return {one["metadata"]["name"].removeprefix(f"{plan.name}-"): one for one in objects(plan)}
+
+
+def pod(job: dict[str, Any]) -> Any:
+    return job["spec"]["template"]["spec"]
+
+
+def container(job: dict[str, Any]) -> Any:
+    (one,) = pod(job)["containers"]
+    return one
+
+
+# -- Kubernetes --
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_every_object_is_valid_by_the_schemas_of_kubernetes(asked: Asked, digits: Study) -> None:
+    rendered = list(yaml.load_all(yaml_of(objects(plan_of(digits, asked))), Loader=yaml.CSafeLoader))
+    assert len(rendered) in (2, 4)
+    for one in rendered:
+        assert kubernetes_validate.validate(one, KUBERNETES, strict=True) == KUBERNETES
+
+
+def test_the_schemas_refuse_what_kubernetes_has_not(digits: Study) -> None:
+    job = made(digits, WORKERS)["worker"]
+    container(job)["ressources"] = container(job).pop("resources")
+    with pytest.raises(kubernetes_validate.ValidationError, match="ressources"):
+        kubernetes_validate.validate(job, KUBERNETES, strict=True)
+
+
+def test_workers_are_an_indexed_job_of_which_each_has_the_study_and_the_database(digits: Study) -> None:
+    job = made(digits, WORKERS)["worker"]
+    assert {job["spec"][key] for key in ("completions", "parallelism")} == {4}
+    assert job["spec"]["completionMode"] == "Indexed"
+    assert container(job)["command"] == ["tune"]
+    assert container(job)["args"] == ["worker", "/study/digits.yaml", "--storage", DATABASE]
+
+
+def test_agents_find_the_run_by_the_name_of_a_headless_service(digits: Study) -> None:
+    found = made(digits, AGENTS)
+    service, run = found["master"], found["run"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"].items() <= run["spec"]["template"]["metadata"]["labels"].items()
+    assert container(found["agent"])["args"] == ["agent", "--master", service["metadata"]["name"]]
+    (port,), (opened,) = service["spec"]["ports"], container(run)["ports"]
+    assert f"0.0.0.0:{port['port']}" in container(run)["args"]
+    assert (port["targetPort"], port["port"]) == (opened["name"], opened["containerPort"])
+    assert found["agent"]["spec"]["parallelism"] == 3
+
+
+def test_a_container_has_whole_cpus_memory_and_gpus_to_itself(digits: Study) -> None:
+    found = made(digits, replace(AGENTS, server=Resources(6, "16Gi", 2)))
+    run, agent = (container(found[name])["resources"] for name in ("run", "agent"))
+    assert run["limits"] == run["requests"] == {"cpu": "6", "memory": "16Gi", "nvidia.com/gpu": "2"}
+    assert agent["limits"] == agent["requests"] == {"cpu": "2", "memory": "2Gi"}
+    assert pod(found["run"])["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert "tolerations" not in pod(found["agent"])
+
+
+def test_a_pod_meets_the_restricted_standard_of_pod_security(digits: Study) -> None:
+    for job in (one for one in made(digits, AGENTS).values() if one["kind"] == "Job"):
+        security = container(job)["securityContext"]
+        assert pod(job)["securityContext"]["runAsNonRoot"]
+        assert pod(job)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert (security["allowPrivilegeEscalation"], security["readOnlyRootFilesystem"]) == (False, True)
+        assert pod(job)["automountServiceAccountToken"] is False
+
+
+def test_a_run_that_ended_without_an_answer_is_not_tried_again(digits: Study) -> None:
+    job = made(digits, WORKERS)["worker"]
+    rule = job["spec"]["podFailurePolicy"]["rules"][0]
+    assert rule["action"] == "FailIndex"
+    assert rule["onExitCodes"] == {"containerName": container(job)["name"], "operator": "In", "values": [4, 5]}
+    assert pod(job)["restartPolicy"] == "Never", "what a policy needs"
+    assert job["spec"]["backoffLimitPerIndex"] == kubernetes.TRIES
+
+
+def test_every_object_is_found_by_the_labels_that_kubernetes_recommends(digits: Study) -> None:
+    for name, one in made(digits, EVERYTHING).items():
+        labels = one["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "paretune"
+        assert labels["app.kubernetes.io/instance"] == "digits"
+        assert labels["app.kubernetes.io/component"] == name
+        assert one["metadata"]["namespace"] == "tuning"
+
+
+def test_secrets_are_referred_to_by_name_alone(digits: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGPASSWORD", "PARETUNE_TOKEN"):
+        monkeypatch.setenv(name, "do-not-tell")
+    plan = plan_of(digits, AGENTS)
+    found = made(digits, AGENTS)
+    given = {one["name"]: one.get("valueFrom", {}).get("secretKeyRef") for one in container(found["run"])["env"]}
+    assert given["PARETUNE_TOKEN"] == {"name": "digits-secrets", "key": "PARETUNE_TOKEN"}
+    assert given["PGPASSWORD"] == {"name": "digits-secrets", "key": "PGPASSWORD"}
+    names = {one["name"] for one in container(found["agent"])["env"]}
+    assert "PARETUNE_TOKEN" in names
+    assert "PGPASSWORD" not in names, "an agent knows no database"
+    assert "do-not-tell" not in yaml_of(objects(plan)) + yaml_of([compose_file(plan, Path())])
+
+
+@pytest.mark.parametrize(
+    ("storage", "secrets"),
+    [
+        ("postgresql://tune@db/trials", ("PGPASSWORD",)),
+        ("postgresql://tune:$SECRET@db/trials", ("SECRET",)),
+        ("postgresql+psycopg://tune:${SECRET}@${HOST}/trials", ("SECRET", "HOST")),
+        ("mysql+pymysql://tune:$SECRET@db/trials", ("SECRET",)),
+    ],
+)
+def test_a_secret_has_what_the_address_of_the_database_leaves_out(
+    storage: str, secrets: tuple[str, ...], digits: Study
+) -> None:
+    assert plan_of(digits, replace(WORKERS, storage=storage)).secrets == secrets
+
+
+@pytest.mark.parametrize(
+    ("target", "secrets"),
+    [
+        ({"kind": "openai", "url": "http://llm", "model": "m", "api_key_env": "KEY"}, ["KEY"]),
+        ({"kind": "openai", "url": "http://llm", "model": "m"}, []),
+        ({"kind": "kserve", "url": "http://s:1", "model": "m", "headers": {"a": "Bearer ${T}", "b": "${U}${T}"}}, "TU"),
+        ({"kind": "command", "command": ["s", "{{ env.B }}"], "request": {"headers": {"a": "{{ env.A }}"}}}, "AB"),
+    ],
+)
+def test_a_target_names_the_variables_that_it_refers_to(target: dict[str, Any], secrets: Sequence[str]) -> None:
+    assert list(registry.options_of(target["kind"]).model_validate(target).secrets()) == list(secrets)
+
+
+# -- files --
+
+
+def placed(plan: Plan, root: Path) -> Path:
+    """Lay out what a worker's pod sees of its ConfigMap, and return the study file there."""
+    by_name = {one["metadata"]["name"].removeprefix(f"{plan.name}-"): one for one in objects(plan)}
+    rendered = yaml.load(yaml_of([by_name["study"]]), Loader=yaml.CSafeLoader)
+    texts = {key: text.encode() for key, text in rendered["data"].items()}
+    binary = {key: base64.b64decode(text, validate=True) for key, text in rendered.get("binaryData", {}).items()}
+    for mount in container(by_name["worker"])["volumeMounts"]:
+        if mount["name"] == "study":
+            place = root / mount["mountPath"].removeprefix("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes((texts | binary)[mount["subPath"]])
+    return root / container(by_name["worker"])["args"][1].removeprefix("/")
+
+
+def test_a_pod_has_every_file_of_the_study_where_the_study_names_it(digits: Study, tmp_path: Path) -> None:
+    study = placed(plan_of(digits, WORKERS), tmp_path)
+    assert study.read_bytes() == DIGITS.read_bytes()
+    for inner in ("test.npz", "models/digits/config.pbtxt", "models/digits/1/model.onnx"):
+        assert (study.parent / "digits" / inner).read_bytes() == (DIGITS.parent / "digits" / inner).read_bytes()
+    assert prepare(load_study(study), tmp_path / "log.txt").target.user_config()["precision"] == "fp32"
+
+
+def test_a_text_that_yaml_would_change_travels_as_bytes(own: Path, tmp_path: Path) -> None:
+    odd = {"crlf.txt": b"a\r\nb\r\n", "bom.txt": "\ufefftext".encode(), "end.txt": b"two \n\tlines", "empty": b""}
+    for name, content in odd.items():
+        (own.parent / "digits" / "models" / "digits" / name).write_bytes(content)
+    study = placed(plan_of(load_study(own), WORKERS), tmp_path / "pod")
+    for name, content in odd.items():
+        assert (study.parent / "digits" / "models" / "digits" / name).read_bytes() == content
+
+
+def test_what_is_too_large_for_a_config_map_is_in_the_image_or_in_a_volume(own: Path) -> None:
+    (own.parent / "digits" / "models" / "digits" / "1" / "weights.bin").write_bytes(bytes(LIMIT))
+    study = load_study(own)
+    kept = split(study)
+    assert [str(one.given) for one in kept.carried] == ["digits.yaml", "digits/test.npz"]
+    assert [(str(one.given), str(one.place)) for one in kept.elsewhere] == [
+        ("digits/models/digits", "/study/digits/models/digits")
+    ]
+    assert not {"files"} & {one["name"] for one in pod(made(study, WORKERS)["worker"])["volumes"]}
+    job = made(study, replace(WORKERS, volume="models"))["worker"]
+    (mount,) = [one for one in container(job)["volumeMounts"] if one["name"] == "files"]
+    assert (mount["mountPath"], mount["subPath"]) == ("/study/digits/models/digits", "digits/models/digits")
+    (volume,) = [one for one in pod(job)["volumes"] if one["name"] == "files"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
+
+
+def test_many_small_files_are_no_matter_of_a_config_map(own: Path) -> None:
+    for number in range(80):
+        (own.parent / "digits" / "models" / "digits" / f"{number}.txt").write_text("small")
+    assert [str(one.given) for one in split(load_study(own)).elsewhere] == ["digits/models/digits"]
+
+
+def test_a_file_outside_of_the_study_has_the_place_that_the_study_gives_it(own: Path) -> None:
+    inner = own.parent / "studies"
+    inner.mkdir()
+    shutil.move(own, inner)
+    text = (inner / "digits.yaml").read_text().replace(": digits/", ": ../digits/")
+    (inner / "digits.yaml").write_text(text)
+    study = load_study(inner / "digits.yaml")
+    places = [str(one.place) for one in split(study).carried]
+    assert places == ["/study/digits.yaml", "/digits/models/digits", "/digits/test.npz"]
+    service = compose_file(plan_of(study, Asked("compose")), inner)["services"]["worker-0"]
+    targets = {one["target"]: (inner / one["source"]).resolve() for one in service["volumes"]}
+    assert targets["/digits/test.npz"] == own.parent / "digits" / "test.npz"
+
+
+def test_a_file_that_is_not_here_is_somebody_elses_to_bring(own: Path) -> None:
+    (own.parent / "digits" / "test.npz").unlink()
+    assert [(str(one.given), one.files) for one in split(load_study(own)).elsewhere] == [("digits/test.npz", ())]
+
+
+def test_the_keys_of_a_config_map_are_valid_and_differ() -> None:
+    taken: set[str] = set()
+    places = ["a/b.txt", "a.b.txt", "a b.txt", "..", "/", "é", "x" * 400]
+    keys = [key_of(place, taken) for place in places]
+    assert len(set(keys)) == len(places)
+    assert all(re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key) and not key.startswith("..") for key in keys)
+
+
+def test_a_study_is_rendered_alike_every_time_and_reads_back_as_it_was(digits: Study) -> None:
+    made = objects(plan_of(digits, EVERYTHING))
+    text = yaml_of(made)
+    assert text == yaml_of(objects(plan_of(load_study(DIGITS), EVERYTHING)))
+    assert list(yaml.load_all(text, Loader=yaml.CSafeLoader)) == made
+
+
+# -- names and refusals --
+
+
+@pytest.mark.parametrize(
+    ("study", "name"),
+    [("digits", "digits"), ("Digits_v2.1", "digits-v2-1"), ("2024-run", "tune-2024-run"), ("_a.", "a")],
+)
+def test_the_name_of_a_study_becomes_one_of_kubernetes(study: str, name: str) -> None:
+    assert name_of(study, None) == name
+
+
+@pytest.mark.parametrize(
+    ("study", "given", "why"),
+    [
+        ("übung", None, "'übung' cannot be a name in Kubernetes.*another one with --name"),
+        ("x" * 41, None, "41 characters.*another one with --name"),
+        ("digits", "Digits", "--name: 'Digits' cannot be a name"),
+        ("digits", "-a", "--name: '-a' cannot be a name"),
+        ("digits", "1a", "begins with a digit"),
+    ],
+)
+def test_a_name_that_cannot_be_one_is_refused(study: str, given: str | None, why: str) -> None:
+    with pytest.raises(ManifestError, match=why):
+        name_of(study, given)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (Asked(workers=2), "--storage: workers share their trials in a database"),
+        (replace(WORKERS, agents=2), "--workers and --agents: .*give one of the two"),
+        (replace(WORKERS, storage="postgresql://tune:hunter2@db/trials"), "--storage: holds a password"),
+        (replace(WORKERS, storage="sqlite:///trials.db"), "file of one host"),
+        (replace(WORKERS, storage="trials.journal"), "file of one host"),
+        (replace(WORKERS, storage="postgresql://tune@localhost/trials"), "localhost is each container itself"),
+        (replace(WORKERS, storage="postgresql://[tune/trials"), "no address of a database"),
+        (replace(WORKERS, namespace="My_Team"), "--namespace: 'My_Team'"),
+        (replace(WORKERS, volume="a/b"), "--volume: 'a/b'"),
+        (replace(WORKERS, secret="A"), "--secret: 'A'"),
+        (replace(WORKERS, image="my image"), "--image: expected a container image"),
+        (replace(WORKERS, server=Resources(2, "8 GB")), "--memory: expected a size in Mi or Gi"),
+        (Asked("compose", namespace="tuning"), "--namespace is for --format kubernetes"),
+        (Asked("compose", results="runs"), "--results is for --format kubernetes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_rendered_is_refused_with_the_remedy(asked: Asked, why: str, digits: Study) -> None:
+    with pytest.raises(ManifestError, match=why) as refused:
+        plan_of(digits, asked)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (
+            "model: digits",
+            "model: digits\n  launch: docker\n  docker: {image: a}",
+            r"target.launch: a container has no",
+        ),
+        ("search:", 'isolation: {cores: {server: "0", generator: "1"}}\nsearch:', r"\d+: isolation.cores: names CPUs"),
+    ],
+)
+def test_a_study_that_no_container_can_run_is_refused_at_its_line(before: str, after: str, why: str, own: Path) -> None:
+    with pytest.raises(StudyError, match=why):
+        plan_of(changed(own, before, after), WORKERS)
+
+
+# -- docker compose --
+
+
+def compose_schema() -> Draft202012Validator:
+    """The schema of the Compose Specification, as check-jsonschema carries it."""
+    text = (files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json").read_text()
+    return Draft202012Validator(json.loads(text))
+
+
+COMPOSED = {
+    "worker": Asked("compose"),
+    "workers": Asked("compose", workers=2, server=Resources(3, "512Mi", 1)),
+    "agents": Asked("compose", agents=2, storage="postgresql://tune:$SECRET@db/trials"),
+}
+
+
+@pytest.mark.parametrize("asked", COMPOSED.values(), ids=COMPOSED)
+def test_a_compose_file_is_valid_by_the_schema_of_the_specification(asked: Asked, digits: Study) -> None:
+    compose_schema().validate(yaml.safe_load(yaml_of([compose_file(plan_of(digits, asked), Path())])))
+
+
+def test_the_schema_refuses_what_compose_has_not(digits: Study) -> None:
+    document = compose_file(plan_of(digits, COMPOSED["worker"]), Path())
+    document["services"]["worker-0"]["cpu_set"] = "0"
+    with pytest.raises(AgainstTheSchema, match="cpu_set"):
+        compose_schema().validate(document)
+
+
+def test_a_compose_file_brings_the_database_unless_one_is_given(digits: Study) -> None:
+    services = compose_file(plan_of(digits, COMPOSED["workers"]), Path())["services"]
+    assert services["worker-1"]["command"][-2:] == ["--storage", "postgresql://tune@postgres/trials"]
+    assert services["worker-1"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    password = services["postgres"]["environment"]["POSTGRES_PASSWORD"]
+    assert password == services["worker-0"]["environment"]["PGPASSWORD"]
+    assert password.startswith("${PGPASSWORD:?")
+    elsewhere = compose_file(plan_of(digits, replace(COMPOSED["workers"], storage=DATABASE)), Path())
+    assert "postgres" not in elsewhere["services"]
+    assert "volumes" not in elsewhere
+
+
+def test_services_of_one_machine_share_no_cpu_and_no_gpu(digits: Study) -> None:
+    services = compose_file(plan_of(digits, COMPOSED["workers"]), Path())["services"]
+    workers = [services[f"worker-{index}"] for index in range(2)]
+    assert [one["cpuset"] for one in workers] == ["0-2", "3-5"]
+    reserved = [one["deploy"]["resources"]["reservations"]["devices"] for one in workers]
+    assert [one[0]["device_ids"] for one in reserved] == [["0"], ["1"]]
+    assert reserved[0][0]["capabilities"] == ["gpu"]
+
+
+def test_agents_of_a_compose_file_find_the_run_and_share_its_token(digits: Study) -> None:
+    services = compose_file(plan_of(digits, COMPOSED["agents"]), Path())["services"]
+    assert services["agent-1"]["command"][:2] == ["agent", "--master"]
+    assert services["agent-1"]["command"][2] in services["run"]["networks"]["default"]["aliases"]
+    assert services["agent-1"]["environment"]["PARETUNE_TOKEN"] == services["run"]["environment"]["PARETUNE_TOKEN"]
+    assert "search.storage=postgresql://tune:$$SECRET@db/trials" in services["run"]["command"], "compose takes one off"
+
+
+def test_the_study_is_mounted_from_where_it_is(digits: Study, tmp_path: Path) -> None:
+    plan = plan_of(digits, COMPOSED["worker"])
+    for folder in (tmp_path, DIGITS.parent, DIGITS.parent / "digits"):
+        mounts = compose_file(plan, folder)["services"]["worker-0"]["volumes"]
+        (study,) = [one for one in mounts if one["target"] == "/study"]
+        assert (folder / study["source"]).resolve() == DIGITS.parent
+        assert study["source"].startswith(".")
+        assert study["read_only"]
+
+
+# -- the command lines --
+
+
+@pytest.mark.parametrize("asked", [*ASKED.values(), *COMPOSED.values()], ids=[*ASKED, *COMPOSED])
+def test_the_commands_of_containers_are_commands_of_paretune(asked: Asked, digits: Study) -> None:
+    overridden = load_study(DIGITS, ["search.budget.trials=3"])
+    group: Any = typer.main.get_command(cli.app)
+    for study in (digits, overridden):
+        roles = plan_of(study, asked).roles
+        for role in (one for one in roles if all(other.arguments[0] in COMMANDS for other in roles)):
+            root = group.make_context("tune", list(role.arguments))
+            name, command, rest = group.resolve_command(root, [*root._protected_args, *root.args])
+            assert not command.make_context(name, rest, parent=root).args

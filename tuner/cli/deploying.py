@@ -1,0 +1,101 @@
+"""A study for several hosts, in files that a cluster or an engine takes: `manifests`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tuner.cli.frame import Overrides, StudyPath, app, errors
+from tuner.manifests.compose import compose_file, folders
+from tuner.manifests.files import LIMIT, Needed
+from tuner.manifests.kubernetes import objects
+from tuner.manifests.plan import Asked, Form, Plan, Resources, plan_of
+from tuner.manifests.text import yaml_of
+from tuner.study.load import load_study
+from tuner.terminal import note, shown
+from tuner.writing import write_all
+
+
+@app.command()
+def manifests(
+    study: StudyPath,
+    form: Annotated[Form, typer.Option("--format", help="kubernetes or compose")] = "kubernetes",
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="folder to write into; else stdout")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="hosts that share the study")] = None,
+    agents: Annotated[int | None, typer.Option(metavar="N", min=1, help="load agents of one run")] = None,
+    image: Annotated[str | None, typer.Option(metavar="IMAGE", help="with Paretune and the server")] = None,
+    cpus: Annotated[int, typer.Option(metavar="N", min=1, help="CPUs of each host with a server")] = 4,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="memory of each host with a server")] = "8Gi",
+    gpus: Annotated[int, typer.Option(metavar="N", min=0, help="GPUs of each host with a server")] = 0,
+    agent_cpus: Annotated[int, typer.Option("--agent-cpus", metavar="N", min=1, help="CPUs of each agent")] = 2,
+    agent_memory: Annotated[str, typer.Option("--agent-memory", metavar="SIZE", help="memory of each agent")] = "2Gi",
+    storage: Annotated[str | None, typer.Option(metavar="URL", help="database of the trials, no password")] = None,
+    secret: Annotated[str | None, typer.Option(metavar="NAME", help="Secret with the variables")] = None,
+    volume: Annotated[str | None, typer.Option(metavar="CLAIM", help="volume with files of the study")] = None,
+    results: Annotated[str | None, typer.Option(metavar="CLAIM", help="volume that runs are written to")] = None,
+    namespace: Annotated[str | None, typer.Option(metavar="NAME", help="of every object")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="in place of the study's")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Render a study for several hosts: as Kubernetes manifests, or as a docker compose file."""
+    with errors():
+        asked = Asked(
+            form,
+            workers,
+            agents,
+            image,
+            Resources(cpus, memory, gpus),
+            Resources(agent_cpus, agent_memory),
+            storage,
+            name,
+            namespace,
+            secret,
+            volume,
+            results,
+        )
+        plan = plan_of(load_study(study, overrides or ()), asked)
+        _write(plan, form, to)
+        for line in _notes(plan, form):
+            note(line)
+
+
+def _write(plan: Plan, form: Form, to: Path | None) -> None:
+    documents = objects(plan) if form == "kubernetes" else [compose_file(plan, to or Path())]
+    text = yaml_of(documents)
+    if to is None:
+        sys.stdout.write(text)
+        return
+    for one in write_all({to / ("kubernetes.yaml" if form == "kubernetes" else "compose.yaml"): text}):
+        Console().print(shown(one.path), markup=False, highlight=False, soft_wrap=True)
+    if form == "compose":
+        for folder in folders(plan):
+            (to / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _notes(plan: Plan, form: Form) -> list[str]:
+    """Say what the reader has to see to."""
+    if form == "compose":
+        return [f"before it starts: a file .env beside it with {', '.join(plan.secrets)}"] if plan.secrets else []
+    files = plan.files
+    carried = ", ".join(str(one.given) for one in files.carried)
+    found = [f"in the ConfigMap: {carried} ({files.size:,} of {LIMIT:,} bytes)"]
+    found += [_missing(one, plan.volume) for one in files.elsewhere]
+    if plan.secrets:
+        found.append(f"before it starts: a Secret {plan.secret} with {', '.join(plan.secrets)}")
+    if plan.results is None:
+        found.append("runs are gone with their pods: --results CLAIM keeps them in a volume")
+    return found
+
+
+def _missing(one: Needed, volume: str | None) -> str:
+    why = (
+        f"{one.size:,} bytes in {len(one.files):,} file{'s' * (len(one.files) > 1)}"
+        if one.files
+        else "not on this machine"
+    )
+    if volume is not None and one.inside:
+        return f"in the volume {volume}: {one.given} ({why})"
+    other = "; or give --volume CLAIM, a volume that has it under that path" if one.inside else ""
+    return f"not in the ConfigMap: {one.given} ({why}); the image has to have it as {one.place}{other}"

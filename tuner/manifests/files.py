@@ -1,0 +1,117 @@
+"""The files of a study: which fit into a ConfigMap, and which the image or a volume has to have."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tuner.manifests.names import ManifestError
+from tuner.study.load import Study
+
+HOME = PurePosixPath("/study")
+"""The folder of the study file in every container."""
+LIMIT = 1 << 20
+"""Bytes that all values of a ConfigMap may have together (Kubernetes' own limit)."""
+MOST = 64
+"""Files that are mounted from a ConfigMap, each by itself; more of them belong in a volume."""
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A file or folder that a study reads.
+
+    Attributes:
+        given: its path, relative to the folder of the study file unless the study has an absolute one.
+        here: where it stands on this machine.
+        files: it, or all files in it; () where there is none on this machine.
+        size: of these, in bytes.
+    """
+
+    given: Path
+    here: Path
+    files: tuple[Path, ...]
+    size: int
+
+    @property
+    def place(self) -> PurePosixPath:
+        """Where it stands in a container: as the study, which is in `HOME`, names it."""
+        return PurePosixPath(os.path.normpath(HOME / self.given.as_posix()))
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is in the folder of the study file."""
+        return self.place.is_relative_to(HOME)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the containers have a study's files from.
+
+    Attributes:
+        carried: those in the ConfigMap, the study file first.
+        elsewhere: those that do not fit into it, or are not on this machine.
+    """
+
+    carried: tuple[Needed, ...]
+    elsewhere: tuple[Needed, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes in the ConfigMap."""
+        return sum(one.size for one in self.carried)
+
+    def contents(self) -> Iterator[tuple[PurePosixPath, bytes]]:
+        """Yield the place and the content of each file in the ConfigMap."""
+        for one in self.carried:
+            for file in one.files:
+                inner = file.relative_to(one.here).as_posix()
+                yield (one.place if inner == "." else one.place / inner), file.read_bytes()
+
+
+def needed(study: Study) -> list[Needed]:
+    """Return what a study reads beside its own file, in the order in which it names it, none of it twice."""
+    folder = study.source.path.parent.absolute()
+
+    def here(path: Path) -> Path:
+        """Return where a path stands, with the links that lead there: containers have the path as it is written."""
+        return Path(os.path.normpath(folder / path))
+
+    target = study.spec.target
+    own = [*target.files(), *([Path(ca)] if (ca := getattr(target, "ca", None)) else [])]
+    absolute = any(path.is_absolute() for path in target.files())
+    own += [path if absolute else Path(os.path.relpath(path, folder)) for path in target.files_of_these(here)]
+    own += [path for workload in study.spec.workloads.values() for path in workload.files()]
+    paths = list(dict.fromkeys(own))
+    places = {path: here(path) for path in paths}
+    return [
+        _found(path, places[path])
+        for path in paths
+        if not any(other in places[path].parents for other in places.values())
+    ]
+
+
+def split(study: Study) -> Files:
+    """Say what of a study goes into a ConfigMap: its own file, then the smaller ones as long as they fit.
+
+    A file or folder that the study names goes as a whole or not at all.
+
+    Raises:
+        ManifestError: the study file alone does not fit.
+    """
+    path = study.source.path
+    own = Needed(Path(path.name), path.absolute(), (path.absolute(),), path.stat().st_size)
+    if own.size > LIMIT:
+        raise ManifestError(f"{path}: has {own.size:,} bytes, and a ConfigMap holds {LIMIT:,}: make it smaller")
+    every = needed(study)
+    carried, size, count = {own}, own.size, 1
+    for one in sorted(every, key=lambda one: (one.size, one.given)):
+        if one.files and size + one.size <= LIMIT and count + len(one.files) <= MOST:
+            carried.add(one)
+            size, count = size + one.size, count + len(one.files)
+    return Files((own, *(one for one in every if one in carried)), tuple(one for one in every if one not in carried))
+
+
+def _found(given: Path, here: Path) -> Needed:
+    files: Sequence[Path] = sorted(here.rglob("*")) if here.is_dir() else [here]
+    kept = tuple(file for file in files if file.is_file() and "__pycache__" not in file.parts)
+    return Needed(given, here, kept, sum(file.stat().st_size for file in kept))

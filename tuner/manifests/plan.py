@@ -1,0 +1,250 @@
+"""What runs where: the roles of a study on several hosts, the command of each, and what it needs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from tuner import __version__
+from tuner.manifests.files import HOME, Files, split
+from tuner.manifests.names import ManifestError, a_label, a_subdomain, name_of
+from tuner.study.load import Study
+from tuner.study.spec import IsolationSpec, SearchSpec
+
+Form = Literal["kubernetes", "compose"]
+Component = Literal["worker", "run", "agent"]
+MASTER_PORT = 5557
+"""Where the run listens for its agents."""
+PASSWORD, TOKEN = "PGPASSWORD", "PARETUNE_TOKEN"
+DATABASE = "postgresql://tune@postgres/trials"
+"""The trials of a compose file that has a database of its own."""
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_MEMORY = re.compile(r"[1-9]\d*(Mi|Gi)")
+_IMAGE = re.compile(r"[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
+_HERE = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a container gets, and nobody else: whole CPUs, memory (like `8Gi`) and GPUs."""
+
+    cpus: int
+    memory: str
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Role:
+    """Containers that do the same.
+
+    Attributes:
+        component: what they do.
+        count: of them.
+        arguments: of `tune`.
+        resources: of each.
+        secrets: environment variables that they read; the values come from a secret.
+        studies: whether they read the study's files, and write runs.
+    """
+
+    component: Component
+    count: int
+    arguments: tuple[str, ...]
+    resources: Resources
+    secrets: tuple[str, ...]
+    studies: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody wants to have rendered; None where that is left to the study or to the form."""
+
+    form: Form = "kubernetes"
+    workers: int | None = None
+    agents: int | None = None
+    image: str | None = None
+    server: Resources = Resources(4, "8Gi")
+    agent: Resources = Resources(2, "2Gi")
+    storage: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    secret: str | None = None
+    volume: str | None = None
+    results: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is rendered.
+
+    Attributes:
+        name: that those of all objects begin with.
+        namespace: of the objects; None: where they are applied.
+        image: of every container.
+        roles: in the order in which they start.
+        files: of the study.
+        study: its file.
+        secret: name of the Kubernetes Secret that has the variables of the roles.
+        database: whether the form has to bring the database.
+        volume: claim of the volume with the files that no ConfigMap carries, None without one.
+        results: claim of the volume that runs are written to, None without one.
+    """
+
+    name: str
+    namespace: str | None
+    image: str
+    roles: tuple[Role, ...]
+    files: Files
+    study: Path
+    secret: str
+    database: bool
+    volume: str | None
+    results: str | None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The variables that somebody has to give values to."""
+        return tuple(dict.fromkeys(name for role in self.roles for name in role.secrets))
+
+    @property
+    def master(self) -> str:
+        """The host that agents join, where there are any."""
+        return master_of(self.name)
+
+
+def master_of(name: str) -> str:
+    """Return the host name of the one that agents join."""
+    return f"{name}-master"
+
+
+def plan_of(study: Study, asked: Asked) -> Plan:
+    """Say what runs where.
+
+    Args:
+        study: the study.
+        asked: what is wanted of it.
+
+    Raises:
+        ManifestError: something that was asked for cannot be rendered.
+        StudyError: the study cannot run in a container.
+    """
+    _check(study, asked)
+    name = name_of(study.spec.study, asked.name)
+    storage = _storage(study, asked)
+    roles = _with_agents(study, asked, name, storage) if asked.agents is not None else _workers(study, asked, storage)
+    return Plan(
+        name,
+        asked.namespace and a_label("--namespace", asked.namespace),
+        asked.image or f"paretune:{__version__}",
+        roles,
+        split(study),
+        study.source.path,
+        a_subdomain("--secret", asked.secret or f"{name}-secrets"),
+        asked.form == "compose" and storage == DATABASE and asked.storage is None,
+        asked.volume and a_subdomain("--volume", asked.volume),
+        asked.results and a_subdomain("--results", asked.results),
+    )
+
+
+def _check(study: Study, asked: Asked) -> None:
+    if asked.agents is not None and asked.workers is not None:
+        raise ManifestError(
+            "--workers and --agents: a worker makes its own load, and agents are for the one run of `tune run "
+            "--agents`; give one of the two"
+        )
+    for place, value, form, rule in (
+        ("--image", asked.image or "paretune", _IMAGE, "a container image, like registry/paretune:1.0"),
+        ("--memory", asked.server.memory, _MEMORY, "a size in Mi or Gi, like 8Gi"),
+        ("--agent-memory", asked.agent.memory, _MEMORY, "a size in Mi or Gi, like 2Gi"),
+    ):
+        if not form.fullmatch(value):
+            raise ManifestError(f"{place}: expected {rule}, but got {value!r}")
+    if asked.form == "compose":
+        for place, given in (
+            ("--namespace", asked.namespace),
+            ("--secret", asked.secret),
+            ("--volume", asked.volume),
+            ("--results", asked.results),
+        ):
+            if given is not None:
+                raise ManifestError(f"{place} is for --format kubernetes; take it out")
+    if getattr(study.spec.target, "launch", None) == "docker":
+        raise study.source.error(
+            ("target", "launch"),
+            "a container has no engine to start another one with: use `launch: local`, with an image that has both "
+            "the server and Paretune",
+        )
+    if isinstance(study.spec.isolation, IsolationSpec):
+        raise study.source.error(
+            ("isolation", "cores"),
+            "names CPUs of one host, and a container gets others: use `isolation: auto`, which takes those it has",
+        )
+
+
+def _storage(study: Study, asked: Asked) -> str | None:
+    """Return the address of the database that all hosts share, None where a single run needs none."""
+    said = study.spec.search.storage
+    given = asked.storage or (said if "://" in said else None)
+    if given is None:
+        if asked.agents is not None:
+            return None
+        if asked.form == "compose":
+            return DATABASE
+        raise ManifestError("--storage: workers share their trials in a database that all of them reach; give its "
+                            "address, like postgresql://tune@db/trials, or write it into `search.storage`")  # fmt: skip
+    place = "--storage" if asked.storage else "search.storage"
+    try:
+        SearchSpec(storage=given)
+    except ValidationError as error:
+        raise ManifestError(f"{place}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    try:
+        url = urlsplit(given)
+        host = url.hostname
+    except ValueError as error:
+        raise ManifestError(f"{place}: no address of a database: {error}") from None
+    if "://" not in given or url.scheme.startswith("sqlite"):
+        raise ManifestError(f"{place}: {given!r} is a file of one host; give a database that all of them reach, like "
+                            "postgresql://tune@db/trials")  # fmt: skip
+    if host in _HERE:
+        raise ManifestError(f"{place}: {host} is each container itself; give the name that they know the database by")
+    return given
+
+
+def _workers(study: Study, asked: Asked, storage: str | None) -> tuple[Role, ...]:
+    assert storage is not None, "workers have one"
+    arguments = ("worker", _inside(study), "--storage", storage, *_overrides(study))
+    secrets = (*_of_storage(storage), *study.spec.target.secrets())
+    count = 1 if asked.workers is None else asked.workers
+    return (Role("worker", count, arguments, asked.server, secrets, studies=True),)
+
+
+def _with_agents(study: Study, asked: Asked, name: str, storage: str | None) -> tuple[Role, ...]:
+    assert asked.agents is not None, "they were asked for"
+    kept = () if storage is None else ("--set", f"search.storage={storage}")
+    joined = ("--agents", str(asked.agents), "--agents-bind", f"0.0.0.0:{MASTER_PORT}")
+    arguments = ("run", _inside(study), *joined, *_overrides(study), *kept)
+    secrets = (TOKEN, *_of_storage(storage), *study.spec.target.secrets())
+    return (
+        Role("run", 1, arguments, asked.server, secrets, studies=True),
+        Role("agent", asked.agents, ("agent", "--master", master_of(name)), asked.agent, (TOKEN,), studies=False),
+    )
+
+
+def _inside(study: Study) -> str:
+    return str(HOME / study.source.path.name)
+
+
+def _overrides(study: Study) -> Sequence[str]:
+    return [word for one in study.overrides for word in ("--set", one)]
+
+
+def _of_storage(storage: str | None) -> list[str]:
+    """Return the variables of a database's address, and that of its password where it has none."""
+    if storage is None:
+        return []
+    named = [one or other for one, other in _VARIABLE.findall(storage)]
+    without = storage.startswith("postgres") and ":" not in urlsplit(storage).netloc.rpartition("@")[0]
+    return [*([PASSWORD] if without and "password=" not in storage else []), *named]
