@@ -117,11 +117,18 @@ class Gathered:
             return None
         return Accuracy(value=value, items=len(scores), right=packed(scores))
 
-    def compare_answers_with(self, scores: Mapping[str, Scores]) -> None:
-        """Have accuracy drops counted from the scores of the other side."""
-        accuracies = self.trier.accuracies
-        accuracies.scores[OLD_SIDE] = dict(scores)
+    def compare_answers_with(self, scores: Mapping[str, Scores]) -> list[str]:
+        """Have accuracy drops counted from the scores of the other side, item by item.
+
+        Returns:
+            The workloads of which the two sides were asked another number of items: there are no pairs of these, and
+            no drop is counted.
+        """
+        accuracies, own = self.trier.accuracies, self.scores()
+        pairs = {name: one for name, one in scores.items() if name not in own or len(one) == len(own[name])}
+        accuracies.scores[OLD_SIDE] = pairs
         accuracies.reference = OLD_SIDE
+        return sorted(set(scores) - set(pairs))
 
     def scores(self) -> Mapping[str, Scores]:
         """Return the score of each labelled item by workload, and by class of a mix."""

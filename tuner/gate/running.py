@@ -15,6 +15,7 @@ from tuner.gate.rules import Rule, rules_of
 from tuner.study.gating import GateSpec
 
 PASSED, REGRESSION, NOT_DECIDED = 0, 1, 5
+UNPAIRED = "{}: the sides were asked another number of labelled items, so that no accuracy_drop can be counted"
 
 
 class Progress(Protocol):
@@ -131,11 +132,14 @@ class Gate:
         """Count accuracy drops from the other side's answers, once both are known."""
         new = self.rounds.sides[-1].gathered
         if self.form == "ab":
-            new.compare_answers_with(self.rounds.sides[0].gathered.scores())
+            unpaired = new.compare_answers_with(self.rounds.sides[0].gathered.scores())
         elif self.baseline is not None:
-            new.compare_answers_with(stored_scores(self.baseline))
+            unpaired = new.compare_answers_with(stored_scores(self.baseline))
         else:
-            new.compare_answers_with(new.scores())
+            unpaired = new.compare_answers_with(new.scores())
+        for name in unpaired:
+            if (said := UNPAIRED.format(name)) not in self.notes:
+                self.notes.append(said)
 
     def _documents(self, look: Look) -> tuple[Measurement | None, Measurement]:
         pairs = zip(self.about, self.rounds.sides, strict=True)
