@@ -46,6 +46,11 @@ class Look:
         """Error of a rule that fails at this look."""
         return self.passing / max(1, self.rules)
 
+    @property
+    def once(self) -> "Look":
+        """How sure to be of what is the same at every look: it can be wrong only once, so that one look spends all."""
+        return Look(self.error, (1,), 0, self.rules)
+
     @classmethod
     def single(cls, confidence: float, rules: int) -> "Look":
         """Return the one look at what is stored."""

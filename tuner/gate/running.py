@@ -143,7 +143,7 @@ class Gate:
 
     def _documents(self, look: Look) -> tuple[Measurement | None, Measurement]:
         pairs = zip(self.about, self.rounds.sides, strict=True)
-        made = [_document(about, self.spec, side, look.failing) for about, side in pairs]
+        made = [_document(about, self.spec, side, look) for about, side in pairs]
         return (made[0] if self.form == "ab" else self.baseline), made[-1]
 
     def _result(
@@ -248,7 +248,7 @@ def _message(rules: Sequence[RuleFound], state: str) -> str:
     return f"no regression: {len(rules)} rules pass"
 
 
-def _document(about: About, spec: GateSpec, side: Side, error: float) -> Measurement:
+def _document(about: About, spec: GateSpec, side: Side, look: Look) -> Measurement:
     return Measurement(
         study=about.study,
         label=about.label,
@@ -261,7 +261,7 @@ def _document(about: About, spec: GateSpec, side: Side, error: float) -> Measure
         bounds={name: dict(bounds) for name, bounds in about.bounds.items()},
         confidence=spec.confidence,
         inconclusive=spec.inconclusive,
-        workloads=side.gathered.measured(side.loads, error),
+        workloads=side.gathered.measured(side.loads, look),
     )
 
 
