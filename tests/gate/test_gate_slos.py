@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from tuner.accuracy.estimates import overall
+from tuner.accuracy.scoring import TopK
 from tuner.gate import slos
 from tuner.gate.deciding import Look
 from tuner.gate.intervals import looks
@@ -100,3 +102,10 @@ def test_a_mean_that_is_infinite_in_every_deployment_is_missed() -> None:
 def test_what_every_look_sees_alike_has_the_whole_error() -> None:
     look = Look(0.01, (3, 5, 8), 0, 2)
     assert (look.once.passing, look.once.failing) == (0.01, 0.005)
+
+
+@pytest.mark.parametrize("scores", [np.arange(600) < 590, np.linspace(0.5, 1.0, 600)], ids=["right or wrong", "scores"])
+def test_labelled_items_are_as_sure_as_they_are_asked_to_be(scores: np.ndarray) -> None:
+    usual, surer = (overall(TopK(), scores.astype(float), confidence) for confidence in (0.95, 0.99))
+    assert surer.low < usual.low < usual.value < usual.high < surer.high
+    assert overall(TopK(), scores.astype(float)) == usual
