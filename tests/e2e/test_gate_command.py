@@ -27,7 +27,7 @@ gate:
   concurrency: 4
   rounds: 3
   round: 150 ms
-  time: 1 s
+  time: 6 s
 """
 SLOW_MS = 40.0
 """Four times as long as before: no noise of a machine hides that."""

@@ -10,7 +10,7 @@ from tuner.gate.deciding import Look, decide, figures, overall
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
 from tuner.gate.gathering import stored_scores
 from tuner.gate.intervals import looks
-from tuner.gate.rounds import Rounds, Side
+from tuner.gate.rounds import Rounds, Side, least
 from tuner.gate.rules import Rule, rules_of
 from tuner.study.gating import GateSpec
 
@@ -123,7 +123,7 @@ class Gate:
 
     def _planned(self) -> tuple[int, ...]:
         """Return after how many redeployments is looked; the most that fit into the time cap come last."""
-        first = self.spec.redeployments if self.form == "ab" else self.spec.restarts
+        first = least(self.form, self.spec)
         if self.form == "alone":
             return (first,)
         return looks(first, max(first, int(self.spec.time / self.rounds.redeployment_s())))
