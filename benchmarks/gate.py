@@ -83,6 +83,21 @@ def deployment(case: Case, factors: tuple[float, float], runs: int, rng: np.rand
         runs: independent gates.
         rng: of everything.
     """
+    measured = rounds(case, factors, runs, rng)
+    if case.load is None:
+        return tuple(np.mean(one, axis=0) for one in measured)
+    return tuple(np.nanquantile(np.concatenate(one, axis=1), 0.99, axis=1) for one in measured)
+
+
+def rounds(
+    case: Case, factors: tuple[float, float], runs: int, rng: np.random.Generator
+) -> tuple[list[Figures], list[Figures]]:
+    """Return what each round of a redeployment gives, of old and new; see `deployment`.
+
+    Returns:
+        Of each side for each round: the throughput, shape [runs], or the latencies, shape [runs, requests], nan of
+        requests that are not counted.
+    """
     luck = np.exp(rng.normal(0, DEPLOYMENT_SD, (2, runs, 1)))
     spread = np.sqrt(np.log1p(SERVICE_CV**2))
     measured: tuple[list[Figures], list[Figures]] = ([], [])
@@ -96,9 +111,7 @@ def deployment(case: Case, factors: tuple[float, float], runs: int, rng: np.rand
             noise = rng.lognormal(-(spread**2) / 2, spread, (runs, count))
             services = SERVICE_S * factors[side] * luck[side] * np.exp(speed) * noise
             measured[side].append(_saturated(services) if case.load is None else _latencies(arrivals, services))
-    if case.load is None:
-        return tuple(np.mean(one, axis=0) for one in measured)
-    return tuple(np.nanquantile(np.concatenate(one, axis=1), 0.99, axis=1) for one in measured)
+    return measured
 
 
 def _saturated(services: Figures) -> Figures:

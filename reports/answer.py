@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from reports import words
-from tuner.catalog import METRICS
+from tuner.catalog import BOUNDED, METRICS, key_of
 from tuner.companions import companions
 from tuner.results import Best, Confirmation, Estimate, Point, Result
 from tuner.units import format_value
@@ -91,6 +91,34 @@ def slos(result: Result) -> Said | None:
     among = [workload for workload, verdicts in result.best.verdicts.items() if verdicts]
     where = f"on all {len(among)} workloads" if len(among) > 1 else f"on the workload {among[0]}"
     return Said(f"Every SLO is met {where}", "good")
+
+
+def surprises(result: Result) -> list[str]:
+    """Return a sentence for each percentile that meets its bound while its interval reaches beyond it.
+
+    Both are right: they are different estimates. The verdict is made by the share of requests over the bound, which is
+    known sooner than the percentile itself.
+    """
+    best = result.best
+    return [] if best is None else [
+        said
+        for workload, metrics in best.metrics.items()
+        for name, bound in result.study.bounds_of(workload).items()
+        if best.verdicts.get(workload, {}).get(name) == "met" and (said := _surprise(workload, name, bound, metrics))
+    ]  # fmt: skip
+
+
+def _surprise(workload: str, name: str, bound: float, metrics: Mapping[str, Estimate]) -> str:
+    allowed = BOUNDED[name].allowed if name in BOUNDED else None
+    estimate, over = metrics.get(key_of(name)), metrics.get(METRICS[f"over_{name}"].key) if allowed else None
+    if allowed is None or estimate is None or over is None or estimate.high <= bound:
+        return ""
+    limit, reaches = (words.metric_value(name, value) for value in (bound, estimate.high))
+    return (
+        f"{workload}, {name}: met, although the interval of the {name} reaches {reaches}. The verdict is made by the "
+        f"requests over the bound: {words.percent(allowed, 0)} may take longer than {limit}, and "
+        f"{words.percent(over.value)} did, 95% interval {words.metric_interval('error_rate', over)}."
+    )
 
 
 def sureness(result: Result) -> Said | None:
@@ -199,13 +227,22 @@ def _use(
 
 
 def _dollars(result: Result, best: Best, yours: Found) -> Iterator[Cost]:
-    price, primary = result.study.price_usd_per_h, result.study.workloads[0]
-    rate = best.metrics.get(primary, {}).get("throughput_rps")
-    if price is None or rate is None:
+    """Yield what a million requests cost: of each workload, or of all together where they share the server's hours."""
+    price = result.study.price_usd_per_h
+    if price is None:
         return
-    before = yours.get(primary, {}).get("throughput_rps")
-    note = f"one server at {words.dollars(price)}/h, at its throughput of {primary}"
-    yield Cost("a million requests", _million(price, before) if before else "", _million(price, rate), note)
+    whole = [name for name in result.study.workloads if "." not in name]  # classes are parts of their workload
+    total, each = METRICS["total_throughput"].key, METRICS["throughput"].key
+    together = total in best.metrics.get(whole[0], {})
+    for workload in whole[:1] if together else whole:
+        rate, before = (found.get(workload, {}).get(total if together else each) for found in (best.metrics, yours))
+        if rate is None:
+            continue
+        at = "the throughput of all workloads together" if together else f"its throughput of {workload}"
+        one_of_several = len(whole) > 1 and not together
+        name = f"a million requests, {workload}" if one_of_several else "a million requests"
+        note = f"one server at {words.dollars(price)}/h, at {at}" + (" and nothing else" if one_of_several else "")
+        yield Cost(name, _million(price, before) if before else "", _million(price, rate), note)
 
 
 def _million(price: float, rate: Estimate) -> str:

@@ -42,7 +42,8 @@ def table(courses: Sequence[Course]) -> Table:
 
 
 def _heading(one: Course) -> str:
-    return f"{one.study}, {one.workload}: {name_of(one.key)}"
+    apart = f" ({one.apart})" if one.apart else ""
+    return f"{one.place.study}, {one.place.workload}: {name_of(one.key)}{apart}"
 
 
 def _steps(one: Course) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -26,7 +27,7 @@ gate:
   concurrency: 4
   rounds: 3
   round: 150 ms
-  time: 1 s
+  time: 6 s
 """
 SLOW_MS = 40.0
 """Four times as long as before: no noise of a machine hides that."""
@@ -182,6 +183,23 @@ def test_a_gate_that_cannot_be_made_says_why(
     study = write_study(tmp_path)
     study.write_text(change(study.read_text()))
     assert message in refused([study, *arguments], tmp_path, monkeypatch)
+
+
+def test_a_side_that_answers_another_number_of_labelled_items_is_compared_without_pairs(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    text = study.read_text().replace("slo: {", "slo: {accuracy_drop: 5%, ") + "  accuracy: -5%\n  confidence: 90%\n"
+    sides = []
+    for name, items in (("old", 100), ("new", 60)):
+        np.savez(tmp_path / f"{name}.npz", INPUT=np.zeros((items, 4)), labels=np.zeros(items, np.int64))
+        sides.append(tmp_path / f"{name}.yaml")
+        sides[-1].write_text(text.replace("path: requests.npz", f"path: {name}.npz"))
+    ended = tune("gate", "--ab", *sides, "--despite", "workload", "--out", "run", cwd=tmp_path)
+    assert ended.returncode in (0, 5), ended.stderr
+    result = read_gate(tmp_path / "run")
+    assert any("steady: the sides were asked another number of labelled items" in note for note in result.notes)
+    (rule,) = (one for one in result.rules if one.rule == "accuracy")
+    assert rule.note == "100 labelled items then and 60 now, so not item by item"
+    assert [one.state for one in result.rules if one.rule == "accuracy_drop"] == ["inconclusive"]
 
 
 def test_two_sides_of_one_run_have_the_same_workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from tests.gate.gate_builders import measurement, noisy
 from tuner.gate.deciding import Look, decide, figures, overall
+from tuner.gate.document import Accuracy, Measurement
+from tuner.gate.gathering import packed
 from tuner.gate.intervals import looks
 from tuner.gate.rules import rules_of
 from tuner.gate.running import compare
@@ -65,6 +67,28 @@ def test_accuracy_on_the_labelled_items_is_exact() -> None:
     assert verdicts(old, new, {"accuracy": 0.005}) == {"accuracy": "pass"}
     assert verdicts(old, new, {"accuracy": 0.0049}) == {"accuracy": "fail"}
     assert verdicts(old, measurement(), {"accuracy": 0.005}) == {"accuracy": "inconclusive"}
+
+
+def of_items(right: int, items: int, *, bits: bool = True) -> Measurement:
+    """A measurement with the answers to so many labelled items."""
+    one = measurement()
+    scores = np.arange(items) < right
+    accuracy = Accuracy(value=right / items, items=items, right=packed(scores) if bits else None)
+    steady = one.workloads["steady"].model_copy(update={"accuracy": accuracy})
+    return one.model_copy(update={"workloads": {"steady": steady}})
+
+
+def test_another_number_of_labelled_items_is_another_sample_and_no_longer_exact() -> None:
+    limit = {"accuracy": 0.005}
+    assert verdicts(of_items(588, 600), of_items(490, 500), limit) == {"accuracy": "inconclusive"}
+    assert verdicts(of_items(588, 600), of_items(440, 500), limit) == {"accuracy": "fail"}
+    assert verdicts(of_items(58_800, 60_000), of_items(49_000, 50_000), limit) == {"accuracy": "pass"}
+    rules = rules_of({"steady": limit}, {}, "steady", changes=True)
+    for bits in (True, False):
+        new = of_items(440, 500, bits=bits)
+        (found,) = decide(rules, of_items(588, 600), new, Look.single(0.99, 1), together=True)
+        assert found.note == "600 labelled items then and 500 now, so not item by item"
+        assert found.state == ("fail" if bits else "inconclusive")
 
 
 def test_a_figure_that_was_not_measured_is_inconclusive_and_says_so() -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.gate.gate_builders import measurement
+from reports.gate.history import render
+from tests.gate.gate_builders import HOST, measurement
 from tests.support.tune import tune
 from tuner.gate.baseline import BaselineError, written
 from tuner.gate.document import Accepted
 from tuner.gate.history import courses, of_folder, of_git
 from tuner.gate.revisions import RevisionError, checked_out
 from tuner.gate.steps import steps
+from tuner.results import Load
 
 LEVELS = [100.0] * 8 + [80.0] * 7
 
@@ -39,9 +41,9 @@ def test_a_short_or_constant_series_has_no_step() -> None:
     assert steps([1.0] * 20, np.random.default_rng(0)) == ()
 
 
-def accepted(number: int, level: float) -> str:
+def accepted(number: int, level: float, **fields: object) -> str:
     rng = np.random.default_rng(number)
-    one = measurement([level * factor for factor in np.exp(rng.normal(0, 0.005, 5))])
+    one = measurement([level * factor for factor in np.exp(rng.normal(0, 0.005, 5))], **fields)
     when = f"2026-01-{number + 1:02d} 12:00 UTC"
     return written(one.model_copy(update={"accepted": Accepted(by="ada", when=when, why="", run=f"run{number}")}))
 
@@ -52,7 +54,7 @@ def test_the_page_shows_the_step_of_the_figure_that_has_one(tmp_path: Path) -> N
     (baselines / "package.json").write_text("{}")
     for number, level in enumerate(LEVELS):
         (baselines / f"{number:02d}.json").write_text(accepted(number, level))
-    found = {one.key: one for one in courses(of_folder(baselines))}
+    found = {one.key: one for one in courses(of_folder(baselines).entries)}
     assert found["throughput_rps"].steps == (8,)
     assert found["throughput_rps"].changes() == [pytest.approx(-0.2, abs=0.01)]
     assert found["latency_p50_s"].steps == ()
@@ -62,6 +64,40 @@ def test_the_page_shows_the_step_of_the_figure_that_has_one(tmp_path: Path) -> N
     assert page.count("<svg") == len(found)
     assert re.search(r"-(19|20)\.\d% at 08\.json \(2026-01-09 12:00 UTC\)", page)
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_two_machines_and_two_loads_have_a_course_each_and_a_new_server_none_of_its_own(tmp_path: Path) -> None:
+    other, newer = {**HOST, "cpu": "a slower CPU"}, {**HOST, "server": "a server 2.0"}
+    half = Load(mode="closed", level=8)
+    settings = [({}, 100.0), ({"host": newer}, 101.0), ({"host": other}, 50.0), ({"host": other}, 51.0)]
+    for number, (fields, level) in enumerate(settings):
+        (tmp_path / f"{number}.json").write_text(accepted(number, level, **fields))
+    for number in (4, 5):
+        steady = measurement([70.0]).workloads["steady"].model_copy(update={"load": half})
+        (tmp_path / f"{number}.json").write_text(accepted(number, 70.0, workloads={"steady": steady}))
+    found = [one for one in courses(of_folder(tmp_path).entries) if one.key == "throughput_rps"]
+    assert {one.apart: one.names for one in found} == {
+        "16 in flight; a CPU, 1 of 2 for the server": ("0.json", "1.json"),
+        "16 in flight; a slower CPU, 1 of 2 for the server": ("2.json", "3.json"),
+        "8 in flight; a CPU, 1 of 2 for the server": ("4.json", "5.json"),
+    }
+    page = render("baselines", found)
+    assert "digits, steady: throughput (8 in flight; a CPU, 1 of 2 for the server)" in page
+
+
+def test_files_of_others_are_left_out_with_a_warning_and_a_broken_baseline_is_named(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.json").write_text(accepted(number, 100.0))
+    (tmp_path / "tsconfig.json").write_text("{\n  // a comment\n}")
+    (tmp_path / "latin.json").write_bytes(b"\xff\xfe{")
+    (tmp_path / "folder.json").mkdir()
+    ended = tune("gate", "history", ".", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    for name in ("tsconfig.json", "latin.json"):
+        assert f"{name} is no baseline and is left out" in ended.stderr
+    (tmp_path / "0.json").write_text(accepted(0, 100.0)[:500])
+    with pytest.raises(BaselineError, match=r"0\.json: not JSON, so it was truncated"):
+        of_folder(tmp_path)
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -84,7 +120,7 @@ def history(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("place", ["baseline.json", "."])
 def test_git_has_every_version_of_a_baseline(history: Path, place: str) -> None:
-    entries = of_git(history / place)
+    entries = of_git(history / place).entries
     whens = [one.measurement.accepted.when for one in entries if one.measurement.accepted]
     assert whens == [f"2026-01-0{number} 12:00 UTC" for number in (1, 2, 3)]
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from junitparser import Error, Failure, JUnitXml, Skipped, TestSuite
 from rich.console import Console
 
 from reports.gate import drawing, junit, markdown, page, table
@@ -78,3 +79,23 @@ def test_the_table_says_what_failed() -> None:
     text = console.export_text()
     assert "FAIL: a regression: steady throughput" in text
     assert re.search(r"steady +throughput .* -5\.00% +FAILED", text)
+
+
+@pytest.mark.parametrize("inconclusive", ["fail", "warn"])
+def test_another_parser_reads_the_same_cases_from_the_junit_file(inconclusive: str) -> None:
+    result = gate(0.8, inconclusive=inconclusive)
+    (suite,) = JUnitXml.fromstring(junit.report(result).encode())
+    assert isinstance(suite, TestSuite)
+    assert (suite.name, suite.tests, suite.failures) == ("digits.steady", 4, 1)
+    assert (suite.errors, suite.skipped) == ((1, 0) if inconclusive == "fail" else (0, 1))
+    told = {case.name: (case.classname, [(type(one), one.type) for one in case.result]) for case in suite}
+    undecided = (Error, "inconclusive") if inconclusive == "fail" else (Skipped, None)
+    assert told == {
+        "throughput": ("digits.steady", [(Failure, "fail")]),
+        "p99": ("digits.steady", []),
+        "energy per request": ("digits.steady", [undecided]),
+        "SLO p99": ("digits.steady", []),
+    }
+    assert {one.name: one.value for one in suite.properties()} == {"new": "<new>", "old": "main"}
+    (failure,) = next(case for case in suite if case.is_failure).result
+    assert failure.message.startswith("throughput: 100/s -> 80/s")

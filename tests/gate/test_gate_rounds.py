@@ -1,6 +1,9 @@
 """How sides are measured: in turn, deployed anew, the order swapped, one at a time where memory does not allow both."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +13,7 @@ from tuner.confirm import DROPPED_SHARE
 from tuner.gate import opening, rounds
 from tuner.gate.running import Gate
 from tuner.study.load import load_study
+from tuner.study.source import StudyError
 from tuner.wiring import prepare
 
 SETTINGS = (
@@ -71,7 +75,39 @@ def test_both_stay_loaded_and_the_order_is_swapped_and_without_room_one_is_loade
 
 def test_a_round_spans_two_periods_of_a_bursty_workload_at_least(gate: Gate) -> None:
     steady, bursty = gate.rounds.workloads
-    assert gate.rounds.length_s(steady) == 0.06
+    loads, spec = gate.rounds.sides[0].loads, gate.spec
+    pace = rounds.round_pace(steady, loads["steady"], spec)
+    assert (pace.warmup_s, pace.window_s) == pytest.approx((DROPPED_SHARE * 0.06, (1 - DROPPED_SHARE) * 0.06))
     assert bursty.arrivals is not None
     assert bursty.arrivals.period_s
-    assert gate.rounds.length_s(bursty) * (1 - DROPPED_SHARE) >= 2 * bursty.arrivals.period_s
+    assert rounds.round_pace(bursty, loads["bursty"], spec).window_s >= 2 * bursty.arrivals.period_s
+
+
+def test_a_round_has_the_time_in_which_its_slots_begin(gate: Gate) -> None:
+    steady = replace(gate.rounds.workloads[0], ramp_up_s=0.5)
+    pace = rounds.round_pace(steady, gate.rounds.sides[0].loads["steady"], gate.spec)
+    assert (pace.warmup_s, pace.window_s) == (0.5, pytest.approx((1 - DROPPED_SHARE) * 0.06))
+
+
+def test_no_redeployment_is_measured_longer_than_was_planned(gate: Gate) -> None:
+    before = sum(side.trier.measured_s for side in gate.rounds.sides)
+    gate.rounds.redeploy()
+    took_s = sum(side.trier.measured_s for side in gate.rounds.sides) - before
+    assert 0 < took_s <= gate.rounds.redeployment_s() + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ((), None),
+        (("gate.time=1 s",), r"gate.time: 3 redeployments have to be measured .* not 1 s: give `gate.time: \d+ s`"),
+        (("workloads.steady.arrival.ramp_up=10 s",), r"takes up to 1\d\d\.\d s, not 120 s"),
+    ],
+)
+def test_what_cannot_fit_into_the_time_cap_is_refused_before_anything_starts(
+    settings: tuple[str, ...], message: str | None, tmp_path: Path
+) -> None:
+    prepared = prepare(load_study(write_simulated_study(tmp_path), (*SETTINGS, *settings)), tmp_path / "log.txt")
+    _, loads = opening.chosen(prepared, None)
+    with nullcontext() if message is None else pytest.raises(StudyError, match=message):
+        opening.check_time("ab", prepared, loads)

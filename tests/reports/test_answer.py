@@ -133,6 +133,54 @@ def test_the_costs_are_accuracy_memory_cpu_and_with_a_price_dollars(found: Resul
     assert "one server at $3.60/h" in dollars.note
 
 
+def several(found: Result, **rates: tuple[float, float]) -> Result:
+    """A priced run of more workloads: name -> throughput of it, and of all workloads together (0: not told)."""
+    metrics = {
+        name: {"throughput_rps": builders.estimate(own)}
+        | ({"total_throughput_rps": builders.estimate(total)} if total else {})
+        for name, (own, total) in rates.items()
+    }
+    workloads = [*rates, *(f"{name}.chat" for name in rates)]
+    study = found.study.model_copy(update={"workloads": workloads, "price_usd_per_h": 3.6})
+    return changed(found.model_copy(update={"study": study, "confirmation": None}), metrics=metrics)
+
+
+def test_workloads_that_were_measured_one_after_the_other_have_a_price_each(found: Result) -> None:
+    one = several(found, steady=(100.0, 0), web=(50.0, 0))
+    lines = {cost.name: cost for cost in answer.costs(one) if "million" in cost.name}
+    assert {name: cost.best for name, cost in lines.items()} == {
+        "a million requests, steady": "$10.00",
+        "a million requests, web": "$20.00",
+    }
+    assert lines["a million requests, web"].note == "one server at $3.60/h, at its throughput of web and nothing else"
+
+
+def test_workloads_that_share_the_server_have_one_price(found: Result) -> None:
+    one = several(found, steady=(100.0, 400.0), web=(300.0, 400.0))
+    (cost,) = (cost for cost in answer.costs(one) if "million" in cost.name)
+    assert (cost.name, cost.best) == ("a million requests", "$2.50")
+    assert cost.note == "one server at $3.60/h, at the throughput of all workloads together"
+
+
+def test_a_percentile_that_is_met_beyond_its_interval_is_explained(found: Result) -> None:
+    assert found.best is not None
+    bound = found.study.bounds_of("steady")["p99"]
+    over = builders.estimate(0.002, 0.001, 0.004)
+    for high, explained in ((bound * 1.5, True), (bound, False)):
+        metrics = {"latency_p99_s": builders.estimate(bound / 2, bound / 4, high), "over_p99_bound": over}
+        one = changed(found, metrics={"steady": metrics})
+        said = answer.surprises(one)
+        assert bool(said) is explained
+        assert ("The verdict is made by the requests over the bound" in html.render(one)) is explained
+        if explained:
+            limit, reaches = words.milliseconds(bound), words.milliseconds(high)
+            assert said == [
+                f"steady, p99: met, although the interval of the p99 reaches {reaches}. The verdict is made by the "
+                f"requests over the bound: 1% may take longer than {limit}, and 0.20% did, 95% interval [0.10%, 0.40%]."
+            ]
+    assert answer.surprises(changed(one, verdicts={"steady": {"p99": "undecided"}})) == []
+
+
 def test_a_throughput_without_bounds_has_a_cost_without_bounds(found: Result) -> None:
     assert found.best is not None
     rate = Estimate(value=100.0, low=0.0, high=float("inf"), n=3)

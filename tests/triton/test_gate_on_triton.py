@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.pages import DOCS, blocks
 from tests.support.tune import tune
 from tuner.gate.baseline import read_gate
 from tuner.gate.document import GateResult
 
 STUDIES = Path(__file__).parent.parent.parent / "studies"
+EXAMPLE = next(yaml.safe_load(one.text) for one in blocks(DOCS / "gate.md") if one.text.startswith("measure: "))
+"""What the example of docs/gate.md has in both studies."""
 STUDY = {
     "study": "digits",
     "target": {"kind": "triton", "model": "digits", "repository": "models"},
@@ -23,16 +26,8 @@ STUDY = {
     },
     "space": {"concurrency": 16},
     "slo": {"error_rate": "50%"},
-    "measure": {"warmup": "0.1 s", "max_warmup": "0.3 s", "window": "0.2 s", "max_window": "0.2 s"},
-    "gate": {
-        "throughput": "-40%",
-        "accuracy": "-0.5%",
-        "cold_start": "+100%",
-        "rounds": 4,
-        "round": "200 ms",
-        "redeployments": 4,
-        "time": "1 s",
-    },
+    "measure": {**EXAMPLE["measure"], "window": "0.2 s", "max_window": "0.2 s"},
+    "gate": EXAMPLE["gate"],
 }
 SLEEPS = {"always": "time.sleep(0.06)", "first": "time.sleep(0.8 if self.executions <= 2 else 0.0)"}
 """What is added to every execution: it waits, so that no CPU has to be free for it."""

@@ -23,20 +23,21 @@ NO_ANSWER = "an item had no ok answer"
 _TAIL = (1 + CONFIDENCE) / 2
 
 
-def overall(scoring: Scoring, scores: Scores) -> Interval:
+def overall(scoring: Scoring, scores: Scores, confidence: float = CONFIDENCE) -> Interval:
     """Estimate what all items together score: the mean, or the root mean square.
 
     Args:
         scoring: the kind of accuracy.
         scores: shape [n]; infinite ones, of items without an answer, make it infinite.
+        confidence: of the interval.
     """
     if not np.isfinite(scores).all():
         return Interval(math.inf, -math.inf, math.inf, len(scores), NO_ANSWER)
     if _binary(scores) and not scoring.is_error:
-        return proportion(int(scores.sum()), len(scores))
+        return proportion(int(scores.sum()), len(scores), confidence)
     if scoring.statistic == "mean":
-        return _mean(scores, len(scores), 0.0)
-    squares = _mean(scores**2, len(scores), 0.0)
+        return _mean(scores, len(scores), 0.0, confidence)
+    squares = _mean(scores**2, len(scores), 0.0, confidence)
     return _root(squares)
 
 
@@ -105,14 +106,14 @@ def mean(values: Scores) -> Interval:
     return _mean(values, len(values), 0.0)
 
 
-def _mean(values: Scores, different: int, spread: float) -> Interval:
+def _mean(values: Scores, different: int, spread: float, confidence: float = CONFIDENCE) -> Interval:
     """Estimate the mean of values.
 
     Where fewer than FEW_DIFFERENT of them are not 0, it is the interval of Agresti and Min for pairs (2005), with the
     spread of the scores in the place of 1: half a pair lost by that much and half a pair won, so that items that all
     came out alike do not leave an interval without width.
     """
-    n = len(values)
+    n, tail = len(values), (1 + confidence) / 2
     if n == 0:
         return Interval(math.nan, -math.inf, math.inf, 0, "no items")
     value = float(np.mean(values))
@@ -121,13 +122,13 @@ def _mean(values: Scores, different: int, spread: float) -> Interval:
     if different < FEW_DIFFERENT and spread > 0:
         centre = float(values.sum()) / (n + 2)
         variance = (float(values @ values) + spread**2) / (n + 2) - centre**2
-        half = float(special.ndtri(_TAIL)) * math.sqrt(max(0.0, variance) / (n + 2))
+        half = float(special.ndtri(tail)) * math.sqrt(max(0.0, variance) / (n + 2))
         return Interval(value, min(value, centre - half), max(value, centre + half), n)
     deviation = float(np.std(values, ddof=1))
     if deviation == 0.0:
         return Interval(value, value, value, n)
     skewness = float(np.mean((values - value) ** 3)) / deviation**3
-    b, t = skewness / (6 * math.sqrt(n)), float(special.stdtrit(n - 1, _TAIL))
+    b, t = skewness / (6 * math.sqrt(n)), float(special.stdtrit(n - 1, tail))
     error = deviation / math.sqrt(n)
     return Interval(value, value - error * unskewed(t, b), value - error * unskewed(-t, b), n)
 

@@ -233,8 +233,10 @@ def show_history(
 ) -> None:
     """Draw every figure over the accepted runs, with the steps in it, as a self-contained page."""
     with errors():
-        entries = history.of_git(place) if git else history.of_folder(place)
-        courses = history.courses(entries)
+        found = history.of_git(place) if git else history.of_folder(place)
+        for name in found.skipped:
+            note(f"{name} is no baseline and is left out")
+        courses = history.courses(found.entries)
         write_atomically(to, history_report.render(place.name, courses))
         Console().print(history_report.table(courses))
         Console().print(f"page     {shown(to)}", highlight=False, soft_wrap=True)

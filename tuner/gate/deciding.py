@@ -10,10 +10,10 @@ sampling, Technometrics 24, 1982).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuner.gate import intervals
-from tuner.gate.document import Measured, Measurement, Restart, RuleFound, RuleState
+from tuner.gate.document import Accuracy, Measured, Measurement, Restart, RuleFound, RuleState
 from tuner.gate.intervals import Change
 from tuner.gate.rules import OF_ITEMS, Rule
 
@@ -45,6 +45,11 @@ class Look:
     def failing(self) -> float:
         """Error of a rule that fails at this look."""
         return self.passing / max(1, self.rules)
+
+    @property
+    def once(self) -> "Look":
+        """How sure to be of what is the same at every look: it can be wrong only once, so that one look spends all."""
+        return Look(self.error, (1,), 0, self.rules)
 
     @classmethod
     def single(cls, confidence: float, rules: int) -> "Look":
@@ -110,7 +115,7 @@ def _most_harm(rule: Rule, change: Change) -> float:
 
 def _measured(rule: Rule, before: Measured, now: Measured, error: float, together: bool) -> Change:
     if rule.name in OF_ITEMS:
-        return _of_items(rule, before, now)
+        return _of_items(rule, before, now, error)
     if rule.kind == "points":
         return intervals.share_difference(_errors(before.restarts), _errors(now.restarts), error)
     return _bounds(_values(before, rule.key), _values(now, rule.key), error, together)
@@ -120,16 +125,32 @@ def _bounds(old: Sequence[float], new: Sequence[float], error: float, together: 
     return (intervals.paired if together and len(old) == len(new) else intervals.apart)(old, new, error)
 
 
-def _of_items(rule: Rule, before: Measured, now: Measured) -> Change:
-    """Return how the answers to the labelled items changed: they are all asked, so that is exact."""
+def _of_items(rule: Rule, before: Measured, now: Measured, error: float) -> Change:
+    """Return how the answers to the labelled items changed: both sides are asked all of them, so that is exact.
+
+    Where they were asked another number of items there are no pairs: both are then samples of what may be asked.
+    """
     if before.accuracy is None or now.accuracy is None:
         return intervals.unknown("the workload's requests have no labels")
-    one, two = before.accuracy.value, now.accuracy.value
-    if not (math.isfinite(one) and math.isfinite(two)):
+    one, two = before.accuracy, now.accuracy
+    if not (math.isfinite(one.value) and math.isfinite(two.value)):
         return intervals.unknown("an item had no ok answer")
+    if one.items != two.items:
+        return _of_samples(rule, one, two, error)
     if rule.kind == "points":
-        return intervals.exact(round(two - one, 12), now.accuracy.items)
-    return intervals.exact(round(two / one - 1, 12), now.accuracy.items) if one > 0 else intervals.unknown("it was 0")
+        return intervals.exact(round(two.value - one.value, 12), two.items)
+    if one.value <= 0:
+        return intervals.unknown("it was 0")
+    return intervals.exact(round(two.value / one.value - 1, 12), two.items)
+
+
+def _of_samples(rule: Rule, one: Accuracy, two: Accuracy, error: float) -> Change:
+    """Return the change of the share of items answered right, from two samples of items."""
+    n, why = min(one.items, two.items), f"{one.items} labelled items then and {two.items} now, so not item by item"
+    if rule.kind != "points" or one.right is None or two.right is None:
+        return intervals.unknown(why, n)
+    then, now = ([(round(side.value * side.items), side.items)] for side in (one, two))
+    return replace(intervals.share_difference(then, now, error), why=why)
 
 
 def _slo(rule: Rule, new: Measurement) -> RuleFound:

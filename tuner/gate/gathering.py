@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from targets.base import Outcome
-from tuner import verdicts
+from targets.base import Outcome, metric_values
+from tuner.accuracy import estimates
 from tuner.accuracy.scoring import Scores
-from tuner.catalog import LABELLED, METRICS
-from tuner.gate import histogram
+from tuner.catalog import LABELLED, METRICS, key_of
+from tuner.gate import histogram, slos
+from tuner.gate.deciding import Look
 from tuner.gate.document import Accuracy, Measured, Measurement, Restart
 from tuner.gate.rules import COLD_START, CPU, GPU_MEMORY, RSS
 from tuner.records import Records, latencies_s
+from tuner.request_class import Part
 from tuner.results import Load, SloVerdict
 from tuner.runs import Run, pooled_runs
-from tuner.stopping import slo_verdicts
+from tuner.stats import Interval
 from tuner.trials import Trier
 from tuner.workload import Workload, parts_of
 
@@ -78,12 +80,12 @@ class Gathered:
             found["memory_bytes"] = memory
         return found
 
-    def measured(self, loads: Mapping[str, Load], error: float) -> dict[str, Measured]:
+    def measured(self, loads: Mapping[str, Load], look: Look) -> dict[str, Measured]:
         """Return what there is by workload, and by class of a mix.
 
         Args:
             loads: workload -> its load.
-            error: that an SLO's verdict may make; of a miss divided among the bounds.
+            look: how sure the verdicts on SLOs have to be.
         """
         found = {}
         for workload, part in parts_of(self.trier.workloads):
@@ -91,23 +93,54 @@ class Gathered:
                 load=loads[workload.name],
                 restarts=self.restarts[part.name],
                 latency=self.latency[part.name],
-                slo=self._slo(workload, part.name, error),
+                slo=self._slo(workload, part, look),
                 accuracy=self._accuracy(part.name),
             )
         return found
 
-    def _slo(self, workload: Workload, name: str, error: float) -> dict[str, SloVerdict]:
-        part = next(one for one in workload.parts if one.name == name)
-        run, bounds = pooled_runs(self.runs[workload.name]).of_part(part), self.trier.meter.slos[name].bounds
-        metrics = self.trier.meter.summary(run, name) | self.trier.accuracies.metrics(self.variant, name)
-        told: dict[str, SloVerdict] = {
-            **verdicts.slo_verdicts(metrics, bounds),
-            **slo_verdicts(run.records, bounds, error * max(1, len(bounds))),
+    def _slo(self, workload: Workload, part: Part, look: Look) -> dict[str, SloVerdict]:
+        """Judge the bounds of a workload or class; what was not measured (accuracy without labels) has no verdict."""
+        bounds = self.trier.meter.slos[part.name].bounds
+        runs = [run.of_part(part) for run in self.runs[workload.name]]
+        found = slos.of_requests([run.records for run in runs], bounds)
+        told = {name: slos.judged(name, bounds[name], one, look) for name, one in found.items()}
+        told |= {
+            name: slos.judged(name, bounds[name], one, look.once)
+            for name, one in self._of_items(part.name, bounds).items()
         }
-        drop = metrics.get(METRICS["accuracy_drop"].key)
-        if drop is not None and "accuracy_drop" in bounds:  # all labelled items were asked: that is exact
-            told["accuracy_drop"] = "met" if drop.value <= bounds["accuracy_drop"] else "missed"
-        return told
+        readings = self._readings(runs, part.name, [name for name in bounds if name not in told])
+        return told | {name: slos.judged(name, bounds[name], one, look) for name, one in readings.items()}
+
+    def _of_items(self, name: str, bounds: Mapping[str, float]) -> dict[str, slos.Evidence]:
+        """Return the evidence on the labelled items. They are asked once: every look sees the same answers."""
+        accuracies, found = self.trier.accuracies, {}
+        scores, scoring = accuracies.scores.get(self.variant, {}).get(name), accuracies.scorings.get(name)
+        if scores is None or scoring is None:
+            return {}
+        key = "prediction_error" if scoring.is_error else "accuracy"
+        if key in bounds:
+            found[key] = slos.Evidence(lambda confidence: estimates.overall(scoring, scores, confidence))
+        drop = accuracies.metrics(self.variant, name).get(METRICS["accuracy_drop"].key)
+        if "accuracy_drop" in bounds and drop is not None:  # both sides were asked all of them: that is exact
+            found["accuracy_drop"] = slos.known(Interval(drop.value, drop.value, drop.value, drop.n))
+        return found
+
+    def _readings(self, runs: Sequence[Run], name: str, asked: Sequence[str]) -> dict[str, slos.Evidence]:
+        """Return the evidence on what the server, or its use of the host, says of itself."""
+        if not asked:
+            return {}
+        whole, own = self.trier.meter.summary(pooled_runs(runs), name), self.trier.meter.own
+        each = [metric_values(run.server, own) if run.server else {} for run in runs]
+        found = {}
+        for one in asked:
+            if (told := whole.get(key_of(one))) is None:
+                continue
+            of_use = [restart.metrics.get(key_of(one)) for restart in self.restarts[name]]
+            values = of_use if of_use[0] is not None else [of_run.get(one) for of_run in each]
+            known = [value for value in values if value is not None]
+            interval = Interval(told.value, told.low, told.high, told.n)
+            found[one] = slos.known(interval, known if len(known) > 1 else None)
+        return found
 
     def _accuracy(self, name: str) -> Accuracy | None:
         scores = self.trier.accuracies.scores.get(self.variant, {}).get(name)
@@ -117,11 +150,18 @@ class Gathered:
             return None
         return Accuracy(value=value, items=len(scores), right=packed(scores))
 
-    def compare_answers_with(self, scores: Mapping[str, Scores]) -> None:
-        """Have accuracy drops counted from the scores of the other side."""
-        accuracies = self.trier.accuracies
-        accuracies.scores[OLD_SIDE] = dict(scores)
+    def compare_answers_with(self, scores: Mapping[str, Scores]) -> list[str]:
+        """Have accuracy drops counted from the scores of the other side, item by item.
+
+        Returns:
+            The workloads of which the two sides were asked another number of items: there are no pairs of these, and
+            no drop is counted.
+        """
+        accuracies, own = self.trier.accuracies, self.scores()
+        pairs = {name: one for name, one in scores.items() if name not in own or len(one) == len(own[name])}
+        accuracies.scores[OLD_SIDE] = pairs
         accuracies.reference = OLD_SIDE
+        return sorted(set(scores) - set(pairs))
 
     def scores(self) -> Mapping[str, Scores]:
         """Return the score of each labelled item by workload, and by class of a mix."""

@@ -45,21 +45,3 @@ def merged(parts: Sequence[dict[int, int]]) -> dict[int, int]:
 def upper_s(bucket: int) -> float:
     """Return the upper edge of a bucket in seconds; it belongs to the bucket."""
     return float(GROWTH**bucket)
-
-
-def quantile(buckets: dict[int, int], fraction: float) -> float:
-    """Return a quantile in seconds, within (GROWTH - 1) / 2 of the order statistic of rank ceil(fraction * n).
-
-    Args:
-        buckets: bucket -> count.
-        fraction: 0.99 for the p99; 0 < fraction < 1.
-
-    Returns:
-        The middle of the bucket that has that rank; nan of an empty histogram.
-    """
-    rank, seen = math.ceil(fraction * sum(buckets.values()) - 1e-9), 0
-    for bucket, count in sorted(buckets.items()):
-        seen += count
-        if seen >= rank:
-            return upper_s(bucket) * (1 + 1 / GROWTH) / 2
-    return math.nan

@@ -1,8 +1,12 @@
-"""The history of what was accepted: every figure over the baselines, with the steps in it."""
+"""The history of what was accepted: every figure over the baselines, with the steps in it.
+
+Figures of two machines, of two loads, or of traffic that was changed are not comparable, so each of these has a course
+of its own. The server's version may change within one: that is what a history is looked at for.
+"""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +16,13 @@ import numpy as np
 from tuner.gate import revisions
 from tuner.gate.baseline import BaselineError, parse_measurement, read_measurement
 from tuner.gate.deciding import typical
-from tuner.gate.document import Measurement
+from tuner.gate.document import BASELINE, Measurement
 from tuner.gate.steps import steps
 
 SEED = 20140
+MACHINE = ("cpu", "cores", "gpu", "driver")
+"""What makes a machine, of `hosts.FACTS`."""
+_SCHEMA = BASELINE.partition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -32,22 +39,54 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Course:
-    """A figure over the baselines that have it.
+class Found:
+    """What was read of a folder or of git.
+
+    Attributes:
+        entries: the baselines, the oldest first.
+        skipped: JSON files that are none.
+    """
+
+    entries: list[Entry]
+    skipped: list[str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and under which traffic a figure was measured: only what has the same place is comparable.
 
     Attributes:
         study: whose.
         workload: or a class of one.
+        load: level and kind of loop.
+        machine: what makes it, in words.
+        traffic: hash of what is sent.
+    """
+
+    study: str
+    workload: str
+    load: str
+    machine: str
+    traffic: str
+
+
+@dataclass(frozen=True)
+class Course:
+    """A figure over the baselines that have it.
+
+    Attributes:
+        place: where it was measured.
         key: of the figure.
+        apart: what tells the place from the others of the same workload, "" where it is the only one.
         names: of the baselines, the oldest first.
         whens: when each was accepted, or measured.
         values: the figure of each, shape [n].
         steps: index of the first value after each step.
     """
 
-    study: str
-    workload: str
+    place: Place
     key: str
+    apart: str
     names: tuple[str, ...]
     whens: tuple[str, ...]
     values: tuple[float, ...]
@@ -66,20 +105,26 @@ class Course:
         return [after / before - 1 for before, after in pairwise(levels)]
 
 
-def of_folder(folder: Path) -> list[Entry]:
-    """Read every baseline in a folder, the oldest first.
+def of_folder(folder: Path) -> Found:
+    """Read every baseline in a folder; one that is given by its name has to be one.
 
     Raises:
         BaselineError: there is none, or one cannot be read.
     """
-    files = sorted(folder.rglob("*.json")) if folder.is_dir() else [folder]
-    found = [Entry(str(file.relative_to(folder)) if folder.is_dir() else file.name, read_measurement(file))
-             for file in files if not folder.is_dir() or _is_baseline(file.read_text())]  # fmt: skip
-    return _in_order(folder, found)
+    if not folder.is_dir():
+        return _found(folder, [Entry(folder.name, read_measurement(folder))], [])
+    entries, skipped = [], []
+    for file in sorted(one for one in folder.rglob("*.json") if one.is_file()):
+        name = str(file.relative_to(folder))
+        if _is_baseline(file.read_bytes()):
+            entries.append(Entry(name, read_measurement(file)))
+        else:
+            skipped.append(name)
+    return _found(folder, entries, skipped)
 
 
-def of_git(place: Path) -> list[Entry]:
-    """Read every version that git has of a baseline, or of all in a folder, the oldest first.
+def of_git(place: Path) -> Found:
+    """Read every version that git has of a baseline, or of all in a folder.
 
     Raises:
         RevisionError: it is in no repository.
@@ -87,50 +132,79 @@ def of_git(place: Path) -> list[Entry]:
     """
     folder = place if place.is_dir() else place.parent
     paths = revisions.files(folder) if place.is_dir() else [place.name]
-    found = []
+    entries, skipped = [], []
     for path in paths:
         for commit, text in revisions.blobs(folder, path):
-            if _is_baseline(text):
-                found.append(Entry(commit, parse_measurement(f"{commit}:{path}", text)))
-    return _in_order(place, found)
+            if _is_baseline(text.encode()):
+                entries.append(Entry(commit, parse_measurement(f"{commit}:{path}", text)))
+            elif path not in skipped:
+                skipped.append(path)
+    return _found(place, entries, skipped)
 
 
 def courses(entries: Sequence[Entry]) -> list[Course]:
-    """Return the course of every figure that two baselines have at least, study by study.
+    """Return the course of every figure that two baselines of a place have at least, study by study.
 
     Args:
         entries: the oldest first.
     """
-    made: dict[tuple[str, str, str], list[tuple[str, str, float]]] = {}
+    made: dict[tuple[Place, str], list[tuple[str, str, float]]] = {}
     for entry in entries:
         one = entry.measurement
         for workload, measured in one.workloads.items():
+            place = _place(one, workload)
             for key in measured.restarts[0].metrics if measured.restarts else ():
                 value = typical(measured, key)
                 if 0 < value < math.inf:
-                    made.setdefault((one.study, workload, key), []).append((entry.name, _when(one), value))
-    return [_course(*place, points) for place, points in made.items() if len(points) > 1]
+                    made.setdefault((place, key), []).append((entry.name, _when(one), value))
+    apart = _told_apart({place: None for place, _ in made})
+    return [_course(place, key, apart[place], points) for (place, key), points in made.items() if len(points) > 1]
 
 
-def _course(study: str, workload: str, key: str, points: Sequence[tuple[str, str, float]]) -> Course:
+def _place(one: Measurement, workload: str) -> Place:
+    load, machine = one.workloads[workload].load, [one.host.get(name, "unknown") for name in MACHINE]
+    cpu, cores, gpu, driver = machine
+    of_gpu = [] if gpu == driver == "none" else [f"GPU {gpu}, driver {driver}"]
+    return Place(
+        study=one.study,
+        workload=workload,
+        load=f"{load.level:g} in flight" if load.mode == "closed" else f"{load.level:g}/s offered",
+        machine=", ".join([cpu, cores, *of_gpu]),
+        traffic=one.traffic.get(workload.partition(".")[0], ""),
+    )
+
+
+def _told_apart(places: Mapping[Place, None]) -> dict[Place, str]:
+    """Return of each place what tells it from the others of the same workload."""
+    found = {}
+    for place in places:
+        same = [one for one in places if (one.study, one.workload) == (place.study, place.workload)]
+        said = {"load": place.load, "machine": place.machine, "traffic": f"requests {place.traffic}"}
+        differs = (text for name, text in said.items() if len({getattr(one, name) for one in same}) > 1)
+        found[place] = "; ".join(differs)
+    return found
+
+
+def _course(place: Place, key: str, apart: str, points: Sequence[tuple[str, str, float]]) -> Course:
     names, whens, values = zip(*points, strict=True)
     found = steps(np.log(np.asarray(values)).tolist(), np.random.default_rng(SEED))
-    return Course(study, workload, key, names, whens, values, found)
+    return Course(place, key, apart, names, whens, values, found)
 
 
-def _in_order(place: Path, found: list[Entry]) -> list[Entry]:
-    if not found:
+def _found(place: Path, entries: list[Entry], skipped: list[str]) -> Found:
+    if not entries:
         raise BaselineError(f"{place}: no baseline there; make one with `tune gate accept RUN --to FILE`")
-    return sorted(found, key=lambda entry: _when(entry.measurement))
+    return Found(sorted(entries, key=lambda entry: _when(entry.measurement)), skipped)
 
 
 def _when(one: Measurement) -> str:
     return one.accepted.when if one.accepted else one.started
 
 
-def _is_baseline(text: str) -> bool:
+def _is_baseline(text: bytes) -> bool:
+    """Whether a file is a baseline: it says so, whole or not; a truncated one is named when it is read."""
     try:
         data = json.loads(text)
     except ValueError:
-        return True  # a truncated one is named when it is read
-    return isinstance(data, dict) and str(data.get("schema", "")).startswith("paretune.baseline/")
+        return _SCHEMA.encode() in text
+    return isinstance(data, dict) and str(data.get("schema", "")).startswith(f"{_SCHEMA}/")

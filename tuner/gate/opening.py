@@ -1,5 +1,6 @@
 """Put a gate's sides together: studies checked, servers started, what belongs beside their figures."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,10 +12,11 @@ from tuner.gate import hosts
 from tuner.gate.baseline import now
 from tuner.gate.document import Form, Measurement
 from tuner.gate.gathering import Gathered
-from tuner.gate.rounds import Rounds, Side
+from tuner.gate.rounds import Rounds, Side, least, longest_s
 from tuner.gate.running import About, Gate
 from tuner.results import Load
 from tuner.space import Space, server_part
+from tuner.stopping import Pace
 from tuner.study.load import Study
 from tuner.telemetry.nvml import Gpus
 from tuner.wiring import Bench, Prepared, started
@@ -43,6 +45,32 @@ def check(study: Study, form: Form) -> None:
     ruled = any(gate.limits_of(name) for name in known) and form != "alone"
     if not ruled and not any(spec.bounds().values()):
         raise study.source.error(("gate",), "there is no rule: give one, like `gate: {throughput: -5%, p99: +10%}`")
+
+
+def check_time(form: Form, prepared: Prepared, loads: Mapping[str, Load]) -> None:
+    """Check that what has to be measured before the first look fits into the time cap.
+
+    Args:
+        form: of the gate.
+        prepared: the new side; in the form `ab` the old one takes as long.
+        loads: workload -> load.
+
+    Raises:
+        StudyError: it does not.
+    """
+    study, count = prepared.study, least(form, prepared.study.spec.gate)
+    spec, measure, sides = study.spec.gate, study.spec.measure, 2 if form == "ab" else 1
+    pace = Pace(measure.warmup, measure.max_warmup, measure.window, measure.max_window)
+    needed_s = count * sides * longest_s(prepared.workloads, loads, pace, spec)
+    if needed_s <= spec.time:
+        return
+    key = "redeployments" if form == "ab" else "restarts"
+    raise study.source.error(
+        ("gate", "time"),
+        f"{count} redeployments have to be measured before the first verdict, and that takes up to {needed_s:.1f} s, "
+        f"not {spec.time:g} s: give `gate.time: {math.ceil(needed_s)} s`, or lower `gate.{key}`, `gate.rounds`, "
+        "`gate.round` or `measure.max_warmup`",
+    )
 
 
 def limits(study: Study) -> dict[str, dict[str, float]]:
@@ -117,6 +145,7 @@ def opened(
     """
     spec = sides[-1][1].study.spec.gate
     loaded = [chosen(prepared, baseline) for _, prepared in sides]
+    check_time(form, sides[-1][1], loaded[-1][1])
     with ExitStack() as stack:
         made = [stack.enter_context(started(prepared, folder)) for _, prepared in sides]
         about = [_about(label, prepared, bench) for (label, prepared), bench in zip(sides, made, strict=True)]

@@ -72,6 +72,7 @@ def _git(folder: Path, *arguments: str, of: str = "") -> str:
             ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=_TIMEOUT_S,
         )

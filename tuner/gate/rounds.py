@@ -12,6 +12,7 @@ import psutil
 
 from targets.base import Config, ConfigRefused, Deployment, ServerDied
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
+from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
 from tuner.results import Load
 from tuner.runs import Run
@@ -25,6 +26,48 @@ PERIODS = 2
 """A round spans this many periods of a workload that has some, at least."""
 ROOM = 1.2
 """A second side needs this many times the memory of the first to be free."""
+
+
+def round_pace(workload: Workload, load: Load, spec: GateSpec) -> Pace:
+    """Return how long a round is: as the study says, and as the traffic needs to ramp up and to show its shape."""
+    length = spec.round
+    if workload.arrivals is not None:
+        shape = workload.arrivals.at_rate(load.level)
+        least_s = max(PERIODS * (shape.period_s or 0.0), shape.least_window_s) / (1 - DROPPED_SHARE)
+        length = max(length, least_s)
+    return Pace.fixed(max(DROPPED_SHARE * length, workload.ramp_up_s), (1 - DROPPED_SHARE) * length)
+
+
+def least(form: Form, spec: GateSpec) -> int:
+    """Return how many redeployments are measured before the first look."""
+    return spec.redeployments if form == "ab" else spec.restarts
+
+
+def cold_pace(pace: Pace, spec: GateSpec) -> Pace:
+    """Return how long a new deployment is loaded before its rounds: until it has settled."""
+    return Pace(pace.warmup_s, pace.max_warmup_s, spec.round, spec.round)
+
+
+def longest_s(workloads: Sequence[Workload], loads: Mapping[str, Load], pace: Pace, spec: GateSpec) -> float:
+    """Return how long one side is under load in one redeployment at most, in seconds.
+
+    Args:
+        workloads: of the study; a new deployment settles under the first.
+        loads: workload -> load.
+        pace: of the study's measurements.
+        spec: its `gate` section.
+    """
+    rounds_s = (
+        spec.rounds * _load_s(one, loads[one.name], round_pace(one, loads[one.name], spec)) for one in workloads
+    )
+    first = workloads[0]
+    return _load_s(first, loads[first.name], cold_pace(pace, spec)) + sum(rounds_s)
+
+
+def _load_s(workload: Workload, load: Load, pace: Pace) -> float:
+    """Return what a measurement takes at most, warm-up and window, as `Meter.run` fits both to the traffic."""
+    paced = workload.paced(load, pace)
+    return sum(workload.fitted(load, paced.longest_warmup_s, paced.longest_window_s, paced.window_s))
 
 
 @dataclass
@@ -68,18 +111,10 @@ class Rounds:
         """Those of the study; both sides have the same."""
         return self.sides[0].trier.workloads
 
-    def length_s(self, workload: Workload) -> float:
-        """Return the length of a round, in seconds."""
-        if workload.arrivals is None:
-            return self.spec.round
-        shape = workload.arrivals.at_rate(self.sides[0].loads[workload.name].level)
-        least_s = max(PERIODS * (shape.period_s or 0.0), shape.least_window_s) / (1 - DROPPED_SHARE)
-        return max(self.spec.round, least_s)
-
     def redeployment_s(self) -> float:
-        """Return how long all sides are measured in one redeployment, in seconds: it is fixed beforehand."""
-        rounds = sum(self.spec.rounds * self.length_s(workload) for workload in self.workloads)
-        return len(self.sides) * (rounds + self.sides[0].trier.pace.longest_warmup_s)
+        """Return how long all sides are measured in one redeployment at most, in seconds: it is fixed beforehand."""
+        first = self.sides[0]
+        return len(self.sides) * longest_s(self.workloads, first.loads, first.trier.pace, self.spec)
 
     def redeploy(self) -> None:
         """Deploy all sides anew, measure them, and add that to what was gathered.
@@ -135,8 +170,7 @@ class Rounds:
         colds = {index: self._cold(self.sides[index], deployments[index]) for index in order}
         runs: dict[int, dict[str, list[Run]]] = {index: {} for index in order}
         for workload in self.workloads:
-            length = self.length_s(workload)
-            pace = Pace.fixed(DROPPED_SHARE * length, (1 - DROPPED_SHARE) * length)
+            pace = round_pace(workload, self.sides[0].loads[workload.name], self.spec)
             for number in range(self.spec.rounds):
                 for index in order if number % 2 == 0 else reversed(order):
                     side = self.sides[index]
@@ -151,7 +185,7 @@ class Rounds:
     def _cold(self, side: Side, deployment: Deployment) -> float:
         """Load a new deployment until it has settled; return the latency of its first requests, in seconds."""
         workload, pace = side.trier.workloads[0], side.trier.pace
-        short = Pace(pace.warmup_s, pace.max_warmup_s, self.spec.round, self.spec.round)
+        short = cold_pace(pace, self.spec)
         run = side.trier.measure(deployment, workload, side.loads[workload.name], short)
         side.trier.learn_accuracy(deployment, side.gathered.variant)
         return cold_start_s(run.records)

@@ -10,11 +10,12 @@ from tuner.gate.deciding import Look, decide, figures, overall
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
 from tuner.gate.gathering import stored_scores
 from tuner.gate.intervals import looks
-from tuner.gate.rounds import Rounds, Side
+from tuner.gate.rounds import Rounds, Side, least
 from tuner.gate.rules import Rule, rules_of
 from tuner.study.gating import GateSpec
 
 PASSED, REGRESSION, NOT_DECIDED = 0, 1, 5
+UNPAIRED = "{}: the sides were asked another number of labelled items, so that no accuracy_drop can be counted"
 
 
 class Progress(Protocol):
@@ -122,7 +123,7 @@ class Gate:
 
     def _planned(self) -> tuple[int, ...]:
         """Return after how many redeployments is looked; the most that fit into the time cap come last."""
-        first = self.spec.redeployments if self.form == "ab" else self.spec.restarts
+        first = least(self.form, self.spec)
         if self.form == "alone":
             return (first,)
         return looks(first, max(first, int(self.spec.time / self.rounds.redeployment_s())))
@@ -131,15 +132,18 @@ class Gate:
         """Count accuracy drops from the other side's answers, once both are known."""
         new = self.rounds.sides[-1].gathered
         if self.form == "ab":
-            new.compare_answers_with(self.rounds.sides[0].gathered.scores())
+            unpaired = new.compare_answers_with(self.rounds.sides[0].gathered.scores())
         elif self.baseline is not None:
-            new.compare_answers_with(stored_scores(self.baseline))
+            unpaired = new.compare_answers_with(stored_scores(self.baseline))
         else:
-            new.compare_answers_with(new.scores())
+            unpaired = new.compare_answers_with(new.scores())
+        for name in unpaired:
+            if (said := UNPAIRED.format(name)) not in self.notes:
+                self.notes.append(said)
 
     def _documents(self, look: Look) -> tuple[Measurement | None, Measurement]:
         pairs = zip(self.about, self.rounds.sides, strict=True)
-        made = [_document(about, self.spec, side, look.failing) for about, side in pairs]
+        made = [_document(about, self.spec, side, look) for about, side in pairs]
         return (made[0] if self.form == "ab" else self.baseline), made[-1]
 
     def _result(
@@ -244,7 +248,7 @@ def _message(rules: Sequence[RuleFound], state: str) -> str:
     return f"no regression: {len(rules)} rules pass"
 
 
-def _document(about: About, spec: GateSpec, side: Side, error: float) -> Measurement:
+def _document(about: About, spec: GateSpec, side: Side, look: Look) -> Measurement:
     return Measurement(
         study=about.study,
         label=about.label,
@@ -257,7 +261,7 @@ def _document(about: About, spec: GateSpec, side: Side, error: float) -> Measure
         bounds={name: dict(bounds) for name, bounds in about.bounds.items()},
         confidence=spec.confidence,
         inconclusive=spec.inconclusive,
-        workloads=side.gathered.measured(side.loads, error),
+        workloads=side.gathered.measured(side.loads, look),
     )
 
 
