@@ -7,6 +7,7 @@ from tuner.gate.baseline import BaselineError
 from tuner.gate.hosts import HostsDiffer
 from tuner.gate.revisions import RevisionError
 from tuner.head_to_head import NotOneConfig
+from tuner.load.distributed.trust import AgentsUsageError
 from tuner.load.generator import GeneratorError
 from tuner.results import ResultError
 from tuner.rundir import RunDirectoryError
@@ -25,6 +26,7 @@ _USAGE = (
     BaselineError,
     HostsDiffer,
     RevisionError,
+    AgentsUsageError,
 )
 
 
