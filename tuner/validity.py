@@ -80,7 +80,8 @@ def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:
     report = generator_report(records, own)
     allowed = max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s)
     found = []
-    for name, one in [(agent.name, agent) for agent in report.agents] or [("the load generator", report)]:
+    makers: Mapping[str, results.Generator | results.Agent] = {one.name: one for one in report.agents}
+    for name, one in (makers or {"the load generator": report}).items():
         advice = _advice(one, report.processes, distributed=bool(report.agents))
         if one.issue_delay_p99_s > allowed:
             found.append(

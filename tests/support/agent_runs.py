@@ -95,4 +95,6 @@ def start_agent(
 def end_agent(agent: "subprocess.Popen[str]") -> None:
     """End an agent that may have ended."""
     agent.kill()
-    agent.communicate()
+    agent.wait()
+    if agent.stderr is not None:
+        agent.stderr.close()

@@ -71,9 +71,10 @@ def _entry(method: str, name: str, rows: NDArray[np.void]) -> dict[str, Any]:
 
 def _rounded(times_ms: NDArray[np.float64]) -> NDArray[np.int64]:
     step = np.full(len(times_ms), 1_000.0)
-    for below, rounded in reversed(ROUNDED_MS):
-        step[times_ms < below] = rounded
-    return (np.rint(times_ms / step) * step).astype(np.int64)
+    for below, to in reversed(ROUNDED_MS):
+        step[times_ms < below] = to
+    rounded: NDArray[np.float64] = np.rint(times_ms / step) * step
+    return rounded.astype(np.int64)
 
 
 def _counted(values: NDArray[np.int64]) -> dict[int, int]:

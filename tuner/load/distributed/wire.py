@@ -63,10 +63,17 @@ def report_of(plain: Mapping[str, Any], answers: bytes) -> RunReport:
     Raises:
         KeyError, ValueError, TypeError: they say none.
     """
-    kinds = {one.name: one.type for one in fields(RunReport)}
-    numbers = {name: float(plain[name]) if kinds[name] is float else int(plain[name]) for name in _NUMBERS}
     failures = tuple(Failure(Outcome(outcome), int(code), str(text)) for outcome, code, text in plain["failures"])
-    return RunReport(**numbers, failures=failures, answers=unpacked_answers(answers))
+    return RunReport(
+        requests=int(plain["requests"]),
+        cpu_share=float(plain["cpu_share"]),
+        stalls=int(plain["stalls"]),
+        longest_stall_s=float(plain["longest_stall_s"]),
+        queue_max=int(plain["queue_max"]),
+        waiting_max=int(plain["waiting_max"]),
+        failures=failures,
+        answers=unpacked_answers(answers),
+    )
 
 
 def packed_answers(answers: tuple[tuple[int, bytes], ...]) -> bytes:
