@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner import steady, stopping
-from tuner.load.generator import Generator
+from tuner.load.generator import LoadGenerator
 from tuner.load.plan import Plan, Rewindow
 from tuner.records import Records, latencies_s
 from tuner.results import Ending
@@ -33,7 +33,7 @@ class Lane:
         aims: what is to be found out; None: the pace alone decides.
     """
 
-    generator: Generator
+    generator: LoadGenerator
     plan: Plan
     aims: Aims | None
 
@@ -90,6 +90,11 @@ class Course:
     tick: Callable[[], None] | None = None
 
     @property
+    def ahead_ns(self) -> int:
+        """How long before its edge a new window is told: longer where that goes to other machines."""
+        return AHEAD_NS + max(lane.generator.ahead_ns for lane in self.lanes)
+
+    @property
     def plan(self) -> Plan:
         """The first load's plan: of start, warm-up and window it says what holds for all."""
         return self.lanes[0].plan
@@ -116,7 +121,7 @@ class Course:
         decisions: list[Decision | None] = [None] * len(self.lanes)
         for length_s in looks_s[:-1] if all(lane.aims for lane in self.lanes) else ():
             look_ns = self._edge_ns((self.plan.window[0] - self.plan.start_ns) / 1e9 + length_s)
-            if look_ns >= self.plan.window[1] - AHEAD_NS:
+            if look_ns >= self.plan.window[1] - self.ahead_ns:
                 break
             self._tick_until(look_ns)
             decisions = self._look(decisions, len(looks_s))
@@ -138,7 +143,7 @@ class Course:
     def cut_short(self) -> None:
         """End the load at once: nobody wants its result any more."""
         now_ns = time.monotonic_ns()
-        self._rewindow(min(self.plan.window[0], now_ns), min(self.plan.window[1], now_ns + AHEAD_NS))
+        self._rewindow(min(self.plan.window[0], now_ns), min(self.plan.window[1], now_ns + self.ahead_ns))
 
     def _rewindow(self, start_ns: int, end_ns: int) -> None:
         for lane in self.lanes:
@@ -148,7 +153,7 @@ class Course:
         return self.plan.start_ns + round(self.edge_s(after_s) * 1e9)
 
     def _edge_ahead_ns(self) -> int:
-        return self._edge_ns((time.monotonic_ns() + AHEAD_NS - self.plan.start_ns) / 1e9)
+        return self._edge_ns((time.monotonic_ns() + self.ahead_ns - self.plan.start_ns) / 1e9)
 
     def _tick_until(self, at_ns: int) -> None:
         while self.tick is not None and time.monotonic_ns() + TICK_NS < at_ns:

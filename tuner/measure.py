@@ -18,7 +18,7 @@ from tuner.autocorrelation import effective_size, finite
 from tuner.catalog import METRICS
 from tuner.course import Course, Lane
 from tuner.lead import Lead
-from tuner.load.generator import Generator
+from tuner.load.generator import LoadGenerator
 from tuner.load.plan import ClassPlan, Plan
 from tuner.metrics import failures, generator_report, outcome_counts, summarise, totals, violations
 from tuner.offered import Offered, finished, leading, of_model, paced
@@ -43,7 +43,7 @@ class Meter:
     """The instruments of a run and the bounds that measurements are held against.
 
     Attributes:
-        generator: the load generator's process.
+        generator: the load generator.
         sampler: of server, host and GPUs.
         slos: workload, or `WORKLOAD.CLASS` -> what is asked of its requests.
         scratch: folder for records that are not kept.
@@ -54,13 +54,13 @@ class Meter:
         lead: how long before its start a plan is handed over.
     """
 
-    generator: Generator
+    generator: LoadGenerator
     sampler: Sampler
     slos: Mapping[str, Slo]
     scratch: Path
     own: Sequence[ServerMetric] = ()
     asked: frozenset[str] = frozenset()
-    others: Sequence[Generator] = ()
+    others: Sequence[LoadGenerator] = ()
     shared_cpus: int | None = None
     lead: Lead = field(default_factory=Lead)
 
@@ -154,12 +154,13 @@ class Meter:
             self._plan(deployment, one, lengths_s, f"round{index or ''}.bin")
             for index, (deployment, one) in enumerate(zip(deployments, offered, strict=True))
         ]
+        generators = [self.generator, *self.others][: len(plans)]
+        lead_ns = max(generator.prepare(plan) for generator, plan in zip(generators, plans, strict=True))
         # Encoding takes its time; the moment is chosen when nothing is left to do but hand the plans over.
-        start_ns = time.monotonic_ns() + self.lead.ns([one.load for one in offered])
-        generators = [self.generator, *self.others]
+        start_ns = time.monotonic_ns() + lead_ns + self.lead.ns([one.load for one in offered])
         return [
-            Lane(generators[index], replace(plan, start_ns=start_ns), one.aims)
-            for index, (plan, one) in enumerate(zip(plans, offered, strict=True))
+            Lane(generator, replace(plan, start_ns=start_ns), one.aims)
+            for generator, plan, one in zip(generators, plans, offered, strict=True)
         ]
 
     def _processes(self, deployment: Deployment) -> Sequence[int]:

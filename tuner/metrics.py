@@ -19,9 +19,9 @@ from tuner.catalog import (
     key_of,
 )
 from tuner.catalog import STREAMED as STREAMED_METRICS
-from tuner.load.plan import RunReport
+from tuner.load.plan import AgentReport, RunReport
 from tuner.records import Records, issue_delays_s, service_times_s
-from tuner.results import Estimate, Failure, Generator
+from tuner.results import Agent, Estimate, Failure, Generator
 from tuner.runs import Run
 from tuner.slo import Slo
 from tuner.timings import good, values_s
@@ -125,15 +125,35 @@ def generator_report(records: Records, report: RunReport) -> Generator:
     workers = records.columns["worker"]
     delays = issue_delays_s(records.in_window(ordered=False))
     p50, p99 = np.quantile(delays, (0.5, 0.99), method="inverted_cdf", overwrite_input=True) if len(delays) else (0, 0)
+    processes = sum(end - first for first, end in (agent.workers for agent in report.agents))
     return Generator(
         issue_delay_p50_s=float(p50),
         issue_delay_p99_s=float(p99),
         cpu_share=report.cpu_share,
-        processes=int(workers.max()) + 1 if len(workers) else 1,
+        processes=processes or (int(workers.max()) + 1 if len(workers) else 1),
         stalls=report.stalls,
         longest_stall_s=report.longest_stall_s,
         queue_max=report.queue_max,
         waiting_max=report.waiting_max,
+        agents=[_agent(records, one) for one in report.agents],
+    )
+
+
+def _agent(records: Records, report: AgentReport) -> Agent:
+    """Summarise what one agent did: the share of the records that its processes made."""
+    rows = records.in_window(ordered=False)
+    own = rows[(rows["worker"] >= report.workers[0]) & (rows["worker"] < report.workers[1])]
+    delays = issue_delays_s(own)
+    return Agent(
+        name=report.name,
+        cores=report.cores,
+        requests=len(own),
+        issue_delay_p99_s=float(np.quantile(delays, 0.99, method="inverted_cdf")) if len(delays) else 0.0,
+        cpu_share=report.cpu_share,
+        longest_stall_s=report.longest_stall_s,
+        rtt_s=report.rtt_s,
+        start_skew_s=report.start_skew_s,
+        late_s=report.late_s,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from targets.base import Deployment, SeveralDeployments
-from tuner.load.generator import Generator, GeneratorError, LoadRun
+from tuner.load.generator import GeneratorError, LoadGenerator, LoadRun
 from tuner.results import Load
 from tuner.stopping import Aims, Pace
 from tuner.workload import Workload
@@ -62,7 +62,7 @@ def of_model(deployment: Deployment, workload: Workload) -> Deployment:
     return deployment
 
 
-def finished(generators: Sequence[Generator]) -> list[LoadRun]:
+def finished(generators: Sequence[LoadGenerator]) -> list[LoadRun]:
     """Wait for the end of every generator's plan. Raises GeneratorError when all are done and one could not run."""
     found: list[LoadRun] = []
     errors: list[GeneratorError] = []

@@ -95,6 +95,22 @@ class Server(Data):
     composing: dict[str, ComposingModel] = Field({}, description="of an ensemble: composing model -> its own numbers")
 
 
+class Agent(Data):
+    """What one agent did of a load that several machines offered."""
+
+    name: str
+    cores: int = Field(description="CPUs that it may use")
+    requests: int = Field(description="of the window, sent by it")
+    issue_delay_p99_s: float = Field(description="sent - ready, of its requests")
+    cpu_share: float = Field(description="of one core, over the window; of its busiest process")
+    longest_stall_s: float = Field(
+        0.0, description="the longest time in the window that it did not look at its sockets"
+    )
+    rtt_s: float = Field(description="the shortest round trip of a message to it, right before the load")
+    start_skew_s: float = Field(description="its start is off the agreed moment by this at most")
+    late_s: float = Field(0.0, description="how long after the agreed moment it had its part of the load; 0: in time")
+
+
 class Generator(Data):
     """What the load generator says of itself."""
 
@@ -106,6 +122,7 @@ class Generator(Data):
     longest_stall_s: float = Field(0.0, description="the longest time in the window that it did not look at them")
     queue_max: int = Field(0, description="most requests found due and not yet sent at one look at the clock")
     waiting_max: int = Field(0, description="most requests that waited for a connection at once; the server's doing")
+    agents: list[Agent] = Field([], description="where several machines offered the load, what each of them did")
 
 
 class Failure(Data):

@@ -19,6 +19,10 @@ def note(message: str) -> None:
     Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
 
 
+def unsaid(_message: str) -> None:
+    """Say nothing, in the place of `note`."""
+
+
 def shown(path: Path) -> str:
     """Return a path as the user would type it from here."""
     try:

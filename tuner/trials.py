@@ -14,7 +14,7 @@ from tuner import stopping
 from tuner.accuracy.variants import Accuracies
 from tuner.budget import ROUND_OVERHEAD_S
 from tuner.catalog import TOTALS
-from tuner.load.generator import GeneratorError
+from tuner.load.generator import GeneratorError, LoadLost
 from tuner.load_plans import Climb, InTurn, Ladder, LoadPlan, sustained
 from tuner.measure import Meter
 from tuner.objective import Goal
@@ -235,9 +235,17 @@ class Trier:
         return run
 
     def measure_at_once(self, deployment: Deployment, offered: Sequence[Offered], pace: Pace) -> list[Run]:
-        """Make a measurement of one or several workloads, see `Meter.run_at_once`, and account for its time."""
+        """Make a measurement of one or several workloads, see `Meter.run_at_once`, and account for its time.
+
+        One in which a part of the load generator was lost is made again with what is left of it.
+        """
         began = time.monotonic()
-        runs = self.meter.run_at_once(deployment, offered, pace)
+        while True:
+            try:
+                runs = self.meter.run_at_once(deployment, offered, pace)
+                break
+            except LoadLost:
+                began = time.monotonic()
         loaded_s = runs[0].warmup_s + runs[0].records.window_s
         self.measured_s += loaded_s
         self._beside_s.append(max(0.0, time.monotonic() - began - loaded_s))

@@ -66,7 +66,13 @@ def warnings(run: Run, metrics: Mapping[str, Estimate], slo: Slo) -> list[str]:
             f"of {wrong} of {answers} answers the events do not add up to the tokens in the usage block; "
             "TPOT counts all of them, ITL those that were seen"
         )
-    return [*found, *throttled(run.used)]
+    found += [
+        f"{agent.name} had its part of the load {agent.late_s * 1e3:.1f} ms after the agreed start: what was due "
+        "before went out at once, in the warm-up"
+        for agent in run.report.agents
+        if agent.late_s
+    ]
+    return [*found, *run.report.notes, *throttled(run.used)]
 
 
 def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:
@@ -74,16 +80,19 @@ def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:
     report = generator_report(records, own)
     allowed = max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s)
     found = []
-    if report.issue_delay_p99_s > allowed:
-        found.append(
-            f"the load generator sent late: issue delay p99 {report.issue_delay_p99_s * 1e3:.2f} ms is over "
-            f"{allowed * 1e3:.2f} ms; {_advice(report)}"
-        )
-    if report.cpu_share > MAX_GENERATOR_CPU:
-        found.append(
-            f"the load generator was the limit: it used {report.cpu_share:.0%} of its core (bound "
-            f"{MAX_GENERATOR_CPU:.0%}); {_advice(report)}"
-        )
+    makers: Mapping[str, results.Generator | results.Agent] = {one.name: one for one in report.agents}
+    for name, one in (makers or {"the load generator": report}).items():
+        advice = _advice(one, report.processes, distributed=bool(report.agents))
+        if one.issue_delay_p99_s > allowed:
+            found.append(
+                f"{name} sent late: issue delay p99 {one.issue_delay_p99_s * 1e3:.2f} ms is over "
+                f"{allowed * 1e3:.2f} ms; {advice}"
+            )
+        if one.cpu_share > MAX_GENERATOR_CPU:
+            found.append(
+                f"{name} was the limit: it used {one.cpu_share:.0%} of its core (bound {MAX_GENERATOR_CPU:.0%}); "
+                f"{advice}"
+            )
     return found
 
 
@@ -92,10 +101,12 @@ def _cores(records: Records, own: RunReport) -> float:
     return own.cpu_share * generator_report(records, own).processes
 
 
-def _advice(report: results.Generator) -> str:
+def _advice(report: results.Generator | results.Agent, processes: int, *, distributed: bool) -> str:
     """Say what to do about a generator that was in the way: it had too much to do, or something else had its core."""
     if report.cpu_share > BUSY_GENERATOR_CPU:
-        more = f"more processes (`generator.processes`, now {report.processes}), each on a core of its own"
+        more = f"more processes (`generator.processes`, now {processes}), each on a core of its own"
+        if distributed:
+            return "have more agents make the load (`--agents`), each on a core of its own; or lower the load"
         return f"give it {more}, or another machine; or lower the load"
     kept = f"it used {report.cpu_share:.0%} of its core, but was kept from it for {report.longest_stall_s * 1e3:.1f} ms"
     return f"{kept} at worst: give it a core that nothing else uses, or measure on another machine"

@@ -22,7 +22,9 @@ from tuner import __version__
 from tuner.accuracy.checks import check_labels
 from tuner.accuracy.variants import Accuracies, scorings_of
 from tuner.isolation import Cores, CpusUnavailable, cpus_of_generators, divide_host, shared_cpus
-from tuner.load.generator import Generator
+from tuner.load.distributed.fleet import Fleet
+from tuner.load.distributed.generator import generators_on
+from tuner.load.generator import Generator, LoadGenerator
 from tuner.load_plans import Ladder
 from tuner.measure import Meter
 from tuner.nesting import SPACE, flat, place_of
@@ -270,8 +272,13 @@ def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
 
 
 @contextmanager
-def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
+def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> Iterator[Bench]:
     """Start the target and the load generator; on the way out both are stopped, whatever happened.
+
+    Args:
+        prepared: the study.
+        run_path: the run directory.
+        fleet: agents that make the load in the place of this host.
 
     Raises:
         TargetError: the server does not start.
@@ -281,10 +288,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
         stack.enter_context(pinned(prepared.cores.tuner))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-records-")))
         stack.callback(prepared.target.stop)
-        generators = [  # they start meanwhile
-            stack.enter_context(Generator(cpus, spec.generator.processes, wait=False))
-            for cpus in cpus_of_generators(prepared.cores, generators_of(prepared.study))
-        ]
+        generators = _generators(stack, prepared, fleet)  # they start meanwhile
         began = time.monotonic()
         prepared.target.start()
         started_s = time.monotonic() - began
@@ -300,7 +304,7 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             prepared.target.metrics(),
             frozenset(one for _, one in asked_of_use(spec)),
             generators[1:],
-            shared_cpus(prepared.cores),
+            None if fleet else shared_cpus(prepared.cores),
         )
         trier = Trier(
             prepared.target,
@@ -315,7 +319,16 @@ def started(prepared: Prepared, run_path: Path) -> Iterator[Bench]:
             ladder_of(prepared),
             applied_s=started_s,
         )
-        yield Bench(trier, environment(prepared, gpus))
+        yield Bench(trier, environment(prepared, gpus) | ({"agents": fleet.described} if fleet else {}))
+
+
+def _generators(stack: ExitStack, prepared: Prepared, fleet: Fleet | None) -> Sequence[LoadGenerator]:
+    """Return a load generator for each workload that is measured at the same time, on this host or on agents."""
+    processes, count = prepared.study.spec.generator.processes, generators_of(prepared.study)
+    if fleet is not None:
+        return generators_on(fleet, processes, count)
+    cpus = cpus_of_generators(prepared.cores, count)
+    return [stack.enter_context(Generator(one, processes, wait=False)) for one in cpus]
 
 
 def generators_of(study: Study) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 
 from targets.base import Deployment, ServerHung
 from tuner.accuracy.answers import Outputs
-from tuner.load.generator import Generator
+from tuner.load.generator import LoadGenerator
 from tuner.load.plan import ClosedLoop, Plan
 from tuner.load.sequences import SequenceOrder
 from tuner.request_class import RequestClass
@@ -18,7 +18,7 @@ _LEAD_NS = 30_000_000
 
 
 def outputs_of(
-    generator: Generator, scratch: Path, deployment: Deployment, one: RequestClass, items: int, workload: str
+    generator: LoadGenerator, scratch: Path, deployment: Deployment, one: RequestClass, items: int, workload: str
 ) -> list[Outputs | None]:
     """Send the first items of a class and return the outputs of each, None for one without an ok answer.
 

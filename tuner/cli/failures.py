@@ -7,6 +7,7 @@ from tuner.gate.baseline import BaselineError
 from tuner.gate.hosts import HostsDiffer
 from tuner.gate.revisions import RevisionError
 from tuner.head_to_head import NotOneConfig
+from tuner.load.distributed.trust import AgentsUsageError
 from tuner.load.generator import GeneratorError
 from tuner.manifests.names import ManifestError
 from tuner.results import ResultError
@@ -27,6 +28,7 @@ _USAGE = (
     HostsDiffer,
     RevisionError,
     ManifestError,
+    AgentsUsageError,
 )
 
 

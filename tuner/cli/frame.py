@@ -42,6 +42,7 @@ COMMANDS = {
     "bench": Listed("measuring", _MEASURE, "Measure one configuration: yours, or one given with --set."),
     "compare": Listed("measuring", _MEASURE, "Compare two configurations, or two stored runs."),
     "gate": Listed("gating", _MEASURE, "Fail where a release is slower than before, for certain."),
+    "agent": Listed("joining", _MEASURE, "Make load for a run on another machine, see `tune run --agents`."),
     "preview": Listed("previewing", _MEASURE, "Show the traffic of a study; no server is needed."),
     "manifests": Listed("deploying", _MEASURE, "Render a study for Kubernetes, or for docker compose."),
     "show": Listed("looking", _AFTER, "Show a run's trials, or one of them in full."),
@@ -119,6 +120,14 @@ Overrides = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="override a value of the study; may be repeated"),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="the run directory itself")]
+AgentCount = Annotated[
+    int | None, typer.Option("--agents", metavar="N", min=1, help="have N agents make the load, see `tune agent`")
+]
+AgentsBind = Annotated[
+    str | None,
+    typer.Option("--agents-bind", metavar="ADDRESS[:PORT]", help="where agents come to; this host alone if absent"),
+]
+LocustUi = Annotated[bool, typer.Option("--locust-ui", help="serve Locust's web interface for this host")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on stdout")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 

@@ -15,32 +15,56 @@ from reports import bench as bench_report
 from reports import comparison
 from tuner import head_to_head
 from tuner.ceiling import cached_ceiling
-from tuner.cli.frame import NOT_VALID, TARGET_UNUSABLE, Json, Overrides, Quiet, StudyPath, app, errors, fail
+from tuner.cli.frame import (
+    NOT_VALID,
+    TARGET_UNUSABLE,
+    AgentCount,
+    AgentsBind,
+    Json,
+    LocustUi,
+    Overrides,
+    Quiet,
+    StudyPath,
+    app,
+    errors,
+    fail,
+)
 from tuner.files import write_atomically
 from tuner.live import Live
+from tuner.load.distributed.fleet import gathered
+from tuner.load.distributed.options import AgentsWanted, agents_wanted
 from tuner.load_plans import InTurn
 from tuner.nesting import override_of
 from tuner.results import Comparison, Trial
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import load_study
-from tuner.terminal import interruptible
+from tuner.terminal import interruptible, note, unsaid
 from tuner.wiring import Bench, Prepared, prepare, started
 from tuner.workload import every_load
 
 
 @app.command()
-def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+def bench(
+    study: StudyPath,
+    overrides: Overrides = None,
+    agents: AgentCount = None,
+    agents_bind: AgentsBind = None,
+    locust_ui: LocustUi = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Measure one configuration: yours, with every knob fixed by --set space.KNOB=VALUE.
 
     Each workload is measured at each load level of the space. Exit code 5: a measurement was not valid.
     """
     with errors():
+        wanted = agents_wanted(agents, agents_bind, ui=locust_ui)
         loaded = load_study(study, overrides or ())
         directory = open_run(Path("runs"), f"{loaded.spec.study}-bench", StudyMark(""), None, fresh=True)
         prepared = prepare(loaded, directory.log)
         ceiling = cached_ceiling()
-        with _started(prepared, directory, quiet=quiet) as (live, made):
+        with _started(prepared, directory, quiet=quiet, wanted=wanted) as (live, made):
             fixed = {one.name: one.values[0] for one in prepared.space if len(one.values) == 1}
             user = prepared.target.user_config()
             made.trier.learn_reference(user)
@@ -59,13 +83,18 @@ def bench(study: StudyPath, overrides: Overrides = None, as_json: Json = False, 
 
 
 @contextmanager
-def _started(prepared: Prepared, directory: RunDirectory, *, quiet: bool) -> Iterator[tuple[Live, Bench]]:
+def _started(
+    prepared: Prepared, directory: RunDirectory, *, quiet: bool, wanted: AgentsWanted | None = None
+) -> Iterator[tuple[Live, Bench]]:
     with (
         locked(directory),
-        Live(prepared.space, prepared.goals, quiet=quiet) as live,
         interruptible(),
-        started(prepared, directory.path) as made,
+        gathered(wanted, unsaid if quiet else note) as fleet,
+        Live(prepared.space, prepared.goals, quiet=quiet) as live,
+        started(prepared, directory.path, fleet) as made,
     ):
+        if fleet is not None:
+            fleet.say = live.note
         yield live, made
 
 

@@ -13,13 +13,28 @@ from rich.console import Console
 
 from targets.base import TargetError
 from tuner import events
-from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, StudyPath, app, errors, fail
+from tuner.cli.frame import (
+    BAD_USAGE,
+    AgentCount,
+    AgentsBind,
+    Json,
+    LocustUi,
+    Out,
+    Overrides,
+    Quiet,
+    StudyPath,
+    app,
+    errors,
+    fail,
+)
 from tuner.listener import Listener, Listeners
 from tuner.live import Live
+from tuner.load.distributed.fleet import Fleet, gathered
+from tuner.load.distributed.options import AgentsWanted, agents_wanted
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.load import Study, load_study
-from tuner.terminal import interruptible, note, shown
+from tuner.terminal import interruptible, note, shown, unsaid
 from tuner.wiring import Bench, Prepared, prepare, started
 
 Stream = Annotated[bool, typer.Option("--events", help="write each event of the run as a line of JSON on stdout")]
@@ -34,6 +49,9 @@ def run(
     time: Annotated[str | None, typer.Option(metavar="T", help="search.budget.time, like `5 min`")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="search.seed")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="start over; an old run is kept")] = False,
+    agents: AgentCount = None,
+    agents_bind: AgentsBind = None,
+    locust_ui: LocustUi = False,
     as_json: Json = False,
     stream: Stream = False,
     quiet: Quiet = False,
@@ -46,6 +64,7 @@ def run(
     with errors():
         if as_json and stream:
             fail(BAD_USAGE, "--json prints the result and --events what happens: give one of them")
+        wanted = agents_wanted(agents, agents_bind, ui=locust_ui)
         given = {"search.budget.trials": trials, "search.budget.time": time, "search.seed": seed}
         options = [f"{place}={value}" for place, value in given.items() if value is not None]
         loaded = load_study(study, [*(overrides or ()), *options])
@@ -53,7 +72,7 @@ def run(
         directory = open_run(Path("runs"), loaded.spec.study, mark, out, fresh=fresh)
         events_to = sys.stdout if stream else None
         with locked(directory), interruptible(), _told(loaded, directory, events_to):
-            result = _finished(directory) or _tune(loaded, directory, events_to, quiet=quiet)
+            result = _finished(directory) or _tune(loaded, directory, events_to, wanted, quiet=quiet)
         if not stream:
             _show(result, directory, as_json=as_json)
         raise typer.Exit(result.exit_code or 0)
@@ -85,14 +104,22 @@ def _finished(directory: RunDirectory) -> Result | None:
     return result
 
 
-def _tune(loaded: Study, directory: RunDirectory, events_to: TextIO | None, *, quiet: bool) -> Result:
+def _tune(
+    loaded: Study, directory: RunDirectory, events_to: TextIO | None, wanted: AgentsWanted | None, *, quiet: bool
+) -> Result:
     prepared = prepare(loaded, directory.log)
     trials = loaded.spec.search.budget.trials
     # Events on the terminal itself go between plain lines: a view would be drawn over them.
     lines = events_to is not None and events_to.isatty()
     try:
-        with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, lines=lines) as live:
-            return _tuned(directory, prepared, _listener(live, prepared, events_to))
+        with (
+            gathered(wanted, unsaid if quiet else note) as fleet,
+            Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, lines=lines) as live,
+        ):
+            listener = _listener(live, prepared, events_to)
+            if fleet is not None:
+                fleet.say = listener.note
+            return _tuned(directory, prepared, listener, fleet)
     except (KeyboardInterrupt, TargetError):
         if directory.result.exists():
             _report(read_result(directory.path), directory, prepared)
@@ -106,11 +133,11 @@ def _listener(live: Live, prepared: Prepared, events_to: TextIO | None) -> Liste
     return Listeners([live, events.Events(events_to, prepared.space, prepared.goals)])
 
 
-def _tuned(directory: RunDirectory, prepared: Prepared, listener: Listener) -> Result:
+def _tuned(directory: RunDirectory, prepared: Prepared, listener: Listener, fleet: Fleet | None) -> Result:
     """Go through a run and write its reports: what the server does not need is done while it starts and stops."""
     with ThreadPoolExecutor(1, "meanwhile") as meanwhile:
         opening = meanwhile.submit(_opened, directory, prepared)
-        with started(prepared, directory.path) as bench:
+        with started(prepared, directory.path, fleet) as bench:
             go = opening.result()
             result = go(bench, listener, lambda: meanwhile.submit(import_module, "tuner.cli.writing"))
             stopping = meanwhile.submit(prepared.target.stop)

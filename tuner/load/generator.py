@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,57 @@ class GeneratorError(Exception):
     """The generator could not run a plan: a process of it ended or this host ran out of something."""
 
 
+class LoadLost(GeneratorError):
+    """A part of the generator was lost in a measurement, which is worth nothing; what is left can make another one."""
+
+
 @dataclass(frozen=True)
 class LoadRun:
     """What a plan gave: the records of every process together, and what the processes say of themselves."""
 
     records: Records
     report: RunReport
+
+
+class LoadGenerator(Protocol):
+    """What makes a load: processes of this host (`Generator`), or those of many (`AgentGenerator`)."""
+
+    @property
+    def ahead_ns(self) -> int:
+        """How long ahead of its edge a new window has to be told, in ns, beside the usual."""
+        ...
+
+    def ready(self) -> None:
+        """Wait until it is ready for a plan. Raises GeneratorError."""
+        ...
+
+    def prepare(self, plan: Plan) -> int:
+        """Take up all of a plan but its start; return how far ahead of `begin` that has to be, in ns, beside the usual.
+
+        Raises:
+            GeneratorError: it cannot.
+        """
+        ...
+
+    def begin(self, plan: Plan) -> None:
+        """Hand over the plan that was prepared; it starts at its own time."""
+        ...
+
+    def look(self) -> NDArray[np.void]:
+        """Return the requests of the running plan that have ended so far, see `Generator.look`."""
+        ...
+
+    def rewindow(self, window: Rewindow) -> None:
+        """Give the running plan another window; the load ends with it."""
+        ...
+
+    def finish(self) -> LoadRun:
+        """Wait for the end of the plan handed over. Raises GeneratorError."""
+        ...
+
+    def run(self, plan: Plan) -> LoadRun:
+        """Run a plan and wait for its end. Raises GeneratorError."""
+        ...
 
 
 class Generator:
@@ -73,13 +119,21 @@ class Generator:
         """Process ids of the generator."""
         return [worker.pid for worker in self._workers]
 
+    @property
+    def ahead_ns(self) -> int:
+        """Nothing: its processes are told at once."""
+        return 0
+
+    def prepare(self, plan: Plan) -> int:  # noqa: ARG002 - a plan goes to a process of this host as a whole
+        """Nothing has to be prepared, and no start be put off."""
+        return 0
+
     def begin(self, plan: Plan) -> None:
         """Hand over a plan; it starts at its own time."""
-        useful = plan.load.concurrency if isinstance(plan.load, ClosedLoop) else plan.load.connections
-        count = max(1, min(len(self._workers), useful))
-        self._used = self._workers[:count]
-        for index, worker in enumerate(self._used):
-            worker.begin(plan if count == 1 else _share(plan, index, count))
+        parts = shares(plan, len(self._workers))
+        self._used = self._workers[: len(parts)]
+        for worker, part in zip(self._used, parts, strict=True):
+            worker.begin(part)
 
     def look(self) -> NDArray[np.void]:
         """Return the requests of the running plan that have ended so far, array [n] of records.ROW, in no order.
@@ -92,6 +146,10 @@ class Generator:
         """Give the running plan another window, a little ahead of time; the load ends with it."""
         for worker in self._used:
             worker.rewindow(window)
+
+    def done(self) -> bool:
+        """Whether `finish` would return at once."""
+        return all(worker.done() for worker in self._used)
 
     def finish(self) -> LoadRun:
         """Wait for the end of the plan handed over.
@@ -130,6 +188,13 @@ class Generator:
         self.close()
 
 
+def shares(plan: Plan, most: int) -> list[Plan]:
+    """Return a plan dealt out to as many as there is something to do for: all of it as it is where that is one."""
+    useful = plan.load.concurrency if isinstance(plan.load, ClosedLoop) else plan.load.connections
+    count = max(1, min(most, useful))
+    return [plan] if count == 1 else [_share(plan, index, count) for index in range(count)]
+
+
 def _share(plan: Plan, index: int, count: int) -> Plan:
     path = plan.records_path if index == 0 else Path(f"{plan.records_path}.{index}")
     sequences = plan.sequences and plan.sequences.shard(index, count)
@@ -159,6 +224,8 @@ class _Worker:
     def _start(self) -> None:
         self._ready = False
         self._pipe, theirs = Pipe()
+        for end in (self._pipe, theirs):
+            os.set_blocking(end.fileno(), True)  # an agent's process has other sockets by default
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tuner.load.worker", str(theirs.fileno()), str(self.live.fd)],
@@ -192,6 +259,12 @@ class _Worker:
         self.plan = window.of(self.plan)
         with suppress(BrokenPipeError):
             self._pipe.send(window)
+
+    def done(self) -> bool:
+        try:
+            return self._pipe.poll()
+        except (EOFError, OSError):
+            return True
 
     def finish(self) -> RunReport:
         plan = self.plan

@@ -1,6 +1,8 @@
 """A server that does nothing but answer: the yardstick for what the load generator itself can reach on a host.
 
-`python -P -m tuner.load.null_server` prints its port and serves HTTP/1.1 on 127.0.0.1 until its standard input closes.
+`python -P -m tuner.load.null_server [HOST]` prints its port and serves HTTP/1.1 on the address of HOST, 127.0.0.1 if
+absent, until its standard input closes.
+
 Each request, without a body or with a Content-Length, gets the same answer. One thread, one epoll loop; a connection
 that repeats its last request to the byte, as a load generator's does, is answered without parsing. A client that sends
 without end and does not read its answers is disconnected.
@@ -21,6 +23,7 @@ from targets.base import Endpoint, Outcome
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+LOOPBACK = "127.0.0.1"
 _BODY = b"ok"
 _START_TIMEOUT_S = 30.0
 _PR_SET_PDEATHSIG = 1
@@ -36,15 +39,20 @@ class NullServerError(Exception):
 
 
 class NullServer:
-    """A null server's process on the given CPUs; None: on any.
+    """A null server's process.
+
+    Args:
+        cpus: that it runs on, None: any.
+        host: address that it serves on.
 
     Raises:
         NullServerError: it does not start.
         OSError: the CPUs cannot be used.
     """
 
-    def __init__(self, cpus: frozenset[int] | None = None) -> None:
-        command = [sys.executable, "-P", "-m", "tuner.load.null_server"]
+    def __init__(self, cpus: frozenset[int] | None = None, host: str = LOOPBACK) -> None:
+        self._host = host
+        command = [sys.executable, "-P", "-m", "tuner.load.null_server", host]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             self.port = self._read_port()
@@ -70,7 +78,7 @@ class NullServer:
     @property
     def endpoint(self) -> Endpoint:
         """Where to send, and the one request."""
-        return Endpoint("127.0.0.1", self.port, (REQUEST,), judge)
+        return Endpoint(self._host, self.port, (REQUEST,), judge)
 
     def close(self) -> None:
         """End the process; safe to call twice."""
@@ -184,7 +192,8 @@ def main() -> None:
     """Serve until standard input closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the tuner decides when to end
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+    host = sys.argv[1] if len(sys.argv) > 1 else LOOPBACK
+    with socket.create_server((host, 0), backlog=1024) as listener:
         print(listener.getsockname()[1], flush=True)  # noqa: T201 - the tuner reads it
         gc.freeze()
         gc.disable()  # nothing here makes cycles

@@ -176,6 +176,31 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class AgentReport:
+    """What one agent did of a load that several machines offered.
+
+    Attributes:
+        name: what it is called.
+        cores: CPUs that it may use.
+        workers: the first of its processes as the records number them, and the one after its last.
+        cpu_share: as in `RunReport`, of its own processes.
+        longest_stall_s: as in `RunReport`, of its own processes.
+        rtt_s: the shortest round trip of a message to it, right before the load.
+        start_skew_s: its start is off the agreed moment by this at most: half of the round trip.
+        late_s: how long after the agreed moment it had what it needed to start; 0.0: in time.
+    """
+
+    name: str
+    cores: int
+    workers: tuple[int, int]
+    cpu_share: float
+    longest_stall_s: float
+    rtt_s: float
+    start_skew_s: float
+    late_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class RunReport:
     """What one process of the generator says of itself after a run.
 
@@ -190,6 +215,8 @@ class RunReport:
         failures: the first failure of each (outcome, code).
         answers: (request index, answer bytes) of each answer that was ok, if the plan asked for them.
         spare_s: how long before the start of the load it was ready for it; negative: after it.
+        agents: where several machines offered the load, what each of them did.
+        notes: what a reader should know of how the load came about.
     """
 
     requests: int
@@ -201,6 +228,8 @@ class RunReport:
     failures: tuple[Failure, ...] = ()
     answers: tuple[tuple[int, bytes], ...] = ()
     spare_s: float = 0.0
+    agents: tuple[AgentReport, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def merged_reports(reports: Sequence[RunReport]) -> RunReport:
@@ -219,7 +248,25 @@ def merged_reports(reports: Sequence[RunReport]) -> RunReport:
         failures=tuple(failures.values()),
         answers=tuple(answer for report in reports for answer in report.answers),
         spare_s=min(report.spare_s for report in reports),
+        agents=_merged_agents([agent for report in reports for agent in report.agents]),
+        notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
     )
+
+
+def _merged_agents(agents: Sequence[AgentReport]) -> tuple[AgentReport, ...]:
+    """Return each agent once, with its worst of several runs."""
+    found: dict[str, AgentReport] = {}
+    for one in agents:
+        known = found.setdefault(one.name, one)
+        found[one.name] = replace(
+            one,
+            cpu_share=max(one.cpu_share, known.cpu_share),
+            longest_stall_s=max(one.longest_stall_s, known.longest_stall_s),
+            rtt_s=max(one.rtt_s, known.rtt_s),
+            start_skew_s=max(one.start_skew_s, known.start_skew_s),
+            late_s=max(one.late_s, known.late_s),
+        )
+    return tuple(found.values())
 
 
 def _dealt(whole: int, index: int, count: int) -> int:

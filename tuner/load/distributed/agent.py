@@ -1,0 +1,177 @@
+"""An agent: `python -P -m tuner.load.distributed.agent HOST PORT WAIT_S` joins a master as a Locust worker.
+
+It proves the token, has the master prove it, and then does what the master asks, until the master ends or is lost. The
+load itself is made by load generators in processes of their own, the same as on one machine.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult
+from locust.env import Environment
+from locust.rpc import Message
+from locust.runners import WorkerRunner
+from locust.stats import RequestStats
+
+from tuner import __version__
+from tuner.load.distributed.duties import Duties
+from tuner.load.distributed.link import TYPE, packed, unpacked
+from tuner.load.distributed.trust import TOKEN, Challenge, ForgedError, Seal, nonce, read_token
+
+DONE, USAGE, MASTER_UNUSABLE, INTERRUPTED = 0, 2, 3, 130
+SILENCE_S = 10.0
+"""A master that was not heard of for so long has vanished; it answers Locust's heartbeats every second."""
+_MASTER_SAYS = ("ack", "heartbeat", "quit", "reconnect", TYPE)
+_LAST_WORDS_S = 0.2
+
+
+class Worker(WorkerRunner):
+    """Locust's worker, which does nothing but what this module knows of.
+
+    Args:
+        environment: Locust's.
+        host: of the master.
+        port: of the master.
+        token: that both sides have to prove.
+        scratch: folder for records.
+        ended: is told the exit code and why, when the agent is to end.
+    """
+
+    def __init__(
+        self, environment: Environment, host: str, port: int, token: bytes, scratch: Path, ended: AsyncResult
+    ) -> None:
+        self._ended = ended
+        self.heard_s = time.monotonic()
+        self.duties = Duties(scratch, lambda: environment.stats)
+        self._token = token
+        self._nonce = nonce()
+        self._hello: dict[str, str | int] = {
+            "version": __version__,
+            "host": socket.gethostname(),
+            "address": _own_address(host, port),
+            "cores": len(os.sched_getaffinity(0)),
+        }
+        self._seals: tuple[Seal, Seal] | None = None
+        self._answered = 0
+        self.welcome = False
+        super().__init__(environment, host, port)
+        self.register_message(TYPE, self._on_message)
+        self.send_message(TYPE, {"kind": "hello", "hello": self._hello, "nonce": self._nonce})
+        self.greenlet.spawn(self._watch)
+
+    def handle_message(self, msg: Message) -> None:
+        """Take what concerns an agent; of users and locustfiles it has none."""
+        self.heard_s = time.monotonic()
+        if msg.type == "quit":
+            words = "the run is over" if self.welcome else "the master ended before it had proved the token"
+            self._ended.set((DONE if self.welcome else MASTER_UNUSABLE, words))
+        elif msg.type in _MASTER_SAYS:
+            super().handle_message(msg)
+
+    def _on_message(self, environment: Environment, msg: Message, **_: Any) -> None:  # noqa: ARG002 - Locust's names
+        data = msg.data if isinstance(msg.data, dict) else {}
+        match data.get("kind"):
+            case "challenge" if self._seals is None:
+                self._prove(data)
+            case "refused" if not self.welcome:
+                self._ended.set((USAGE, f"the master refused this agent: {data.get('reason')}"))
+            case "welcome" if self._seals is not None:
+                self.welcome = True
+                _say("joined: waiting for plans")
+            case None if self._seals is not None:
+                self._take(data, *self._seals)
+
+    def _prove(self, data: dict[str, Any]) -> None:
+        """Check the master's proof, and give ours: what a master without the token says is never listened to."""
+        theirs = data.get("nonce")
+        challenge = Challenge(self._hello, self._nonce, theirs if isinstance(theirs, bytes) else b"")
+        self.send_message(TYPE, {"kind": "proof", "proof": challenge.proof(self._token, "agent")})
+        if not challenge.proves(self._token, "master", data.get("proof")):
+            where = f"{self.master_host}:{self.master_port}"
+            words = f"the master at {where} has another {TOKEN}: it has to be the same on both sides"
+            self._ended.set((USAGE, words))
+            return
+        self._seals = challenge.seal(self._token, "agent"), challenge.seal(self._token, "master")
+
+    def _take(self, data: dict[str, Any], ours: Seal, theirs: Seal) -> None:
+        """Answer a question of the master's, while others may come."""
+        try:
+            number, content = unpacked(theirs, data)
+        except ForgedError as error:
+            _say(f"{error} was dropped")
+            return
+        if number > self._answered:  # what was said before is not done again
+            self._answered = number
+            gevent.spawn(self._answer, number, content, ours)
+
+    def _answer(self, number: int, content: dict[str, Any], ours: Seal) -> None:
+        self.send_message(TYPE, packed(ours, number, self.duties.answer(content)))
+
+    def _watch(self) -> None:
+        """End when the master is not heard of any more."""
+        while time.monotonic() - self.heard_s < SILENCE_S:
+            gevent.sleep(1.0)
+        where = f"{self.master_host}:{self.master_port}"
+        self._ended.set((MASTER_UNUSABLE, f"the master at {where} has vanished: nothing of it for {SILENCE_S:g} s"))
+
+
+def _own_address(host: str, port: int) -> str:
+    """Return this host's address on the way to the master; nothing is sent for it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, port))
+        return str(probe.getsockname()[0])
+
+
+def _join(host: str, port: int, wait_s: float, token: bytes, scratch: Path, ended: AsyncResult) -> Worker | None:
+    """Return a worker that has met a master; None, and the agent ends: there is none in time."""
+    environment = Environment()
+    environment.stats = RequestStats(use_response_times_cache=False)
+    where = f"{host}:{port}"
+    worker = None
+    try:
+        with gevent.Timeout(wait_s):
+            worker = Worker(environment, host, port, token, scratch, ended)
+    except gevent.Timeout:
+        ended.set((MASTER_UNUSABLE, f"no master answered at {where} within {wait_s:g} s"))
+    except OSError as error:
+        ended.set((MASTER_UNUSABLE, f"the master at {where} cannot be reached: {error}"))
+    environment.runner = worker
+    return worker
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(f"tune agent: {words}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """Serve a master until it ends; exit codes: 0 it has ended, 2 it or we are refused, 3 it is not there."""
+    logging.basicConfig(level=logging.CRITICAL)  # what matters is said here
+    host, port, wait_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    token = read_token(os.environ)
+    del os.environ[TOKEN]  # the processes started here need none
+    ended = AsyncResult()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gevent.signal_handler(number, ended.set, (INTERRUPTED, "interrupted"))
+    with tempfile.TemporaryDirectory(prefix="paretune-agent-") as folder:
+        _say(f"looking for a master at {host}:{port}")
+        joining = gevent.spawn(_join, host, port, wait_s, token, Path(folder), ended)
+        code, words = ended.get()
+        if joining.ready() and (worker := joining.get()) is not None:
+            worker.duties.close()
+            worker.environment.events.quitting.fire(environment=worker.environment, reverse=True)  # says `quit`
+            gevent.sleep(_LAST_WORDS_S)
+    _say(words)
+    os._exit(code)  # Locust's sockets would be waited for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""The tuner's end of the agents: the master's process, and who is there."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Pipe
+from types import TracebackType
+from typing import Any
+
+from targets.base import TargetError
+from tuner.load.distributed.options import AgentInfo, AgentsWanted
+from tuner.load.distributed.trust import read_token
+from tuner.load.generator import GeneratorError, LoadLost
+
+_START_TIMEOUT_S = 60.0
+_END_TIMEOUT_S = 10.0
+
+
+class AgentsUnavailable(TargetError):
+    """The agents that are to make the load cannot be used (any more): the run ends as if the target could not be."""
+
+
+class Fleet:
+    """The agents of a run, and the process of Locust's master that speaks with them.
+
+    Args:
+        wanted: how many, and where they come to.
+        token: that they have to prove.
+        say: is told what a person should know.
+
+    Attributes:
+        say: as given; whoever watches the run may take its place.
+        port: that the master listens on.
+        ui_port: of Locust's web interface, 0: there is none.
+
+    Raises:
+        AgentsUnavailable: the master cannot listen there.
+    """
+
+    def __init__(self, wanted: AgentsWanted, token: bytes, say: Callable[[str], None]) -> None:
+        self._wanted, self.say = wanted, say
+        self._agents: dict[int, AgentInfo] = {}
+        self._untold: list[str] = []
+        self._pipe, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tuner.load.distributed.master", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+            )
+        try:
+            self._pipe.send((wanted, token))
+            self.port, self.ui_port = self._started()
+        except BaseException:
+            self.close()
+            raise
+
+    def _started(self) -> tuple[int, int]:
+        if not self._pipe.poll(_START_TIMEOUT_S):
+            raise AgentsUnavailable(f"Locust's master did not start within {_START_TIMEOUT_S:g} s")
+        how, value = self._receive()
+        if how != "ok":
+            raise AgentsUnavailable(f"{value}; choose another address with --agents-bind")
+        port, ui_port = value
+        return int(port), int(ui_port)
+
+    @property
+    def pid(self) -> int:
+        """Process id of Locust's master."""
+        return self._process.pid
+
+    @property
+    def agents(self) -> Sequence[AgentInfo]:
+        """Those that are there, as far as is known."""
+        return tuple(self._agents.values())
+
+    @property
+    def described(self) -> str:
+        """Who is there, in a line."""
+        return "; ".join(one.described for one in self.agents)
+
+    def wait(self) -> None:
+        """Wait for the agents, and say who is there.
+
+        Raises:
+            AgentsUnavailable: they do not come in time.
+        """
+        count, wait_s = self._wanted.count, self._wanted.wait_s
+        if self.ui_port:
+            self.say(f"Locust's web interface: http://127.0.0.1:{self.ui_port}")
+        self.say(f"waiting for {_agents(count)} on {self._wanted.host}:{self.port}")
+        there: list[AgentInfo] = self.call("wait", count, wait_s)
+        self._agents = {one.index: one for one in there}
+        if len(there) < count:
+            raise AgentsUnavailable(
+                f"{len(there)} of {_agents(count)} came within {wait_s:g} s; start them with `tune agent --master "
+                f"HOST:{self.port}`, with the same PARETUNE_TOKEN"
+                + (", and let them reach this host with --agents-bind ADDRESS" if self._only_this_host else "")
+            )
+
+    @property
+    def _only_this_host(self) -> bool:
+        return self._wanted.host.startswith("127.")
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Have the master's process run a command and return what came of it.
+
+        Raises:
+            LoadLost: agents were lost in it, and others are left.
+            AgentsUnavailable: none is left, or the master's process has ended.
+            GeneratorError: an agent could not do it.
+        """
+        try:
+            self._pipe.send((name, arguments))
+        except OSError:
+            raise self._ended() from None
+        while True:
+            how, value = self._receive()
+            if how == "say":
+                self.say(value)
+            elif how == "ok":
+                return value
+            elif how == "lost":
+                raise self._lost(value)
+            else:
+                raise GeneratorError(f"the agents could not make the load: {value}")
+
+    def refresh(self) -> Sequence[AgentInfo]:
+        """Return the agents that are there; of one that was lost since the last time a note is kept.
+
+        Raises:
+            AgentsUnavailable: none is left.
+        """
+        if not self._agents:
+            raise AgentsUnavailable("no agent is left to make the load")
+        gone = {index: reason for index, reason in self.call("alive").items() if reason and index in self._agents}
+        if gone:
+            lost = self._lost(gone)
+            if isinstance(lost, AgentsUnavailable):
+                raise lost
+        return self.agents
+
+    def untold(self) -> tuple[str, ...]:
+        """Return the notes on agents that were lost, each once."""
+        notes, self._untold = tuple(self._untold), []
+        return notes
+
+    def close(self) -> None:
+        """End the master, which ends the agents; safe to call twice."""
+        with suppress(OSError):
+            self._pipe.send(("close", ()))
+        self._pipe.close()
+        try:
+            self._process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _lost(self, reasons: dict[int, str]) -> LoadLost | AgentsUnavailable:
+        """Strike agents off and return the error that it is."""
+        if not any(index in self._agents for index in reasons):
+            return LoadLost("an agent was lost") if self._agents else AgentsUnavailable("no agent is left")
+        told = [f"{self._agents[index].name}: {reason}" for index, reason in reasons.items() if index in self._agents]
+        for index in reasons:
+            self._agents.pop(index, None)
+        said = f"lost {'; '.join(told)}"
+        if not self._agents:
+            return AgentsUnavailable(f"no agent is left to make the load: {said}")
+        self._untold.append(f"made by {_agents(len(self._agents))}: {said}")
+        self.say(f"{said}; {_agents(len(self._agents))} left")
+        return LoadLost(said)
+
+    def _receive(self) -> tuple[str, Any]:
+        try:
+            how, value = self._pipe.recv()
+        except (EOFError, OSError):
+            raise self._ended() from None
+        return str(how), value
+
+    def _ended(self) -> AgentsUnavailable:
+        return AgentsUnavailable(f"the process of Locust's master ended with exit code {self._process.wait()}")
+
+    def __enter__(self) -> "Fleet":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def gathered(wanted: AgentsWanted | None, say: Callable[[str], None]) -> Iterator[Fleet | None]:
+    """Wait for the agents that are wanted and yield them, None where none are; on the way out they are ended.
+
+    Raises:
+        AgentsUsageError: there is no token.
+        AgentsUnavailable: the master cannot listen, or the agents do not come.
+    """
+    if wanted is None:
+        yield None
+        return
+    with Fleet(wanted, read_token(os.environ), say) as fleet:
+        fleet.wait()
+        yield fleet
+
+
+def _agents(count: int) -> str:
+    return "1 agent" if count == 1 else f"{count} agents"

@@ -1,0 +1,118 @@
+"""What is asked for of agents, and who they are."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from tuner.load.distributed.trust import AgentsUsageError, read_token
+
+PORT = 5557
+"""Where Locust's masters listen."""
+UI_PORT = 8089
+"""Where Locust's web interface is served."""
+LOOPBACK = "127.0.0.1"
+INSTALL = "pip install 'paretune[locust]'"
+
+
+@dataclass(frozen=True)
+class AgentsWanted:
+    """Agents that a run is to have.
+
+    Attributes:
+        count: how many.
+        host: address that the master listens on.
+        port: its port; 0: a free one.
+        ui: serve Locust's web interface on this host.
+        wait_s: how long they may take to come, in seconds.
+    """
+
+    count: int
+    host: str = LOOPBACK
+    port: int = PORT
+    ui: bool = False
+    wait_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class AgentInfo:
+    """An agent that takes part.
+
+    Attributes:
+        index: of the agent in its run; it is never given to another one.
+        host: its name of itself.
+        address: its own, on the way to the master.
+        cores: CPUs that it may use.
+    """
+
+    index: int
+    host: str
+    address: str
+    cores: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages and results: several may run on one host."""
+        return f"agent {self.index + 1} ({self.host}, {self.address})"
+
+    @property
+    def described(self) -> str:
+        """Its name and its cores."""
+        return f"{self.name}, {self.cores} {'core' if self.cores == 1 else 'cores'}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it reached the master over the loopback interface, and so runs on its host."""
+        return is_loopback(self.address)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is one that only its own host reaches."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def address_of(text: str, port: int = PORT) -> tuple[str, int]:
+    """Return host and port from `HOST` or `HOST:PORT`.
+
+    Args:
+        text: what was given.
+        port: where it names none.
+
+    Raises:
+        AgentsUsageError: it is no address.
+    """
+    host, separator, given = text.partition(":")
+    if not host or (separator and not (given.isdecimal() and int(given) < 1 << 16)):
+        raise AgentsUsageError(f"{text!r} is no address: write HOST or HOST:PORT, like 10.0.0.5:{PORT}")
+    return host, int(given) if separator else port
+
+
+def agents_wanted(count: int | None, bind: str | None, *, ui: bool) -> AgentsWanted | None:
+    """Return what the options of a command ask for, None: no agents.
+
+    Raises:
+        AgentsUsageError: they do not go together, Locust is not installed, or there is no token.
+    """
+    if count is None:
+        if bind is not None or ui:
+            option = "--agents-bind" if bind is not None else "--locust-ui"
+            raise AgentsUsageError(f"{option} is about agents: say how many with --agents N")
+        return None
+    check_able(os.environ)
+    host, port = address_of(bind) if bind is not None else (LOOPBACK, PORT)
+    return AgentsWanted(count, host, port, ui)
+
+
+def check_able(environment: Mapping[str, str]) -> bytes:
+    """Return the token, and check that Locust is installed.
+
+    Raises:
+        AgentsUsageError: there is none, or Locust is not installed.
+    """
+    if find_spec("locust") is None:
+        raise AgentsUsageError(f"agents need Locust: {INSTALL}")
+    return read_token(environment)
