@@ -8,6 +8,7 @@ from tuner.gate.hosts import HostsDiffer
 from tuner.gate.revisions import RevisionError
 from tuner.head_to_head import NotOneConfig
 from tuner.load.generator import GeneratorError
+from tuner.load.users.messages import LocustfileError
 from tuner.results import ResultError
 from tuner.rundir import RunDirectoryError
 from tuner.starters import StarterError
@@ -25,6 +26,7 @@ _USAGE = (
     BaselineError,
     HostsDiffer,
     RevisionError,
+    LocustfileError,
 )
 
 

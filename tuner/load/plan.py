@@ -83,6 +83,32 @@ class OpenLoop:
 
 
 @dataclass(frozen=True)
+class UsersLoop:
+    """Users of a locustfile: each does its tasks one after the other, and waits as the file says.
+
+    Attributes:
+        users: how many.
+        spawn_rate: users that begin per second; math.inf: all at once.
+        classes: names of the requests of each class, plain or with the method in front; what has none of these names
+            is of the class after them. (): all are of one class.
+        own_path: the path that the file has for the model, "" where it is what the server has as well.
+        path: what the server has in its place.
+        own_host: the users keep the host that the file gives them.
+    """
+
+    users: int
+    spawn_rate: float
+    classes: tuple[tuple[str, ...], ...] = ()
+    own_path: str = ""
+    path: str = ""
+    own_host: bool = False
+
+
+NAMES = 1 << 16
+"""The requests of the k-th class of a locustfile are numbered from k times this: each name is one."""
+
+
+@dataclass(frozen=True)
 class ClassPlan:
     """A class of requests: those from `first` up to the next class' first.
 
@@ -116,7 +142,7 @@ class Plan:
     """
 
     endpoint: Endpoint
-    load: ClosedLoop | OpenLoop
+    load: ClosedLoop | OpenLoop | UsersLoop
     start_ns: int
     warmup_ns: int
     window_ns: int
@@ -176,6 +202,36 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Named:
+    """A request of a locustfile, as Locust's own statistics tell it apart.
+
+    Attributes:
+        request: its number in the records.
+        method: or type.
+        name: of it.
+    """
+
+    request: int
+    method: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception that tasks of a locustfile raised.
+
+    Attributes:
+        text: where, and what.
+        count: how often.
+        unprovoked: how often the user's request before it had been answered well, so that it is the file's own fault.
+    """
+
+    text: str
+    count: int
+    unprovoked: int
+
+
+@dataclass(frozen=True)
 class RunReport:
     """What one process of the generator says of itself after a run.
 
@@ -189,6 +245,9 @@ class RunReport:
         waiting_max: most requests that waited for a connection at once.
         failures: the first failure of each (outcome, code).
         answers: (request index, answer bytes) of each answer that was ok, if the plan asked for them.
+        locust: whether it was Locust, with a locustfile.
+        named: the requests of a locustfile.
+        raised: by its tasks.
     """
 
     requests: int
@@ -199,6 +258,9 @@ class RunReport:
     waiting_max: int
     failures: tuple[Failure, ...] = ()
     answers: tuple[tuple[int, bytes], ...] = ()
+    locust: bool = False
+    named: tuple[Named, ...] = ()
+    raised: tuple[Raised, ...] = ()
 
 
 def merged_reports(reports: Sequence[RunReport]) -> RunReport:
@@ -216,7 +278,18 @@ def merged_reports(reports: Sequence[RunReport]) -> RunReport:
         waiting_max=max(report.waiting_max for report in reports),
         failures=tuple(failures.values()),
         answers=tuple(answer for report in reports for answer in report.answers),
+        locust=any(report.locust for report in reports),
+        named=tuple(dict.fromkeys(one for report in reports for one in report.named)),
+        raised=_all_raised(reports),
     )
+
+
+def _all_raised(reports: Sequence[RunReport]) -> tuple[Raised, ...]:
+    found: dict[str, Raised] = {}
+    for one in (one for report in reports for one in report.raised):
+        before = found.get(one.text, Raised(one.text, 0, 0))
+        found[one.text] = Raised(one.text, before.count + one.count, before.unprovoked + one.unprovoked)
+    return tuple(found.values())
 
 
 def _dealt(whole: int, index: int, count: int) -> int:
