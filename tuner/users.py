@@ -12,7 +12,7 @@ from workloads.requests import Dataset
 NO_REQUESTS = Dataset({}, batches=np.zeros(0, np.int64))
 """What is known of a locustfile's requests before it runs."""
 WAITS = 2
-"""Longest waits that a window holds: users begin at the same time, and do their next tasks at the same time for a while."""
+"""Longest waits that a window holds: users that begin at the same time go on together for a while."""
 OF_A_ROUND = 1.25
 """A round over its window, and a little more."""
 

@@ -1,4 +1,4 @@
-"""Workloads that locustfiles describe, made ready: the file is looked into, and what cannot work with one is refused."""
+"""Workloads that locustfiles describe, made ready; what cannot work with one is refused."""
 
 import math
 from collections.abc import Sequence

@@ -21,8 +21,8 @@ BUSY_GENERATOR_CPU = 0.6
 MAX_RAISED_SHARE = 0.01
 """Exceptions that tasks of a locustfile may raise by themselves, as a share of the requests."""
 LOCUST_ADVICE = (
-    "a locustfile runs in one process: take fewer users or longer waits, FastHttpUser in place of HttpUser, or describe "
-    "the traffic by `arrival` and `requests`, which take less"
+    "a locustfile runs in one process: take fewer users or longer waits, FastHttpUser in place of HttpUser, or "
+    "describe the traffic by `arrival` and `requests`, which take less"
 )
 
 

@@ -317,9 +317,7 @@ def ladder_of(prepared: Prepared) -> Ladder | None:
     spec, space = prepared.study.spec.load, prepared.space
     if spec.search == "sampled":
         return None
-    levels = {
-        name: [float(level) for level in space.levels(name) if not isinstance(level, str)] for name in LOAD_NAMES
-    }
+    levels = {name: [float(level) for level in space.levels(name) if not isinstance(level, str)] for name in LOAD_NAMES}
     name = prepared.workloads[0].level_name
     others = {other: given[0] for other, given in levels.items() if other != name and given}
     return Ladder(name, tuple(levels[name]), spec.resolution, others)

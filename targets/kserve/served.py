@@ -62,7 +62,9 @@ class ServedModel:
         """Return where the server is, its paths without the site's prefix. Raises TargetError where it speaks gRPC."""
         site = self._site
         if self._wire is wire_grpc:
-            raise TargetError(f"{site.host}:{site.port} speaks gRPC, and the client HTTP; give the server's HTTP address")
+            raise TargetError(
+                f"{site.host}:{site.port} speaks gRPC, and the client HTTP; give the server's HTTP address"
+            )
         own = "/v2" if site.prefix else ""
         return HttpAddress(site.host, site.port, site.tls is not None, own, f"{site.prefix}{own}")
 

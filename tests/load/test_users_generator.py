@@ -1,4 +1,4 @@
-"""A locustfile that was written for Locust alone runs as it is, and Locust's own statistics are those of the records."""
+"""A locustfile written for Locust alone runs as it is, and Locust's own statistics are those of the records."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Locust's events become rows: latencies as Locust measured them, requests numbered by class, failures by their kind."""
+"""Locust's events become rows: latencies as Locust measured them, requests by class, failures by kind."""
 
 import os
 import time
@@ -91,9 +91,7 @@ def test_requests_are_of_the_class_that_names_them_and_the_others_of_the_last(ru
         ("a text", 0, Outcome.MALFORMED, 0),
     ],
 )
-def test_a_failure_is_told_by_its_kind(
-    run: Run, failure: object, status: int, outcome: Outcome, code: int
-) -> None:
+def test_a_failure_is_told_by_its_kind(run: Run, failure: object, status: int, outcome: Outcome, code: int) -> None:
     run.end(failure=failure, status=status)
     columns = run.records().columns
     assert (columns["outcome"].tolist(), columns["code"].tolist()) == ([outcome], [code])

@@ -1,6 +1,6 @@
 """Locustfiles of the tests, as teams write them for Locust alone."""
 
-SHOP = '''
+SHOP = """
 import json
 from pathlib import Path
 
@@ -45,10 +45,10 @@ def write_statistics(environment, **kwargs):
         for one in environment.stats.entries.values()
     ]
     Path("statistics.json").write_text(json.dumps(counted))
-'''
+"""
 """Users of both HTTP clients, requests with and without names, failures of both kinds; Locust's own statistics."""
 
-ASKING = '''
+ASKING = """
 from locust import FastHttpUser, constant, task
 
 
@@ -62,10 +62,10 @@ class Visitor(FastHttpUser):
     @task
     def look(self):
         self.client.post("/deployments/queue/infer", data=b"12", name="look")
-'''
+"""
 """Two names, of a server that answers all."""
 
-RAISING = '''
+RAISING = """
 from locust import HttpUser, constant, task
 
 
@@ -76,5 +76,5 @@ class Broken(HttpUser):
     def ask(self):
         cart = {}
         self.client.get("/" + cart["id"])
-'''
+"""
 """A task that never gets to its request."""

@@ -8,6 +8,7 @@ from tests.support.locustfiles import ASKING
 from tuner.load.plan import NAMES, UsersLoop
 from tuner.load.users import generator
 from tuner.load_plans import Climb, Ladder
+from tuner.request_class import RequestClass
 from tuner.results import Load
 from tuner.study.load import load_study
 from tuner.study.locustfile import LocustSpec
@@ -30,7 +31,9 @@ space:
 slo: {p99: 900 ms}
 measure: {max_window: 1 s}
 """
-MIXED = STUDY.replace("    spawn_rate", "    classes: {ask: {}, looks: {names: [look], slo: {p99: 1 s}}}\n    spawn_rate")
+MIXED = STUDY.replace(
+    "    spawn_rate", "    classes: {ask: {}, looks: {names: [look], slo: {p99: 1 s}}}\n    spawn_rate"
+)
 
 
 def write(folder: Path, study: str = STUDY, locustfile: str | None = ASKING) -> Path:
@@ -102,8 +105,6 @@ def test_a_workload_with_users_of_its_own_does_not_climb_with_another() -> None:
 
 
 def users(name: str, own: int | None = None) -> Workload:
-    from tuner.request_class import RequestClass  # noqa: PLC0415 - of this test alone
-
     classes = (RequestClass(NO_REQUESTS, 1.0),)
     return Workload(name, classes, None, 1, True, 0, concurrency=own, users=Users(Path("shop.py")))
 
@@ -146,7 +147,7 @@ def test_a_file_that_is_not_there_is_refused_at_its_line(tmp_path: Path) -> None
 
 
 def test_without_locust_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generator, "find_spec", lambda name: None)
+    monkeypatch.setattr(generator, "find_spec", lambda _: None)
     assert refused(tmp_path) == (
         "study.yaml:5: workloads.shop.locustfile: a locustfile is run by Locust, which is not installed: pip install "
         "'paretune[locust]'"
@@ -182,7 +183,9 @@ def test_what_does_not_fit_is_refused_at_its_line(tmp_path: Path, change: tuple[
 
 
 def test_tokens_cannot_be_asked_of_a_locustfile(tmp_path: Path) -> None:
-    text = STUDY.replace("kind: simulated, model: queue, repository: models", "kind: openai, url: http://h/v1, model: m")
+    text = STUDY.replace(
+        "kind: simulated, model: queue, repository: models", "kind: openai, url: http://h/v1, model: m"
+    )
     text = text.replace("  max_batch_size: [1, 4]\n", "").replace("p99: 900 ms", "ttft_p99: 1 s")
     assert refused(tmp_path, text) == (
         "study.yaml:9: slo.ttft_p99: Locust does not tell when tokens come, so a locustfile's requests have none; give "
@@ -200,7 +203,8 @@ def test_users_have_to_be_given_once(tmp_path: Path) -> None:
     searched = "  users: {low: 1, high: 8, scale: log2}\n"
     text = STUDY.replace(searched, "")
     assert refused(tmp_path, text) == (
-        "study.yaml:7: space: workload 'shop' is a locustfile without `users`: give `users` a range, a list or one value"
+        "study.yaml:7: space: workload 'shop' is a locustfile without `users`: give `users` a range, a list or one "
+        "value"
     )
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from targets.options import Duration, Section
-from tuner.study.quantities import Fraction, Rate
 from tuner.study.names import WorkloadName
+from tuner.study.quantities import Fraction, Rate
 
 _LIMIT = re.compile(r"([+-])\s*(\d+(?:\.\d+)?)\s*%")
 

@@ -31,7 +31,9 @@ class LocustSpec(Section):
 
     locustfile: Path = Field(description="the file, relative to the study file; in place of `arrival` and `requests`")
     users: int | None = Field(None, ge=1, le=65536, description="how many; `space.users` if absent")
-    spawn_rate: Rate | None = Field(None, description="users that begin per second, in the warm-up; all at once if absent")
+    spawn_rate: Rate | None = Field(
+        None, description="users that begin per second, in the warm-up; all at once if absent"
+    )
     host: Literal["deployment", "own"] = Field(
         "deployment", description="`deployment`: users ask what is tuned; `own`: they keep the host of the locustfile"
     )

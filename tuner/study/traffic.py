@@ -15,7 +15,6 @@ from tuner.study.quantities import Fraction
 from tuner.study.slo import BoundsSpec
 
 
-
 class DatasetSpec(Section):
     """Tensors read from a file or a folder."""
 
@@ -206,7 +205,7 @@ class WorkloadSpec(Section):
 
 
 def _way_of(value: object) -> str:
-    """Say which way of describing traffic a value has; the words are no keys of a study, they stand in errors' places."""
+    """Say which way of describing traffic a value has; the words are no keys of a study, errors' places have them."""
     told = isinstance(value, LocustSpec) or (isinstance(value, dict) and "locustfile" in value)
     return "(locustfile)" if told else "(requests)"
 

@@ -21,6 +21,7 @@ from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_INIT, STATE_STOPPED
 from locust.util.load_locustfile import load_locustfile
 
+from targets.scheduling import ask_for_short_slices
 from tuner.load.child import settle_in
 from tuner.load.plan import Plan, Rewindow, RunReport, UsersLoop
 from tuner.load.self_watch import SelfWatch
@@ -225,6 +226,7 @@ def _sleep_until(at_ns: int) -> None:
 def main() -> None:
     """Answer each plan with its report, or with the error that kept it from running."""
     settle_in()
+    ask_for_short_slices()
     pipe: Connection = Connection(int(sys.argv[1]))
     live, calls, path = int(sys.argv[2]), OpenCalls(int(sys.argv[3])), Path(sys.argv[4])
     try:
