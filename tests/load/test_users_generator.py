@@ -19,14 +19,14 @@ from tuner.load.users.generator import look_into, users_generator
 from tuner.load.users.messages import LocustfileError, unjudged
 
 MS = 1_000_000
-QUEUE = {"max_batch_size": 4, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 2.0, "each_ms": 0.1}
+SERVICE = {"kind": "deterministic", "mean_s": 0.002, "cv": 1.0}
 ALIAS = "queue__candidate"
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with simulated_server() as port:
-        deploy(port, ALIAS, **QUEUE)
+        deploy(port, ALIAS, service=SERVICE)
         yield port
 
 

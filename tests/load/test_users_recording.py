@@ -129,7 +129,8 @@ def test_before_the_process_has_begun_nothing_is_on_its_way() -> None:
 
 def test_a_user_that_is_ended_without_an_answer_has_timed_out(run: Run) -> None:
     _, begun_ns = run.recording.begin("ann")
-    run.recording.cut_off(begun_ns, "GET", "/home")
+    run.recording.cut_off(begun_ns, begun_ns + 1, "GET", "/home")
+    run.recording.cut_off(begun_ns + 2, begun_ns + 1, "GET", "/home")
     columns = run.records().columns
     assert columns["outcome"].tolist() == [Outcome.TIMEOUT]
     assert columns["intended_ns"].tolist() == [begun_ns]

@@ -110,10 +110,8 @@ class Driver:
                     "Paretune says when it ends"
                 )
 
-    def _running(self) -> tuple[Recording, UsersLoop] | None:
-        if self._recording is None or self._plan is None or not isinstance(self._plan.load, UsersLoop):
-            return None
-        return self._recording, self._plan.load
+    def _running(self) -> tuple[Recording, Plan] | None:
+        return None if self._recording is None or self._plan is None else (self._recording, self._plan)
 
     def _on_request(
         self,

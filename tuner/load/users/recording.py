@@ -96,8 +96,13 @@ class Recording:
             self._failures.setdefault((outcome, code), str(one.failure)[:_LONGEST_TEXT])
         self._append(one.method, one.name, (sent, sent, sent, 0, sent + took), one.size, code, outcome)
 
-    def cut_off(self, begun_ns: int, method: str, name: str) -> None:
-        """Record a request whose user was ended before the answer came."""
+    def cut_off(self, begun_ns: int, end_ns: int, method: str, name: str) -> None:
+        """Record a request whose user was ended before the answer came.
+
+        One that began after the end of the load is none of it: Locust ends a user that waits as it is about to go on.
+        """
+        if begun_ns >= end_ns:
+            return
         self._failures.setdefault((Outcome.TIMEOUT, 0), "no answer in time after the end of the load")
         times = (begun_ns, begun_ns, begun_ns, 0, time.monotonic_ns())
         self._append(method, name, times, 0, 0, Outcome.TIMEOUT)

@@ -7,10 +7,10 @@ from gevent import GreenletExit, getcurrent
 from locust.clients import HttpSession
 from locust.contrib.fasthttp import FastHttpSession
 
-from tuner.load.plan import UsersLoop
+from tuner.load.plan import Plan, UsersLoop
 from tuner.load.users.recording import Recording
 
-Current = Callable[[], tuple[Recording, UsersLoop] | None]
+Current = Callable[[], tuple[Recording, Plan] | None]
 _ENDS = ("", "/", "?", ":")
 
 
@@ -18,10 +18,10 @@ def watch(current: Current) -> None:
     """Watch every session of this process from now on.
 
     Args:
-        current: returns what is recorded and the load of the run that is on, None between runs.
+        current: returns what is recorded and the plan of the run that is on, None between runs.
     """
     for session in (HttpSession, FastHttpSession):
-        session.request = _watched(session.request, current)
+        setattr(session, "request", _watched(session.request, current))  # noqa: B010 - an assignment has no type
 
 
 def _watched(request: Callable[..., Any], current: Current) -> Callable[..., Any]:
@@ -29,15 +29,17 @@ def _watched(request: Callable[..., Any], current: Current) -> Callable[..., Any
         running = current()
         if running is None:
             return request(session, method, url, *args, **options)
-        recording, load = running
-        there = renamed(url, load)
+        recording, plan = running
+        there = renamed(url, plan.load) if isinstance(plan.load, UsersLoop) else url
         if there != url and not args and not options.get("name"):
             options["name"] = session.request_name or url
         slot, begun_ns = recording.begin(getcurrent())
         try:
             return request(session, method, there, *args, **options)
         except GreenletExit:
-            recording.cut_off(begun_ns, str(method), str(options.get("name") or url))
+            recording.cut_off(
+                begun_ns, (current() or running)[1].window[1], str(method), str(options.get("name") or url)
+            )
             raise
         finally:
             recording.leave(slot)
