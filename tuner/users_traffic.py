@@ -1,7 +1,7 @@
 """Workloads that locustfiles describe, made ready; what cannot work with one is refused."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -85,10 +85,11 @@ def _check_names(study: Study, place: Keys, spec: LocustSpec) -> None:
 
 def _check_metrics(study: Study, name: str, spec: LocustSpec) -> None:
     """Check that the study asks for no tokens of a locustfile's requests. Raises StudyError."""
-    own = {("workloads", name, "slo"): spec.slo}
-    own |= {("workloads", name, "classes", one, "slo"): given.slo for one, given in spec.classes.items()}
-    for place, slo in {("slo",): study.spec.slo, **own}.items():
-        for metric in slo.bounds():
+    own: Keys = ("workloads", name)
+    asked: dict[Keys, Iterable[str]] = {("slo",): study.spec.slo.bounds(), (*own, "slo"): spec.slo.bounds()}
+    asked |= {(*own, "classes", one, "slo"): given.slo.bounds() for one, given in spec.classes.items()}
+    for place, metrics in asked.items():
+        for metric in metrics:
             if metric in STREAMED:
                 remedy = "take it out" if place[0] == "workloads" else "give the bound to the other workloads"
                 raise study.source.error((*place, metric), _NO_TOKENS + remedy)

@@ -55,7 +55,7 @@ class Driver:
         self._plan: Plan | None = None
         self._own: SelfWatch | None = None
         self._environment, self.about = _loaded(path)
-        events = self._environment.events
+        events: Any = self._environment.events
         events.request.add_listener(self._on_request)
         events.user_error.add_listener(self._on_user_error)
         self._runner = self._environment.create_local_runner()
@@ -79,7 +79,8 @@ class Driver:
         _sleep_until(plan.start_ns)
         self._runner.update_state(STATE_INIT)
         self._runner.start(load.users, min(load.spawn_rate, load.users))
-        self._runner.spawning_greenlet.link_exception(self._on_spawn_error)
+        spawning: Any = self._runner.spawning_greenlet
+        spawning.link_exception(self._on_spawn_error)
         try:
             self._see_it_through(self._own)
         finally:
