@@ -4,7 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +142,22 @@ def test_a_window_can_be_ended_early_and_another_run_follows(generator: Generato
     assert window[0] == given.window[0]
     assert run.records.columns["intended_ns"].min() >= given.start_ns
     assert len(run.records.in_window())
+
+
+def test_users_that_wait_for_an_answer_are_ended_after_a_while_and_their_requests_have_timed_out(
+    generator: Generator, port: int, tmp_path: Path
+) -> None:
+    deploy(port, "queue__slow", service={**SERVICE, "mean_s": 60.0})
+    load = UsersLoop(2, 100.0, (("ask",),), "/deployments/queue", "/deployments/queue__slow")
+    given = replace(plan(port, tmp_path / "rows.bin", window_ms=300), load=load, timeout_ns=200 * MS)
+    generator.begin(given)
+    time.sleep(max(0.0, (given.window[1] - time.monotonic_ns()) / 1e9 - 0.05))
+    on_their_way = generator.on_their_way()
+    run = generator.finish()
+    timed_out = run.records.columns["outcome"] == Outcome.TIMEOUT
+    assert on_their_way is not None
+    assert sorted(run.records.columns["intended_ns"][timed_out]) == sorted(on_their_way)
+    assert len(on_their_way) > 0
 
 
 def test_a_task_that_raises_before_any_request_is_told_with_its_line(port: int, tmp_path: Path) -> None:

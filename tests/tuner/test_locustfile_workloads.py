@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from reports.preview import figures
 from tests.support.locustfiles import ASKING
 from tuner.load.plan import NAMES, UsersLoop
 from tuner.load.users import generator
 from tuner.load_plans import Climb, Ladder
+from tuner.previewing import previews
 from tuner.request_class import RequestClass
 from tuner.results import Load
 from tuner.study.load import load_study
@@ -91,6 +93,12 @@ def test_users_are_climbed_to_the_highest_that_meets_the_slo(mixed: Prepared) ->
     assert ladder == Ladder("users", (1, 2, 4, 8), 0.05)
     ((workload, load),) = Climb(mixed.workloads, ladder, 4.0).next([]) or ()
     assert (workload.name, load) == ("shop", Load(mode="users", level=4))
+
+
+def test_of_a_locustfile_nothing_is_previewed_but_that_it_is_one(mixed: Prepared) -> None:
+    (found,) = previews(mixed.workloads[0], mixed.study)
+    assert found.notes == ("a locustfile: its users decide when requests are sent, and which",)
+    assert figures(found) == [("arrival", "shop.py"), ("note", found.notes[0])]
 
 
 def test_a_locustfile_is_not_simulated(mixed: Prepared) -> None:
