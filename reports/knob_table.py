@@ -80,7 +80,7 @@ def _table(result: Result, axis: Axis) -> Table:
 def _value(trial: Trial, point: Point, name: str) -> Value | None:
     """Return a knob's value at a point; that of a load level is what the point was measured under."""
     if name in LOAD_KNOBS:
-        return point.load.level if (point.load.mode == "closed") == (name == "concurrency") else trial.config.get(name)
+        return point.load.level if point.load.name == name else trial.config.get(name)
     return trial.config.get(name)
 
 

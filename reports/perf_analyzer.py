@@ -16,7 +16,7 @@ STAGES = {
     "Server Compute Infer": "compute_infer",
     "Server Compute Output": "compute_output",
 }
-LEVELS = {"closed": "Concurrency", "open": "Request Rate"}
+LEVELS = {"closed": "Concurrency", "open": "Request Rate", "users": "Concurrency"}
 PERCENTILES = ("p50", "p90", "p95", "p99")
 
 

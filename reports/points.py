@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from reports import words
 from tuner.companions import companions
-from tuner.results import Confirmation, Point, Result, Side, Trial, Value
+from tuner.results import LEVEL_NAMES, Confirmation, Point, Result, Side, Trial, Value
 
-LOAD_KNOBS = ("concurrency", "rate")
+LOAD_KNOBS = tuple(LEVEL_NAMES.values())
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def figures(one: Preview) -> list[tuple[str, str]]:
                 if 2 * window_s <= one.duration_s
             ),
         ]
-    found.append(("distinct requests", f"{one.distinct:,}"))
+    if len(one.requests):
+        found.append(("distinct requests", f"{one.distinct:,}"))
     if len(one.offsets_s):
         found.append(("sent before", f"{one.repeated:.1%}"))
     for name, sizes in one.sizes.items():

@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping
 
-from tuner.results import KnobInfo, Point, Result, Server, Trial, Value, overall
+from tuner.results import LEVEL_NAMES, KnobInfo, Point, Result, Server, Trial, Value, overall
 
 BOUNDED = ("throughput_rps", "goodput_rps", "latency_p50_s", "latency_p99_s")
 """Metrics whose interval gets columns of its own."""
@@ -39,7 +39,7 @@ def _trial_rows(result: Result, trial: Trial) -> Iterator[dict[str, object]]:
 
 
 def _trial_columns(result: Result, trial: Trial) -> dict[str, object]:
-    config = {name: value for name, value in trial.config.items() if name not in ("concurrency", "rate")}
+    config = {name: value for name, value in trial.config.items() if name not in LEVEL_NAMES.values()}
     return {
         "trial": trial.number,
         "state": trial.state,

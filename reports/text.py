@@ -96,8 +96,8 @@ def _baseline(result: Result) -> tuple[dict[str, Value], _Found] | None:
 
 def _with_load(config: Mapping[str, Value], load: Load) -> dict[str, Value]:
     """Return a configuration with the load it was measured at: the baseline's own has none."""
-    level: Value = int(load.level) if load.mode == "closed" else load.level
-    return {**config, "concurrency" if load.mode == "closed" else "rate": level}
+    level: Value = load.level if load.mode == "open" else int(load.level)
+    return {**config, load.name: level}
 
 
 def _measured(found: _Found, workload: str, name: str, own: Sequence[MetricInfo]) -> str:

@@ -9,14 +9,14 @@ from typing import Literal, TypeAlias
 from reports import words
 from reports.axes import named
 from tuner.catalog import key_of
-from tuner.results import ComposingModel, Point, Result, Trial, overall
+from tuner.results import LEVEL_NAMES, ComposingModel, Point, Result, Trial, overall
 from tuner.units import format_duration, format_value
 
 MAX_BATCHES_LISTED = 6
 DRAWN = 200
 """Rows in the page's own HTML, for readers without scripts; with them the whole table is drawn from the data."""
 STAGES = ("queue", "compute_infer")
-LOADS = ("concurrency", "rate")
+LOADS = tuple(LEVEL_NAMES.values())
 
 Cell: TypeAlias = str | tuple[str, float | None]
 """What is read, and for a number what it is sorted by; None sorts to the end."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from tuner.catalog import AT_LEAST, METRICS
-from tuner.results import Ending, Estimate, KnobInfo, Load, MetricInfo, SloVerdict, StudyInfo, Value
+from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, MetricInfo, SloVerdict, StudyInfo, Value
 from tuner.units import format_value
 
 Shown: TypeAlias = Callable[[float], str]
@@ -130,7 +130,7 @@ def gain(estimate: Estimate | None) -> str:
 
 def only_load(knobs: Sequence[KnobInfo]) -> bool:
     """Whether nothing of the server was searched, only its load."""
-    return all(knob.name in ("concurrency", "rate") for knob in knobs)
+    return all(knob.name in LEVEL_NAMES.values() for knob in knobs)
 
 
 def config(values: Mapping[str, Value], knobs: Sequence[KnobInfo]) -> str:
@@ -140,8 +140,13 @@ def config(values: Mapping[str, Value], knobs: Sequence[KnobInfo]) -> str:
 
 
 def load(one: Load) -> str:
-    """Return `16 in flight` or `500/s offered`."""
-    return f"{one.level:g} in flight" if one.mode == "closed" else f"{one.level:,.4g}/s offered"
+    """Return `16 in flight`, `500/s offered` or `50 users`."""
+    match one.mode:
+        case "closed":
+            return f"{one.level:g} in flight"
+        case "users":
+            return f"{one.level:g} users"
+    return f"{one.level:,.4g}/s offered"
 
 
 def duration(seconds: float) -> str:

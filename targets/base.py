@@ -15,6 +15,8 @@ from targets.counters import ServerStats as ServerStats  # noqa: PLC0414 - a par
 from targets.counters import difference as difference  # noqa: PLC0414 - a part of what a target signs
 from targets.counters import metric_values as metric_values  # noqa: PLC0414 - a part of what a target signs
 from targets.exports import Export as Export  # noqa: PLC0414 - a part of what a target signs
+from targets.http_address import HasHttpAddress as HasHttpAddress  # noqa: PLC0414 - a part of what a target signs
+from targets.http_address import HttpAddress as HttpAddress  # noqa: PLC0414 - a part of what a target signs
 from targets.options import ServerMetric, TargetOptions
 from workloads.requests import Requests
 

@@ -40,7 +40,7 @@ from tuner.gate import document, hosts, running
 from tuner.nesting import flat
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, make_space
-from tuner.study import accuracy, arrivals, gating, lengths, traffic
+from tuner.study import accuracy, arrivals, gating, lengths, locustfile, traffic
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
 from tuner.study.spec import StudySpec
@@ -244,6 +244,8 @@ PAGED = {
     *sections(accuracy.AccuracySpec),
     gating.GateSpec,
     gating.GateRules,
+    locustfile.LocustSpec,
+    locustfile.NamedSpec,
 }
 KEYS = [key for key in keys_of(StudySpec) if key.model not in PAGED and not re.search(r"\.mix\.|NAME\.slo\.", key.path)]
 OWN_KEYS = [
@@ -255,6 +257,11 @@ OWN_KEYS = [
     *paged_keys("workloads.md", "TIME", TIMES),
     *paged_keys("workloads.md", "requests", SOURCES),
     *(key for key in paged_keys("gate.md", "gate", [gating.GateSpec]) if ".workloads." not in key.path),
+    *(
+        replace(key, page="locustfile.md")
+        for key in keys_of(locustfile.LocustSpec, "workloads.NAME.")
+        if ".slo." not in key.path
+    ),
     *(Key(f"CLASS.{name}", name, traffic.ClassSpec, "workloads.md") for name in ("weight", "timeout", "priority")),
 ]
 
@@ -399,7 +406,7 @@ def test_the_page_of_a_kind_of_target_names_exactly_its_keys(kind: str) -> None:
     assert set(documented_keys(f"{kind}.md")) == {key.path for key in OWN_KEYS if key.page == f"{kind}.md"}
 
 
-@pytest.mark.parametrize("page", ["prompts.md", "workloads.md", "gate.md"])
+@pytest.mark.parametrize("page", ["prompts.md", "workloads.md", "gate.md", "locustfile.md"])
 def test_the_page_of_a_part_of_a_study_names_exactly_its_keys(page: str) -> None:
     assert set(documented_keys(page)) == {key.path for key in OWN_KEYS if key.page == page}
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tuner import steady, stopping
 from tuner.load.generator import LoadGenerator
-from tuner.load.plan import Plan, Rewindow
+from tuner.load.plan import Plan, Rewindow, UsersLoop
 from tuner.records import Records, latencies_s
 from tuner.results import Ending
 from tuner.rows import Rows
@@ -44,25 +44,29 @@ class Lane:
         return steady.transient(latencies_s(ordered)) is not None
 
     def decided(self, looks: int) -> Decision | None:
-        """Return why it may end now, see `stopping.decide`."""
-        aims, records = self._seen()
-        return stopping.decide(records, aims, looks)
+        """Return why it may end now, see `stopping.decide`; None too where nobody knows what is on its way."""
+        found = self._seen()
+        return found and stopping.decide(found[1], found[0], looks)
 
-    def given_up(self, looks: int, ending: Ending) -> Decision:
-        """Return what is certain of it now that another one ends the window of both."""
-        aims, records = self._seen()
-        return stopping.cut(records, aims, looks, ending)
+    def given_up(self, looks: int, ending: Ending) -> Decision | None:
+        """Return what is certain of it now that another one ends the window of both; None: it goes on."""
+        found = self._seen()
+        return found and stopping.cut(found[1], found[0], looks, ending)
 
     def rewindow(self, window: Rewindow) -> None:
         """Give it another window."""
         self.generator.rewindow(window)
         self.plan = window.of(self.plan)
 
-    def _seen(self) -> tuple[Aims, Records]:
+    def _seen(self) -> tuple[Aims, Records] | None:
         assert self.aims is not None, "without aims nobody looks"
         now_ns = time.monotonic_ns()  # before the look: what ends during it is not missed
+        open_ns = self.generator.on_their_way()
+        if open_ns is None and isinstance(self.plan.load, UsersLoop):
+            return None
         rows = self.generator.look()
-        return self.aims, stopping.seen(rows, self.plan, self.plan.window[0], now_ns, self._settle_ns(rows, self.aims))
+        settle_ns = self._settle_ns(rows, self.aims)
+        return self.aims, stopping.seen(rows, self.plan, self.plan.window[0], now_ns, settle_ns, open_ns)
 
     @staticmethod
     def _settle_ns(rows: NDArray[np.void], aims: Aims) -> int:

@@ -26,7 +26,7 @@ class LiveRows:
     """Shared memory that the `RecordsWriter` of another process captures rows in, and this one reads."""
 
     def __init__(self) -> None:
-        self.fd = _shared_memory()
+        self.fd = shared_memory()
 
     def read(self) -> NDArray[np.void]:
         """Return a copy of the rows of requests that have ended so far, structured array [n] of dtype ROW.
@@ -49,7 +49,7 @@ class LiveRows:
             self.fd = -1
 
 
-def _shared_memory() -> int:
+def shared_memory() -> int:
     """Return a file descriptor of memory that never waits for a disk; where there is none, of a file without a name."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("paretune-rows")

@@ -1,12 +1,12 @@
 """Which loads a trial measures: given ones in turn, or those that a climb to the highest sustainable one asks for."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tuner.catalog import BOUNDED
 from tuner.climb import next_level
-from tuner.results import Point
+from tuner.results import Load, Point
 from tuner.workload import At, Workload, at_once
 
 
@@ -39,16 +39,16 @@ class Ladder:
     """The load levels of a study that is searched for the highest sustainable one.
 
     Attributes:
-        name: `concurrency` or `rate`.
+        name: `concurrency`, `rate` or `users`.
         scan: the levels of the space, ascending.
         resolution: how near a missed level has to be to the met one below it, as a share.
-        others: level of the other one of the two, where the study fixes it.
+        others: names of the others to their levels, where the study fixes them.
     """
 
     name: str
     scan: tuple[float, ...]
     resolution: float
-    others: float | None = None
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,31 @@ class Climb:
         level = self._level({self._level_of(found): all(map(sustained, found)) for found in of_windows})
         if level is None:
             return None
-        return tuple((one, one.at(level if one in self._climbing else self.ladder.others)) for one in self.workloads)
+        climbing = self._climbing
+        return tuple((one, one.at(level) if one in climbing else self._fixed(one)) for one in self.workloads)
 
     @property
     def _climbing(self) -> list[Workload]:
         return [one for one in self.workloads if one.level_name == self.ladder.name and not one.fixed_level]
+
+    def _fixed(self, workload: Workload) -> Load:
+        """Return the load of a workload that does not climb."""
+        return workload.at(self.ladder.others.get(workload.level_name))
 
     def _level_of(self, points: Sequence[Point]) -> float:
         """Return the level at which a window was measured."""
         return next(point.load.level for point in points if point.workload == self._climbing[0].name)
 
     def _level(self, results: Mapping[float, bool]) -> float | None:
-        whole = self.ladder.name == "concurrency"
+        whole = self.ladder.name != "rate"
         return next_level(results, self.ladder.scan, self.start, self.ladder.resolution, whole=whole)
 
     def _next_in_turn(self, points: Sequence[Point]) -> At | None:
-        fixed = [one for one in self.workloads if one.level_name != self.ladder.name]
+        climbing = self._climbing
+        fixed = [one for one in self.workloads if one not in climbing]
         for workload in fixed:
             if not _of(workload, points):
-                return workload, workload.at(self.ladder.others)
-        climbing = self._climbing
+                return workload, self._fixed(workload)
         results: dict[float, bool] = {}
         for level in dict.fromkeys(point.load.level for point in _of(climbing[0], points)):
             at_level = [point for point in points if point.load.level == level]

@@ -1,7 +1,6 @@
 """Measure: drive a deployment with a workload and read, around exactly the window, what server and host say."""
 
 import gc
-import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from targets.base import Deployment, Endpoint, ServerCounters, TargetError, difference, metric_values
+from targets.base import (
+    Deployment,
+    Endpoint,
+    HasHttpAddress,
+    ServerCounters,
+    TargetError,
+    Tls,
+    difference,
+    metric_values,
+)
 from targets.options import ServerMetric
 from tuner import results, steady, validity
 from tuner.accuracy.asking import outputs_of
@@ -19,7 +27,8 @@ from tuner.catalog import METRICS
 from tuner.course import Course, Lane
 from tuner.lead import Lead
 from tuner.load.generator import LoadGenerator
-from tuner.load.plan import ClassPlan, Plan
+from tuner.load.plan import Plan, UsersLoop
+from tuner.load.users.messages import unjudged
 from tuner.metrics import failures, generator_report, outcome_counts, summarise, totals, violations
 from tuner.offered import Offered, finished, leading, of_model, paced
 from tuner.records import Records, latencies_s
@@ -51,6 +60,7 @@ class Meter:
         asked: the metrics of use that the study asks for; without them a measurement is worth nothing.
         others: load generators of the second workload and the ones after it, where all are measured at once.
         shared_cpus: how many CPUs the processes of all load generators share; None: each has its own, or any.
+        of_users: workload -> the load generator of its locustfile.
         lead: how long before its start a plan is handed over.
     """
 
@@ -62,6 +72,7 @@ class Meter:
     asked: frozenset[str] = frozenset()
     others: Sequence[LoadGenerator] = ()
     shared_cpus: int | None = None
+    of_users: Mapping[str, LoadGenerator] = field(default_factory=dict)
     lead: Lead = field(default_factory=Lead)
 
     def run(
@@ -154,7 +165,8 @@ class Meter:
             self._plan(deployment, one, lengths_s, f"round{index or ''}.bin")
             for index, (deployment, one) in enumerate(zip(deployments, offered, strict=True))
         ]
-        generators = [self.generator, *self.others][: len(plans)]
+        own = [self.generator, *self.others]
+        generators = [self.of_users.get(one.workload.name, own[index]) for index, one in enumerate(offered)]
         lead_ns = max(generator.prepare(plan) for generator, plan in zip(generators, plans, strict=True))
         # Encoding takes its time; the moment is chosen when nothing is left to do but hand the plans over.
         start_ns = time.monotonic_ns() + lead_ns + self.lead.ns([one.load for one in offered])
@@ -177,16 +189,21 @@ class Meter:
         """Return the load of a workload with its longest warm-up and window; when it starts is still open."""
         warmup_s, window_s = lengths_s
         workload = one.workload
+        load = workload.loop(one.load, warmup_s + window_s)
+        if isinstance(load, UsersLoop):
+            endpoint, load = asked_by_users(deployment, load)
+        else:
+            endpoint = joined([deployment.endpoint(each.requests()) for each in workload.classes])
         return Plan(
-            endpoint=joined([deployment.endpoint(each.requests()) for each in workload.classes]),
-            load=workload.loop(one.load, warmup_s + window_s),
+            endpoint=endpoint,
+            load=load,
             start_ns=0,
             warmup_ns=round(warmup_s * 1e9),
             window_ns=round(window_s * 1e9),
             timeout_ns=round(workload.timeout_s * 1e9),
             records_path=self.scratch / file,
             keep_alive=workload.keep_alive,
-            classes=_class_plans(workload) if workload.mixed else (),
+            classes=workload.class_plans(),
             sequences=workload.sequence_order(),
         )
 
@@ -296,19 +313,25 @@ def _read(deployments: Sequence[Deployment]) -> list[Callable[[], ServerCounters
     return [one.statistics() for one in deployments]
 
 
+def asked_by_users(deployment: Deployment, load: UsersLoop) -> tuple[Endpoint, UsersLoop]:
+    """Return where users of a locustfile find a deployment, and their load with the path of its model there.
+
+    Raises:
+        TargetError: it cannot be asked over HTTP.
+    """
+    if not isinstance(deployment, HasHttpAddress):
+        raise TargetError("a locustfile asks over HTTP, and this kind of target does not say where it is")
+    at = deployment.http_address()
+    endpoint = Endpoint(at.host, at.port, (), unjudged, tls=Tls() if at.secure else None)
+    return endpoint, replace(load, own_path=at.own_path, path=at.path)
+
+
 def joined(endpoints: Sequence[Endpoint]) -> Endpoint:
     """Return the requests of several classes as those of one endpoint, one class after the other."""
     first = endpoints[0]
     if len(endpoints) == 1:
         return first
     return replace(first, requests=tuple(request for one in endpoints for request in one.requests))
-
-
-def _class_plans(workload: Workload) -> tuple[ClassPlan, ...]:
-    counts = [len(one.dataset) for one in workload.classes]
-    firsts = itertools.accumulate(counts[:-1], initial=0)
-    timeouts = (round(one.timeout_s * 1e9) for one in workload.classes)
-    return tuple(ClassPlan(first, timeout) for first, timeout in zip(firsts, timeouts, strict=True))
 
 
 def steadiness(records: Records, load: Load) -> results.Steadiness:

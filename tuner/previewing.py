@@ -27,12 +27,17 @@ def previews(workload: Workload, study: Study, duration_s: float | None = None) 
         duration_s: of the schedule; None: as long as it takes to see the shape, 10 s at least.
     """
     whole = _whole(workload, study, duration_s)
+    if workload.users is not None:
+        return [whole]
     return (
         [whole, *_classes(workload, whole)] if workload.mixed else [replace(whole, sizes=_sizes(workload.classes[0]))]
     )
 
 
 def _whole(workload: Workload, study: Study, duration_s: float | None) -> Preview:
+    if workload.users is not None:
+        note = "a locustfile: its users decide when requests are sent, and which"
+        return Preview(workload.name, workload.users.path.name, 0.0, np.empty(0), np.arange(0), notes=(note,))
     arrival = dict(study.given["workloads"][workload.name]["arrival"])
     told = str(arrival.pop("process"))
     if arrival:

@@ -48,11 +48,22 @@ class Ratio(Estimate):
     verdict: Verdict = Field(description="whether that is better, by an interval that leaves no doubt")
 
 
+LEVEL_NAMES = {"closed": "concurrency", "open": "rate", "users": "users"}
+"""Mode of a load -> what a study calls its level."""
+
+
 class Load(Data):
     """How requests arrived."""
 
-    mode: Literal["closed", "open"]
-    level: float = Field(description="closed: requests in flight; open: mean offered requests per second")
+    mode: Literal["closed", "open", "users"]
+    level: float = Field(
+        description="closed: requests in flight; open: mean offered requests per second; users: of a locustfile"
+    )
+
+    @property
+    def name(self) -> str:
+        """What a study calls the level."""
+        return LEVEL_NAMES[self.mode]
 
 
 class BatchSize(Data):

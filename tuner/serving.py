@@ -16,15 +16,16 @@ def check_requests(target: Target, workload: Workload, requests: Requests) -> No
 
 
 def verify(target: Target, export: Export, workloads: Sequence[Workload]) -> None:
-    """Load an export as it is and ask each model once what its first workload sends.
+    """Load an export as it is and ask each model once what its first workload sends, a locustfile's left out.
 
     Raises:
         TargetError: it does not serve.
     """
+    asking = sorted(workloads, key=lambda one: one.users is not None)  # a locustfile has no request to ask once
     if not isinstance(target, ServesSeveral):
-        target.verify(export, workloads[0].classes[0].dataset)
+        target.verify(export, asking[0].classes[0].dataset)
         return
     requests: dict[str, Requests] = {}
-    for one in workloads:
+    for one in asking:
         requests.setdefault(one.model, one.classes[0].dataset)
     target.verify_all(export, requests)

@@ -20,6 +20,7 @@ from workloads.units import parse_duration, parse_rate
 LOAD_KNOBS = (
     Knob("concurrency", "int", 1, 65536, 1, "", "live", "requests in flight of closed-loop workloads"),
     Knob("rate", "duration", None, None, 0.0, "/s", "live", "mean rate that open-loop workloads are scaled to"),
+    Knob("users", "int", 1, 65536, 1, "", "live", "users of locustfile workloads"),
 )
 LOAD_NAMES = tuple(knob.name for knob in LOAD_KNOBS)
 MAX_VALUES = 10_000

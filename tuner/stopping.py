@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from targets.base import Outcome
 from tuner import stats
 from tuner.catalog import BOUNDED, ITL, LATENCY, key_of
-from tuner.load.plan import OpenLoop, Plan
+from tuner.load.plan import OpenLoop, Plan, UsersLoop
 from tuner.records import FIELDS, ROW, WARMUP, WINDOW, Records
 from tuner.results import Ending, Estimate, SloVerdict, overall
 from tuner.slo import Slo
@@ -279,7 +279,14 @@ def slo_verdicts(records: Records, bounds: Mapping[str, float], error: float) ->
     return found
 
 
-def seen(rows: NDArray[np.void], plan: Plan, start_ns: int, now_ns: int, settle_ns: int) -> Records:
+def seen(
+    rows: NDArray[np.void],
+    plan: Plan,
+    start_ns: int,
+    now_ns: int,
+    settle_ns: int,
+    on_their_way: NDArray[np.int64] | None = None,
+) -> Records:
     """Return what a look at a running load tells: all requests up to the oldest one that has not ended.
 
     Of the requests that were due after that one only the fast ones have ended; they would make the server look better
@@ -292,9 +299,14 @@ def seen(rows: NDArray[np.void], plan: Plan, start_ns: int, now_ns: int, settle_
         start_ns: of the window.
         now_ns: when the rows were looked at.
         settle_ns: how long a request is waited for: the latency bound, or what nearly all requests take.
+        on_their_way: when the requests were sent that had not ended right before the rows were looked at, int64 [n];
+            None: the plan tells it.
     """
     horizon_ns = min(now_ns - LAG_NS, plan.window[1])
-    open_ns = _unanswered(rows, plan, horizon_ns)
+    if on_their_way is None:
+        open_ns = _unanswered(rows, plan, horizon_ns)
+    else:
+        open_ns = np.setdiff1d(on_their_way[on_their_way < horizon_ns], rows["intended_ns"])
     until_ns = max(int(open_ns.min(initial=horizon_ns)), horizon_ns - settle_ns, start_ns + 1)
     ended, late_ns = rows[rows["intended_ns"] < until_ns], open_ns[open_ns < horizon_ns - settle_ns]
     late = np.zeros(len(late_ns), ROW)
@@ -314,6 +326,7 @@ def _unanswered(ended: NDArray[np.void], plan: Plan, horizon_ns: int) -> NDArray
     each that ended, when its think time is over.
     """
     load = plan.load
+    assert not isinstance(load, UsersLoop), "of users nobody can say when they are to send"
     if isinstance(load, OpenLoop):
         due = load.schedule.offsets_ns + plan.start_ns
     else:

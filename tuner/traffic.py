@@ -15,6 +15,7 @@ from tuner.study.accuracy import AccuracySpec, CosineSpec, FunctionSpec, Regress
 from tuner.study.arrivals import Arrival, ClosedSpec, OpenArrival, TraceSpec
 from tuner.study.lengths import Length, lengths_of
 from tuner.study.load import Study
+from tuner.study.locustfile import LocustSpec
 from tuner.study.source import Keys
 from tuner.study.traffic import (
     DatasetSpec,
@@ -27,6 +28,7 @@ from tuner.study.traffic import (
     TensorsSpec,
     WorkloadSpec,
 )
+from tuner.users_traffic import make_users_workload
 from tuner.workload import Workload, every_load
 from workloads import think
 from workloads.arrivals import Arrivals
@@ -58,11 +60,13 @@ def make_workloads(study: Study) -> tuple[Workload, ...]:
     """Read the requests of every workload of a study, and its traces.
 
     Raises:
-        StudyError: a source cannot be read, or an arrival process cannot be; with its line.
+        StudyError: a source cannot be read, an arrival process or a locustfile cannot be; with its line.
     """
     sources: dict[str, Requests] = {}
     return tuple(
-        _make(study, name, spec, sources, study.spec.search.seed + index)
+        make_users_workload(study, name, spec, study.spec.search.seed + index)
+        if isinstance(spec, LocustSpec)
+        else _make(study, name, spec, sources, study.spec.search.seed + index)
         for index, (name, spec) in enumerate(study.spec.workloads.items())
     )
 

@@ -18,6 +18,12 @@ MAX_ISSUE_DELAY_S = 1e-3
 MAX_ISSUE_DELAY_SHARE = 0.05
 MAX_GENERATOR_CPU = 0.9
 BUSY_GENERATOR_CPU = 0.6
+MAX_RAISED_SHARE = 0.01
+"""Exceptions that tasks of a locustfile may raise by themselves, as a share of the requests."""
+LOCUST_ADVICE = (
+    "a locustfile runs in one process: take fewer users or longer waits, FastHttpUser in place of HttpUser, or "
+    "describe the traffic by `arrival` and `requests`, which take less"
+)
 
 
 def reasons(run: Run, name: str, slos: Mapping[str, Slo], shared_cpus: int | None) -> list[str]:
@@ -72,6 +78,9 @@ def warnings(run: Run, metrics: Mapping[str, Estimate], slo: Slo) -> list[str]:
         for agent in run.report.agents
         if agent.late_s
     ]
+    if raised := run.report.raised:
+        count = sum(one.count for one in raised)
+        found.append(f"tasks of the locustfile raised {count} exceptions, the most frequent: {raised[0].text}")
     return [*found, *run.report.notes, *throttled(run.used)]
 
 
@@ -91,8 +100,15 @@ def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:
         if one.cpu_share > MAX_GENERATOR_CPU:
             found.append(
                 f"{name} was the limit: it used {one.cpu_share:.0%} of its core (bound {MAX_GENERATOR_CPU:.0%}); "
-                f"{advice}"
+                f"{LOCUST_ADVICE if own.locust else advice}"
             )
+    raised = sum(one.unprovoked for one in own.raised)
+    if raised > MAX_RAISED_SHARE * own.requests:
+        first = max(own.raised, key=lambda one: one.unprovoked)
+        found.append(
+            f"tasks of the locustfile raised {raised} exceptions beside {own.requests} requests, without a request "
+            f"that failed before: {first.text}; mend it, or the load is not what it describes"
+        )
     return found
 
 

@@ -22,6 +22,7 @@ from tuner import __version__
 from tuner.accuracy.checks import check_labels
 from tuner.accuracy.variants import Accuracies, scorings_of
 from tuner.isolation import Cores, CpusUnavailable, cpus_of_generators, divide_host, shared_cpus
+from tuner.levels import check_levels
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.generator import generators_on
 from tuner.load.generator import Generator, LoadGenerator
@@ -34,6 +35,7 @@ from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, Space, make_space, server_part, with_starts
 from tuner.stopping import Pace
 from tuner.study.load import Study
+from tuner.study.locustfile import LocustSpec
 from tuner.study.own_metrics import asked_of_use
 from tuner.study.source import Keys
 from tuner.telemetry.host import cpu_model
@@ -43,6 +45,7 @@ from tuner.traffic import check_sequences, check_windows, make_workloads
 from tuner.trials import Trier
 from tuner.twin.forecast import FORECAST, roles_of
 from tuner.twin.planner import Twin
+from tuner.users_traffic import users_generators
 from tuner.workload import Workload
 
 OF_GPUS = {
@@ -108,7 +111,8 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     space = make_space(wanted, target.knobs(), study.source, spec.constraints, target.user_config())
     space = with_starts(space, spec.search.start, study.source)
     workloads = make_workloads(study)
-    _check_levels(study, space, workloads)
+    check_levels(study, space, workloads)
+    check_labels(study, workloads)
     check_windows(study, workloads, space)
     check_sequences(study, workloads, space)
     _check_requests(study, target, workloads)
@@ -193,6 +197,8 @@ def _check_sampler(study: Study, target: Target, space: Space) -> None:
 def _beyond_the_twin(study: Study) -> str:
     """Return what a workload has that the twin does not simulate, "" where there is nothing."""
     for name, workload in study.spec.workloads.items():
+        if isinstance(workload, LocustSpec):
+            return f"{name} is a locustfile, and what its users do is not known before"
         if len({one.priority for one in (workload.mix or {}).values()}) > 1:
             return f"the classes of {name} have priorities, and it serves in the order of arrival"
         if workload.sequences is not None:
@@ -211,6 +217,8 @@ def _check_gpus(study: Study) -> None:
 
 def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...]) -> None:
     for workload in workloads:
+        if workload.users is not None:
+            continue
         if study.spec.target.keeps_connections and not workload.keep_alive:
             raise study.source.error(
                 ("workloads", workload.name, "keep_alive"),
@@ -224,51 +232,14 @@ def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...
                 raise study.source.error(place, str(error)) from None
 
 
-def _check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
-    used = {workload.level_name for workload in workloads if not workload.fixed_level}
-    for workload in workloads:
-        if workload.arrivals is None and not workload.fixed_level and not space.levels("concurrency"):
-            raise study.source.error(
-                ("space",),
-                f"workload {workload.name!r} is a closed loop: give `concurrency` a range, a list or one value",
+def check_agents(prepared: Prepared) -> None:
+    """Check that every workload can be offered by agents. Raises StudyError."""
+    for workload in prepared.workloads:
+        if workload.users is not None:
+            raise prepared.study.source.error(
+                ("workloads", workload.name, "locustfile"),
+                "the users of a locustfile run on this host, and no agent takes a share of them: leave out `--agents`",
             )
-    for name in ("concurrency", "rate"):
-        if space.levels(name) and name not in used:
-            raise study.source.error(("space", name), f"no workload of this study has a {name}; take it out")
-    _check_climb(study, space, workloads)
-    check_labels(study, workloads)
-
-
-def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
-    """Check that a search for the highest sustainable load has levels of one kind of load. Raises StudyError."""
-    if study.spec.load.search == "sampled":
-        return
-    if workloads[0].fixed_level:
-        raise study.source.error(
-            ("load", "search"),
-            f"`max_under_slo` searches the load of the first workload, and {workloads[0].name!r} has a `concurrency` "
-            "of its own; take that out, or put another workload first",
-        )
-    name = workloads[0].level_name
-    other = next(one for one in LOAD_NAMES if one != name)
-    if not study.spec.objectives[0].startswith("maximize"):
-        raise study.source.error(
-            ("objectives", 0), "with `load.search: max_under_slo` the first objective is to maximize something"
-        )
-    for index, relation in enumerate(space.constraints):
-        if any(term.left in LOAD_NAMES or term.right in LOAD_NAMES for term in relation.terms):
-            raise study.source.error(
-                ("constraints", index), "with `load.search: max_under_slo` a constraint cannot name the load"
-            )
-    if len(space.levels(name)) < 2:
-        raise study.source.error(
-            ("load", "search"), f"`max_under_slo` needs levels to choose from: give `space.{name}` a range or a list"
-        )
-    if len(space.levels(other)) > 1:
-        raise study.source.error(
-            ("space", other),
-            f"`load.search: max_under_slo` searches `{name}`, that of the first workload; give one value",
-        )
 
 
 @contextmanager
@@ -289,11 +260,13 @@ def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> I
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-records-")))
         stack.callback(prepared.target.stop)
         generators = _generators(stack, prepared, fleet)  # they start meanwhile
+        shares = cpus_of_generators(prepared.cores, generators_of(prepared.study))
+        of_users = users_generators(prepared.workloads, shares, run_path / "locust.log", stack)
         began = time.monotonic()
         prepared.target.start()
         started_s = time.monotonic() - began
         import_module("scipy.optimize")  # nothing may be imported while something is measured
-        for generator in generators:
+        for generator in (*generators, *of_users.values()):
             generator.ready()
         gpus = Gpus()
         meter = Meter(
@@ -305,6 +278,7 @@ def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> I
             frozenset(one for _, one in asked_of_use(spec)),
             generators[1:],
             None if fleet else shared_cpus(prepared.cores),
+            of_users,
         )
         trier = Trier(
             prepared.target,
@@ -367,11 +341,10 @@ def ladder_of(prepared: Prepared) -> Ladder | None:
     spec, space = prepared.study.spec.load, prepared.space
     if spec.search == "sampled":
         return None
+    levels = {name: [float(level) for level in space.levels(name) if not isinstance(level, str)] for name in LOAD_NAMES}
     name = prepared.workloads[0].level_name
-    other = next(one for one in LOAD_NAMES if one != name)
-    fixed = [float(level) for level in space.levels(other) if not isinstance(level, str)]
-    scan = tuple(float(level) for level in space.levels(name) if not isinstance(level, str))
-    return Ladder(name, scan, spec.resolution, fixed[0] if fixed else None)
+    others = {other: given[0] for other, given in levels.items() if other != name and given}
+    return Ladder(name, tuple(levels[name]), spec.resolution, others)
 
 
 def slos_of(bounds: Mapping[str, Mapping[str, float]], workloads: Sequence[Workload]) -> dict[str, Slo]:

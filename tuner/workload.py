@@ -3,16 +3,17 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import accumulate, product
 
 import numpy as np
 
-from tuner.load.plan import ClosedLoop, OpenLoop
+from tuner.load.plan import NAMES, ClassPlan, ClosedLoop, OpenLoop, UsersLoop
 from tuner.load.sequences import SequenceOrder
 from tuner.request_class import Part, RequestClass
 from tuner.results import Load
 from tuner.space import Space
 from tuner.stopping import Pace
+from tuner.users import Users
 from workloads import think
 from workloads.arrivals import Arrivals
 from workloads.order import Indices, Mixed
@@ -47,9 +48,11 @@ class Workload:
         think: closed loop: pauses of a slot.
         ramp_up_s: closed loop: the slots begin one after the other over so long.
         model: of several models of the server the one that is asked; "" where there is one.
-        concurrency: closed loop: requests in flight, where they are this workload's own; None: the space has them.
+        concurrency: closed loop: requests in flight, where they are this workload's own; None: the space has them. Of
+            a locustfile it is the users.
         sequences: that the requests belong to, None: to none.
         at_once: open loop: sequences that are live at once.
+        users: what a locustfile describes, None where the study describes the traffic.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Workload:
     concurrency: int | None = None
     sequences: Sequences | None = None
     at_once: int | None = None
+    users: Users | None = None
 
     @property
     def mixed(self) -> bool:
@@ -98,18 +102,25 @@ class Workload:
 
     @property
     def level_name(self) -> str:
-        """What the study calls the load level: `concurrency` or `rate`."""
+        """What the study calls the load level: `concurrency`, `rate` or `users`."""
+        if self.users is not None:
+            return "users"
         return "rate" if self.arrivals else "concurrency"
 
     @property
     def shortest_round_s(self) -> float:
         """The shortest load that shows the traffic's shape."""
+        if self.users is not None:
+            return self.users.round_s
         return self.arrivals.shape_s if self.arrivals else 0.0
 
     def paced(self, load: Load, pace: Pace) -> Pace:
         """Return a pace that leaves the traffic time to show its shape: to ramp up, and to change its rate."""
         shape_s = self.arrivals.at_rate(load.level).least_window_s if self.arrivals else 0.0
-        return replace(pace, warmup_s=max(pace.warmup_s, self.ramp_up_s), window_s=max(pace.window_s, shape_s))
+        ramp_up_s = self.ramp_up_s
+        if self.users is not None:
+            shape_s, ramp_up_s = self.users.window_s, self.users.warmup_s(load.level)
+        return replace(pace, warmup_s=max(pace.warmup_s, ramp_up_s), window_s=max(pace.window_s, shape_s))
 
     def fitted(self, load: Load, warmup_s: float, window_s: float, least_s: float = 0.0) -> tuple[float, float]:
         """Return warm-up and window as whole periods of traffic that has one: the window as many as fit into it.
@@ -137,11 +148,22 @@ class Workload:
         if self.arrivals is None:
             level = level if self.concurrency is None else self.concurrency
             assert level is not None, "a closed loop has a concurrency"
-            return Load(mode="closed", level=level)
+            return Load(mode="closed" if self.users is None else "users", level=level)
         return Load(mode="open", level=self.arrivals.mean_rate_rps if level is None else level)
 
-    def loop(self, load: Load, duration_s: float) -> ClosedLoop | OpenLoop:
-        """Return what the engine runs for `duration_s` seconds of this load."""
+    def class_plans(self) -> tuple[ClassPlan, ...]:
+        """Return what the load generator is told of the classes of a mix; () where it is none."""
+        if not self.mixed:
+            return ()
+        counts = [NAMES if self.users is not None else len(one.dataset) for one in self.classes]
+        firsts = accumulate(counts[:-1], initial=0)
+        timeouts = (round(one.timeout_s * 1e9) for one in self.classes)
+        return tuple(ClassPlan(first, timeout) for first, timeout in zip(firsts, timeouts, strict=True))
+
+    def loop(self, load: Load, duration_s: float) -> ClosedLoop | OpenLoop | UsersLoop:
+        """Return what the load generator runs for `duration_s` seconds of this load."""
+        if self.users is not None:
+            return self.users.loop(int(load.level))
         if self.arrivals is None:
             return self._closed(int(load.level))
         arrivals = self.arrivals.at_rate(load.level)

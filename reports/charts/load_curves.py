@@ -13,6 +13,12 @@ from tuner.load_knee import Knee, knee
 from tuner.results import Estimate, Point, Result, Trial
 
 MOST_CURVES = 5
+ACROSS = {
+    "closed": "requests in flight",
+    "open": "offered load, requests per second",
+    "users": "users of the locustfile",
+}
+"""Mode of a load -> what its levels are."""
 NOTE = (
     "Above the latency percentile with its 95% interval, below the goodput: answers within the SLO per second. The "
     "diamond is the knee, the load with the most throughput per latency (Kleinrock's power); the star is the SLO's "
@@ -114,8 +120,7 @@ def _picture(result: Result, workload: str, curves: Sequence[Curve], percentile:
     levels = [point.load.level for curve in curves for point in curve.points]
     if bound is not None:
         traces.append(_slo(percentile, bound, min(levels), max(levels)))
-    closed = curves[0].points[0].load.mode == "closed"
-    across = "requests in flight" if closed else "offered load, requests per second"
+    across = ACROSS[curves[0].points[0].load.mode]
     layout = {
         "xaxis": {
             "title": {"text": text_of(f"{workload}: {across}")},

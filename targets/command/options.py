@@ -17,7 +17,7 @@ from targets.prometheus import selector
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 START_SCRIPT = "start.sh"
 VALUES = "knobs.yaml"
-_RESERVED = frozenset({*PORTS, "env", "files", "concurrency", "rate"})
+_RESERVED = frozenset({*PORTS, "env", "files", "concurrency", "rate", "users"})
 _SHELL_NAMES = frozenset({"PORT", "METRICS_PORT", "STUDY_FOLDER"})
 _OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

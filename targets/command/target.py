@@ -16,6 +16,7 @@ from targets.base import (
     Context,
     Endpoint,
     Export,
+    HttpAddress,
     Knob,
     ServerCounters,
     TargetError,
@@ -199,7 +200,7 @@ class CommandTarget:
         }
 
     def _ask_once(self, deployment: "CommandDeployment", requests: Requests) -> None:
-        if failure := failure_of(deployment.endpoint(requests), CONTROL_TIMEOUT_S):
+        if len(requests) and (failure := failure_of(deployment.endpoint(requests), CONTROL_TIMEOUT_S)):
             raise TargetError(f"a request to the server failed: {failure}")
 
     def _found_again(self) -> FoundServer:
@@ -234,6 +235,11 @@ class CommandDeployment:
 
     def _encode(self, requests: Requests) -> Endpoint:
         return self._wire.endpoint(a_dataset(requests, ()), self._values, self._server.address, os.environ)
+
+    def http_address(self) -> HttpAddress:
+        """Return where the server is; a prefix of `target.url` is for the requests that Paretune makes."""
+        at = self._server.address
+        return HttpAddress(at.host, at.port, at.tls is not None)
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Return what an answer names, as `target.answer` says."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Endpoint, TargetError, Value
+from targets.base import Endpoint, HttpAddress, TargetError, Value
 from targets.common import Encoded, a_dataset
 from targets.kserve import wire_grpc, wire_http, wire_json
 from targets.kserve.control import ServerInfo
@@ -58,6 +58,16 @@ class ServedModel:
         model = fitted(self._model, dataset)
         return self._wire.encoded(requests_of(dataset, model, self._parameters), model, self._site)
 
+    def http_address(self) -> HttpAddress:
+        """Return where the server is, its paths without the site's prefix. Raises TargetError where it speaks gRPC."""
+        site = self._site
+        if self._wire is wire_grpc:
+            raise TargetError(
+                f"{site.host}:{site.port} speaks gRPC, and the client HTTP; give the server's HTTP address"
+            )
+        own = "/v2" if site.prefix else ""
+        return HttpAddress(site.host, site.port, site.tls is not None, own, f"{site.prefix}{own}")
+
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one answer.
 
@@ -71,5 +81,5 @@ class ServedModel:
 
     def ask_once(self, requests: Requests) -> None:
         """Send the first item and check that it is answered. Raises TargetError with what came instead."""
-        if failure := failure_of(self.endpoint(requests), ANSWER_TIMEOUT_S):
+        if len(requests) and (failure := failure_of(self.endpoint(requests), ANSWER_TIMEOUT_S)):
             raise TargetError(f"a request to model {self._model.name!r} failed: {failure}")

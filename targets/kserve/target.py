@@ -17,6 +17,7 @@ from targets.base import (
     Context,
     Endpoint,
     Export,
+    HttpAddress,
     Knob,
     ServerCounters,
     TargetError,
@@ -183,6 +184,10 @@ class KServeDeployment:
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one answer."""
         return self._served.outputs(answer)
+
+    def http_address(self) -> HttpAddress:
+        """Return where the server is. Raises TargetError where it is asked over gRPC."""
+        return self._served.http_address()
 
     def ask_once(self, requests: Requests) -> None:
         """Send the first item and check that it is answered."""

@@ -13,6 +13,7 @@ from targets.base import (
     Context,
     Endpoint,
     Export,
+    HttpAddress,
     Knob,
     ServerCounters,
     TargetError,
@@ -238,6 +239,10 @@ class MLServerDeployment:
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one complete HTTP answer, or the message of a gRPC answer."""
         return self._served.outputs(answer)
+
+    def http_address(self) -> HttpAddress:
+        """Return where the server is: it speaks HTTP beside gRPC."""
+        return HttpAddress(HOST, self._server.port)
 
     def ask_once(self, requests: Requests) -> None:
         """Send the first item and check that it is answered. Raises TargetError with what came instead."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Config, Endpoint, ServerCounters, TargetError
+from targets.base import Config, Endpoint, HttpAddress, ServerCounters, TargetError
 from targets.common import Encoded, prompts
 from targets.openai import wire
 from targets.openai.options import RequestOptions
@@ -57,6 +57,10 @@ class ModelDeployment:
             headers=self.headers,
         )
 
+    def http_address(self) -> HttpAddress:
+        """Return where the server is."""
+        return HttpAddress(HOST, self.server.port)
+
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:  # noqa: ARG002 - it has none
         """Texts have no right class."""
         raise TargetError("answers of a language model are not compared with labels")
@@ -72,7 +76,7 @@ class ModelDeployment:
 
     def ask_once(self, requests: Requests) -> None:
         """Send the first prompt and check that it is answered. Raises TargetError with what came instead."""
-        if failure := failure_of(self.endpoint(requests), FIRST_ANSWER_S):
+        if len(requests) and (failure := failure_of(self.endpoint(requests), FIRST_ANSWER_S)):
             raise TargetError(f"a request to {self.server.name} failed: {failure}")
 
     def retire(self) -> None:

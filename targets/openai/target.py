@@ -19,6 +19,7 @@ from targets.base import (
     Context,
     Endpoint,
     Export,
+    HttpAddress,
     Knob,
     ServerCounters,
     ServerHung,
@@ -116,8 +117,14 @@ class OpenAITarget:
     def verify(self, export: Export, requests: Requests) -> None:  # noqa: ARG002 - there is nothing to load
         """Ask the server once."""
         deployment = self.deploy({}, "verified")
-        if failure := failure_of(deployment.endpoint(requests), CONTROL_TIMEOUT_S * 6):
+        if len(requests) and (failure := failure_of(deployment.endpoint(requests), CONTROL_TIMEOUT_S * 6)):
             raise TargetError(f"{self._options.url}: a request failed: {failure}")
+
+    def http_address(self) -> HttpAddress:
+        """Return where the server is, its paths without what the URL has before `/v1`."""
+        where = self._address
+        own = "/v1" if where.path != "/v1" else ""
+        return HttpAddress(where.host, where.port, where.secure, own, where.path if own else "")
 
     def environment(self) -> Mapping[str, str]:
         """Return where the server is and how it names itself."""
@@ -202,6 +209,10 @@ class OpenAIDeployment:
         if self._encoded is None or self._encoded[0] is not requests:
             self._encoded = (requests, self._target.encoded(requests))
         return self._encoded[1]
+
+    def http_address(self) -> HttpAddress:
+        """Return where the server is, its paths without what the URL has before `/v1`."""
+        return self._target.http_address()
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:  # noqa: ARG002 - it has none
         """Texts have no right class."""

@@ -17,6 +17,7 @@ from targets.base import (
     Context,
     Endpoint,
     Export,
+    HttpAddress,
     Knob,
     ServerCounters,
     TargetError,
@@ -163,6 +164,11 @@ class SimulatedDeployment:
     def _encode(self, requests: Requests) -> Endpoint:
         return wire.endpoint(a_dataset(requests, ()), self._name, HOST, self._server.port)
 
+    def http_address(self) -> HttpAddress:
+        """Return where the server is, and that it has the model under the alias."""
+        own = wire.path_of(self._name.rpartition("__")[0] or self._name)
+        return HttpAddress(HOST, self._server.port, own_path=own, path=wire.path_of(self._name))
+
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Return the class that an answer names: the label of the request, which it repeats."""
         return wire.decode(answer)
@@ -178,7 +184,7 @@ class SimulatedDeployment:
 
     def ask_once(self, requests: Requests) -> None:
         """Send the first item and check that it is answered. Raises TargetError with what came instead."""
-        if failure := failure_of(self.endpoint(requests), CONTROL_TIMEOUT_S):
+        if len(requests) and (failure := failure_of(self.endpoint(requests), CONTROL_TIMEOUT_S)):
             raise TargetError(f"{self._name}: a request to the deployment failed: {failure}")
 
     def retire(self) -> None:

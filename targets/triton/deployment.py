@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Config, Endpoint, ServerCounters, ServerDied, TargetError
+from targets.base import Config, Endpoint, HttpAddress, ServerCounters, ServerDied, TargetError
 from targets.kserve.statistics import cache_of
+from targets.ports import HOST
 from targets.probe import failure_of
 from targets.triton.cache import readings
 from targets.triton.server import CONTROL_TIMEOUT_S, TritonServer
@@ -37,6 +38,11 @@ class TritonDeployment:
         """Encode tensors for this deployment, once."""
         return self._transport.endpoint(requests)
 
+    def http_address(self) -> HttpAddress:
+        """Return where the server is, and that it has the model under an alias."""
+        own = self._name.rpartition("__")[0] or self._name
+        return HttpAddress(HOST, self._server.port, own_path=f"/v2/models/{own}", path=f"/v2/models/{self._name}")
+
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one complete HTTP answer, or the message of a gRPC answer."""
         return self._transport.outputs(answer)
@@ -53,7 +59,7 @@ class TritonDeployment:
 
     def ask_once(self, requests: Requests) -> None:
         """Send the first item and check that it is answered. Raises TargetError with what came instead."""
-        if failure := failure_of(self.endpoint(requests), CONTROL_TIMEOUT_S):
+        if len(requests) and (failure := failure_of(self.endpoint(requests), CONTROL_TIMEOUT_S)):
             raise TargetError(f"{self._name}: a request to the loaded model failed: {failure}")
 
     def retire(self) -> None:

@@ -15,6 +15,7 @@ from targets.base import (
     Context,
     Endpoint,
     Export,
+    HttpAddress,
     Knob,
     ServerCounters,
     ServerDied,
@@ -276,6 +277,10 @@ class RemoteDeployment:
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode the dataset for the model, once."""
         return self._served.endpoint(requests)
+
+    def http_address(self) -> HttpAddress:
+        """Return where the server is. Raises TargetError where it is asked over gRPC."""
+        return self._served.http_address()
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one answer."""

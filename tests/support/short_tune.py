@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 LATENCIES = ("mean", "p50", "p90", "p95", "p99")
-LEVELS = {"concurrency": "[8]", "rate": "[100/s, 200/s]"}
+LEVELS = {"concurrency": "[8]", "rate": "[100/s, 200/s]", "users": "[2, 4]"}
 MEASURING = ("run", "bench", "compare")
 SHORT = {
     "slo.error_rate": "20%",

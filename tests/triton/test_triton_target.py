@@ -1,5 +1,6 @@
 """The Triton target on the real server."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,15 @@ def test_deploys_configurations_side_by_side_and_reads_each_back(triton: TritonT
     for deployment in deployments:
         deployment.ask_once(digits)
         deployment.retire()
+
+
+def test_a_client_of_the_users_own_is_told_where_the_model_under_test_is(triton: TritonTarget) -> None:
+    deployment = triton.deploy(USER, "one")
+    at = deployment.http_address()
+    assert at.own_path == "/v2/models/digits"
+    with urllib.request.urlopen(f"http://{at.host}:{at.port}{at.path}/config") as answer:
+        assert json.loads(answer.read())["max_batch_size"] == USER["max_batch_size"]
+    deployment.retire()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

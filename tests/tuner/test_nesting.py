@@ -79,7 +79,8 @@ def test_conditions_constraints_and_starts_name_the_knobs_of_a_group() -> None:
         ("first: {instances: 2}", "first: {instances: 9}", "12: search.start.0.first.instances: 9 is not in the space"),
         ("first: {instances: 2}", "frist: {instances: 2}", "12: search.start.0.composing.frist: no such name under "
          "`composing`; did you mean `first`?"),
-        ("max_batch_size: 8", "batch: 8", "3: space.batch: no such knob; known: max_batch_size, concurrency, rate"),
+        ("max_batch_size: 8", "batch: 8", "3: space.batch: no such knob; known: max_batch_size, concurrency, rate, "
+         "users"),
     ],
 )  # fmt: skip
 def test_an_error_in_a_group_points_at_its_line(old: str, new: str, message: str) -> None:

@@ -253,7 +253,7 @@ def test_fails_with_the_line_of_an_unknown_knob_and_suggests_one() -> None:
 def test_lists_the_knobs_where_none_is_close() -> None:
     assert failure("zzz: 4") == (
         "study.yaml:2: space.zzz: no such knob; known: max_batch_size, max_queue_delay, instances, precision, "
-        "dtype, caching, memory, concurrency, rate"
+        "dtype, caching, memory, concurrency, rate, users"
     )
 
 

@@ -8,6 +8,7 @@ from tuner.catalog import LABELLED
 from tuner.objective import parse_goals
 from tuner.study.load import Study
 from tuner.study.source import Keys
+from tuner.study.traffic import WorkloadSpec
 from tuner.workload import Workload
 
 _NAMES = (*LABELLED, "accuracy_drop")
@@ -26,11 +27,12 @@ def check_labels(study: Study, workloads: Sequence[Workload]) -> None:
         parts = {part: one for part, one in scorings.items() if part.partition(".")[0] == workload}
         for name in set(_NAMES) & set(spec.slo.bounds()):
             _require(study, ("workloads", workload, "slo", name), name, parts, "this workload")
+        classes = "mix" if isinstance(spec, WorkloadSpec) else "classes"
         for of_class, one in (spec.mix or {}).items():
             part = f"{workload}.{of_class}"
             own = {part: scorings[part]} if part in scorings else {}
             for name in set(_NAMES) & set(one.slo.bounds()):
-                _require(study, ("workloads", workload, "mix", of_class, "slo", name), name, own, "this class")
+                _require(study, ("workloads", workload, classes, of_class, "slo", name), name, own, "this class")
     for index, goal in enumerate(parse_goals(study.spec.objectives, workloads[0].name)):
         if goal.metric in LABELLED:
             own = {goal.workload: scorings[goal.workload]} if goal.workload in scorings else {}

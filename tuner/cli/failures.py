@@ -9,6 +9,7 @@ from tuner.gate.revisions import RevisionError
 from tuner.head_to_head import NotOneConfig
 from tuner.load.distributed.trust import AgentsUsageError
 from tuner.load.generator import GeneratorError
+from tuner.load.users.messages import LocustfileError
 from tuner.manifests.names import ManifestError
 from tuner.results import ResultError
 from tuner.rundir import RunDirectoryError
@@ -29,6 +30,7 @@ _USAGE = (
     RevisionError,
     ManifestError,
     AgentsUsageError,
+    LocustfileError,
 )
 
 

@@ -40,7 +40,7 @@ from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import load_study
 from tuner.terminal import interruptible, note, unsaid
-from tuner.wiring import Bench, Prepared, prepare, started
+from tuner.wiring import Bench, Prepared, check_agents, prepare, started
 from tuner.workload import every_load
 
 
@@ -63,6 +63,8 @@ def bench(
         loaded = load_study(study, overrides or ())
         directory = open_run(Path("runs"), f"{loaded.spec.study}-bench", StudyMark(""), None, fresh=True)
         prepared = prepare(loaded, directory.log)
+        if wanted is not None:
+            check_agents(prepared)
         ceiling = cached_ceiling()
         with _started(prepared, directory, quiet=quiet, wanted=wanted) as (live, made):
             fixed = {one.name: one.values[0] for one in prepared.space if len(one.values) == 1}

@@ -35,7 +35,7 @@ from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, shown, unsaid
-from tuner.wiring import Bench, Prepared, prepare, started
+from tuner.wiring import Bench, Prepared, check_agents, prepare, started
 
 Stream = Annotated[bool, typer.Option("--events", help="write each event of the run as a line of JSON on stdout")]
 
@@ -108,6 +108,8 @@ def _tune(
     loaded: Study, directory: RunDirectory, events_to: TextIO | None, wanted: AgentsWanted | None, *, quiet: bool
 ) -> Result:
     prepared = prepare(loaded, directory.log)
+    if wanted is not None:
+        check_agents(prepared)
     trials = loaded.spec.search.budget.trials
     # Events on the terminal itself go between plain lines: a view would be drawn over them.
     lines = events_to is not None and events_to.isatty()

@@ -98,7 +98,7 @@ def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, di
         )
     space, gate = prepared.space, prepared.study.spec.gate
     fixed = {one.name: one.values[0] for one in space if len(one.values) == 1}
-    levels = {"concurrency": gate.concurrency, "rate": gate.rate}
+    levels = {"concurrency": gate.concurrency, "rate": gate.rate, "users": gate.users}
     given = {name: level for name, level in levels.items() if level is not None}
     loads = {one.name: _load(prepared, one, space, {**fixed, **given}, baseline) for one in prepared.workloads}
     config = {**prepared.target.user_config(), **server_part(space.active(fixed))}
@@ -109,7 +109,7 @@ def _load(
     prepared: Prepared, workload: Workload, space: Space, fixed: Mapping[str, object], baseline: Measurement | None
 ) -> Load:
     name, levels = workload.level_name, space.levels(workload.level_name)
-    if name not in fixed and len(levels) > 1:
+    if name not in fixed and len(levels) > 1 and not workload.fixed_level:
         if baseline is not None and workload.name in baseline.workloads:
             return baseline.workloads[workload.name].load
         raise prepared.study.source.error(

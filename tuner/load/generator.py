@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Pipe
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.live_rows import LiveRows
-from tuner.load.plan import ClosedLoop, Plan, Rewindow, RunReport, merged_reports
+from tuner.load.plan import ClosedLoop, OpenLoop, Plan, Rewindow, RunReport, merged_reports
 from tuner.records import Records, merged, read_records
 
 _START_TIMEOUT_S = 30.0
@@ -66,6 +66,10 @@ class LoadGenerator(Protocol):
         """Return the requests of the running plan that have ended so far, see `Generator.look`."""
         ...
 
+    def on_their_way(self) -> NDArray[np.int64] | None:
+        """Return when the requests that have not ended were sent, see `Generator.on_their_way`."""
+        ...
+
     def rewindow(self, window: Rewindow) -> None:
         """Give the running plan another window; the load ends with it."""
         ...
@@ -88,17 +92,25 @@ class Generator:
         cpus: CPUs of the processes, each on one of its own where there are enough; None: any.
         processes: how many.
         wait: until they are ready for a plan; without it `ready` has to be called before the first one.
+        start: starts a process on CPUs; the load engine's if absent.
 
     Raises:
         GeneratorError: a process does not start.
     """
 
-    def __init__(self, cpus: frozenset[int] | None = None, processes: int = 1, *, wait: bool = True) -> None:
-        self._workers: list[_Worker] = []
-        self._used: Sequence[_Worker] = ()
+    def __init__(
+        self,
+        cpus: frozenset[int] | None = None,
+        processes: int = 1,
+        *,
+        wait: bool = True,
+        start: "Callable[[frozenset[int] | None], Worker] | None" = None,
+    ) -> None:
+        self._workers: list[Worker] = []
+        self._used: Sequence[Worker] = ()
         try:
             for index in range(processes):
-                self._workers.append(_Worker(_share_of_cpus(cpus, index, processes)))
+                self._workers.append((start or Worker)(_share_of_cpus(cpus, index, processes)))
             if wait:
                 self.ready()
         except BaseException:
@@ -141,6 +153,15 @@ class Generator:
         The `phase` column is not filled yet.
         """
         return np.concatenate([worker.look() for worker in self._used])
+
+    def on_their_way(self) -> NDArray[np.int64] | None:
+        """Return when the requests that have not ended were sent, int64 [n].
+
+        None where it is not known: of the load engine the plan and the requests that ended tell it.
+        """
+        found = [worker.on_their_way() for worker in self._used]
+        known = [one for one in found if one is not None]
+        return np.concatenate(known) if len(known) == len(found) else None
 
     def rewindow(self, window: Rewindow) -> None:
         """Give the running plan another window, a little ahead of time; the load ends with it."""
@@ -190,12 +211,22 @@ class Generator:
 
 def shares(plan: Plan, most: int) -> list[Plan]:
     """Return a plan dealt out to as many as there is something to do for: all of it as it is where that is one."""
-    useful = plan.load.concurrency if isinstance(plan.load, ClosedLoop) else plan.load.connections
-    count = max(1, min(most, useful))
+    count = max(1, min(most, _useful(plan)))
     return [plan] if count == 1 else [_share(plan, index, count) for index in range(count)]
 
 
+def _useful(plan: Plan) -> int:
+    """Return how many processes have something to do."""
+    match plan.load:
+        case ClosedLoop(concurrency=concurrency):
+            return concurrency
+        case OpenLoop(connections=connections):
+            return connections
+    return 1
+
+
 def _share(plan: Plan, index: int, count: int) -> Plan:
+    assert isinstance(plan.load, ClosedLoop | OpenLoop), "users are not dealt out"
     path = plan.records_path if index == 0 else Path(f"{plan.records_path}.{index}")
     sequences = plan.sequences and plan.sequences.shard(index, count)
     return replace(plan, load=plan.load.shard(index, count), records_path=path, worker=index, sequences=sequences)
@@ -207,8 +238,12 @@ def _share_of_cpus(cpus: frozenset[int] | None, index: int, processes: int) -> f
     return frozenset(sorted(cpus)[index::processes])
 
 
-class _Worker:
-    """A process of the generator."""
+class Worker:
+    """A process of the generator.
+
+    Args:
+        cpus: that it is to run on; None: any.
+    """
 
     plan: Plan
 
@@ -227,27 +262,37 @@ class _Worker:
         for end in (self._pipe, theirs):
             os.set_blocking(end.fileno(), True)  # an agent's process has other sockets by default
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tuner.load.worker", str(theirs.fileno()), str(self.live.fd)],
-                pass_fds=[theirs.fileno(), self.live.fd],
-            )
+            self._process = self._launch(theirs.fileno())
+
+    def _launch(self, pipe: int) -> "subprocess.Popen[bytes]":
+        """Start the process at the other end of a pipe."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "tuner.load.worker", str(pipe), str(self.live.fd)],
+            pass_fds=[pipe, self.live.fd],
+        )
 
     def ready(self) -> None:
+        """Wait until it is. Raises GeneratorError when it does not start."""
         if self._ready:
             return
         if not self._pipe.poll(_START_TIMEOUT_S):
             self._end()
             raise GeneratorError(f"the load generator did not start within {_START_TIMEOUT_S:g} s")
-        self._receive()
+        self._greeted(self._receive())
         if self._cpus:
             os.sched_setaffinity(self._process.pid, self._cpus)
         self._ready = True
 
+    def _greeted(self, message: object) -> None:
+        """Take note of what the process says first."""
+
     @property
     def pid(self) -> int:
+        """Its id."""
         return self._process.pid
 
     def begin(self, plan: Plan) -> None:
+        """Hand over a plan, to a new process if the one there was has ended."""
         if self._process.poll() is not None:
             self._start()
             self.ready()
@@ -256,17 +301,20 @@ class _Worker:
             self._pipe.send(plan)
 
     def rewindow(self, window: Rewindow) -> None:
+        """Give the running plan another window."""
         self.plan = window.of(self.plan)
         with suppress(BrokenPipeError):
             self._pipe.send(window)
 
     def done(self) -> bool:
+        """Whether `finish` would return at once."""
         try:
             return self._pipe.poll()
         except (EOFError, OSError):
             return True
 
     def finish(self) -> RunReport:
+        """Wait for the end of the plan. Raises GeneratorError when it could not be run."""
         plan = self.plan
         longest_s = (plan.warmup_ns + plan.window_ns + 2 * plan.timeout_ns) / 1e9 + _MARGIN_S
         if not self._pipe.poll(longest_s):
@@ -285,10 +333,16 @@ class _Worker:
             raise GeneratorError(f"the load generator's process ended with exit code {code}") from None
 
     def look(self) -> NDArray[np.void]:
+        """Return the rows of the running plan so far."""
         rows = self.live.read()
         return rows[rows["intended_ns"] >= self.plan.start_ns]  # those of an earlier plan are there until this one runs
 
+    def on_their_way(self) -> NDArray[np.int64] | None:
+        """Return when the requests that have not ended were sent, None: the plan tells it."""
+        return None
+
     def close(self) -> None:
+        """End the process and give its memory back."""
         self._end()
         self.live.close()
 

@@ -83,6 +83,32 @@ class OpenLoop:
 
 
 @dataclass(frozen=True)
+class UsersLoop:
+    """Users of a locustfile: each does its tasks one after the other, and waits as the file says.
+
+    Attributes:
+        users: how many.
+        spawn_rate: users that begin per second; math.inf: all at once.
+        classes: names of the requests of each class, plain or with the method in front; what has none of these names
+            is of the class after them. (): all are of one class.
+        own_path: the path that the file has for the model, "" where it is what the server has as well.
+        path: what the server has in its place.
+        own_host: the users keep the host that the file gives them.
+    """
+
+    users: int
+    spawn_rate: float
+    classes: tuple[tuple[str, ...], ...] = ()
+    own_path: str = ""
+    path: str = ""
+    own_host: bool = False
+
+
+NAMES = 1 << 16
+"""The requests of the k-th class of a locustfile are numbered from k times this: each name is one."""
+
+
+@dataclass(frozen=True)
 class ClassPlan:
     """A class of requests: those from `first` up to the next class' first.
 
@@ -116,7 +142,7 @@ class Plan:
     """
 
     endpoint: Endpoint
-    load: ClosedLoop | OpenLoop
+    load: ClosedLoop | OpenLoop | UsersLoop
     start_ns: int
     warmup_ns: int
     window_ns: int
@@ -201,6 +227,36 @@ class AgentReport:
 
 
 @dataclass(frozen=True)
+class Named:
+    """A request of a locustfile, as Locust's own statistics tell it apart.
+
+    Attributes:
+        request: its number in the records.
+        method: or type.
+        name: of it.
+    """
+
+    request: int
+    method: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception that tasks of a locustfile raised.
+
+    Attributes:
+        text: where, and what.
+        count: how often.
+        unprovoked: how often the user's request before it had been answered well, so that it is the file's own fault.
+    """
+
+    text: str
+    count: int
+    unprovoked: int
+
+
+@dataclass(frozen=True)
 class RunReport:
     """What one process of the generator says of itself after a run.
 
@@ -217,6 +273,9 @@ class RunReport:
         spare_s: how long before the start of the load it was ready for it; negative: after it.
         agents: where several machines offered the load, what each of them did.
         notes: what a reader should know of how the load came about.
+        locust: whether it was Locust, with a locustfile.
+        named: the requests of a locustfile.
+        raised: by its tasks.
     """
 
     requests: int
@@ -230,6 +289,9 @@ class RunReport:
     spare_s: float = 0.0
     agents: tuple[AgentReport, ...] = ()
     notes: tuple[str, ...] = ()
+    locust: bool = False
+    named: tuple[Named, ...] = ()
+    raised: tuple[Raised, ...] = ()
 
 
 def merged_reports(reports: Sequence[RunReport]) -> RunReport:
@@ -250,6 +312,9 @@ def merged_reports(reports: Sequence[RunReport]) -> RunReport:
         spare_s=min(report.spare_s for report in reports),
         agents=_merged_agents([agent for report in reports for agent in report.agents]),
         notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
+        locust=any(report.locust for report in reports),
+        named=tuple(dict.fromkeys(one for report in reports for one in report.named)),
+        raised=_all_raised(reports),
     )
 
 
@@ -266,6 +331,14 @@ def _merged_agents(agents: Sequence[AgentReport]) -> tuple[AgentReport, ...]:
             start_skew_s=max(one.start_skew_s, known.start_skew_s),
             late_s=max(one.late_s, known.late_s),
         )
+    return tuple(found.values())
+
+
+def _all_raised(reports: Sequence[RunReport]) -> tuple[Raised, ...]:
+    found: dict[str, Raised] = {}
+    for one in (one for report in reports for one in report.raised):
+        before = found.get(one.text, Raised(one.text, 0, 0))
+        found[one.text] = Raised(one.text, before.count + one.count, before.unprovoked + one.unprovoked)
     return tuple(found.values())
 
 

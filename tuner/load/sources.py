@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.load.plan import ClosedLoop, OpenLoop, Plan
+from tuner.load.plan import ClosedLoop, OpenLoop, Plan, UsersLoop
 from tuner.load.sequences import SequencePool
 
 _FIRST_CONNECTIONS = 64
@@ -62,6 +62,7 @@ class Source(Protocol):
 
 def make_source(plan: Plan) -> Source:
     """Return the source of a plan's load."""
+    assert not isinstance(plan.load, UsersLoop), "users are Locust's"
     source: Source = (
         _ClosedSource(plan.load, plan) if isinstance(plan.load, ClosedLoop) else _OpenSource(plan.load, plan)
     )

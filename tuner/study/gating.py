@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from targets.options import Duration, Section
+from tuner.study.names import WorkloadName
 from tuner.study.quantities import Fraction, Rate
-from tuner.study.traffic import WorkloadName
 
 _LIMIT = re.compile(r"([+-])\s*(\d+(?:\.\d+)?)\s*%")
 
@@ -103,6 +103,7 @@ class GateSpec(GateRules):
     )
     concurrency: int | None = Field(None, ge=1, description="closed loop: requests in flight")
     rate: Rate | None = Field(None, description="open loop: mean offered requests per second")
+    users: int | None = Field(None, ge=1, description="locustfile: users")
 
     def limits_of(self, workload: str) -> dict[str, float]:
         """Return rule -> limit of a workload: its own over those of all."""

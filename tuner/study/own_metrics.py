@@ -10,6 +10,7 @@ from tuner.nesting import knob_names
 from tuner.study.slo import SloSpec
 from tuner.study.source import Source
 from tuner.study.spec import OBJECTIVE, StudySpec
+from tuner.study.traffic import WorkloadSpec
 from workloads.units import parse_duration, parse_fraction, parse_rate
 
 
@@ -59,7 +60,7 @@ def check_classes(source: Source, spec: StudySpec) -> None:
             raise source.error(
                 ("workloads", name, "sequences"), f"{spec.target.kind} knows no sequences of requests; take it out"
             )
-        for of_class, one in (workload.mix or {}).items():
+        for of_class, one in (workload.mix or {}).items() if isinstance(workload, WorkloadSpec) else ():
             place = ("workloads", name, "mix", of_class)
             for metric in one.slo.bounds():
                 if metric in STREAMED and not spec.target.streams:

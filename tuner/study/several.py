@@ -1,6 +1,7 @@
 """What a study says where its server has several models at once: who is asked by which workload."""
 
 from tuner.study.arrivals import ClosedSpec
+from tuner.study.locustfile import LocustSpec
 from tuner.study.source import Source
 from tuner.study.spec import StudySpec
 
@@ -24,7 +25,8 @@ def check_several(source: Source, spec: StudySpec) -> None:
             raise source.error(
                 (*place, "model"), "the server has one model; take it out, or name several in `target.models`"
             )
-        if not models and isinstance(workload.arrival, ClosedSpec) and workload.arrival.concurrency is not None:
+        arrival = None if isinstance(workload, LocustSpec) else workload.arrival
+        if not models and isinstance(arrival, ClosedSpec) and arrival.concurrency is not None:
             raise source.error(
                 (*place, "arrival", "concurrency"),
                 "is for workloads that are measured at once (`target.models`); give `space.concurrency`",

@@ -8,9 +8,10 @@ from pydantic import Discriminator, Field, SerializeAsAny, Tag, field_validator,
 from targets.options import Duration, Section, TargetOptions
 from tuner.cpus import format_cpus
 from tuner.study.gating import GateSpec
+from tuner.study.names import WorkloadName
 from tuner.study.quantities import CpuSet, Fraction, Price
 from tuner.study.slo import SloSpec
-from tuner.study.traffic import WorkloadName, WorkloadSpec
+from tuner.study.traffic import TrafficSpec
 
 OBJECTIVE = re.compile(r"(?P<direction>maximize|minimize) (?:(?P<workload>[\w-]+(?:\.[\w-]+)?)\.)?(?P<metric>\w+)")
 
@@ -171,7 +172,7 @@ class StudySpec(Section):
 
     study: str = Field(pattern=r"^[\w][\w.-]*$", description="name; results go to runs/NAME/")
     target: SerializeAsAny[TargetOptions]
-    workloads: dict[WorkloadName, WorkloadSpec] = Field(
+    workloads: dict[WorkloadName, TrafficSpec] = Field(
         min_length=1, description="every configuration meets all; the first is primary"
     )
     space: dict[str, Any] = Field(

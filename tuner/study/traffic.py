@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from targets.options import Duration, Section
 from tuner.study.accuracy import TOP_1, AccuracySpec, FunctionSpec
 from tuner.study.arrivals import Arrival, ClosedSpec
 from tuner.study.lengths import Length
+from tuner.study.locustfile import LocustSpec
+from tuner.study.names import WorkloadName
 from tuner.study.quantities import Fraction
 from tuner.study.slo import BoundsSpec
-
-WorkloadName = Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
 
 
 class DatasetSpec(Section):
@@ -202,6 +202,17 @@ class WorkloadSpec(Section):
         """Return the files that the traffic is read from."""
         own = [path for one in self.classes().values() for path in _files(one.requests)]
         return [*self.arrival.files(), *own]
+
+
+def _way_of(value: object) -> str:
+    """Say which way of describing traffic a value has; the words are no keys of a study, errors' places have them."""
+    told = isinstance(value, LocustSpec) or (isinstance(value, dict) and "locustfile" in value)
+    return "(locustfile)" if told else "(requests)"
+
+
+TrafficSpec = Annotated[
+    Annotated[WorkloadSpec, Tag("(requests)")] | Annotated[LocustSpec, Tag("(locustfile)")], Discriminator(_way_of)
+]
 
 
 def _files(source: RequestsSpec) -> list[Path]:

@@ -124,6 +124,10 @@ class AgentGenerator:
             share.seen.append(shifted_rows(rows, self._present.start_ns - share.start_ns))
         return np.concatenate([np.zeros(0, ROW), *(part for one in self._shares.values() for part in one.seen or ())])
 
+    def on_their_way(self) -> None:
+        """Of the load engine the plan and the requests that ended tell it, see `Generator.on_their_way`."""
+        return
+
     def rewindow(self, window: Rewindow) -> None:
         """Give the running plan another window, a little ahead of time; the load ends with it."""
         start_ns = self._present.start_ns

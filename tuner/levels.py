@@ -1,0 +1,59 @@
+"""What a study says of load levels, checked against its workloads."""
+
+from tuner.space import LOAD_NAMES, Space
+from tuner.study.load import Study
+from tuner.workload import Workload
+
+
+def check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
+    """Check that the space gives each workload a load level, and none to none.
+
+    Raises:
+        StudyError: it does not, or levels cannot be searched as the study asks.
+    """
+    used = {workload.level_name for workload in workloads if not workload.fixed_level}
+    for workload in workloads:
+        name = workload.level_name
+        if workload.arrivals is None and not workload.fixed_level and not space.levels(name):
+            what = "is a closed loop" if name == "concurrency" else "is a locustfile without `users`"
+            raise study.source.error(
+                ("space",), f"workload {workload.name!r} {what}: give `{name}` a range, a list or one value"
+            )
+    for name in LOAD_NAMES:
+        if space.levels(name) and name not in used:
+            what = "users that it does not fix itself" if name == "users" else f"a {name}"
+            raise study.source.error(("space", name), f"no workload of this study has {what}; take it out")
+    _check_climb(study, space, workloads)
+
+
+def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
+    """Check that a search for the highest sustainable load has levels of one kind of load. Raises StudyError."""
+    if study.spec.load.search == "sampled":
+        return
+    if workloads[0].fixed_level:
+        raise study.source.error(
+            ("load", "search"),
+            f"`max_under_slo` searches the load of the first workload, and {workloads[0].name!r} has "
+            f"{'' if workloads[0].users else 'a '}`{workloads[0].level_name}` of its own; take that out, or put "
+            "another workload first",
+        )
+    name = workloads[0].level_name
+    if not study.spec.objectives[0].startswith("maximize"):
+        raise study.source.error(
+            ("objectives", 0), "with `load.search: max_under_slo` the first objective is to maximize something"
+        )
+    for index, relation in enumerate(space.constraints):
+        if any(term.left in LOAD_NAMES or term.right in LOAD_NAMES for term in relation.terms):
+            raise study.source.error(
+                ("constraints", index), "with `load.search: max_under_slo` a constraint cannot name the load"
+            )
+    if len(space.levels(name)) < 2:
+        raise study.source.error(
+            ("load", "search"), f"`max_under_slo` needs levels to choose from: give `space.{name}` a range or a list"
+        )
+    for other in LOAD_NAMES:
+        if other != name and len(space.levels(other)) > 1:
+            raise study.source.error(
+                ("space", other),
+                f"`load.search: max_under_slo` searches `{name}`, that of the first workload; give one value",
+            )
