@@ -1,7 +1,7 @@
 """How long does a proposal take in a study of 10,000 trials that hosts share?
 
 The trials are answers of arithmetic (a batching queue in virtual time), kept in a PostgreSQL as hosts keep them. A
-proposal is everything between two trials of one host: telling the last one, what other hosts told, the sampler, the claim.
+proposal is everything between two trials of a host: telling the last one, what others told, the sampler, the claim.
 
     python benchmarks/shared_asks.py [--rounds TRIALS] [--json PATH] [--docs]
 """
@@ -70,7 +70,7 @@ def main() -> int:
     if given.docs:
         columns = ("sampler", "trials", "a proposal", f"the longest of {ASKED}", "joining", f"asked: {MOST_ASK_S:g} s")
         lines = [
-            [row.sampler, f"{row.trials:,}", *(f"{one * 1e3:,.0f} ms" for one in (row.ask_s, row.longest_s, row.join_s)),
+            [row.sampler, f"{row.trials:,}", *(f"{1e3 * s:,.0f} ms" for s in (row.ask_s, row.longest_s, row.join_s)),
              "met" if row.ask_s <= MOST_ASK_S else "**missed**"]
             for row in rows
         ]  # fmt: skip

@@ -1,8 +1,8 @@
 """How much faster do four hosts finish a study than one, and is anything lost or measured twice when hosts are killed?
 
 Hosts are processes of this machine with a simulated server each, a PostgreSQL is between them. Their trials wait for
-most of their time, as those of a GPU host that is measured do from here; so two cores are enough for four of them. In the
-last part hosts are killed at random moments, and others take their place.
+most of their time, so two cores are enough for four of them. In the last part hosts are killed at random moments, and
+others take their place.
 
     python benchmarks/workers.py [--rounds KILLS] [--json PATH] [--docs]
 """
@@ -70,7 +70,9 @@ def main() -> int:
     share = four.whole_s / one.whole_s
     fast = share <= MOST_SHARE
     whole = not any(row.lost or row.doubled for row in rows) and killed.kills == given.rounds
-    said = f"Four hosts took {share:.2f} of the time of one from the start to the report (asked: at most {MOST_SHARE:g})."
+    said = (
+        f"Four hosts took {share:.2f} of the time of one from the start to the report (asked: at most {MOST_SHARE:g})."
+    )
     print(said)
     if given.json:
         given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
@@ -114,7 +116,7 @@ def measured(server: Postgres, run: str, count: int, kills: int, trials: int, wi
 def _kill(running: Hosts, server: Postgres, run: str, kills: int) -> int:
     """Kill hosts from the first trial on, until so many were."""
     running.until(lambda: len(_book(server, run).told) > 0, 300)
-    return running.survive(kills, (0.5, 5.0), Random(0))
+    return running.survive(kills, (0.5, 5.0), Random(0))  # noqa: S311 - no secret
 
 
 def _book(server: Postgres, run: str) -> Book:

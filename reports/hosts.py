@@ -14,8 +14,8 @@ def picture(status: Status) -> list[RenderableType]:
     states = ", ".join(f"{count} {state}" for state, count in status.told.items())
     lines = [
         f"{status.study}, run {status.run}: {status.state}",
-        f"trials   {told} of {status.budget_trials} told{f' ({states})' if states else ''}, {len(status.held)} measured "
-        f"now, {status.given_back} given back",
+        f"trials   {told} of {status.budget_trials} told{f' ({states})' if states else ''}, {len(status.held)} held, "
+        f"{status.given_back} given back",
         f"time     {words.duration(status.spent_s)} of {words.duration(status.budget_s)}",
         *(_best(one) for one in status.best),
         *(_outcome(one) for one in status.outcomes),

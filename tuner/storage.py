@@ -1,7 +1,6 @@
 """Where trials are kept: a file of the run, or a database that several runs share."""
 
 import os
-import random
 import re
 import sqlite3
 import time
@@ -14,8 +13,14 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 FILES = {"sqlite": "study.db", "journal": "study.journal"}
 """What `search.storage` says -> file in the run directory."""
@@ -130,7 +135,7 @@ def _database(url: str) -> RDBStorage:
             # A window is measured without a word to the database: whether it is still there is asked before it is told.
             return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
         except (IntegrityError, ProgrammingError):
-            time.sleep(random.uniform(0.1, 0.5))
+            time.sleep(0.1 + 0.01 * (os.getpid() % 32))  # not in step with the others
     return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 

@@ -148,7 +148,9 @@ def test_a_host_that_differs_is_refused_or_gets_a_group_of_its_own(study: Path, 
         running.until(lambda: any(name == "host2" for name, _, _, _ in running.ended))
         (refused,) = [one for one in running.ended if one[0] == "host2"]
         assert refused[1] == 5
-        assert re.search(r"this host differs from host1, on which the study began: your configuration at \d+", refused[3])
+        assert re.search(
+            r"this host differs from host1, on which the study began: your configuration at \d+", refused[3]
+        )
         assert "--groups" in refused[3]
         running.start("--within", "100%", "--groups")
         running.wait()

@@ -26,19 +26,19 @@ def ledger(folder: Path, name: str = "queue@shared") -> Ledger:
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Ledger, Ledger]]:
+def two(tmp_path: Path) -> tuple[Ledger, Ledger]:
     one, other = ledger(tmp_path), ledger(tmp_path)
     one.join(ABOUT)
     other.join(ABOUT)
-    yield one, other
+    return one, other
 
 
 def claim(one: Ledger, batch: int, budget: int = 10, again: Any = None) -> Held | None:
     return one.claim((0, str(batch)), {"batch": batch}, {"batch": batch}, SPACE, budget, again)
 
 
-def lost(one: Ledger, other: Ledger) -> list[int]:
-    """Let `other` find out that `one` is silent."""
+def lost(other: Ledger) -> list[int]:
+    """Let a host find out that the others are silent."""
     other.bury()
     time.sleep(0.3)
     return other.bury()
@@ -81,7 +81,7 @@ def test_a_silent_host_gives_back_what_it_held_and_its_result_does_not_count(two
     one, other = two
     held = claim(one, 3)
     assert held is not None
-    assert lost(one, other) == [one.host]
+    assert lost(other) == [one.host]
     (again,) = other.book.given_back(0, 10)
     mine = claim(other, 3, again=again)
     assert mine is not None
@@ -131,7 +131,7 @@ def test_what_a_host_held_that_ended_while_it_was_being_buried_is_given_back_by_
 def test_a_host_that_was_taken_for_dead_takes_part_again_as_a_new_one(two: tuple[Ledger, Ledger]) -> None:
     one, other = two
     before = one.host
-    lost(one, other)
+    lost(other)
     with pytest.raises(Evicted):
         claim(one, 5)
     one.join(ABOUT)
@@ -143,7 +143,7 @@ def test_one_host_alone_confirms_until_it_is_lost(two: tuple[Ledger, Ledger]) ->
     one, other = two
     assert one.claim_finish(0)
     assert not other.claim_finish(0)
-    lost(one, other)
+    lost(other)
     assert other.claim_finish(0)
     with pytest.raises(Evicted):
         one.done(0, {"exit_code": 0})

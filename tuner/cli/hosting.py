@@ -141,7 +141,9 @@ def _loaded(study: Path, storage: str | None, overrides: list[str] | None) -> St
 
 def _address(storage: str) -> str:
     """Return what a study says for a storage; a path is that of a journal."""
-    return storage if "://" in storage or storage in FILES or "$" in storage[:1] else f"{JOURNAL}{Path(storage).resolve()}"
+    return (
+        storage if "://" in storage or storage in FILES or "$" in storage[:1] else f"{JOURNAL}{Path(storage).resolve()}"
+    )
 
 
 def _directory(loaded: Study, out: Path | None) -> RunDirectory:
@@ -171,7 +173,9 @@ def _kept(directory: RunDirectory, prepared: Prepared) -> Iterator[None]:
     except (KeyboardInterrupt, TargetError):
         if directory.result.exists():
             write_report(read_result(directory.path), directory, prepared)
-            note(f"what this host knew: {shown(directory.path)}; the others go on, and the same command joins them again")
+            note(
+                f"what this host knew: {shown(directory.path)}; the others go on, and the same command joins them again"
+            )
         raise
 
 

@@ -1,4 +1,4 @@
-"""Which hosts may measure one study together: those of the same kind, on which your configuration does the same. Pure."""
+"""Which hosts may measure one study together: those of one kind, on which your configuration does the same. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -112,7 +112,7 @@ def _of_baselines(one: Host, other: Host, within: float) -> list[str]:
     ratio = mine.value / there.value if there.value else math.inf
     return [
         f"your configuration at {there.level:g} on {there.workload}: {there.value:.4g} there, {mine.value:.4g} here "
-        f"({ratio:.2f}x), and {len(apart)} of {len(pairs)} loads differ by more than {within:.0%} beside their intervals"
+        f"({ratio:.2f}x), and {len(apart)} of {len(pairs)} loads are over {within:.0%} apart beside their intervals"
     ]
 
 

@@ -10,7 +10,7 @@ from tuner import __version__
 from tuner.hosts.admission import StudiesDiffer
 from tuner.hosts.entries import ABOUT, Book
 from tuner.hosts.heart import Heart
-from tuner.hosts.ledger import Ledger
+from tuner.hosts.ledger import Direction, Ledger
 from tuner.hosts.patience import Patience
 from tuner.hosts.searching import DoneElsewhere
 from tuner.hosts.shared import SharedSearch
@@ -91,7 +91,7 @@ def joined(prepared: Prepared, run: RunDirectory, terms: Terms, say: Callable[[s
     storage = open_storage(study.spec.search.storage, run.path)
     try:
         quick, name = shared(storage), name_in_storage(study, terms.run)
-        directions = ["maximize" if goal.maximize else "minimize" for goal in prepared.goals]
+        directions: list[Direction] = ["maximize" if goal.maximize else "minimize" for goal in prepared.goals]
         ledger = Ledger(quick, name, Patience(terms.wait_s, say), directions)
         about = {
             "name": terms.name,

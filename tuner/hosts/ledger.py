@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -40,8 +40,8 @@ from tuner.hosts.entries import (
 from tuner.hosts.patience import Patience
 from tuner.storage import StorageError
 
-
 LEAVING_S = 3.0
+Direction = Literal["maximize", "minimize"]
 
 
 class Evicted(Exception):
@@ -96,7 +96,7 @@ class Ledger:
     """
 
     def __init__(
-        self, storage: BaseStorage, name: str, patience: Patience, directions: Sequence[str] | None = None
+        self, storage: BaseStorage, name: str, patience: Patience, directions: Sequence[Direction] | None = None
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._storage, self._patience = storage, patience
@@ -304,6 +304,9 @@ class Ledger:
             raise Evicted
         for number in same[1:]:
             self._end_other(number)
+        if kind != "host" and not book.alive(self._own()):
+            self._end_other(same[0])
+            raise Evicted
         return same[0]
 
     def _withdraw(self, number: int) -> None:
@@ -334,7 +337,7 @@ class Ledger:
         self._heard.clear()
 
 
-def _number_of(storage: BaseStorage, name: str, directions: Sequence[str] | None) -> int:
+def _number_of(storage: BaseStorage, name: str, directions: Sequence[Direction] | None) -> int:
     if directions is not None:
         optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
     try:

@@ -21,9 +21,7 @@ class Patience:
         missed: called after each attempt that failed: what was watched meanwhile was not seen.
     """
 
-    def __init__(
-        self, longest_s: float, say: Callable[[str], None], missed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, longest_s: float, say: Callable[[str], None], missed: Callable[[], None] = lambda: None) -> None:
         self._longest_s, self._say, self.missed = longest_s, say, missed
 
     def __call__(self, action: Callable[[], T]) -> T:
@@ -45,7 +43,9 @@ class Patience:
                     raise StorageError(f"{error}; it stayed away for {away_s:.0f} s") from None
                 if away_s - said_at >= SAID_EVERY_S:
                     said_at = away_s
-                    self._say(f"the storage does not answer, trying again for {self._longest_s - away_s:.0f} s: {error}")
+                    self._say(
+                        f"the storage does not answer, trying again for {self._longest_s - away_s:.0f} s: {error}"
+                    )
                 time.sleep(min(pause_s, max(0.0, self._longest_s - away_s) + 0.01))
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue

@@ -1,4 +1,4 @@
-"""The search on one of many hosts: what others told is taken up, what was given back is measured before anything new."""
+"""The search on one of many hosts: what others told is taken up, what was given back comes before anything new."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -103,15 +103,12 @@ class HostSearching(Searching):
             self.note(f"trial {again.number} was given back by a host that is gone: it is measured again")
             self._try(again, {})
             return None
-        if self.shared.full():
-            self._wait("waits for the trials of other hosts")
-            return None
         try:
-            made = self.planner.next()
+            made = None if self.shared.full() else self.planner.next()
         except Taken:
             return None
         if made is None:
-            if not self.shared.busy():
+            if not self.shared.full() and not self.shared.busy():
                 return "space"
             self._wait("waits for the trials of other hosts")
             return None

@@ -77,9 +77,7 @@ class SharedSearch(Search):
         if made is None:
             return None
         key = self._group(), self._key_of(self._open.chosen)
-        self.held = self.ledger.claim(
-            key, made.config, self._open.chosen, self._distributions(), self._budget
-        )
+        self.held = self.ledger.claim(key, made.config, self._open.chosen, self._distributions(), self._budget)
         if self.held is None:
             self._refresh()
             raise Taken

@@ -48,9 +48,7 @@ class Status(Data):
 
     study: str
     run: str
-    state: StudyState = Field(
-        description="waiting: no host is alive, and the study is not done"
-    )
+    state: StudyState = Field(description="waiting: no host is alive, and the study is not done")
     budget_trials: int
     budget_s: float
     spent_s: float

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tuner.hosts.entries import ABOUT, BASELINE, BEAT, CONFIG, LEFT, VERDICT, WORTH, Book, Entry
+from tuner.hosts.entries import ABOUT, BEAT, CONFIG, LEFT, VERDICT, WORTH, Book, Entry
 from tuner.hosts.standing import BestSoFar, HeldTrial, HostState, HostStatus, Status, StudyState
 from tuner.objective import Goal
 from tuner.study.spec import BudgetSpec
+
 
 def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Sequence[Goal], now: datetime) -> Status:
     """Return how a study stands.

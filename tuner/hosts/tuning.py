@@ -16,7 +16,7 @@ from tuner.hosts.searching import POLL_S, DoneElsewhere, HostSearching
 from tuner.hosts.shared import SharedSearch
 from tuner.listener import Listener
 from tuner.opening import Opened
-from tuner.results import HostFigure, HostInfo, Result, RunState, Timing, Trial, to_json
+from tuner.results import HostFigure, HostInfo, Result, RunState, Trial, to_json
 from tuner.rundir import RunDirectory
 from tuner.telemetry.nvml import Gpus
 from tuner.tuning import Tuning
@@ -117,9 +117,10 @@ class HostTuning(Tuning):
     def _refused(self, founder: Entry, found: list[str]) -> HostDiffers:
         why = "; ".join(found)
         self._shared.ledger.decide({"refused": why})
+        name = self._shared.ledger.book.name(founder.number)
         return HostDiffers(
-            f"this host differs from {self._shared.ledger.book.name(founder.number)}, on which the study began: {why}; what they measure is not comparable. "
-            "Take a host of the same kind, or let those that differ form groups that are compared inside alone: --groups"
+            f"this host differs from {name}, on which the study began: {why}; what they measure is not comparable. "
+            "Take a host of the same kind, or let those that differ form groups, compared inside alone: --groups"
         )
 
     def _trial_ended(self, trial: Trial) -> None:
