@@ -8,9 +8,11 @@ others take their place.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -21,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 import options  # noqa: E402
 from tables import PAGE, markdown, write_section  # noqa: E402
 
-from tests.support.hosts import Hosts, hosts, read_book  # noqa: E402
+from tests.support.hosts import Hosts, hosts, watched  # noqa: E402
 from tests.support.postgres import PASSWORD, Postgres, postgres  # noqa: E402
 from tests.support.simulated_study import write_simulated_study  # noqa: E402
 from tuner.hosts.entries import Book  # noqa: E402
@@ -58,6 +60,7 @@ class Row:
 
 def main() -> int:
     """Return 1 when a bar is missed."""
+    os.environ["TUNE_PASSWORD"] = PASSWORD
     given = options.parse(__doc__, KILLS, "hosts that are killed", "docs/hosts.md")
     with postgres() as server:
         one = measured(server, "one", 1, 0, TRIALS, LONG)
@@ -96,31 +99,30 @@ def measured(server: Postgres, run: str, count: int, kills: int, trials: int, wi
         changed = [f"{place}={value}" for place, value in {**WAITING, **windows, "search.budget.time": "1 h"}.items()]
         sets = [word for one in changed for word in ("--set", one)]
         arguments = [study.name, "--storage", server.url, "--run", run, "--lease", "5 s", "--quiet", *sets]
-        with hosts(folder, *arguments, TUNE_PASSWORD=PASSWORD) as running:
+        with (
+            watched(server.url, f"queue@{run}") as book,
+            hosts(folder, *arguments, TUNE_PASSWORD=PASSWORD) as running,
+        ):
             began = time.monotonic()
             for _ in range(count):
                 running.start()
-            done = _kill(running, server, run, kills) if kills else 0
-            running.until(lambda: len(_book(server, run).told) >= trials, 900)
+            done = _kill(running, book, kills) if kills else 0
+            running.until(lambda: len(book().told) >= trials, 900)
             told_s = time.monotonic() - began
             ended = running.wait(600)
             whole_s = time.monotonic() - began
+            kept = book()
     bad = [one for one in ended if one[1] not in (0, 5)]
     assert not bad, bad
-    book = _book(server, run)
-    keys = [book.entries[number].key for number in book.told]
-    made = {one.key for one in book.entries.values() if one.kind == "proposal" and not one.withdrawn}
+    keys = [kept.entries[number].key for number in kept.told]
+    made = {one.key for one in kept.entries.values() if one.kind == "proposal" and not one.withdrawn}
     return Row(count, done, trials, told_s, whole_s, len(made - set(keys)), len(keys) - len(set(keys)))
 
 
-def _kill(running: Hosts, server: Postgres, run: str, kills: int) -> int:
+def _kill(running: Hosts, book: Callable[[], Book], kills: int) -> int:
     """Kill hosts from the first trial on, until so many were."""
-    running.until(lambda: len(_book(server, run).told) > 0, 300)
+    running.until(lambda: len(book().told) > 0, 300)
     return running.survive(kills, (0.5, 5.0), Random(0))  # noqa: S311 - no secret
-
-
-def _book(server: Postgres, run: str) -> Book:
-    return read_book(server.url, f"queue@{run}")
 
 
 if __name__ == "__main__":

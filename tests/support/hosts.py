@@ -13,7 +13,7 @@ from random import Random
 from tuner.hosts.entries import Book
 from tuner.hosts.ledger import Ledger
 from tuner.hosts.patience import Patience
-from tuner.storage import close_storage, open_storage, shared
+from tuner.storage import StorageError, close_storage, open_storage, shared
 
 SAME = ("--within", "1000%")
 """Hosts on one busy machine count as alike whatever they measure."""
@@ -42,15 +42,21 @@ class Hosts:
         """Start one more and return its name; its part of the run is in the folder of that name."""
         self._started += 1
         name = f"host{self._started}"
-        self.running[name] = subprocess.Popen(
-            [sys.executable, "-m", "tuner", "worker", *self.arguments, *SAME, "--name", name, "--out", name, *more],
-            cwd=self.folder,
-            env={**os.environ, **self.environment},
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / f"{name}.err").open("w"),
-            text=True,
-        )
+        command = ["worker", *self.arguments, *SAME, "--name", name, "--out", name, *more]
+        with self.errors_of(name).open("w") as errors:
+            self.running[name] = subprocess.Popen(
+                [sys.executable, "-m", "tuner", *command],
+                cwd=self.folder,
+                env={**os.environ, **self.environment},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
         return name
+
+    def errors_of(self, name: str) -> Path:
+        """Return the file of what one said on stderr."""
+        return self.folder / f"{name}.err"
 
     def kill(self, name: str) -> None:
         """End one as a host ends that loses its power."""
@@ -63,7 +69,7 @@ class Hosts:
         for name, process in list(self.running.items()):
             if process.poll() is not None:
                 out, _ = process.communicate()
-                self.ended.append((name, process.returncode, out, (self.folder / f"{name}.err").read_text()))
+                self.ended.append((name, process.returncode, out, self.errors_of(name).read_text()))
                 del self.running[name]
 
     def wait(self, timeout_s: float = 240.0) -> list[tuple[str, int, str, str]]:
@@ -107,11 +113,22 @@ def hosts(folder: Path, *arguments: str, **environment: str) -> Iterator[Hosts]:
             made.kill(name)
 
 
-def read_book(storage: str, name: str) -> Book:
-    """Return what a storage has of a shared study."""
+@contextmanager
+def watched(storage: str, name: str) -> Iterator[Callable[[], Book]]:
+    """Yield what returns the entries that a storage has of a shared study; none while it is not there or is away."""
     opened = open_storage(storage, Path())
+    found: list[Ledger] = []
+
+    def book() -> Book:
+        try:
+            if not found:
+                found.append(Ledger(shared(opened), name, Patience(0.0, lambda _: None)))
+            return found[0].read()
+        except StorageError:
+            return Book()
+
     try:
-        return Ledger(shared(opened), name, Patience(0.0, lambda _: None)).read()
+        yield book
     finally:
         close_storage(opened)
 
