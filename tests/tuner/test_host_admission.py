@@ -51,9 +51,12 @@ def test_what_may_differ_can_be_widened() -> None:
     assert differences(ONE, scaled(2.0), 1.5) == []
 
 
-def test_an_interval_without_a_bound_leaves_the_difference_open() -> None:
-    figures = [replace(one, value=900.0, low=None) for one in ONE.figures]
-    assert differences(ONE, replace(ONE, figures=figures), 0.1) == []
+@pytest.mark.parametrize(("value", "differs"), [(150.0, False), (220.0, False), (900.0, True)])
+def test_a_bound_that_is_not_known_is_taken_to_be_far_off(value: float, differs: bool) -> None:
+    figures = [replace(one, value=value, low=None) for one in ONE.figures]
+    assert bool(differences(ONE, replace(ONE, figures=figures), 0.1)) == differs
+    figures = [replace(one, value=1e4 / value, high=None) for one in ONE.figures]
+    assert bool(differences(ONE, replace(ONE, figures=figures), 0.1)) == differs
 
 
 def test_a_host_is_the_same_after_it_was_stored() -> None:

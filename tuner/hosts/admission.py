@@ -13,6 +13,9 @@ FACTS = ("cpu", "cores", "gpu", "driver", "server")
 WITHIN = 0.1
 """Your configuration's values on two hosts may differ by this share, beside their intervals."""
 
+UNKNOWN = 2.0
+"""A bound that is not known, since there were too few requests, is taken to be off by this factor."""
+
 
 class HostDiffers(Exception):
     """This host may not take part; the message says how it differs, and from which."""
@@ -123,6 +126,6 @@ def _place(figure: Figure) -> tuple[str, float]:
 def _apart(one: Figure, other: Figure, within: float) -> bool:
     """Whether the intervals of two values leave more than a share between them."""
     smaller, larger = sorted((one, other), key=lambda figure: figure.value)
-    if smaller.high is None or larger.low is None:
-        return False
-    return larger.low > smaller.high * (1 + within)
+    high = smaller.value * UNKNOWN if smaller.high is None else smaller.high
+    low = larger.value / UNKNOWN if larger.low is None else larger.low
+    return low > high * (1 + within)
