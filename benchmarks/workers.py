@@ -35,12 +35,12 @@ HOSTS = 4
 MOST_SHARE = 0.35
 WAITING = {
     "space.max_batch_size": "{low: 1, high: 16}",
-    "space.instances": "{low: 1, high: 4}",
-    "space.concurrency": "[1, 2]",
+    "space.instances": "{low: 1, high: 8}",
+    "space.concurrency": "[2]",
     "slo.p99": "9 s",
     "telemetry.period": "1 s",
 }
-LONG = {"measure.warmup": "1 s", "measure.max_warmup": "1 s", "measure.window": "2 s", "measure.max_window": "2 s"}
+LONG = {"measure.warmup": "1 s", "measure.max_warmup": "1 s", "measure.window": "5 s", "measure.max_window": "5 s"}
 SHORT = {"measure.warmup": "0.3 s", "measure.max_warmup": "0.3 s", "measure.window": "1 s", "measure.max_window": "1 s"}
 SLOW = {"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 40.0, "each_ms": 1.0}
 
