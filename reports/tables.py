@@ -46,6 +46,7 @@ def _trial_columns(result: Result, trial: Trial) -> dict[str, object]:
         "reason": trial.reason or "",
         **flat_config(config, result.knobs),
         "apply_s": round(trial.apply_s, 3),
+        **({} if trial.host is None else {"host": trial.host}),
     }
 
 

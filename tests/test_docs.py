@@ -514,7 +514,13 @@ def small_result() -> results.Result:
         records="records/trial0000-steady-4.npz",
     )
     trial = results.Trial(
-        number=0, config={"max_queue_delay": 0.001}, state="complete", points=[point], apply_s=1.0, wall_s=3.0
+        number=0,
+        config={"max_queue_delay": 0.001},
+        state="complete",
+        points=[point],
+        apply_s=1.0,
+        wall_s=3.0,
+        host="gpu1",
     )
     return results.Result(
         state="done",

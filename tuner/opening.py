@@ -1,5 +1,6 @@
 """The search of a run, opened: what keeps its trials, the sampler, and the simulation that it asks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -8,6 +9,7 @@ from tuner.planning import Planner
 from tuner.preference import Preference
 from tuner.rundir import RunDirectory
 from tuner.search import LOCAL_NAME, Choice, Search, choose_sampler
+from tuner.space import Space
 from tuner.storage import FILES, open_storage
 from tuner.wiring import Prepared, ladder_of, simulation_of
 
@@ -35,15 +37,29 @@ def open_search(prepared: Prepared, run: RunDirectory) -> Opened:
     Raises:
         StorageError: it cannot be used.
     """
+    spec, goals = prepared.study.spec, prepared.goals
+    storage = open_storage(spec.search.storage, run.path)
+    name = LOCAL_NAME if spec.search.storage in FILES else f"{spec.study}/{run.identity()}"
+    focused = spec.search.choose == "first"
+    return opened_with(
+        prepared,
+        lambda space, sampler: Search(storage, space, goals, sampler, spec.search.seed, name, focused=focused),
+    )
+
+
+def opened_with(prepared: Prepared, make: Callable[[Space, str], Search]) -> Opened:
+    """Return what a run searches with.
+
+    Args:
+        prepared: the study.
+        make: makes the search, of the space that is searched and the name of the sampler.
+    """
     import_module("scipy.optimize")  # the twin and the statistics use it
     spec, goals = prepared.study.spec, prepared.goals
     asked, simulation = spec.search, simulation_of(prepared)
     space = prepared.space.without_load() if ladder_of(prepared) else prepared.space
     sampler = choose_sampler(asked.sampler, space, asked.budget.trials, simulation.missing)
-    storage = open_storage(asked.storage, run.path)
-    name = LOCAL_NAME if asked.storage in FILES else f"{spec.study}/{run.identity()}"
-    focused = asked.choose == "first"
-    search = Search(storage, space, goals, sampler.sampler, asked.seed, name, focused=focused)
+    search = make(space, sampler.sampler)
     preference = Preference(asked.choose, tuple(asked.weights))
     found = Findings(prepared.study, prepared.space, prepared.workloads, goals, preference=preference)
     twin = simulation.twin if sampler.sampler == "twin" else None

@@ -200,6 +200,7 @@ class Trial(Data):
     predicted: dict[str, dict[str, Estimate]] = Field(
         {}, description="workload -> metric -> what the twin expected of it before it was measured"
     )
+    host: str | None = Field(None, description="that measured it, where several work on one study")
 
 
 class FrontPoint(Data):
@@ -341,6 +342,27 @@ class Timing(Data):
     wall_s: float
 
 
+class HostFigure(Data):
+    """The first objective of your configuration on one host, at one load."""
+
+    workload: str
+    level: float
+    value: float
+    low: float | None = Field(description="null: no bound is known")
+    high: float | None = Field(description="null: no bound is known")
+
+
+class HostInfo(Data):
+    """One of the hosts that worked on a study together."""
+
+    name: str = Field(description="as in `trials[].host`")
+    group: int | None = Field(description="hosts of one group are compared; null: it was not admitted")
+    trials: int = Field(description="of the result, that it measured")
+    facts: dict[str, str] = Field(description="CPU, cores, GPU, driver and server")
+    baseline: list[HostFigure] = Field(description="of your configuration on this host")
+    refused: str | None = Field(None, description="why it was not admitted")
+
+
 class Result(Data):
     """A whole run."""
 
@@ -362,6 +384,7 @@ class Result(Data):
     closest: Closest | None = None
     validity: Validity
     timing: Timing
+    hosts: list[HostInfo] = Field([], description="those that worked on the study together; [] where one did")
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

@@ -131,12 +131,12 @@ def _open_given(out: Path, mark: StudyMark, *, fresh: bool) -> RunDirectory:
 
 def _goes_on(path: Path, there: StudyMark, mark: StudyMark) -> bool:
     """Whether an unfinished run may go on with a study that has changed; if so, the change is noted."""
-    changes = _changes(there.given, mark.given)
+    found = changes(there.given, mark.given)
     if (
         _done(path)
         or there.files != mark.files
-        or not changes
-        or not all(place.startswith(MAY_CHANGE) for place, _, _ in changes)
+        or not found
+        or not all(place.startswith(MAY_CHANGE) for place, _, _ in found)
     ):
         return False
     _write_mark(path, mark, RunDirectory(path).identity())
@@ -155,12 +155,12 @@ def _what_changed(there: StudyMark, mark: StudyMark) -> str:
         return "it is of another study"
     if there.files != mark.files:
         return "its model or its requests have changed since"
-    found = [f"{place} was {before} and is {after}" for place, before, after in _changes(there.given, mark.given)]
+    found = [f"{place} was {before} and is {after}" for place, before, after in changes(there.given, mark.given)]
     more = f" (and {len(found) - MOST_NAMED} more)" if len(found) > MOST_NAMED else ""
     return "; ".join(found[:MOST_NAMED]) + more if found else "it is of another version of Paretune"
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return place, value before and value after of what differs between two studies."""
     one, other = _flat(before), _flat(after)
     places = dict.fromkeys([*one, *other])

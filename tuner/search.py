@@ -42,7 +42,7 @@ ATTEMPTS_FOR_NEW = 50
 POPULATION = 12
 """Trials of a generation of NSGA-II."""
 _APPLIED = ("restart", "reload", "live")
-_TRIAL, _PLACE = "paretune:trial", "paretune:place"
+TRIAL, _PLACE = "paretune:trial", "paretune:place"
 _QMC = "qmc:"
 """Begins the names under which Optuna keeps how far a quasi-random sequence has come."""
 
@@ -179,7 +179,7 @@ class Search:
                 load_if_exists=True,
             )
             complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        self._told = [trial for trial in complete if _TRIAL in trial.user_attrs]
+        self._told = [trial for trial in complete if TRIAL in trial.user_attrs]
         self._all, self._first = _Asked(self._study.directions), _Asked(self._study.directions[:1])
         self.tried = {self._key_of(trial.params) for trial in self._told}
 
@@ -199,7 +199,7 @@ class Search:
 
     def trials(self) -> list[Trial]:
         """Return the trials told so far, by number."""
-        return [Trial.model_validate_json(trial.user_attrs[_TRIAL]) for trial in self._told]
+        return [Trial.model_validate_json(trial.user_attrs[TRIAL]) for trial in self._told]
 
     def skip(self, configs: Iterable[Config]) -> None:
         """Take note of configurations of the space that are known without having been proposed."""
@@ -218,7 +218,7 @@ class Search:
         """
         if len(self.tried) >= self.space.size:
             return None
-        number = len(self._told) + 1
+        number = self._turn()
         if planned is None and self._kind == "grid":
             planned = self._next_of_the_grid()
         drawn = _Drawn(self._indices(planned)) if planned is not None else self._sampled(number, kept or {})
@@ -234,18 +234,33 @@ class Search:
 
     def tell(self, trial: Trial, objective: Objective) -> None:
         """Tell the last proposal's outcome; the trial itself is stored with it, in one go."""
-        told = optuna.create_trial(
-            params=dict(self._open.chosen),
-            distributions={parameter.name: _distribution(parameter) for parameter in self.space},
-            values=[_clipped(value) for value in objective.values],
-            constraints={name: _clipped(violation) for name, violation in objective.violations.items()},
-            user_attrs={_TRIAL: trial.model_dump_json(), _PLACE: dict(self._open.place)},
-            system_attrs=dict(self._open.notes),
-        )
+        told = self._made(trial, objective)
         with kept():
             self._study.add_trial(told)
         self._told.append(told)
         self.tried.add(self._key_of(self._open.chosen))
+
+    def _resume(self, chosen: dict[str, int | str]) -> None:
+        """Take up a proposal that was made elsewhere; what comes of it may be told."""
+        self._open = _Drawn(chosen)
+
+    def _turn(self) -> int:
+        """Return the number of the next proposal."""
+        return len(self._told) + 1
+
+    def _distributions(self) -> dict[str, BaseDistribution]:
+        return {parameter.name: _distribution(parameter) for parameter in self.space}
+
+    def _made(self, trial: Trial, objective: Objective) -> FrozenTrial:
+        """Return what is told of the last proposal."""
+        return optuna.create_trial(
+            params=dict(self._open.chosen),
+            distributions=self._distributions(),
+            values=[_clipped(value) for value in objective.values],
+            constraints={name: _clipped(violation) for name, violation in objective.violations.items()},
+            user_attrs={TRIAL: trial.model_dump_json(), _PLACE: dict(self._open.place)},
+            system_attrs=dict(self._open.notes),
+        )
 
     def _indices(self, config: Config) -> dict[str, int | str]:
         return {

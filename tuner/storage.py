@@ -3,16 +3,24 @@
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 FILES = {"sqlite": "study.db", "journal": "study.journal"}
 """What `search.storage` says -> file in the run directory."""
@@ -20,6 +28,11 @@ DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 """Kind of database -> what SQLAlchemy is to take for it, where the URL names no driver."""
 EXTRAS = {"psycopg": "pip install 'paretune[postgresql]'"}
 """Module of a driver -> how it is installed."""
+JOURNAL = "journal://"
+"""Begins the address of a journal that stands in a folder which several hosts share."""
+CREATIONS = 5
+"""Times that a database is opened while others create its tables too."""
+_BLOCK = 1 << 16
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
@@ -37,6 +50,37 @@ class _Connection(sqlite3.Connection):
 
 class StorageError(Exception):
     """A storage that cannot be used; the message says which and why, without the password."""
+
+
+class StorageAway(StorageError):
+    """A storage that does not answer; it may come back."""
+
+
+class _MendingLock(JournalFileSymlinkLock):
+    """The lock of a journal that mends it: a process that was killed may have left half a line at its end."""
+
+    def acquire(self) -> bool:
+        held: bool = super().acquire()
+        try:
+            _mend(Path(self._lock_target_file))
+        except BaseException:
+            self.release()
+            raise
+        return held
+
+
+def _mend(journal: Path) -> None:
+    """Cut a file off behind its last whole line; nothing of the rest was ever said to be written."""
+    with journal.open("rb+") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        whole = 0
+        while end and not whole:
+            start = max(0, end - (_BLOCK if end < size else 1))
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            whole, end = start + found + 1 if found >= 0 else 0, start
+        if whole < size:
+            file.truncate(whole)
 
 
 def kept_in(folder: Path, asked: str | None) -> str:
@@ -59,8 +103,8 @@ def open_storage(said: str, folder: Path) -> BaseStorage:
     """Open what keeps the trials.
 
     Args:
-        said: `sqlite` or `journal`, a file in the folder; or the URL of a database that SQLAlchemy knows, in which
-            $NAME stands for an environment variable.
+        said: `sqlite` or `journal`, a file in the folder; `journal:///PATH`, a journal elsewhere; or the URL of a
+            database that SQLAlchemy knows, in which $NAME stands for an environment variable.
         folder: of the run.
 
     Raises:
@@ -70,10 +114,11 @@ def open_storage(said: str, folder: Path) -> BaseStorage:
         return RDBStorage(f"sqlite:///{folder / FILES[said]}", engine_kwargs={"connect_args": {"factory": _Connection}})
     if said == "journal":
         return JournalStorage(JournalFileBackend(str(folder / FILES[said])))
+    if said.startswith(JOURNAL):
+        return _shared_journal(said)
     url = _url(said)
     try:
-        # A window is measured without a word to the database: whether it is still there is asked before it is told.
-        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True})
+        return _database(url.render_as_string(hide_password=False))
     except (ImportError, RuntimeError, SQLAlchemyError, ValueError) as error:
         reason = f"{type(error).__name__}: {_reason(error)}"
         if url.password:
@@ -81,6 +126,34 @@ def open_storage(said: str, folder: Path) -> BaseStorage:
         missing = next((how for module, how in EXTRAS.items() if getattr(error, "name", None) == module), "")
         advice = f"; {missing}" if missing else ""
         raise StorageError(f"search.storage: {_shown(url)} cannot be used: {reason}{advice}") from None
+
+
+def _database(url: str) -> RDBStorage:
+    """Open a database; where others create its tables at the same time, what they created is taken."""
+    for _ in range(CREATIONS - 1):
+        try:
+            # A window is measured without a word to the database: whether it is still there is asked before it is told.
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        except (IntegrityError, ProgrammingError):
+            time.sleep(0.1 + 0.01 * (os.getpid() % 32))  # not in step with the others
+    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+
+
+def _shared_journal(said: str) -> JournalStorage:
+    path = Path(_expanded(said.removeprefix(JOURNAL)))
+    if not path.is_absolute():
+        raise StorageError(f"search.storage: {said} cannot be used: give the whole path, like journal:///shared/a.log")
+    try:
+        return JournalStorage(JournalFileBackend(str(path), _MendingLock(str(path))))
+    except OSError as error:
+        raise StorageError(f"search.storage: {said} cannot be used: {error.strerror}") from None
+    except ValueError as error:
+        raise StorageError(f"search.storage: {said} cannot be used: it is no journal ({error})") from None
+
+
+def shared(storage: BaseStorage) -> BaseStorage:
+    """Return a storage that reads of what other processes write only what is new."""
+    return get_storage(storage)
 
 
 def close_storage(storage: BaseStorage) -> None:
@@ -95,13 +168,15 @@ def kept() -> Iterator[None]:
     """Say what became of a storage that cannot be used any more.
 
     Raises:
-        StorageError: it cannot.
+        StorageError: it cannot; StorageAway where it does not answer.
     """
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        reason = _reason(error.__cause__ or error)
-        raise StorageError(
+        cause = error.__cause__ or error
+        reason = _reason(cause)
+        kind = StorageAway if isinstance(cause, (OperationalError, InterfaceError)) else StorageError
+        raise kind(
             f"search.storage: what keeps the trials failed: {reason}; what was told before is there, and the same "
             "command resumes"
         ) from None

@@ -21,6 +21,8 @@ LOCAL = ("bursty-traffic", "model-analyzer", "int8", "cost", "several-workloads"
 SHOWN_URL, SHOWN_MODEL = "http://localhost:8000", "llama-3.1-8b"
 COMMAND_PAGES = ("doctor", "bench", "compare", "preview", "show", "open", "report", "export", "knobs", "schema")
 COMMAND_PAGES += ("manifests",)
+HOST_PAGES = ("worker", "status")
+"""Those of hosts that share a study; the second one goes on with what the first one left."""
 
 
 @pytest.fixture(scope="module")
@@ -138,17 +140,19 @@ def test_the_examples_of_a_command_work(page: str, tutorial: Followed, commands:
     assert any(follow(DOCS / "commands" / f"{page}.md", tutorial.folder, commands))
 
 
+def test_the_examples_of_hosts_that_share_a_study_work(tmp_path: Path, commands: Path) -> None:
+    printed = [line for page in HOST_PAGES for line in follow(DOCS / "commands" / f"{page}.md", tmp_path, commands)]
+    assert "report " in printed[0]
+    shown, _, as_json = printed[1].partition("\n{")
+    assert "digits, run shared: done" in shown
+    assert json.loads("{" + as_json)["state"] == "done"
+
+
 def test_every_page_with_commands_to_follow_is_followed() -> None:
     cookbook = {page.stem for page in (DOCS / "cookbook").glob("*.md")}
     assert cookbook == {*LOCAL, "remote-server", "language-model", "ci"}
-    assert {page.stem for page in (DOCS / "commands").glob("*.md")} == {
-        *COMMAND_PAGES,
-        "agent",
-        "gate",
-        "init",
-        "run",
-        "ui",
-    }
+    others = {*HOST_PAGES, "agent", "gate", "init", "run", "ui"}
+    assert {page.stem for page in (DOCS / "commands").glob("*.md")} == {*COMMAND_PAGES, *others}
 
 
 @pytest.mark.parametrize("page", [*(DOCS / "cookbook").glob("*.md"), DOCS / "tutorial.md"], ids=lambda page: page.stem)

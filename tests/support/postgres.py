@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,22 @@ USER, PASSWORD = "tune", "s3cr/t@of:the?tests"
 START_S = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Postgres:
     """A running server.
 
     Attributes:
         port: on this machine.
+        command: that starts it.
+        log: its log.
+        options: of its process.
         process: its first process.
     """
 
     port: int
+    command: Sequence[Any]
+    log: Path
+    options: Mapping[str, Any]
     process: "subprocess.Popen[bytes]"
 
     @property
@@ -39,6 +45,12 @@ class Postgres:
         """End it at once, whoever is connected."""
         self.process.send_signal(signal.SIGINT)
         self.process.wait(START_S)
+
+    def start(self) -> None:
+        """Start it again, on the same port and with what it had."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, **self.options)
+        _wait_for(self, self.log)
 
 
 @contextmanager
@@ -62,11 +74,11 @@ def postgres() -> Iterator[Postgres]:
         port = _free_port()
         settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
         given = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        command: list[Any] = [_command("postgres"), "-D", folder / "data", *given]
+        options = {"cwd": folder, **runs_as}
         with (folder / "log.txt").open("wb") as log:
-            process = subprocess.Popen(
-                [_command("postgres"), "-D", folder / "data", *given], stdout=log, stderr=log, cwd=folder, **runs_as
-            )
-        server = Postgres(port, process)
+            process = subprocess.Popen(command, stdout=log, stderr=log, **options)
+        server = Postgres(port, command, folder / "log.txt", options, process)
         try:
             _wait_for(server, folder / "log.txt")
             yield server

@@ -15,7 +15,7 @@ import yaml
 
 LATENCIES = ("mean", "p50", "p90", "p95", "p99")
 LEVELS = {"concurrency": "[8]", "rate": "[100/s, 200/s]", "users": "[2, 4]"}
-MEASURING = ("run", "bench", "compare")
+MEASURING = ("run", "bench", "compare", "worker")
 SHORT = {
     "slo.error_rate": "20%",
     "measure.warmup": "50 ms",
@@ -44,7 +44,7 @@ def shortened(arguments: Sequence[str], study: dict[str, Any]) -> list[str]:
     changed |= {f"slo.{name}": "9 s" for name in study["slo"] if name.rpartition("_")[2] in LATENCIES}
     changed |= {f"space.{name}": level for name, level in LEVELS.items() if name in study["space"]}
     sets = [word for path, value in changed.items() for word in ("--set", f"{path}={value}")]
-    trials = [] if arguments[0] in ("bench", "compare") else ["--trials", "1"]
+    trials = [] if arguments[0] in ("bench", "compare") else ["--set", "search.budget.trials=1"]
     return [*arguments, *trials, *sets]
 
 

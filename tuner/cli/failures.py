@@ -7,6 +7,7 @@ from tuner.gate.baseline import BaselineError
 from tuner.gate.hosts import HostsDiffer
 from tuner.gate.revisions import RevisionError
 from tuner.head_to_head import NotOneConfig
+from tuner.hosts.admission import HostDiffers, StudiesDiffer
 from tuner.load.distributed.trust import AgentsUsageError
 from tuner.load.generator import GeneratorError
 from tuner.load.users.messages import LocustfileError
@@ -31,6 +32,7 @@ _USAGE = (
     ManifestError,
     AgentsUsageError,
     LocustfileError,
+    StudiesDiffer,
 )
 
 
@@ -40,4 +42,4 @@ def code_of(error: Exception) -> int | None:
         return BAD_USAGE
     if isinstance(error, TargetError):
         return TARGET_UNUSABLE
-    return NOT_VALID if isinstance(error, GeneratorError) else None
+    return NOT_VALID if isinstance(error, GeneratorError | HostDiffers) else None

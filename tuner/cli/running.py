@@ -74,7 +74,7 @@ def run(
         with locked(directory), interruptible(), _told(loaded, directory, events_to):
             result = _finished(directory) or _tune(loaded, directory, events_to, wanted, quiet=quiet)
         if not stream:
-            _show(result, directory, as_json=as_json)
+            show(result, directory, as_json=as_json)
         raise typer.Exit(result.exit_code or 0)
 
 
@@ -124,7 +124,7 @@ def _tune(
             return _tuned(directory, prepared, listener, fleet)
     except (KeyboardInterrupt, TargetError):
         if directory.result.exists():
-            _report(read_result(directory.path), directory, prepared)
+            write_report(read_result(directory.path), directory, prepared)
             note(f"what there is: {shown(directory.path)}; the same command resumes")
         raise
 
@@ -144,7 +144,7 @@ def _tuned(directory: RunDirectory, prepared: Prepared, listener: Listener, flee
             result = go(bench, listener, lambda: meanwhile.submit(import_module, "tuner.cli.writing"))
             stopping = meanwhile.submit(prepared.target.stop)
             try:
-                _report(result, directory, prepared)
+                write_report(result, directory, prepared)
             finally:
                 stopping.result()
         return result
@@ -159,13 +159,15 @@ def _opened(directory: RunDirectory, prepared: Prepared) -> Callable[[Bench, Lis
     return lambda bench, listener, measured: Tuning(prepared, directory, opened, bench, listener, measured).run()
 
 
-def _report(result: Result, directory: RunDirectory, prepared: Prepared) -> None:
+def write_report(result: Result, directory: RunDirectory, prepared: Prepared) -> None:
+    """Write what is made of a result."""
     from tuner.cli.writing import write_reports  # noqa: PLC0415 - takes a second, in which the server stops
 
     write_reports(result, directory, prepared)
 
 
-def _show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
+def show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
+    """Print a result and where its files are."""
     if as_json:
         sys.stdout.write(directory.result.read_text() + "\n")
         return

@@ -1,0 +1,53 @@
+"""How a shared study stands, in the terminal."""
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from reports import words
+from tuner.hosts.standing import BestSoFar, Status
+
+
+def picture(status: Status) -> list[RenderableType]:
+    """Return what `tune status` prints, from top to bottom."""
+    told = sum(status.told.values())
+    states = ", ".join(f"{count} {state}" for state, count in status.told.items())
+    lines = [
+        f"{status.study}, run {status.run}: {status.state}",
+        f"trials   {told} of {status.budget_trials} told{f' ({states})' if states else ''}, {len(status.held)} held, "
+        f"{status.given_back} given back",
+        f"time     {words.duration(status.spent_s)} of {words.duration(status.budget_s)}",
+        *(_best(one) for one in status.best),
+        *(_outcome(one) for one in status.outcomes),
+    ]
+    return ["\n".join(lines), _hosts(status)]
+
+
+def _hosts(status: Status) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made.add_column("host", overflow="fold")
+    made.add_column("state")
+    made.add_column("since")
+    made.add_column("heard")
+    made.add_column("trials", justify="right")
+    made.add_column("does", overflow="fold", ratio=1)
+    several = len({host.group for host in status.hosts if host.group is not None}) > 1
+    for host in status.hosts:
+        name = f"{host.name} (group {host.group})" if several and host.group is not None else host.name
+        heard = "" if host.heard_s is None or host.state not in ("alive", "silent") else f"{host.heard_s:.0f} s ago"
+        made.add_row(name, host.state, host.since, heard, str(host.trials), host.reason or host.doing)
+    return made
+
+
+def _best(best: BestSoFar) -> str:
+    values = ", ".join(f"{name} {value:.4g}" for name, value in best.values.items())
+    met = "" if best.meets_slo else "; it misses the SLO, and so does every other"
+    return f"best     trial {best.trial} on {best.host}: {values}; {_config(best)}{met}"
+
+
+def _config(best: BestSoFar) -> str:
+    return " ".join(f"{name}={value}" for name, value in best.config.items())
+
+
+def _outcome(said: dict[str, object]) -> str:
+    return f"done     {said['host']} confirmed it, exit code {said['exit_code']}; its report is there in {said['run']}"

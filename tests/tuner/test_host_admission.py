@@ -1,0 +1,68 @@
+"""Hosts that are not alike do not measure one study together."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.tuner.result_builders import GOALS, point, trial
+from tuner.hosts.admission import Figure, Host, differences, figures_of
+
+FACTS = {"cpu": "A", "cores": "2 of 4 for the server", "gpu": "none", "driver": "none", "server": "1.0"}
+ONE = Host("one", FACTS, {"steady": "f00"}, [Figure("steady", level, 100.0, 98.0, 102.0) for level in (1.0, 8.0)])
+
+
+def scaled(factor: float, levels: int = 2) -> Host:
+    figures = [
+        replace(one, value=one.value * factor, low=98.0 * factor, high=102.0 * factor) if index < levels else one
+        for index, one in enumerate(ONE.figures)
+    ]
+    return replace(ONE, name="other", figures=figures)
+
+
+def test_hosts_that_are_alike_measure_together() -> None:
+    assert differences(ONE, replace(ONE, name="other"), 0.1) == []
+    assert differences(ONE, scaled(1.1), 0.1) == []
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_fact_that_differs_is_named_with_both_its_values(name: str) -> None:
+    other = replace(ONE, facts={**FACTS, name: "B"})
+    assert differences(ONE, other, 0.1) == [f"{name}: {FACTS[name]} there, B here"]
+
+
+def test_requests_that_differ_are_named() -> None:
+    assert differences(ONE, replace(ONE, traffic={"steady": "bad"}), 0.1) == [
+        "workload steady sends something else here"
+    ]
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_baseline_that_differs_is_named_with_its_ratio(factor: float) -> None:
+    (said,) = differences(ONE, scaled(factor), 0.1)
+    assert f"({factor:.2f}x)" in said
+    assert "2 of 2 loads" in said
+
+
+def test_one_load_of_two_that_differs_may_be_chance() -> None:
+    assert differences(ONE, scaled(2.0, levels=1), 0.1) == []
+
+
+def test_what_may_differ_can_be_widened() -> None:
+    assert differences(ONE, scaled(2.0), 1.5) == []
+
+
+@pytest.mark.parametrize(("value", "differs"), [(150.0, False), (220.0, False), (900.0, True)])
+def test_a_bound_that_is_not_known_is_taken_to_be_far_off(value: float, differs: bool) -> None:
+    figures = [replace(one, value=value, low=None) for one in ONE.figures]
+    assert bool(differences(ONE, replace(ONE, figures=figures), 0.1)) == differs
+    figures = [replace(one, value=1e4 / value, high=None) for one in ONE.figures]
+    assert bool(differences(ONE, replace(ONE, figures=figures), 0.1)) == differs
+
+
+def test_a_host_is_the_same_after_it_was_stored() -> None:
+    assert Host.of(ONE.stored()) == ONE
+
+
+def test_the_figures_are_those_of_the_first_objective() -> None:
+    figures = figures_of(trial(0, point(throughput=120.0)), GOALS[0])
+    assert [(one.workload, one.value) for one in figures] == [("steady", 120.0)]

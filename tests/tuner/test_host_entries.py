@@ -1,0 +1,99 @@
+"""What follows from the entries of a shared study, whoever reads them."""
+
+from typing import Any
+
+from tuner.hosts.entries import (
+    ABOUT,
+    BEAT,
+    DONE,
+    ENTRY,
+    GROUP,
+    HOST,
+    KEY,
+    ORDINAL,
+    VERDICT,
+    WITHDRAWN,
+    Book,
+    Entry,
+    Kind,
+    State,
+)
+
+
+def host(number: int, state: State = "open", name: str = "gpu", **attributes: Any) -> Entry:
+    return Entry(number, state, {ENTRY: "host", ABOUT: {"name": name, "lease_s": 30.0}, **attributes})
+
+
+def held(number: int, of: int, key: str, state: State = "open", kind: Kind = "proposal", **attributes: Any) -> Entry:
+    return Entry(number, state, {ENTRY: kind, HOST: of, GROUP: 0, KEY: key, **attributes})
+
+
+def book_of(*entries: Entry) -> Book:
+    book = Book()
+    book.take_up(entries)
+    return book
+
+
+def test_of_two_that_claim_the_same_the_earlier_has_it() -> None:
+    book = book_of(host(0), host(1), held(2, 1, "a"), held(3, 0, "a"))
+    first = book.holder((0, "a"))
+    assert first is not None
+    assert first.number == 2
+
+
+def test_a_proposal_that_was_given_back_is_to_be_measured_again_under_its_number() -> None:
+    book = book_of(host(0), host(1, "ended"), held(2, 0, "a", "told"), held(3, 1, "b", "ended"))
+    (again,) = book.given_back(0, 10)
+    assert (again.number, book.number(again)) == (3, 2)
+    book.take_up([held(4, 0, "b", kind="again", **{ORDINAL: 2})])
+    assert book.given_back(0, 10) == []
+    assert book.number(book.entries[4]) == 2
+    assert book.budgeted() == 2
+
+
+def test_what_was_withdrawn_uses_no_budget_and_is_not_measured_again() -> None:
+    book = book_of(host(0), held(1, 0, "a", "ended", **{WITHDRAWN: True}), held(2, 0, "b"))
+    assert book.budgeted() == 1
+    assert book.budgeted(2) == 0
+    assert book.given_back(0, 10) == []
+
+
+def test_what_is_beyond_the_budget_is_not_measured_again() -> None:
+    book = book_of(host(0, "ended"), held(1, 0, "a", "ended"), held(2, 0, "b", "ended"))
+    assert [one.number for one in book.given_back(0, 1)] == [1]
+
+
+def test_groups_do_not_share_proposals() -> None:
+    book = book_of(host(0), host(1), held(2, 0, "a"), held(3, 1, "a", **{GROUP: 1}))
+    other = book.holder((1, "a"))
+    assert other is not None
+    assert other.number == 3
+    assert [one.number for one in book.held(1)] == [3]
+
+
+def test_hosts_of_one_name_are_told_apart() -> None:
+    book = book_of(host(0), host(1), host(2, name="cpu"))
+    assert [book.name(number) for number in (0, 1, 2)] == ["gpu", "gpu.1", "cpu"]
+
+
+def test_one_host_confirms_and_another_takes_over_from_one_that_is_gone() -> None:
+    finish = {ENTRY: "finish", HOST: 0, GROUP: 0}
+    book = book_of(host(0), host(1), Entry(2, "open", finish))
+    first = book.finisher(0)
+    assert first is not None
+    assert first.host == 0
+    book.take_up([Entry(2, "ended", finish)])
+    assert book.finisher(0) is None
+    book.take_up([Entry(3, "open", {**finish, HOST: 1, DONE: {"exit_code": 0}})])
+    assert book.done(0) == {"exit_code": 0}
+
+
+def test_the_time_that_is_spent_is_what_any_host_says() -> None:
+    assert book_of().spent_s() == 0
+    assert book_of(host(0, "ended", **{BEAT: {"spent_s": 7.5}}), host(1, **{BEAT: {"spent_s": 3.0}})).spent_s() == 7.5
+
+
+def test_a_host_is_decided_when_it_was_admitted_or_is_gone() -> None:
+    assert not host(0).decided
+    assert host(0, **{VERDICT: {"group": 0}}).decided
+    assert host(0, "ended").decided

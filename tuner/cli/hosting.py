@@ -1,0 +1,206 @@
+"""Many hosts on one study: `worker` and `status`."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from targets.base import TargetError
+from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, StudyPath, app, errors, fail
+from tuner.cli.running import show, write_report
+from tuner.hosts.admission import WITHIN
+from tuner.hosts.joining import Joined, Terms, joined, name_in_storage
+from tuner.hosts.ledger import Ledger
+from tuner.hosts.patience import Patience
+from tuner.hosts.searching import DoneElsewhere
+from tuner.hosts.status import status_of
+from tuner.hosts.tuning import HostTuning
+from tuner.live import Live
+from tuner.objective import parse_goals
+from tuner.results import Result, read_result
+from tuner.rundir import RunDirectory, StudyMark, locked, open_run, unused
+from tuner.storage import FILES, JOURNAL, close_storage, open_storage, shared
+from tuner.study.load import Study, load_study
+from tuner.terminal import interruptible, note, shown
+from tuner.wiring import Prepared, prepare, started
+from workloads.units import parse_duration, parse_fraction
+
+RUN, LEASE, WAIT = "shared", "30 s", "10 min"
+SHORTEST_LEASE_S = 1.0
+
+
+def _duration(given: str) -> float:
+    try:
+        return parse_duration(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _share(given: str) -> float:
+    try:
+        return parse_fraction(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="search.storage: a database's URL, or a file in a shared folder"),
+]
+Run = Annotated[str, typer.Option("--run", metavar="NAME", help="of the run, the same on every host")]
+
+
+@app.command()
+def worker(
+    study: StudyPath,
+    storage: Storage = None,
+    run: Run = RUN,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="of this host; its own by default")] = None,
+    groups: Annotated[bool, typer.Option("--groups", help="hosts that differ form groups of their own")] = False,
+    within: Annotated[
+        float, typer.Option(parser=_share, metavar="P", help="by which the baselines of two hosts may differ")
+    ] = f"{WITHIN:.0%}",  # type: ignore[assignment]
+    lease: Annotated[
+        float, typer.Option(parser=_duration, metavar="T", help="a host that is silent for so long is taken for dead")
+    ] = LEASE,  # type: ignore[assignment]
+    wait: Annotated[
+        float, typer.Option(parser=_duration, metavar="T", help="how long the storage may stay away")
+    ] = WAIT,  # type: ignore[assignment]
+    out: Out = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Work on a study together with other hosts: each measures its proposals on a server of its own.
+
+    The storage is between them: a database, or a journal in a folder that all of them see. When the budget is used up
+    one of the hosts confirms the best and writes the report. Exit codes are those of `run`; 5 also: this host differs
+    from the others.
+    """
+    with errors():
+        if lease < SHORTEST_LEASE_S:
+            fail(BAD_USAGE, f"--lease {lease:g} s: at least {SHORTEST_LEASE_S:g} s")
+        loaded = _loaded(study, storage, overrides)
+        terms = Terms(run, name or platform.node() or "host", lease, wait, within, groups)
+        directory = _directory(loaded, out)
+        try:
+            with locked(directory), interruptible():
+                result = _work(loaded, directory, terms, quiet=quiet)
+        except DoneElsewhere as done:
+            _told(done.said, as_json=as_json)
+            raise typer.Exit(int(done.said.get("exit_code") or 0)) from None
+        show(result, directory, as_json=as_json)
+        raise typer.Exit(result.exit_code or 0)
+
+
+@app.command()
+def status(
+    study: StudyPath, storage: Storage = None, run: Run = RUN, overrides: Overrides = None, as_json: Json = False
+) -> None:
+    """Show how a study that hosts share stands: hosts, trials, the best so far. No server is needed."""
+    with errors():
+        loaded = _loaded(study, storage, overrides)
+        opened = open_storage(loaded.spec.search.storage, Path())
+        try:
+            ledger = Ledger(shared(opened), name_in_storage(loaded, run), Patience(0.0, note))
+            spec = loaded.spec
+            goals = parse_goals(spec.objectives, next(iter(spec.workloads)))
+            found = status_of(ledger.read(), (spec.study, run), spec.search.budget, goals, datetime.now(UTC))
+        finally:
+            close_storage(opened)
+        if as_json:
+            sys.stdout.write(found.model_dump_json(indent=1) + "\n")
+        else:
+            from reports import hosts  # noqa: PLC0415 - imported where it is printed
+
+            for part in hosts.picture(found):
+                Console().print(part, highlight=False)
+
+
+def _loaded(study: Path, storage: str | None, overrides: list[str] | None) -> Study:
+    """Return the study with the storage that hosts share."""
+    given = [] if storage is None else [f"search.storage={json.dumps(_address(storage))}"]
+    loaded = load_study(study, [*(overrides or ()), *given])
+    if loaded.spec.search.storage in FILES:
+        raise loaded.source.error(
+            ("search", "storage"),
+            f"`{loaded.spec.search.storage}` is a file of one run: hosts share a database or a journal in a shared "
+            "folder, like --storage postgresql://tune:$PASSWORD@db/trials or --storage /shared/study.log",
+        )
+    return loaded
+
+
+def _address(storage: str) -> str:
+    """Return what a study says for a storage; a path is that of a journal."""
+    return (
+        storage if "://" in storage or storage in FILES or "$" in storage[:1] else f"{JOURNAL}{Path(storage).resolve()}"
+    )
+
+
+def _directory(loaded: Study, out: Path | None) -> RunDirectory:
+    """Return the directory of this host's part: workers that start at the same moment each get their own."""
+    mark = StudyMark(loaded.fingerprint(), loaded.fingerprint_of_files(), loaded.given)
+    name = f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}-worker-{os.getpid()}"
+    path = out or unused(Path("runs") / loaded.spec.study / name)
+    return open_run(Path("runs"), loaded.spec.study, mark, path, fresh=True)
+
+
+def _work(loaded: Study, directory: RunDirectory, terms: Terms, *, quiet: bool) -> Result:
+    prepared = prepare(loaded, directory.log)
+    trials = loaded.spec.search.budget.trials
+    with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet) as live:
+        say = (lambda _: None) if quiet else live.note
+        with joined(prepared, directory, terms, say) as made, _kept(directory, prepared):
+            result = _tuned(prepared, directory, made, terms, live)
+            write_report(result, directory, prepared)
+            return result
+
+
+@contextmanager
+def _kept(directory: RunDirectory, prepared: Prepared) -> Iterator[None]:
+    """Report what there is when a host's work is interrupted or its server is lost."""
+    try:
+        yield
+    except (KeyboardInterrupt, TargetError):
+        if directory.result.exists():
+            write_report(read_result(directory.path), directory, prepared)
+            note(
+                f"what this host knew: {shown(directory.path)}; the others go on, and the same command joins them again"
+            )
+        raise
+
+
+def _tuned(prepared: Prepared, directory: RunDirectory, made: Joined, terms: Terms, live: Live) -> Result:
+    with started(prepared, directory.path) as bench:
+        tuning = HostTuning(
+            made.shared,
+            made.heart,
+            terms.within,
+            prepared,
+            directory,
+            made.opened,
+            bench,
+            live,
+            lambda: import_module("tuner.cli.writing"),
+            groups=terms.groups,
+        )
+        return tuning.run()
+
+
+def _told(said: Mapping[str, Any], *, as_json: bool) -> None:
+    """Say where the result is."""
+    if as_json:
+        sys.stdout.write(json.dumps(dict(said), indent=1) + "\n")
+        return
+    best = said.get("best")
+    found = f"trial {best['trial']}" if best else "nothing that meets the SLO"
+    Console().print(f"done: {said['host']} confirmed {found}; its report is there in {said['run']}", soft_wrap=True)

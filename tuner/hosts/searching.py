@@ -1,0 +1,156 @@
+"""The search on one of many hosts: what others told is taken up, what was given back comes before anything new."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuner.endings import SearchEnding
+from tuner.hosts.heart import Heart
+from tuner.hosts.ledger import Evicted
+from tuner.hosts.shared import SharedSearch, Taken
+from tuner.objective import Objective
+from tuner.results import Trial
+from tuner.search import Proposal
+from tuner.searching import Searching
+
+POLL_S = 0.5
+"""How often a host that waits for others looks what they did."""
+
+
+class DoneElsewhere(Exception):
+    """Another host confirmed the best.
+
+    Attributes:
+        said: what came of it.
+    """
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        super().__init__("another host confirmed the best")
+        self.said = said
+
+
+@dataclass(kw_only=True)
+class HostSearching(Searching):
+    """Tries proposals together with other hosts.
+
+    Attributes:
+        shared: the search.
+        heart: says what this host does.
+        note: told what a person should know.
+        heard: told of each trial of another host.
+        notes: what this host's entry says, for when it has to join again.
+    """
+
+    shared: SharedSearch
+    heart: Heart
+    note: Callable[[str], None]
+    heard: Callable[[Trial], None]
+    notes: dict[str, object] = field(default_factory=dict)
+
+    def run(self) -> SearchEnding:
+        """Try proposals until there is a reason to end, and this host is the one to confirm the best.
+
+        Raises:
+            DoneElsewhere: another host did.
+        """
+        self.shared.skip(self.planner.space.at_every_load(self.user))
+        while True:
+            try:
+                if self._claims(self._search()):
+                    self._await_the_others()
+                    break
+            except Evicted:
+                self._rejoin()
+        self.found.trials[1:] = sorted(self.found.trials[1:], key=lambda trial: trial.number)
+        self.heart.says("confirms the best")
+        return self.ended or "trials"
+
+    def _search(self) -> SearchEnding | None:
+        """Try proposals until there is a reason to end, or another host confirms the best: None."""
+        while True:
+            self.follow()
+            if self.shared.ledger.book.finisher(self.shared.group or 0) is not None:
+                return None
+            ending = self._ending() or self._step()
+            if ending is not None:
+                return ending
+
+    def _claims(self, ending: SearchEnding | None) -> bool:
+        """Whether this host confirms the best; waits for the one that does otherwise, in case it is lost."""
+        group = self.shared.group or 0
+        self.ended = ending or self.ended
+        if not self.shared.ledger.claim_finish(group):
+            self._wait("waits for the host that confirms the best")
+            self.follow()
+            said = self.shared.ledger.book.done(group)
+            if said is not None:
+                raise DoneElsewhere(said)
+            return False
+        return True
+
+    def _await_the_others(self) -> None:
+        """Wait for what other hosts are measuring: it was paid for."""
+        self.follow()
+        while self.shared.ledger.book.held(self.shared.group):
+            self._wait("waits for the trials of other hosts")
+            self.follow()
+
+    def _step(self) -> SearchEnding | None:
+        """Try one proposal, or wait where others have all of them; return why the search ends, None: it goes on."""
+        again = self.shared.again()
+        if again is not None:
+            self.note(f"trial {again.number} was given back by a host that is gone: it is measured again")
+            self._try(again, {})
+            return None
+        try:
+            made = None if self.shared.full() else self.planner.next()
+        except Taken:
+            return None
+        if made is None:
+            if not self.shared.full() and not self.shared.busy():
+                return "space"
+            self._wait("waits for the trials of other hosts")
+            return None
+        if self.planner.certain(self.spec.search.budget.certain):
+            self.shared.release()
+            return "certain"
+        self._try(*made)
+        return None
+
+    def _try(self, proposal: Proposal, predicted: Mapping[str, Any]) -> None:
+        self.heart.doing = f"measures trial {proposal.number}"
+        trial, objective = self._attempt(proposal, dict(predicted))
+        self.search.tell(trial, objective)
+        self.trial_ended(trial)
+
+    def _attempt(self, proposal: Proposal, predicted: dict[str, Any]) -> tuple[Trial, Objective]:
+        trial, objective = super()._attempt(proposal, predicted)
+        return trial.model_copy(update={"host": self.shared.name}), objective
+
+    def follow(self) -> None:
+        """Take up what the other hosts did."""
+        ledger = self.shared.ledger
+        for host in ledger.bury():
+            self.note(f"{ledger.book.name(host)} was silent for too long: what it held goes to others")
+        assert ledger.host is not None, "this host has joined"
+        if not ledger.book.alive(ledger.host):
+            raise Evicted
+        new = self.shared.take_up()
+        # A change's cost is learnt from one trial to the next on the same host: its own stay together, and come last.
+        own = [one for one in self.found.trials[1:] if one.host == self.shared.name]
+        others = [one for one in self.found.trials[1:] if one.host != self.shared.name]
+        if new:
+            self.found.trials[1:] = [*sorted([*others, *new], key=lambda one: one.host or ""), *own]
+        for trial in new:
+            self.heard(trial)
+        self.budget.before_s += max(0.0, ledger.book.spent_s() - self.budget.spent_s())
+
+    def _wait(self, why: str) -> None:
+        if self.heart.doing != why:
+            self.heart.says(why)
+        time.sleep(POLL_S)
+
+    def _rejoin(self) -> None:
+        self.note("this host was silent for too long, and was taken for dead: it takes part again, as a new one")
+        self.shared.rejoin(self.notes)

@@ -1,0 +1,96 @@
+"""How a shared study stands: its hosts, its trials, the best so far. Pure, but for the clock that is passed in."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tuner.hosts.entries import ABOUT, BEAT, CONFIG, LEFT, VERDICT, WORTH, Book, Entry
+from tuner.hosts.standing import BestSoFar, HeldTrial, HostState, HostStatus, Status, StudyState
+from tuner.objective import Goal
+from tuner.study.spec import BudgetSpec
+
+
+def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Sequence[Goal], now: datetime) -> Status:
+    """Return how a study stands.
+
+    Args:
+        book: its entries.
+        names: of the study, and of the run.
+        budget: of the study.
+        goals: its objectives.
+        now: with a time zone.
+    """
+    groups = [host.number for host in book.hosts() if host.group == host.number]
+    told = [book.entries[number] for number in book.told]
+    counts = Counter(one.host for one in told)
+    outcomes = [dict(said) for said in map(book.done, groups) if said is not None]
+    confirming = any(book.finisher(group) for group in groups)
+    state: StudyState = "searching"
+    if groups and len(outcomes) == len(groups):
+        state = "done"
+    elif not any(host.state == "open" for host in book.hosts()):
+        state = "waiting"
+    elif confirming:
+        state = "confirming"
+    return Status(
+        study=names[0],
+        run=names[1],
+        state=state,
+        budget_trials=budget.trials,
+        budget_s=budget.time,
+        spent_s=book.spent_s(),
+        told=dict(Counter(str(one.attributes[WORTH]["state"]) for one in told)),
+        given_back=sum(len(book.given_back(group, budget.trials)) for group in groups),
+        hosts=[_host(book, host, counts[host.number], now) for host in book.hosts()],
+        held=[
+            HeldTrial(trial=book.number(one), host=book.name(one.host), config=one.attributes[CONFIG])
+            for one in book.held()
+        ],
+        best=[best for group in groups if (best := _best(book, group, told, goals)) is not None],
+        outcomes=outcomes,
+    )
+
+
+def _host(book: Book, host: Entry, trials: int, now: datetime) -> HostStatus:
+    beat: Mapping[str, Any] = host.attributes.get(BEAT, {})
+    heard_s = (now - datetime.fromisoformat(beat["at"])).total_seconds() if beat else None
+    refused = host.attributes.get(VERDICT, {}).get("refused")
+    return HostStatus(
+        name=book.name(host.number),
+        state=_state(host, heard_s),
+        since=host.at,
+        doing=str(beat.get("doing", "")) if host.state == "open" else "",
+        heard_s=heard_s,
+        group=host.group,
+        trials=trials,
+        reason=refused,
+    )
+
+
+def _state(host: Entry, heard_s: float | None) -> HostState:
+    if VERDICT in host.attributes and "refused" in host.attributes[VERDICT]:
+        return "refused"
+    if host.state != "open":
+        return "left" if LEFT in host.attributes else "lost"
+    silent = heard_s is not None and heard_s > float(host.attributes[ABOUT]["lease_s"])
+    return "silent" if silent else "alive"
+
+
+def _best(book: Book, group: int, told: Sequence[Entry], goals: Sequence[Goal]) -> BestSoFar | None:
+    """Return the best told trial of a group on the first objective: of those that meet the SLO, if any do."""
+    mine = [one for one in told if one.key[0] == group and one.attributes[WORTH]["state"] == "complete"]
+    fine = [one for one in mine if one.attributes[WORTH]["feasible"]] or mine
+    if not fine:
+        return None
+    sign = 1 if goals[0].maximize else -1
+    best = max(fine, key=lambda one: sign * float(one.attributes[WORTH]["values"][0]))
+    worth = best.attributes[WORTH]
+    return BestSoFar(
+        group=group,
+        trial=book.number(best),
+        host=book.name(best.host),
+        config=best.attributes[CONFIG],
+        meets_slo=bool(worth["feasible"]),
+        values={f"{goal.workload}.{goal.metric}": value for goal, value in zip(goals, worth["values"], strict=True)},
+    )

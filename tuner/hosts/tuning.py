@@ -1,0 +1,199 @@
+"""One host's part in a shared study: its baseline, its admission, its trials; one of the hosts confirms the best."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
+from tuner.files import write_atomically
+from tuner.gate.hosts import facts, traffic_hash
+from tuner.hosts.admission import Host, HostDiffers, differences, figures_of
+from tuner.hosts.entries import BASELINE, VERDICT, Book, Entry
+from tuner.hosts.heart import Heart
+from tuner.hosts.ledger import Evicted
+from tuner.hosts.searching import POLL_S, DoneElsewhere, HostSearching
+from tuner.hosts.shared import SharedSearch
+from tuner.listener import Listener
+from tuner.opening import Opened
+from tuner.results import HostFigure, HostInfo, Result, RunState, Trial, to_json
+from tuner.rundir import RunDirectory
+from tuner.telemetry.nvml import Gpus
+from tuner.tuning import Tuning
+from tuner.wiring import Bench, Prepared
+
+
+class HostTuning(Tuning):
+    """What one host does for a shared study; see `Tuning`.
+
+    Args:
+        shared: the search.
+        heart: says what this host does.
+        within: see `admission.WITHIN`.
+        groups: a host that differs gets a group of its own, in place of being refused.
+        arguments: of `Tuning`.
+    """
+
+    def __init__(
+        self,
+        shared: SharedSearch,
+        heart: Heart,
+        within: float,
+        prepared: Prepared,
+        run: RunDirectory,
+        opened: Opened,
+        bench: Bench,
+        listener: Listener,
+        measured: Callable[[], object],
+        *,
+        groups: bool,
+    ) -> None:
+        super().__init__(prepared, run, opened, bench, listener, measured)
+        self._shared, self._heart, self._within, self._groups = shared, heart, within, groups
+        self._facts = _facts(prepared, bench)
+        self._traffic = {
+            name: traffic_hash(one, [prepared.study.resolve(path) for path in one.files()])
+            for name, one in prepared.study.spec.workloads.items()
+        }
+        base = self._searching
+        self._searching: HostSearching = HostSearching(
+            **{one.name: getattr(base, one.name) for one in fields(base)},
+            shared=shared,
+            heart=heart,
+            note=listener.note,
+            heard=lambda trial: listener.trial(trial, self._found.leader()),
+        )
+        heart.spent_s = self._budget.spent_s
+
+    def _measure_baseline(self) -> None:
+        """Measure your configuration on this host, and find out whether it may take part.
+
+        Raises:
+            HostDiffers: it may not.
+        """
+        self._heart.says("measures your configuration")
+        super()._measure_baseline()
+        own = self._found.trials[0] = self._found.trials[0].model_copy(update={"host": self._shared.name})
+        mine = Host(self._shared.name, self._facts, self._traffic, figures_of(own, self._goal))
+        notes = self._searching.notes
+        notes[BASELINE] = mine.stored()
+        while self._shared.group is None:
+            try:
+                self._shared.ledger.note(BASELINE, notes[BASELINE])
+                self._shared.group = self._admitted(mine)
+                notes[VERDICT] = {"group": self._shared.group}
+                self._shared.ledger.decide(notes[VERDICT])  # type: ignore[arg-type]
+            except Evicted:
+                self._shared.group = None
+                notes.pop(VERDICT, None)
+                self._shared.rejoin(notes)
+        self._heart.says("takes part")
+
+    def _admitted(self, mine: Host) -> int:
+        """Return the group of this host; the first host of all makes one, and those before it are waited for.
+
+        Raises:
+            HostDiffers: it differs from the hosts that are there.
+            Evicted: it was taken for dead.
+        """
+        ledger = self._shared.ledger
+        while True:
+            ledger.bury()
+            if ledger.host is None or not ledger.book.alive(ledger.host):
+                raise Evicted
+            number = ledger.host
+            founders = [one for one in ledger.book.hosts() if one.group == one.number]
+            told = {one.number: differences(_host(one), mine, self._within) for one in founders}
+            same = next((one for one, found in told.items() if not found), None)
+            if same is not None:
+                return same
+            if told and not self._groups:
+                raise self._refused(founders[0], told[founders[0].number])
+            if all(one.decided for one in ledger.book.hosts() if one.number < number):
+                return number
+            self._heart.doing = "waits for the baselines of the hosts before it"
+            time.sleep(POLL_S)
+
+    def _refused(self, founder: Entry, found: list[str]) -> HostDiffers:
+        why = "; ".join(found)
+        self._shared.ledger.decide({"refused": why})
+        name = self._shared.ledger.book.name(founder.number)
+        return HostDiffers(
+            f"this host differs from {name}, on which the study began: {why}; what they measure is not comparable. "
+            "Take a host of the same kind, or let those that differ form groups, compared inside alone: --groups"
+        )
+
+    def _trial_ended(self, trial: Trial) -> None:
+        """Take up a trial of this host; the storage has it, and the result is written at the end."""
+        self._found.trials.append(trial)
+        self._listener.trial(trial, self._found.leader())
+        self._report_progress()
+
+    def _publish(self, state: RunState, exit_code: int | None) -> Result:
+        """Write the result, from all hosts' trials.
+
+        Raises:
+            DoneElsewhere: this host was taken for dead while it confirmed, and another did.
+        """
+        self._heart.says("writes the report")
+        result = super()._publish(state, exit_code)
+        result = result.model_copy(update={"hosts": host_infos(self._shared.ledger.book, result.trials)})
+        write_atomically(self._run.result, to_json(result))
+        if state == "done":
+            self._tell(result)
+        return result
+
+    def _tell(self, result: Result) -> None:
+        best, ledger = result.best, self._shared.ledger
+        said = {
+            "host": self._shared.name,
+            "run": str(self._run.path),
+            "exit_code": result.exit_code,
+            "message": result.message,
+            "best": None
+            if best is None
+            else best.model_dump(mode="json", include={"trial", "config", "load", "confirmed", "gain_vs_baseline"}),
+        }
+        try:
+            ledger.done(self._shared.group or 0, said)
+        except Evicted:
+            self._listener.note("this host was silent for too long while it confirmed the best: another one does")
+            raise DoneElsewhere(said) from None
+
+
+def host_infos(book: Book, trials: Sequence[Trial]) -> list[HostInfo]:
+    """Return what a result says of its hosts.
+
+    Args:
+        book: of the study.
+        trials: of the result.
+    """
+    told = Counter(trial.host for trial in trials if trial.number)
+    found = []
+    for entry in book.hosts():
+        refused = entry.attributes.get(VERDICT, {}).get("refused")
+        name = book.name(entry.number)
+        baseline = entry.attributes.get(BASELINE)
+        found.append(
+            HostInfo(
+                name=name,
+                group=entry.group,
+                trials=told[name],
+                facts=dict(baseline["facts"]) if baseline else {},
+                baseline=[HostFigure(**one) for one in baseline["figures"]] if baseline else [],
+                refused=refused,
+            )
+        )
+    return found
+
+
+def _host(entry: Entry) -> Host:
+    return Host.of(entry.attributes[BASELINE])
+
+
+def _facts(prepared: Prepared, bench: Bench) -> dict[str, str]:
+    """Return what matters of this host, as a gate sees it."""
+    server, generator = prepared.cores.server, prepared.cores.generator
+    mine = len(os.sched_getaffinity(0) | (server or frozenset()))
+    total = len((server or frozenset()) | (generator or frozenset())) or mine
+    return facts(bench.environment, total, mine if server is None else len(server), Gpus().driver)
