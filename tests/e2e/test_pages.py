@@ -140,7 +140,14 @@ def test_the_examples_of_a_command_work(page: str, tutorial: Followed, commands:
 def test_every_page_with_commands_to_follow_is_followed() -> None:
     cookbook = {page.stem for page in (DOCS / "cookbook").glob("*.md")}
     assert cookbook == {*LOCAL, "remote-server", "language-model", "ci"}
-    assert {page.stem for page in (DOCS / "commands").glob("*.md")} == {*COMMAND_PAGES, "agent", "gate", "init", "run", "ui"}
+    assert {page.stem for page in (DOCS / "commands").glob("*.md")} == {
+        *COMMAND_PAGES,
+        "agent",
+        "gate",
+        "init",
+        "run",
+        "ui",
+    }
 
 
 @pytest.mark.parametrize("page", [*(DOCS / "cookbook").glob("*.md"), DOCS / "tutorial.md"], ids=lambda page: page.stem)
