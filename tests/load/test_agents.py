@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
+import zmq
 
 from targets.base import Endpoint, Outcome
 from tests.support.agent_runs import DELAY_MS, TOKEN, Networks, end_agent, networks, start_agent
@@ -134,7 +136,32 @@ def tell_of_strangers(told: Story, fleet: Fleet, network: Networks) -> None:
     for stranger in strangers:
         _, words = stranger.communicate(timeout=PATIENCE_S)
         told.refusals.append((stranger.returncode, words))
+    shout(network.host, fleet.port)
     fleet.refresh()  # hands over what the master has to say
+
+
+def shout(host: str, port: int) -> None:
+    """Send the master what nobody should: no msgpack, no message, and messages of Locust's in the name of others."""
+    stats = {"stats": [], "stats_total": {"name": "Aggregated", "method": "", "num_requests": 1 << 20}, "errors": {}}
+    bad_date = {"__datetime__": True, "as_str": "never"}
+    messages = [
+        b"\xc1 no msgpack",
+        msgpack.packb(3),
+        msgpack.packb(("client_ready", "2.47.0", "stranger")),
+        msgpack.packb(("client_ready", bad_date, "stranger")),
+        msgpack.packb(("locustfile", {"version": "2"}, "stranger")),
+        msgpack.packb(("stats", stats, "stranger")),
+        msgpack.packb(("quit", None, "somebody else")),
+        msgpack.packb(("paretune", {"sealed": b"x" * 100}, "stranger")),
+        msgpack.packb(("paretune", {"kind": "hello", "hello": {"cores": bad_date}, "nonce": b""}, "stranger")),
+        msgpack.packb(("paretune", {"kind": "proof", "proof": b"x" * 32}, "stranger")),
+    ]
+    with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
+        stranger.setsockopt(zmq.IDENTITY, b"stranger")
+        stranger.connect(f"tcp://{host}:{port}")
+        for one in messages:
+            stranger.send(one)
+        stranger.close(linger=5_000)
 
 
 def tell_of_the_lost(
@@ -241,6 +268,11 @@ def test_a_wrong_token_is_refused_on_both_sides(story: Story) -> None:
     assert code == 2
     assert "has another PARETUNE_TOKEN: it has to be the same on both sides" in words
     assert any("was refused: its PARETUNE_TOKEN is not the one of this run" in line for line in story.said)
+
+
+def test_what_strangers_say_changes_nothing(story: Story) -> None:
+    assert story.locust["num_requests"] == story.total  # theirs are not counted
+    assert len(story.on[2].report.agents) == 2  # the master has gone on
 
 
 def test_an_agent_too_many_is_refused(story: Story) -> None:

@@ -13,7 +13,7 @@ from targets.options import ServerMetric
 from targets.simulated.target import SimulatedTarget
 from tests.support.targets import simulated_target
 from tuner.confirm import Contender, Rounds, redeploy_and_measure
-from tuner.load.generator import Generator
+from tuner.load.generator import Generator, LoadLost, LoadRun
 from tuner.load_plans import InTurn
 from tuner.measure import Meter
 from tuner.metrics import violations
@@ -202,3 +202,28 @@ def test_a_server_for_one_deployment_has_its_contenders_one_after_another(make_t
         assert rounds.count("first") == 2
         windows = [run.records.window_s for group in rounds.runs["first"] for run in group]
         assert windows == pytest.approx([3 * 0.8 * 0.2] * 2)
+
+
+class Losing(Generator):
+    """A load generator that loses a part of itself in its first measurement."""
+
+    lost = 0
+
+    def finish(self) -> LoadRun:
+        run = super().finish()
+        if not self.lost:
+            self.lost += 1
+            raise LoadLost("lost agent 1")
+        return replace(run, report=replace(run.report, notes=("made by 1 agent: lost agent 1",)))
+
+
+def test_what_an_agent_was_lost_in_is_measured_again_and_says_so(make_trier: MakeTrier) -> None:
+    trier = make_trier(MET)
+    with Losing() as generator:
+        trier.meter = replace(trier.meter, generator=generator)
+        first = trier.workloads[0]
+        trial = trier.trial(0, trier.target.user_config(), InTurn([((first, first.at(None)),)]))
+    assert generator.lost == 1
+    assert trial.state != "crashed"
+    assert [one.workload for one in trial.points] == ["first"]
+    assert "made by 1 agent: lost agent 1" in trial.points[0].validity.warnings
