@@ -18,6 +18,8 @@ MAX_ISSUE_DELAY_S = 1e-3
 MAX_ISSUE_DELAY_SHARE = 0.05
 MAX_GENERATOR_CPU = 0.9
 BUSY_GENERATOR_CPU = 0.6
+MAX_KEPT_S = 5e-3
+"""For so long Locust's process may be kept from its users without a word."""
 MAX_RAISED_SHARE = 0.01
 """Exceptions that tasks of a locustfile may raise by themselves, as a share of the requests."""
 LOCUST_ADVICE = (
@@ -71,6 +73,13 @@ def warnings(run: Run, metrics: Mapping[str, Estimate], slo: Slo) -> list[str]:
         found.append(
             f"of {wrong} of {answers} answers the events do not add up to the tokens in the usage block; "
             "TPOT counts all of them, ITL those that were seen"
+        )
+    if run.report.locust and run.report.longest_stall_s > max(
+        MAX_KEPT_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s
+    ):
+        found.append(
+            f"Locust's process was kept from its users for up to {run.report.longest_stall_s * 1e3:.0f} ms, which "
+            "their latencies include: give it a core that nothing else uses"
         )
     if raised := run.report.raised:
         count = sum(one.count for one in raised)

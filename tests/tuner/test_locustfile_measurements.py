@@ -39,6 +39,12 @@ def test_a_locust_process_that_used_up_its_core_was_the_limit() -> None:
     assert "generator.processes" not in reason
 
 
+def test_users_that_were_kept_waiting_by_their_own_process_are_a_warning() -> None:
+    assert judged(replace(LOCUST, longest_stall_s=0.005)).warnings == []
+    (warning,) = judged(replace(LOCUST, longest_stall_s=0.012)).warnings
+    assert warning.startswith("Locust's process was kept from its users for up to 12 ms, which their latencies include")
+
+
 def test_tasks_that_raise_by_themselves_spoil_a_measurement_when_they_are_many() -> None:
     few = judged(replace(LOCUST, raised=(Raised("shop.py:7: in buy KeyError: 'id'", 10, 10),)))
     assert few.valid
