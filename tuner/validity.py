@@ -1,12 +1,13 @@
 """Whether the load generators kept out of a measurement's way, and what else to know of it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tuner import results
 from tuner.catalog import METRICS
-from tuner.load.plan import RunReport
+from tuner.load.plan import NAMES, Named, RunReport
 from tuner.metrics import generator_report
 from tuner.records import Records
+from tuner.request_class import Part
 from tuner.results import Estimate
 from tuner.runs import Run
 from tuner.slo import Slo
@@ -18,6 +19,7 @@ MAX_ISSUE_DELAY_S = 1e-3
 MAX_ISSUE_DELAY_SHARE = 0.05
 MAX_GENERATOR_CPU = 0.9
 BUSY_GENERATOR_CPU = 0.6
+MOST_NAMES = 10
 MAX_KEPT_S = 5e-3
 """For so long Locust's process may be kept from its users without a word."""
 MAX_RAISED_SHARE = 0.01
@@ -85,6 +87,20 @@ def warnings(run: Run, metrics: Mapping[str, Estimate], slo: Slo) -> list[str]:
         count = sum(one.count for one in raised)
         found.append(f"tasks of the locustfile raised {count} exceptions, the most frequent: {raised[0].text}")
     return [*found, *throttled(run.used)]
+
+
+def unnamed(named: Sequence[Named], classes: Sequence[Sequence[str]], part: Part) -> list[str]:
+    """Return that a class of a locustfile's requests had none, [] where it had some or is that of all others.
+
+    Args:
+        named: the requests that there were.
+        classes: names of the requests of each class but the last.
+        part: the class.
+    """
+    if part.index is None or part.index >= len(classes) or any(one.request // NAMES == part.index for one in named):
+        return []
+    there = ", ".join(f"{one.method} {one.name}" for one in named[:MOST_NAMES])
+    return [f"no request has the name {' or '.join(classes[part.index])} of {part.name}; there were {there}"]
 
 
 def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:
