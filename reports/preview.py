@@ -39,7 +39,7 @@ def figures(one: Preview) -> list[tuple[str, str]]:
                 if 2 * window_s <= one.duration_s
             ),
         ]
-    if len(one.requests):
+    if len(one.requests) or one.sizes:
         found.append(("distinct requests", f"{one.distinct:,}"))
     if len(one.offsets_s):
         found.append(("sent before", f"{one.repeated:.1%}"))

@@ -299,6 +299,8 @@ class Meter:
         """
         reasons = validity.reasons(run, workload.name, self.slos, self.shared_cpus)
         warnings = validity.warnings(run, metrics, self.slos[part.name])
+        if workload.users is not None and part.index is not None:
+            warnings += validity.unnamed(run.report.named, workload.users.names, part)
         return Validity(valid=not reasons, reasons=reasons, warnings=warnings)
 
     def asking(self, deployment: Deployment) -> Ask:

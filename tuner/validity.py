@@ -1,12 +1,13 @@
 """Whether the load generators kept out of a measurement's way, and what else to know of it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tuner import results
 from tuner.catalog import METRICS
-from tuner.load.plan import RunReport
+from tuner.load.plan import NAMES, Named, RunReport
 from tuner.metrics import generator_report
 from tuner.records import Records
+from tuner.request_class import Part
 from tuner.results import Estimate
 from tuner.runs import Run
 from tuner.slo import Slo
@@ -18,6 +19,9 @@ MAX_ISSUE_DELAY_S = 1e-3
 MAX_ISSUE_DELAY_SHARE = 0.05
 MAX_GENERATOR_CPU = 0.9
 BUSY_GENERATOR_CPU = 0.6
+MOST_NAMES = 10
+MAX_KEPT_S = 5e-3
+"""For so long Locust's process may be kept from its users without a word."""
 MAX_RAISED_SHARE = 0.01
 """Exceptions that tasks of a locustfile may raise by themselves, as a share of the requests."""
 LOCUST_ADVICE = (
@@ -78,10 +82,31 @@ def warnings(run: Run, metrics: Mapping[str, Estimate], slo: Slo) -> list[str]:
         for agent in run.report.agents
         if agent.late_s
     ]
+    if run.report.locust and run.report.longest_stall_s > max(
+        MAX_KEPT_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s
+    ):
+        found.append(
+            f"Locust's process was kept from its users for up to {run.report.longest_stall_s * 1e3:.0f} ms, which "
+            "their latencies include: give it a core that nothing else uses"
+        )
     if raised := run.report.raised:
         count = sum(one.count for one in raised)
         found.append(f"tasks of the locustfile raised {count} exceptions, the most frequent: {raised[0].text}")
     return [*found, *run.report.notes, *throttled(run.used)]
+
+
+def unnamed(named: Sequence[Named], classes: Sequence[Sequence[str]], part: Part) -> list[str]:
+    """Return that a class of a locustfile's requests had none, [] where it had some or is that of all others.
+
+    Args:
+        named: the requests that there were.
+        classes: names of the requests of each class but the last.
+        part: the class.
+    """
+    if part.index is None or part.index >= len(classes) or any(one.request // NAMES == part.index for one in named):
+        return []
+    there = ", ".join(f"{one.method} {one.name}" for one in named[:MOST_NAMES])
+    return [f"no request has the name {' or '.join(classes[part.index])} of {part.name}; there were {there}"]
 
 
 def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:

@@ -10,17 +10,19 @@ from record_builders import MS, answered, records
 
 from reports import words
 from targets.base import Endpoint, Outcome
-from tuner.load.plan import Plan, Raised, RunReport, UsersLoop, merged_reports
+from tuner.load.plan import NAMES, Named, Plan, Raised, RunReport, UsersLoop, merged_reports
 from tuner.load.users.messages import unjudged
 from tuner.measure import Meter
 from tuner.metrics import summarise
 from tuner.records import ROW
+from tuner.request_class import Part
 from tuner.results import Load, Validity
 from tuner.runs import Run
 from tuner.slo import Slo
 from tuner.stopping import LAG_NS, seen
 from tuner.telemetry.nvml import Gpus
 from tuner.telemetry.sampler import Sampler
+from tuner.validity import unnamed
 
 LOCUST = RunReport(1000, 0.5, 0, 0.0, 0, 0, locust=True)
 ANSWERED = records([answered(index, 5) for index in range(1000)])
@@ -37,6 +39,22 @@ def test_a_locust_process_that_used_up_its_core_was_the_limit() -> None:
     (reason,) = judged(replace(LOCUST, cpu_share=0.97)).reasons
     assert reason.startswith("the load generator was the limit: it used 97% of its core (bound 90%); a locustfile runs")
     assert "generator.processes" not in reason
+
+
+def test_users_that_were_kept_waiting_by_their_own_process_are_a_warning() -> None:
+    assert judged(replace(LOCUST, longest_stall_s=0.005)).warnings == []
+    (warning,) = judged(replace(LOCUST, longest_stall_s=0.012)).warnings
+    assert warning.startswith("Locust's process was kept from its users for up to 12 ms, which their latencies include")
+
+
+def test_a_class_whose_names_no_request_has_is_told_with_the_names_that_there_were() -> None:
+    named = (Named(0, "GET", "/search"), Named(2 * NAMES, "GET", "/pages"))
+    classes = (("/search",), ("/page", "GET /page"))
+    assert unnamed(named, classes, Part("shop.search", 0)) == []
+    assert unnamed(named, classes, Part("shop.page", 1)) == [
+        "no request has the name /page or GET /page of shop.page; there were GET /search, GET /pages"
+    ]
+    assert unnamed((), classes, Part("shop.other", 2)) == []
 
 
 def test_tasks_that_raise_by_themselves_spoil_a_measurement_when_they_are_many() -> None:
