@@ -211,7 +211,7 @@ class Ledger:
         if again is not None:
             attributes[ORDINAL] = self.book.number(again)
         number = self._add("proposal" if again is None else "again", attributes, params, distributions)
-        book = self.read()
+        book = self.book  # as it was read with the entry in it: what came before is there
         holder = book.holder(key)
         over = again is None and book.budgeted(number) >= budget
         if holder is None or holder.number != number or over:
@@ -235,7 +235,6 @@ class Ledger:
         except Evicted:
             if self.read().entries[held.entry].state != "told":  # an answer that was lost: it had been told
                 raise
-        self.read()
 
     def withdraw(self, held: Held) -> None:
         """Take a proposal back, as if it had never been made. Raises Evicted."""
@@ -295,7 +294,7 @@ class Ledger:
             state=TrialState.RUNNING,
             params=dict(params or {}),
             distributions=dict(distributions or {}),
-            user_attrs={ENTRY: kind, TOKEN: token, **belongs, **attributes},
+            user_attrs={ENTRY: {ENTRY: kind, TOKEN: token, **belongs, **attributes}},  # in one: each is two statements
         )
         self._patience(lambda: self._storage.create_new_trial(self._study, template))
         book = self.read()
@@ -367,4 +366,5 @@ def _entry(trial: FrozenTrial) -> Entry:
     elif trial.state == TrialState.COMPLETE:
         state = "told"
     began = trial.datetime_start
-    return Entry(trial.number, state, trial.user_attrs, "" if began is None else began.isoformat(timespec="seconds"))
+    attributes = {**trial.user_attrs, **trial.user_attrs.get(ENTRY, {})}
+    return Entry(trial.number, state, attributes, "" if began is None else began.isoformat(timespec="seconds"))

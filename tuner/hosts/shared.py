@@ -97,7 +97,8 @@ class SharedSearch(Search):
             "values": made.values,
             "feasible": objective.feasible and trial.state == "complete",
         }
-        self.ledger.tell(held, Outcome(tuple(made.values), {**made.user_attrs, WORTH: worth}, made.system_attrs))
+        written = {key: value for key, value in made.user_attrs.items() if value}  # each is a word to the storage
+        self.ledger.tell(held, Outcome(tuple(made.values), {**written, WORTH: worth}, made.system_attrs))
         self._own.add(held.entry)
         self._told.append(made)
         self._known.add(held.key[1])

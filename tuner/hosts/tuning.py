@@ -63,6 +63,8 @@ class HostTuning(Tuning):
             note=listener.note,
             heard=lambda trial: listener.trial(trial, self._found.leader()),
         )
+        # A server that starts while other hosts measure takes none of the study's time.
+        self._budget.before_s = max(shared.ledger.book.spent_s(), bench.trier.applied_s)
         heart.spent_s = self._budget.spent_s
 
     def _measure_baseline(self) -> None:
