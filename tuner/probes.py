@@ -17,6 +17,8 @@ from tuner.space import LOAD_NAMES, Space
 
 _Key = tuple[Value | None, ...]
 
+LEVELS = {"closed": "concurrency", "open": "rate"}
+"""Kind of a load -> what the space calls its level."""
 WORTH = 0.05
 """A move counts as helping when it improves the first objective by this share."""
 
@@ -121,9 +123,17 @@ class _Probing:
 
 def _origin(space: Space, start: Candidate) -> dict[str, Value] | None:
     """Return the start in terms of the space, None where one of its values is not in it."""
-    load = start.trial.points[start.point].load
-    level = dict.fromkeys(LOAD_NAMES, load.level)
-    return space.nearest({**level, **start.trial.config})
+    return space.nearest({**_levels(space, start), **start.trial.config})
+
+
+def _levels(space: Space, start: Candidate) -> dict[str, Value]:
+    """Return each load level of the space that a workload was measured at, the first workload's before the others'."""
+    found: dict[str, Value] = {}
+    for point in start.points:
+        name = LEVELS[point.load.mode]
+        if name not in found and point.load.level in space.levels(name):
+            found[name] = point.load.level
+    return found
 
 
 def _single_moves(space: Space, origin: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import pytest
-from result_builders import GOALS, candidate
+from result_builders import GOALS, candidate, point, trial
 
 from targets.base import Config, Knob, Value
 from tuner.objective import Goal
 from tuner.probes import WORTH, next_probe
-from tuner.rank import Candidate
+from tuner.rank import Candidate, candidates
 from tuner.space import Parameter, Space
 
 THROUGHPUT = GOALS[0]
@@ -166,3 +166,25 @@ def test_a_space_without_a_load_level_is_probed_too() -> None:
 )
 def test_a_start_outside_the_space_is_not_probed_from(begin: Candidate) -> None:
     assert next_probe(SPACE, begin, THROUGHPUT, [], []) is None
+
+
+def of_both(closed: Candidate, rate: float, goal: Goal = THROUGHPUT) -> Candidate:
+    """Return a candidate whose first workload is an open loop, beside one that is closed."""
+    points = [point("shop", rate, mode="open"), *closed.trial.points]
+    (found,) = candidates([trial(0, *points, config=closed.trial.config)], ["shop", "steady"], [goal])
+    return found
+
+
+def test_the_level_of_another_workload_is_its_own() -> None:
+    """The first workload has a rate of its own, which says nothing of `concurrency`."""
+    goal = Goal(True, "shop", "throughput_rps")
+    asked = next_probe(SPACE, of_both(start(), 50.0, goal), goal, [], [])
+    assert asked == {**ORIGIN, "batch": 8}
+
+
+def test_each_workload_gives_the_level_that_it_has_in_the_space() -> None:
+    goal = Goal(True, "shop", "throughput_rps")
+    space = Space((*SPACE.parameters, parameter("rate", 50.0, 100.0)))
+    for rate, levels in ((100.0, {"concurrency": 4, "rate": 100.0}), (70.0, None)):
+        asked = next_probe(space, of_both(start(), rate, goal), goal, [], [])
+        assert asked == (levels and {**ORIGIN, "batch": 8, **levels})

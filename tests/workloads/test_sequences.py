@@ -23,6 +23,11 @@ def test_the_last_sequence_ends_with_the_requests(count: int, lengths: list[int]
     assert Sequences(np.array([3, 3, 3])).cut(count).lengths.tolist() == lengths
 
 
+@pytest.mark.parametrize(("count", "begun"), [(1, 1), (3, 1), (4, 2), (9, 3)])
+def test_a_sequence_is_begun_by_its_first_request(count: int, begun: int) -> None:
+    assert Sequences(np.array([3, 3, 3])).begun(count).lengths.tolist() == [3] * begun
+
+
 def test_drawn_lengths_follow_their_distribution_and_add_up_to_the_requests() -> None:
     found = drawn(Uniform(5, 15), 10_000, 1, np.random.default_rng(3))
     assert found.lengths.sum() == 10_000
