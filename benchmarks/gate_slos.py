@@ -20,7 +20,6 @@ from gate import (
     CASES,
     COLD_S,
     CONFIDENCE,
-    LEAST_POWER,
     MOST_FALSE_ALARMS,
     ROUND_S,
     ROUNDS,
@@ -80,19 +79,17 @@ def verdicts(case: Case, bound: float, runs: int, rng: np.random.Generator) -> t
 
 
 def main() -> int:
-    """Return 1 when a bar is missed."""
+    """Return 1 when there are more wrong verdicts than allowed; how many are right is told, and has no bar."""
     given = options.parse(__doc__, RUNS, "gates of each row", "docs/gate.md")
     found, met = [], True
-    most, least = MOST_FALSE_ALARMS * given.rounds / RUNS, LEAST_POWER * given.rounds
+    most = MOST_FALSE_ALARMS * given.rounds / RUNS
     for case in CASES[1:]:
         every = np.concatenate(latencies(case, CALIBRATION_RUNS, np.random.default_rng(7)))
         for number, (truth, share) in enumerate(TRUTHS.items()):
             bound = float(np.quantile(every, 1 - share))
             missed, kept = verdicts(case, bound, given.rounds, np.random.default_rng([number, 3]))
             found.append(Found(case.name.partition(", ")[2], truth, given.rounds, missed, kept))
-            met &= (missed <= most if share <= ALLOWED else missed >= least) and (
-                kept <= most if share >= ALLOWED else kept >= least
-            )
+            met &= (share > ALLOWED or missed <= most) and (share < ALLOWED or kept <= most)
             print(found[-1], flush=True)
     if given.json:
         given.json.write_text(json.dumps({"found": [asdict(one) for one in found], "met": met}, indent=1) + "\n")

@@ -121,9 +121,14 @@ def simulated(folder: Path) -> Path:
 
 
 def tune(*arguments: object, cwd: Path) -> None:
-    """Run the command; a report is also written where nothing met the SLO."""
+    """Run the command; a report is also written where nothing met the SLO.
+
+    Modules are compiled once, as where they are installed, whatever this Python is told to do with what it compiles.
+    """
     command = [sys.executable, "-m", "tuner", *map(str, arguments)]
-    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cwd / "compiled")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
     if ended.returncode not in (0, 4, 5):
         sys.exit(ended.stderr)
 

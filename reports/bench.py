@@ -1,9 +1,9 @@
 """The whole picture of one configuration in the terminal: a section for each workload and load level."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +13,9 @@ from tuner.results import Cache, ComposingModel, Failure, Point, Server, Trial
 from tuner.units import format_duration
 from tuner.usage import Telemetry
 
+_POINT_WIDTH, _BETWEEN = 18, 2
+"""Columns of the terminal that a point takes in the overview at most, and between two of them."""
+_ANY_WIDTH = 1_000
 _RARE = 0.05
 """Batch sizes with a smaller share of the executions are shown together."""
 
@@ -27,44 +30,75 @@ def picture(trial: Trial, isolation: str, ceiling_rps: float | None) -> Renderab
             None where that was not measured.
     """
     sections = (part for point in trial.points for part in _section(point, ceiling_rps))
-    return Group(*([_overview(trial)] if len(trial.points) > 1 else []), *sections, Text(f"isolation: {isolation}"))
-
-
-def _overview(trial: Trial) -> Table:
-    """Return the points, a row each."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    names = (
-        "workload",
-        "load",
-        "offered",
-        "throughput",
-        "p50",
-        "p90",
-        "p99",
-        "errors",
-        "queue",
-        "compute",
-        "batch",
-        "issue delay p99",
-        "SLO",
+    return Group(
+        *([_Overview(trial.points)] if len(trial.points) > 1 else []), *sections, Text(f"isolation: {isolation}")
     )
-    for name in names:
-        table.add_column(name, justify="left" if name in ("workload", "load", "SLO") else "right")
-    for point in trial.points:
-        metrics, server = point.metrics, point.server
-        table.add_row(
-            point.workload,
-            words.load(point.load),
-            words.per_second(metrics["offered_rps"].value),
-            words.per_second(metrics["throughput_rps"].value),
-            *(words.milliseconds(metrics[f"latency_{name}_s"].value) for name in ("p50", "p90", "p99")),
-            words.percent(metrics["error_rate"].value),
-            *(_stage(server, stage) for stage in ("queue", "compute_infer")),
-            f"{server.requests / server.executions:.1f}" if server and server.executions else "",
-            words.milliseconds(point.generator.issue_delay_p99_s),
-            _verdict(point),
-        )
-    return table
+
+
+class _Overview:
+    """The points side by side: a row each where the terminal is wide enough for all figures, else a column each."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self._columns = [_figures(point) for point in points]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield one table, or as many as the points need at this width."""
+        wide = self._wide()
+        if console.measure(wide, options=options.update(width=_ANY_WIDTH)).maximum <= options.max_width:
+            yield wide
+            return
+        for columns in self._fitting(options.max_width - max(map(len, self._columns[0]))):
+            yield self._turned(columns)
+
+    def _fitting(self, width: int) -> Iterator[list[dict[str, str]]]:
+        """Yield the points that fit beside one another, one at least."""
+        row: list[dict[str, str]] = []
+        left = width
+        for one in self._columns:
+            needed = min(_POINT_WIDTH, max(map(len, one.values()))) + _BETWEEN
+            if row and needed > left:
+                yield row
+                row, left = [], width
+            row.append(one)
+            left -= needed
+        yield row
+
+    def _wide(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in self._columns[0]:
+            table.add_column(name, justify="left" if name in ("workload", "load", "SLO") else "right")
+        for one in self._columns:
+            table.add_row(*one.values())
+        return table
+
+    @staticmethod
+    def _turned(columns: Sequence[Mapping[str, str]]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        names = list(columns[0])
+        for name in ("", *(one[names[0]] for one in columns)):
+            table.add_column(name, justify="right" if name else "left", overflow="fold", max_width=_POINT_WIDTH)
+        for name in names[1:]:
+            if any(one[name] for one in columns):
+                table.add_row(name, *(one[name] for one in columns))
+        return table
+
+
+def _figures(point: Point) -> dict[str, str]:
+    """Return what the overview tells of a point, by name; "" where there is nothing to tell."""
+    metrics, server = point.metrics, point.server
+    return {
+        "workload": point.workload,
+        "load": words.load(point.load),
+        "offered": words.per_second(metrics["offered_rps"].value),
+        "throughput": words.per_second(metrics["throughput_rps"].value),
+        **{name: words.milliseconds(metrics[f"latency_{name}_s"].value) for name in ("p50", "p90", "p99")},
+        "errors": words.percent(metrics["error_rate"].value),
+        "queue": _stage(server, "queue"),
+        "compute": _stage(server, "compute_infer"),
+        "batch": f"{server.requests / server.executions:.1f}" if server and server.executions else "",
+        "issue delay p99": words.milliseconds(point.generator.issue_delay_p99_s),
+        "SLO": _verdict(point).removeprefix("SLO "),
+    }
 
 
 def _stage(server: Server | None, stage: str) -> str:

@@ -36,7 +36,13 @@ class Place:
     own_files: bool = False
 
 
-def render(result: Result, diff: str = "", kept: page.Kept = NOTHING_KEPT, place: Place | None = None) -> str:
+def render(
+    result: Result,
+    diff: str = "",
+    kept: page.Kept = NOTHING_KEPT,
+    place: Place | None = None,
+    carried: Mapping[str, str] | None = None,
+) -> str:
     """Return the page.
 
     Args:
@@ -44,6 +50,7 @@ def render(result: Result, diff: str = "", kept: page.Kept = NOTHING_KEPT, place
         diff: unified diff of the exported configuration against the user's.
         kept: what charts need of the run's other files, see `page.kept`.
         place: where the run stands; without it no commands are named.
+        carried: what `downloads` returns, where it is known already.
     """
     across, up = axes(result)
     drawn = page.drawings(result, kept)
@@ -78,7 +85,7 @@ def render(result: Result, diff: str = "", kept: page.Kept = NOTHING_KEPT, place
             remarks=trust.remarks(result),
             table=table,
             packed_trials=packed("packed-trials", table.packed_text()),
-            files=packed_files(_downloads(result, diff)),
+            files=packed_files(downloads(result, diff) if carried is None else carried),
         )
     )
 
@@ -101,7 +108,7 @@ def _environment() -> Environment:
     return made
 
 
-def _downloads(result: Result, diff: str) -> dict[str, str]:
+def downloads(result: Result, diff: str) -> dict[str, str]:
     """Return the files that the page carries, by their names."""
     found = {
         "trials.csv": tables.trials_csv(result),

@@ -5,7 +5,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from reports.charts import plot
 from reports.charts.drawing import Drawing
 
 Format = Literal["png", "svg"]
@@ -31,10 +30,15 @@ def write_images(drawings: Sequence[Drawing], folder: Path, kind: Format) -> lis
         kaleido, errors = import_module("kaleido"), import_module("kaleido.errors")
     except ImportError as error:
         raise NoImages(f"images need kaleido ({error}); it comes with: {EXTRA}") from None
+    figures = import_module("reports.charts.figures")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{drawing.name}.{kind}" for drawing in drawings]
     asked = [
-        {"fig": plot.figure(drawing).to_plotly_json(), "path": path, "opts": _options(drawing, kind)}
+        {
+            "fig": figures.figure(drawing).to_plotly_json(),
+            "path": path,
+            "opts": _options(drawing, kind, figures.WIDTH),
+        }
         for drawing, path in zip(drawings, paths, strict=True)
     ]
     try:
@@ -52,5 +56,5 @@ def write_images(drawings: Sequence[Drawing], folder: Path, kind: Format) -> lis
     return paths
 
 
-def _options(drawing: Drawing, kind: Format) -> dict[str, object]:
-    return {"format": kind, "width": plot.WIDTH, "height": drawing.height, "scale": SCALE if kind == "png" else 1}
+def _options(drawing: Drawing, kind: Format, width: int) -> dict[str, object]:
+    return {"format": kind, "width": width, "height": drawing.height, "scale": SCALE if kind == "png" else 1}

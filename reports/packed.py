@@ -10,6 +10,8 @@ from importlib.resources import files
 from markupsafe import Markup
 
 RAW_DEFLATE = -15
+LEVEL = 6
+"""Of the compression: 9 takes a third longer for a plotly that is 0.2% smaller."""
 
 
 def script(name: str) -> Markup:
@@ -17,13 +19,13 @@ def script(name: str) -> Markup:
     return Markup((files("reports") / "static" / name).read_text())  # noqa: S704 - our own, and no data in it
 
 
-def packed(name: str, text: str, level: int = 6) -> Markup:
+def packed(name: str, text: str, level: int = LEVEL) -> Markup:
     """Return a text as an element that static/unpack.js reads: deflated (RFC 1951), in base64.
 
     Args:
         name: id of the element.
         text: any text.
-        level: of the compression, 1 (fast) to 9 (small).
+        level: of the compression, 0 (none) to 9 (small).
     """
     content = text.encode()
     deflate = zlib.compressobj(level, zlib.DEFLATED, RAW_DEFLATE)
@@ -40,4 +42,4 @@ def packed_files(texts: Mapping[str, str]) -> Markup:
 @cache
 def packed_library(text: str) -> Markup:
     """Return plotly's script as an element; it is the same for every page of a process."""
-    return packed("packed-plotly", text, level=9)
+    return packed("packed-plotly", text)

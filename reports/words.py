@@ -74,8 +74,8 @@ def metric_value(name: str, value: float, own: Sequence[MetricInfo] = ()) -> str
         value: in the unit's base: seconds, per second, bytes, a share of 1.
         own: the metrics that only this kind of server has.
     """
-    units = {**{one.name: one.unit for one in own}, **{one.name: one.unit for one in METRICS.values()}}
-    shown = _UNITS.get(units.get(name, ""))
+    known = METRICS.get(name) or next((one for one in own if one.name == name), None)
+    shown = _UNITS.get(known.unit if known else "")
     return shown(value) if shown else f"{value:,.4g}"
 
 

@@ -149,5 +149,15 @@ def _advice(report: results.Generator | results.Agent, processes: int, *, distri
         if distributed:
             return "have more agents make the load (`--agents`), each on a core of its own; or lower the load"
         return f"give it {more}, or another machine; or lower the load"
-    kept = f"it used {report.cpu_share:.0%} of its core, but was kept from it for {report.longest_stall_s * 1e3:.1f} ms"
-    return f"{kept} at worst: give it a core that nothing else uses, or measure on another machine"
+    used = f"it used {report.cpu_share:.0%} of its core"
+    longest_ms, late_ms = report.longest_stall_s * 1e3, report.issue_delay_p99_s * 1e3
+    if longest_ms >= late_ms:
+        what = (
+            f"{used}, but needed up to {longest_ms:.2f} ms for work that takes it microseconds: its core was taken away"
+        )
+    else:
+        what = (
+            f"{used} and was never at work for longer than {longest_ms:.2f} ms at a time, so what made it late is how "
+            "long the system took to wake it when a request was due"
+        )
+    return f"{what}; give it a core that nothing else uses, or measure on another machine"

@@ -133,20 +133,17 @@ def as_json(content: object) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028"))  # noqa: S704 - no tag can begin in it
 
 
-def _plain(value: object) -> object:  # noqa: PLR0911 - one for each kind of data
-    if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value.tolist()]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, bool) or value is None:
-        return value
+def _plain(value: object) -> object:
+    """Return a value as `json` takes it; what there is most of is asked for first."""
     if isinstance(value, float):
         return significant(value)
-    if isinstance(value, Mapping):
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, dict | Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return value
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    return [_plain(item) for item in value] if isinstance(value, list | Sequence) else value
 
 
 def significant(value: float) -> float | int | None:

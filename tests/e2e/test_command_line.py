@@ -235,6 +235,15 @@ def test_the_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert ended.stdout.splitlines()[-1] == "[]"
 
 
+def test_what_writes_reports_imports_neither_plotly_nor_optuna(tmp_path: Path) -> None:
+    """They take long to import, and only images and the dashboard need them."""
+    heavy = "[one for one in ('plotly', 'optuna', 'sqlalchemy') if one in sys.modules]"
+    drawn = "from reports.charts import plot; print(len(plot.library()) > 1e6, 'plotly.graph_objects' in sys.modules)"
+    code = f"import sys, tuner.cli.looking; print({heavy}); {drawn}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ended.stdout.splitlines() == ["[]", "True False"]
+
+
 def test_a_command_of_the_help_is_defined_in_the_module_that_it_names() -> None:
     group: Any = typer.main.get_command(app)
     for name, command in group.loaded().items():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reports import html, latencies
-from reports.charts import page, plot
+from reports.charts import figures, page
 from reports.charts.batches import batch_chart
 from reports.charts.distribution import distribution_chart
 from reports.charts.drawing import Drawing, Picture, as_json, one
@@ -62,7 +62,7 @@ def checked(drawing: Drawing | None) -> Drawing:
     """Return a chart of which plotly accepts every picture."""
     assert drawing is not None
     for key in drawing.pictures:
-        plot.figure(drawing, key)
+        figures.figure(drawing, key)
     return drawing
 
 
@@ -89,7 +89,7 @@ def test_the_front_has_a_picture_for_each_workload_with_its_own_front() -> None:
 
 
 def test_the_region_of_the_slo_is_drawn_up_to_its_bound() -> None:
-    figure = plot.figure(front_chart(two_workloads()))
+    figure = figures.figure(front_chart(two_workloads()))
     (region,) = figure.layout.shapes
     assert region.y1 == pytest.approx(10.0)
     assert 0 < region.y0 < 4.0
@@ -102,7 +102,7 @@ def test_many_points_are_drawn_by_webgl_and_keep_their_intervals_for_the_axes_on
     result = run_of(many)
     chart = front_chart(result)
     assert named(chart.first)["meets every SLO"]["type"] == "scattergl"
-    assert {trace.type for trace in plot.figure(chart).data} == {"scatter"}, "a file is drawn without WebGL"
+    assert {trace.type for trace in figures.figure(chart).data} == {"scatter"}, "a file is drawn without WebGL"
     metrics = trial_data(result)["metrics"]
     assert isinstance(metrics, list)
     assert [metric["label"] for metric in metrics if "low" in metric] == ["throughput", "p99"]
@@ -110,7 +110,7 @@ def test_many_points_are_drawn_by_webgl_and_keep_their_intervals_for_the_axes_on
 
 def test_a_metric_at_zero_has_a_linear_axis() -> None:
     result = run_of(builders.trial(1, point(1, 100.0, 0.0)))
-    assert plot.figure(front_chart(result)).layout.yaxis.type == "linear"
+    assert figures.figure(front_chart(result)).layout.yaxis.type == "linear"
 
 
 # What the page's script knows.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reports import html, overtime
-from reports.charts import plot
+from reports.charts import figures
 from reports.charts.over_time import over_time_chart
 from tests.tuner import result_builders as builders
 from tuner import records
@@ -83,7 +83,7 @@ def test_the_report_draws_them_and_leaves_them_out_where_there_are_none(run: Pat
     assert chart is not None
     names = [trace["name"] for trace in chart.first.traces]
     assert names == ["median", "largest", "server's processes", "GPU 0"]
-    figure = plot.figure(chart)
+    figure = figures.figure(chart)
     assert [figure.layout[axis].title.text for axis in ("yaxis", "yaxis2", "yaxis3")] == [
         "latency, ms",
         "CPU, cores",

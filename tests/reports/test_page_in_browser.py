@@ -110,12 +110,14 @@ def test_the_answer_says_what_to_deploy_the_gain_the_slos_the_costs_and_how_sure
     changed = page.locator("#changes tbody tr").all_inner_texts()
     assert "precision\tslow\tfast" in changed
     rows = {row.split("\t")[0]: row.split("\t")[1:] for row in page.locator("#costs tbody tr").all_inner_texts()}
-    assert {"accuracy, steady", "memory of the server", "CPU of the server", "a million requests"} <= set(rows)
+    prices = {f"a million requests, {workload}": workload for workload in found.study.workloads}
+    assert {"accuracy, steady", "memory of the server", "CPU of the server", *prices} <= set(rows)
     made = found.confirmation
     assert made is not None
-    for cell, side in zip(rows["a million requests"], (made.baseline, made.candidate), strict=False):
-        asked = 1.2 / 3600 / side.metrics["steady"]["throughput_rps"].value * 1e6
-        assert float(cell.split(" ")[0].removeprefix("$")) == pytest.approx(asked, rel=0.01)
+    for name, workload in prices.items():
+        for cell, side in zip(rows[name], (made.baseline, made.candidate), strict=False):
+            asked = 1.2 / 3600 / side.metrics[workload]["throughput_rps"].value * 1e6
+            assert float(cell.split(" ")[0].removeprefix("$")) == pytest.approx(asked, rel=0.01)
 
 
 def test_the_commands_are_those_that_apply_and_repeat_it(page: Page, real_run: Path) -> None:

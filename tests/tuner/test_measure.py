@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,22 @@ def test_sending_late_is_a_reason_that_says_how_late_and_what_to_do() -> None:
     assert not found.valid
     assert "issue delay p99 1.50 ms is over 1.00 ms" in found.reasons[0]
     assert "another machine" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "said"),
+    [
+        (
+            0.0002,
+            "was never at work for longer than 0.20 ms at a time, so what made it late is how long the system took",
+        ),
+        (0.004, "needed up to 4.00 ms for work that takes it microseconds: its core was taken away; give it a core"),
+    ],
+)
+def test_what_made_it_late_fits_the_figures_beside_it(longest_s: float, said: str) -> None:
+    """A stall is what it took for its own work: of being woken late it knows nothing."""
+    (reason,) = judged(with_delays(1.5), replace(QUIET, longest_stall_s=longest_s)).reasons
+    assert f"it used 20% of its core{' and' if longest_s < 0.001 else ', but'} {said}" in reason
 
 
 def test_one_late_request_in_a_hundred_and_one_is_no_reason() -> None:

@@ -49,7 +49,7 @@ COMMANDS = {
     "status": Listed("hosting", _AFTER, "Show how a study that hosts share stands, from anywhere."),
     "show": Listed("looking", _AFTER, "Show a run's trials, or one of them in full."),
     "open": Listed("looking", _AFTER, "Open a run's report in the browser."),
-    "ui": Listed("looking", _AFTER, "Open Optuna's dashboard on a run."),
+    "ui": Listed("dashboard", _AFTER, "Open Optuna's dashboard on a run."),
     "report": Listed("looking", _AFTER, "Write a run's reports again, and in other formats."),
     "export": Listed("exporting", _AFTER, "Write a run's configuration in the server's own format."),
     "knobs": Listed("helping", _KNOW, "List what can be tuned on a kind of server."),

@@ -1,10 +1,9 @@
-"""What is done with a run's results: `show`, `open`, `ui`, `report`."""
+"""What is done with a run's results: `show`, `open`, `report`."""
 
 import json
 import sys
 import webbrowser
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,11 +19,8 @@ from tuner.exporting import prepared_again
 from tuner.files import write_atomically
 from tuner.results import Result, Trial, read_result
 from tuner.rundir import RunDirectory
-from tuner.storage import kept_in, open_storage
 from tuner.terminal import note, shown
 from workloads.units import parse_price
-
-DASHBOARD_PORT = 8080
 
 
 def _file(option: str, what: str) -> Any:
@@ -74,28 +70,6 @@ def _open(path: Path) -> None:
     Console().print(shown(path), highlight=False, soft_wrap=True)
     if not webbrowser.open(path.as_uri()):
         note("no browser could be started here; open the file above in one")
-
-
-@app.command()
-def ui(
-    run_path: RunPath,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="to serve it on, for this machine alone")] = (
-        DASHBOARD_PORT
-    ),
-) -> None:
-    """Open Optuna's own dashboard on a run's trials. It needs the extra `ui`; Ctrl-C ends it."""
-    with errors():
-        result = read_result(run_path)
-        try:
-            dashboard = import_module("optuna_dashboard")
-        except ImportError as error:
-            fail(BAD_USAGE, f"Optuna's dashboard is needed ({error}); it comes with: pip install 'paretune[ui]'")
-        directory = RunDirectory(run_path.resolve())
-        prepared = prepared_again(result, directory)
-        asked = prepared.study.spec.search.storage if prepared else None
-        storage = open_storage(kept_in(directory.path, asked), directory.path)
-        Console().print(f"http://localhost:{port}  (Ctrl-C ends it)", highlight=False)
-        dashboard.run_server(storage, host="localhost", port=port)
 
 
 def _price(given: str) -> float:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reports import html, tables
+from reports import html
 from reports.charts import page
 from targets.exports import Export
 from tuner.files import write_atomically
@@ -11,6 +11,9 @@ from tuner.rundir import RunDirectory
 from tuner.space import server_part
 from tuner.terminal import shown
 from tuner.wiring import Prepared
+
+WRITTEN = ("trials.csv", "front.csv")
+"""Of what the page carries, what stands in the run directory as well."""
 
 
 def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | None) -> None:
@@ -21,14 +24,15 @@ def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | 
         directory: the run's.
         prepared: the study, for the change that the export makes; None: its files are not there any more.
     """
-    write_atomically(directory.path / "trials.csv", tables.trials_csv(result))
-    write_atomically(directory.path / "front.csv", tables.front_csv(result))
     export = _export(result, prepared)
     place = html.Place(
         shown(directory.path.resolve()), shown(Path(result.study.path)), own_files=bool(export and export.places)
     )
     diff = "" if export is None else html.config_diff(export.originals, export.files)
-    content = html.render(result, diff, page.kept(result, directory.path), place)
+    files = html.downloads(result, diff)
+    for name in WRITTEN:
+        write_atomically(directory.path / name, files[name])
+    content = html.render(result, diff, page.kept(result, directory.path), place, files)
     write_atomically(directory.path / "report.html", content)
 
 
