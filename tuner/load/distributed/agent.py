@@ -72,7 +72,7 @@ class Worker(WorkerRunner):
         self.heard_s = time.monotonic()
         if msg.type == "quit":
             words = "the run is over" if self.welcome else "the master ended before it had proved the token"
-            self._ended.set((DONE if self.welcome else MASTER_UNUSABLE, words))
+            self._end(DONE if self.welcome else MASTER_UNUSABLE, words)
         elif msg.type in _MASTER_SAYS:
             super().handle_message(msg)
 
@@ -82,7 +82,7 @@ class Worker(WorkerRunner):
             case "challenge" if self._seals is None:
                 self._prove(data)
             case "refused" if not self.welcome:
-                self._ended.set((USAGE, f"the master refused this agent: {data.get('reason')}"))
+                self._end(USAGE, f"the master refused this agent: {data.get('reason')}")
             case "welcome" if self._seals is not None:
                 self.welcome = True
                 _say("joined: waiting for plans")
@@ -93,13 +93,18 @@ class Worker(WorkerRunner):
         """Check the master's proof, and give ours: what a master without the token says is never listened to."""
         theirs = data.get("nonce")
         challenge = Challenge(self._hello, self._nonce, theirs if isinstance(theirs, bytes) else b"")
-        self.send_message(TYPE, {"kind": "proof", "proof": challenge.proof(self._token, "agent")})
-        if not challenge.proves(self._token, "master", data.get("proof")):
+        if challenge.proves(self._token, "master", data.get("proof")):
+            self._seals = challenge.seal(self._token, "agent"), challenge.seal(self._token, "master")
+        else:
             where = f"{self.master_host}:{self.master_port}"
-            words = f"the master at {where} has another {TOKEN}: it has to be the same on both sides"
-            self._ended.set((USAGE, words))
-            return
-        self._seals = challenge.seal(self._token, "agent"), challenge.seal(self._token, "master")
+            self._end(USAGE, f"the master at {where} has another {TOKEN}: it has to be the same on both sides")
+        # Also to a master of another token: so it can say whom it refused.
+        self.send_message(TYPE, {"kind": "proof", "proof": challenge.proof(self._token, "agent")})
+
+    def _end(self, code: int, words: str) -> None:
+        """End the agent; the first reason is the one that counts."""
+        if not self._ended.ready():
+            self._ended.set((code, words))
 
     def _take(self, data: dict[str, Any], ours: Seal, theirs: Seal) -> None:
         """Answer a question of the master's, while others may come."""
@@ -120,7 +125,7 @@ class Worker(WorkerRunner):
         while time.monotonic() - self.heard_s < SILENCE_S:
             gevent.sleep(1.0)
         where = f"{self.master_host}:{self.master_port}"
-        self._ended.set((MASTER_UNUSABLE, f"the master at {where} has vanished: nothing of it for {SILENCE_S:g} s"))
+        self._end(MASTER_UNUSABLE, f"the master at {where} has vanished: nothing of it for {SILENCE_S:g} s")
 
 
 def _own_address(host: str, port: int) -> str:
