@@ -17,6 +17,8 @@ SHORTLIST_PASSES = 2
 """Times that the best trials are measured side by side, if the time is not needed by a longer search."""
 FEWEST_ROUNDS = 2
 """Rounds of a side: fewer show nothing of how they differ."""
+MOST_RESERVED = 0.5
+"""Share of all the time that is kept for the confirmation at most: with nothing tried there is nothing to confirm."""
 FIRST_TRIAL_S = 5.0
 """A guess at the cost of the first trial."""
 
@@ -80,14 +82,19 @@ def redeployment_cost_s(
     return sides * (prices.apply_s + rounds_s)
 
 
-def reserve_s(settings: ConfirmSpec, prices: Prices, rounds: Mapping[str, int], workloads: Sequence[Workload]) -> float:
-    """Return what shortlist, confirmation and export will take, in seconds."""
+def reserve_s(
+    settings: ConfirmSpec, prices: Prices, rounds: Mapping[str, int], workloads: Sequence[Workload], total_s: float
+) -> float:
+    """Return what shortlist, confirmation and export will take, in seconds, but MOST_RESERVED of the total at most.
+
+    Where that is too little the confirmation takes the rounds that fit, see `fitting`.
+    """
     quick = shortlist_rounds(settings, workloads)
     everyone = redeployment_cost_s(settings.candidates + BASELINE_LEVELS, prices, quick, workloads, settings.round)
     further = (SHORTLIST_PASSES - 1) * redeployment_cost_s(
         settings.candidates, prices, quick, workloads, settings.round
     )
-    return everyone + further + confirmation_s(settings, prices, rounds, workloads)
+    return min(everyone + further + confirmation_s(settings, prices, rounds, workloads), MOST_RESERVED * total_s)
 
 
 def confirmation_s(

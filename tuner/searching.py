@@ -122,4 +122,5 @@ class Searching:
         settings, workloads = self.spec.confirm, self.trier.workloads
         found = [confirm.contender(one.trial, one.point, workloads) for one in self.found.ranked()[:1]]
         rounds = confirm.rounds_needed(self.trier, found, self.found.by_number(), settings)
-        return budget.reserve_s(settings, self.found.prices(self.trier.beside_s), rounds, workloads)
+        prices = self.found.prices(self.trier.beside_s)
+        return budget.reserve_s(settings, prices, rounds, workloads, self.budget.total_s)

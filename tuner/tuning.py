@@ -259,8 +259,8 @@ class Tuning:
         """Measure a candidate against the baseline until every verdict is certain or the time is up."""
         pair = (candidate, self._baseline)
         gathered = (Rounds(), Rounds())
-        rounds = self._rounds(pair)
         settings = self._spec.confirm
+        rounds = self._first_rounds(pair)
         made: Confirmation | None = None
         for number in range(1, max(settings.redeployments, settings.max_redeployments) + 1):
             if not self._measure(pair, gathered, rounds):
@@ -330,6 +330,14 @@ class Tuning:
 
     def _rounds(self, contenders: Sequence[Contender]) -> dict[str, int]:
         return confirm.rounds_needed(self._trier, contenders, self._found.by_number(), self._spec.confirm)
+
+    def _first_rounds(self, pair: Sequence[Contender]) -> dict[str, int]:
+        """Return the rounds of the redeployments made in any case: those that fit, but the usual ones at least."""
+        settings = self._spec.confirm
+        left_s = self._budget.left_s() - budget.FINISH_S
+        needed = self._rounds(pair)
+        fitting = budget.fitting(needed, left_s, lambda wanted: settings.redeployments * self._cost_s(pair, wanted))
+        return {name: max(settings.rounds, (fitting or {}).get(name, 0)) for name in needed}
 
     def _redeployment_s(self, contenders: Sequence[Contender]) -> float:
         return self._cost_s(contenders, self._rounds(contenders))

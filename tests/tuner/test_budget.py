@@ -73,10 +73,13 @@ def test_shortlist_confirmation_and_export_are_kept_back() -> None:
     confirmation = 4 * redeployment_cost_s(2, Prices(1.0), {"a": 6}, workloads, 0.3)
     again = redeployment_cost_s(3, Prices(1.0), {"a": 3}, workloads, 0.3)
     assert SHORTLIST_PASSES == 2
-    assert reserve_s(SETTINGS, Prices(1.0), {"a": 6}, workloads) == pytest.approx(
-        shortlist + again + confirmation + FINISH_S
-    )
+    whole = shortlist + again + confirmation + FINISH_S
+    assert reserve_s(SETTINGS, Prices(1.0), {"a": 6}, workloads, 3 * whole) == pytest.approx(whole)
     assert confirmation_s(SETTINGS, Prices(1.0), {"a": 6}, workloads) == pytest.approx(confirmation + FINISH_S)
+
+
+def test_half_of_the_time_is_kept_back_at_most() -> None:
+    assert reserve_s(SETTINGS, Prices(1.0), {"a": 1000}, [workload("a")], 90.0) == 45.0
 
 
 def test_rounds_are_given_up_where_there_are_most_until_they_fit() -> None:
