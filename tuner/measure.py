@@ -4,7 +4,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from tuner.autocorrelation import effective_size, finite
 from tuner.catalog import METRICS
 from tuner.course import Course, Lane
 from tuner.lead import Lead
-from tuner.load.generator import LoadGenerator
+from tuner.load.generator import LoadGenerator, LoadRun
 from tuner.load.plan import Plan, UsersLoop
 from tuner.load.users.messages import unjudged
 from tuner.metrics import failures, generator_report, outcome_counts, summarise, totals, violations
@@ -137,12 +137,15 @@ class Meter:
                 decisions = course.finish()
                 after = _read(deployments)
             except BaseException:
-                course.cut_short()
+                with suppress(Exception):  # what ended the measurement counts, not what comes of that
+                    course.cut_short()
+                with suppress(Exception):  # the generators have to be free for the next plan
+                    finished([lane.generator for lane in lanes])
                 raise
             finally:
                 series = self.sampler.stop()
-                loaded = finished([lane.generator for lane in lanes])
-        self.lead.learn([one.load for one in offered], min(run.report.spare_s for run in loaded))
+            loaded = finished([lane.generator for lane in lanes])
+        self._learn_lead(offered, loaded)
         reports = {one.workload.name: Beside(run.records, run.report) for one, run in zip(offered, loaded, strict=True)}
         return [
             Run(
@@ -157,6 +160,12 @@ class Meter:
             )
             for index, one in enumerate(offered)
         ]
+
+    def _learn_lead(self, offered: Sequence[Offered], loaded: Sequence[LoadRun]) -> None:
+        """Take in how far the lead sufficed; Locust's processes do not say it."""
+        spare_s = [run.report.spare_s for run in loaded if not run.report.locust]
+        if spare_s:
+            self.lead.learn([one.load for one in offered], min(spare_s))
 
     def _lanes(self, deployments: Sequence[Deployment], offered: Sequence[Offered], pace: Pace) -> list[Lane]:
         """Return the loads with their longest warm-up and window, all to start at the same moment."""

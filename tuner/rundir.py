@@ -208,6 +208,12 @@ def unused(path: Path) -> Path:
     return candidate
 
 
+def make_latest(root: Path, name: str, run: RunDirectory) -> None:
+    """Have `latest` of a study name a run, where that stands beside it."""
+    if run.path.resolve().parent == (root / name).resolve():
+        _link(root / name / "latest", run.path)
+
+
 def _link(link: Path, target: Path) -> None:
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.symlink_to(target.name)

@@ -114,8 +114,12 @@ class Searching:
         trial = trial.model_copy(update={"predicted": predicted})
         if trial.state == "complete":
             return trial, rank.worth(trial, self.found.names, self.found.goals)
+        return trial, self._worst()
+
+    def _worst(self) -> Objective:
+        """Return what is told of a configuration that could not be measured."""
         constraints = [f"{name}.{slo}" for name, bounds in self.found.bounds.items() for slo in bounds]
-        return trial, pessimistic(self.found.goals, constraints)
+        return pessimistic(self.found.goals, constraints)
 
     def _reserve_s(self) -> float:
         """Return what has to be kept for measuring the best again; while nothing meets the SLO the least of it."""

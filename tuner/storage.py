@@ -32,6 +32,18 @@ JOURNAL = "journal://"
 """Begins the address of a journal that stands in a folder which several hosts share."""
 CREATIONS = 5
 """Times that a database is opened while others create its tables too."""
+SILENCE_S = 30
+"""A database, or a host that has a lock in it, that is not heard of for so long is taken to be gone."""
+POSTGRESQL = "postgresql+psycopg:"
+_NOTICING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 1000 * SILENCE_S,
+    "options": f"-c idle_in_transaction_session_timeout={SILENCE_S}s -c lock_timeout={SILENCE_S}s",
+}
+"""What has both ends of a connection to PostgreSQL notice that the other one is gone."""
 _BLOCK = 1 << 16
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -67,6 +79,16 @@ class _MendingLock(JournalFileSymlinkLock):
             self.release()
             raise
         return held
+
+    def release(self) -> None:
+        try:
+            super().release()
+        except RuntimeError:
+            raise _LockLost("search.storage: the journal's lock was taken over by another host") from None
+
+
+class _LockLost(StorageAway, RuntimeError):
+    """A lock that was held for too long; Optuna looks for the second kind."""
 
 
 def _mend(journal: Path) -> None:
@@ -130,13 +152,16 @@ def open_storage(said: str, folder: Path) -> BaseStorage:
 
 def _database(url: str) -> RDBStorage:
     """Open a database; where others create its tables at the same time, what they created is taken."""
+    # A window is measured without a word to the database: whether it is still there is asked before it is told.
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith(POSTGRESQL):
+        options["connect_args"] = _NOTICING
     for _ in range(CREATIONS - 1):
         try:
-            # A window is measured without a word to the database: whether it is still there is asked before it is told.
-            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+            return RDBStorage(url, engine_kwargs=options)
         except (IntegrityError, ProgrammingError):
             time.sleep(0.1 + 0.01 * (os.getpid() % 32))  # not in step with the others
-    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    return RDBStorage(url, engine_kwargs=options)
 
 
 def _shared_journal(said: str) -> JournalStorage:
@@ -175,7 +200,8 @@ def kept() -> Iterator[None]:
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ or error
         reason = _reason(cause)
-        kind = StorageAway if isinstance(cause, (OperationalError, InterfaceError)) else StorageError
+        lost = bool(getattr(cause, "connection_invalidated", False))
+        kind = StorageAway if lost or isinstance(cause, (OperationalError, InterfaceError)) else StorageError
         raise kind(
             f"search.storage: what keeps the trials failed: {reason}; what was told before is there, and the same "
             "command resumes"
@@ -224,4 +250,5 @@ def _hidden(said: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -175,12 +175,13 @@ class Tuning:
         contenders = [confirm.contender(one.trial, one.point, self._workloads) for one in ranked]
         own = self._found.baseline_contenders(budget.BASELINE_LEVELS)
         self._baseline = own[0]
-        if len(contenders) == len(own) == 1:
+        quick = budget.shortlist_rounds(self._spec.confirm, self._workloads)
+        if len(contenders) == len(own) == 1 or not self._time_for_shortlist([*contenders, *own], quick):
             return contenders
         self._listener.phase("shortlist", f"the {len(contenders)} best and yours again, side by side")
         everyone = [*contenders, *own]
         gathered = [Rounds() for _ in everyone]
-        if not self._measure(everyone, gathered, budget.shortlist_rounds(self._spec.confirm, self._workloads)):
+        if not self._measure(everyone, gathered, quick):
             return contenders
         sides = self._sides(everyone, gathered)
         self._found.shortlist = sides
@@ -245,6 +246,12 @@ class Tuning:
             self._spec.confirm, self._found.prices(self._trier.beside_s), needed, self._workloads
         )
         return self._budget.left_s() > self._cost_s(contenders, rounds) + kept_s
+
+    def _time_for_shortlist(self, everyone: Sequence[Contender], rounds: Mapping[str, int]) -> bool:
+        """Whether a first pass of the shortlist leaves time for the shortest confirmation."""
+        least = dict.fromkeys(rounds, budget.FEWEST_ROUNDS)
+        kept_s = budget.FINISH_S + self._spec.confirm.redeployments * self._cost_s(everyone[:2], least)
+        return self._budget.left_s() > self._cost_s(everyone, rounds) + kept_s
 
     def _within_bounds(self, side: Side) -> bool:
         bounds = self._found.bounds
@@ -332,12 +339,12 @@ class Tuning:
         return confirm.rounds_needed(self._trier, contenders, self._found.by_number(), self._spec.confirm)
 
     def _first_rounds(self, pair: Sequence[Contender]) -> dict[str, int]:
-        """Return the rounds of the redeployments made in any case: those that fit, but the usual ones at least."""
+        """Return the rounds of the redeployments that are made in any case: those that fit, and a few at least."""
         settings = self._spec.confirm
         left_s = self._budget.left_s() - budget.FINISH_S
         needed = self._rounds(pair)
         fitting = budget.fitting(needed, left_s, lambda wanted: settings.redeployments * self._cost_s(pair, wanted))
-        return {name: max(settings.rounds, (fitting or {}).get(name, 0)) for name in needed}
+        return fitting or dict.fromkeys(needed, budget.FEWEST_ROUNDS)
 
     def _redeployment_s(self, contenders: Sequence[Contender]) -> float:
         return self._cost_s(contenders, self._rounds(contenders))

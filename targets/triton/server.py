@@ -201,8 +201,9 @@ class TritonServer:
         """
         if hasattr(self, "client"):
             self.client.close()
-            with suppress(OSError, HTTPException, ValueError):  # it hangs, or is gone
-                self._unload_all()
+            if self._process.running():  # what has its port otherwise is another server
+                with suppress(OSError, HTTPException, ValueError, AttributeError, LookupError):  # it hangs or ends
+                    self._unload_all()
         self._process.stop()
 
     def _unload_all(self) -> None:

@@ -98,7 +98,8 @@ def test_a_database_that_restarts_is_waited_for_and_one_that_stays_away_is_an_er
         own.start()
         running.until(lambda: "the storage answers again" in running.errors_of(patient).read_text())
         running.until(lambda: len(book().told) > len(before))
-        assert book().told[: len(before)] == before
+        with watched(own.url, NAME) as fresh:
+            assert set(before) <= set(fresh().told)
         ((_, code, _, error),) = running.ended
     assert code == 2, error
     assert re.search(r"what keeps the trials failed: .*the same command resumes; it stayed away for \d+ s", error)
@@ -114,9 +115,9 @@ def test_hosts_share_a_journal_in_a_folder_and_anybody_may_look(study: Path, tmp
     ):
         running.start()
         running.start()
-        running.until(lambda: bool(book().told))
+        running.until(lambda: bool(book().told) and len(book().hosts()) >= 2)
         seen = json.loads(tune("status", study.name, "--storage", journal, "--json").stdout)
-        assert {host["name"] for host in seen["hosts"]} == {"host1", "host2"}
+        assert {host["name"].split(".")[0] for host in seen["hosts"]} == {"host1", "host2"}
         assert seen["budget_trials"] == TRIALS
         assert sum(seen["told"].values()) >= 1
         ended = running.wait()
@@ -149,9 +150,9 @@ def test_a_host_that_differs_is_refused_or_gets_a_group_of_its_own(study: Path, 
         running.kill(first)
         other = tune("worker", study.name, "--storage", journal, "--set", "slo.p99=1 s")
         slower(tmp_path)
-        running.start("--within", "100%")
+        running.start("--within", "10%")
         running.until(lambda: bool(running.ended))
-        running.start("--within", "100%", "--groups")
+        running.start("--within", "10%", "--groups")
         running.until(lambda: len(book().hosts()) == 3 and book().hosts()[2].decided)
         groups = {book().name(host.number): host.group for host in book().hosts()}
         ((refused, code, _, error),) = running.ended

@@ -125,7 +125,7 @@ def tell_of_four(told: Story, generator: AgentGenerator, endpoint: Endpoint, fol
         assert time.monotonic() < deadline, "no requests to be seen"
         time.sleep(0.01)
     ahead_ns = generator.ahead_ns
-    window = Rewindow(time.monotonic_ns() + ahead_ns, time.monotonic_ns() + ahead_ns + 150 * MS)
+    window = Rewindow(time.monotonic_ns() + ahead_ns, time.monotonic_ns() + ahead_ns + 1_000 * MS)
     generator.rewindow(window)
     told.looked = window.of(begun), seen, generator.finish()
     told.total = sum(len(one.records.rows) for one in (run, told.counted, gone, told.looked[2]))

@@ -34,7 +34,7 @@ def plan(port: int, path: Path, window_ms: int = 500) -> Plan:
     return Plan(
         endpoint=Endpoint("127.0.0.1", port, (), unjudged),
         load=UsersLoop(4, 100.0, (("ask",),), "/deployments/queue", f"/deployments/{ALIAS}"),
-        start_ns=time.monotonic_ns() + 30 * MS,
+        start_ns=time.monotonic_ns() + 300 * MS,
         warmup_ns=100 * MS,
         window_ns=window_ms * MS,
         timeout_ns=2000 * MS,
@@ -69,7 +69,7 @@ def seen(generator: Generator, port: int, tmp_path_factory: pytest.TempPathFacto
     began = statistics(port, ALIAS)["requests"]
     given = plan(port, folder / "rows.bin")
     generator.begin(given)
-    time.sleep(max(0.0, (given.window[1] - time.monotonic_ns()) / 1e9 - 0.1))
+    time.sleep(max(0.0, (given.window[1] - time.monotonic_ns()) / 1e9 - 0.35))
     on_their_way, looked = generator.on_their_way(), len(generator.look())
     run = generator.finish()
     assert on_their_way is not None

@@ -92,6 +92,29 @@ def test_a_silent_host_gives_back_what_it_held_and_its_result_does_not_count(two
     assert [one.trial(number).values for number in one.read().told] == [[2.0]]
 
 
+def test_hosts_that_were_lost_with_a_proposal_are_counted_and_those_that_were_interrupted_are_not(
+    tmp_path: Path,
+) -> None:
+    last, told = ledger(tmp_path), 0
+    for reason in ("ended early", "interrupted", "ended early"):
+        one = ledger(tmp_path)
+        one.join(ABOUT)
+        again = next(iter(one.read().given_back(0, 10)), None)
+        assert claim(one, 3, again=again) is not None
+        one.leave(reason)
+        told += reason != "interrupted"
+        assert last.read().losses((0, "3")) == told
+
+
+def test_nothing_is_claimed_any_more_while_the_best_is_confirmed(two: tuple[Ledger, Ledger]) -> None:
+    one, other = two
+    held = claim(other, 2)
+    assert held is not None
+    assert one.claim_finish(0)
+    assert claim(other, 4) is None
+    assert [entry.key for entry in one.read().held(0)] == [(0, "2")]  # what was held before is waited for
+
+
 def test_a_host_that_beats_is_alive(two: tuple[Ledger, Ledger]) -> None:
     one, other = two
     for _ in range(6):

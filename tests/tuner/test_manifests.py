@@ -319,6 +319,7 @@ def test_a_name_that_cannot_be_one_is_refused(study: str, given: str | None, why
         (replace(WORKERS, storage="postgresql://tune:hunter2@db/trials"), "--storage: holds a password"),
         (replace(WORKERS, storage="sqlite:///trials.db"), "file of one host"),
         (replace(WORKERS, storage="trials.journal"), "file of one host"),
+        (replace(WORKERS, storage="journal:///shared/a.log"), "file of one host"),
         (replace(WORKERS, storage="postgresql://tune@localhost/trials"), "localhost is each container itself"),
         (replace(WORKERS, storage="postgresql://[tune/trials"), "no address of a database"),
         (replace(WORKERS, namespace="My_Team"), "--namespace: 'My_Team'"),

@@ -27,7 +27,7 @@ from tuner.hosts.tuning import HostTuning
 from tuner.live import Live
 from tuner.objective import parse_goals
 from tuner.results import Result, read_result
-from tuner.rundir import RunDirectory, StudyMark, locked, open_run, unused
+from tuner.rundir import RunDirectory, StudyMark, locked, make_latest, open_run, unused
 from tuner.storage import FILES, JOURNAL, close_storage, open_storage, shared
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, shown
@@ -159,10 +159,8 @@ def _work(loaded: Study, directory: RunDirectory, terms: Terms, *, quiet: bool) 
     trials = loaded.spec.search.budget.trials
     with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet) as live:
         say = (lambda _: None) if quiet else live.note
-        with joined(prepared, directory, terms, say) as made, _kept(directory, prepared):
-            result = _tuned(prepared, directory, made, terms, live)
-            write_report(result, directory, prepared)
-            return result
+        with _kept(directory, prepared), joined(prepared, directory, terms, say) as made:
+            return _tuned(prepared, directory, made, terms, live)
 
 
 @contextmanager
@@ -193,7 +191,11 @@ def _tuned(prepared: Prepared, directory: RunDirectory, made: Joined, terms: Ter
             lambda: import_module("tuner.cli.writing"),
             groups=terms.groups,
         )
-        return tuning.run()
+        result = tuning.run()
+        write_report(result, directory, prepared)
+        make_latest(Path("runs"), prepared.study.spec.study, directory)
+        tuning.tell(result)
+        return result
 
 
 def _told(said: Mapping[str, Any], *, as_json: bool) -> None:

@@ -12,6 +12,8 @@ HOST, GROUP, KEY, CONFIG, ORDINAL, WITHDRAWN, WORTH, DONE, TOKEN = (
     f"paretune:{name}" for name in ("host", "group", "key", "config", "ordinal", "withdrawn", "worth", "done", "token")
 )
 """Attributes of what a host holds."""
+INTERRUPTED = "interrupted"
+"""What is written in LEFT by a host that its user ended."""
 Kind = Literal["host", "proposal", "again", "finish"]
 State = Literal["open", "told", "ended"]
 """An entry is open while its host works on it; it is told with a result, or ended without one, once and for all."""
@@ -139,6 +141,12 @@ class Book:
         """Return the entry that counts of a proposal: the first that is held or was told; None: it is free."""
         entries = (self.entries[number] for number in self._of_key.get(key, ()))
         return next((one for one in entries if one.state != "ended"), None)
+
+    def losses(self, key: tuple[int, str]) -> int:
+        """Return how many hosts were lost while they held a proposal; one that was interrupted is not lost."""
+        held = (self.entries[number] for number in self._of_key.get(key, ()))
+        gone = [one for one in held if one.state == "ended" and not one.withdrawn]
+        return sum(1 for one in gone if self.entries[one.host].attributes.get(LEFT) != INTERRUPTED)
 
     def number(self, entry: Entry) -> int:
         """Return the number of a proposal's trial: 1 for the first one, and the same when it is measured again."""

@@ -7,6 +7,8 @@ from types import TracebackType
 from tuner.hosts.ledger import Evicted, Ledger
 from tuner.storage import StorageError
 
+JOIN_S = 3.0
+
 BEATS = 6
 """In the time that a host may be silent."""
 
@@ -47,7 +49,7 @@ class Heart:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end.set()
-        self._thread.join()
+        self._thread.join(JOIN_S)  # a daemon: a storage that hangs does not keep this process
 
     def _run(self) -> None:
         while not self._end.wait(self._period_s):

@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner import __version__
 from tuner.hosts.admission import StudiesDiffer
-from tuner.hosts.entries import ABOUT, Book
+from tuner.hosts.entries import ABOUT, INTERRUPTED, Book
 from tuner.hosts.heart import Heart
 from tuner.hosts.ledger import Direction, Ledger
 from tuner.hosts.patience import Patience
@@ -125,8 +125,8 @@ def joined(prepared: Prepared, run: RunDirectory, terms: Terms, say: Callable[[s
         with Heart(ledger, terms.lease_s) as heart:
             try:
                 yield Joined(opened.search, opened, heart)
-            except BaseException:
-                ledger.leave("ended early")
+            except BaseException as error:
+                ledger.leave(INTERRUPTED if isinstance(error, KeyboardInterrupt) else "ended early")
                 raise
             ledger.leave("done")
     finally:

@@ -98,7 +98,7 @@ class Ledger:
     def __init__(
         self, storage: BaseStorage, name: str, patience: Patience, directions: Sequence[Direction] | None = None
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # a database that is away would be told with its SQL
         self._storage, self._patience = storage, patience
         self._study = patience(lambda: _number_of(storage, name, directions))
         patience.missed = self._missed
@@ -194,7 +194,7 @@ class Ledger:
         budget: int,
         again: Entry | None = None,
     ) -> Held | None:
-        """Claim a proposal; None where another host has it, or the budget is used up.
+        """Claim a proposal; None where another host has it, the budget is used up, or the best is being confirmed.
 
         Args:
             key: see `Entry.key`.
@@ -214,7 +214,9 @@ class Ledger:
         book = self.book  # as it was read with the entry in it: what came before is there
         holder = book.holder(key)
         over = again is None and book.budgeted(number) >= budget
-        if holder is None or holder.number != number or over:
+        finisher = book.finisher(key[0])
+        late = finisher is not None and finisher.number < number  # who confirms has seen what is held, but not this
+        if holder is None or holder.number != number or over or late:
             self._withdraw(number)
             return None
         return Held(number, book.number(book.entries[number]), key)

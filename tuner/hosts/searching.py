@@ -16,6 +16,8 @@ from tuner.searching import Searching
 
 POLL_S = 0.5
 """How often a host that waits for others looks what they did."""
+MOST_LOST = 3
+"""Hosts that may be lost with a proposal before it counts as one that crashes its host."""
 
 
 class DoneElsewhere(Exception):
@@ -100,16 +102,15 @@ class HostSearching(Searching):
         """Try one proposal, or wait where others have all of them; return why the search ends, None: it goes on."""
         again = self.shared.again()
         if again is not None:
-            self.note(f"trial {again.number} was given back by a host that is gone: it is measured again")
-            self._try(again, {})
+            self._try_again(again)
             return None
         try:
             made = None if self.shared.full() else self.planner.next()
         except Taken:
             return None
         if made is None:
-            if not self.shared.full() and not self.shared.busy():
-                return "space"
+            if not self.shared.busy():
+                return "trials" if self.shared.full() else "space"
             self._wait("waits for the trials of other hosts")
             return None
         if self.planner.certain(self.spec.search.budget.certain):
@@ -117,6 +118,31 @@ class HostSearching(Searching):
             return "certain"
         self._try(*made)
         return None
+
+    def _try_again(self, proposal: Proposal) -> None:
+        """Measure what was given back, unless it seems to be what its hosts were lost of."""
+        lost = self.shared.lost()
+        if lost >= MOST_LOST:
+            self._give_up(proposal, f"{lost} hosts were lost while they measured it")
+            return
+        self.note(f"trial {proposal.number} was given back by a host that is gone: it is measured again")
+        self._try(proposal, {})
+
+    def _give_up(self, proposal: Proposal, why: str) -> None:
+        """Tell of a proposal that it crashes its host: nobody measures it again."""
+        self.note(f"trial {proposal.number} is given up: {why}")
+        trial = Trial(
+            number=proposal.number,
+            config={**self.user, **proposal.config},
+            state="crashed",
+            reason=why,
+            points=[],
+            apply_s=0.0,
+            wall_s=0.0,
+            host=self.shared.name,
+        )
+        self.search.tell(trial, self._worst())
+        self.trial_ended(trial)
 
     def _try(self, proposal: Proposal, predicted: Mapping[str, Any]) -> None:
         self.heart.doing = f"measures trial {proposal.number}"

@@ -131,6 +131,10 @@ class SharedSearch(Search):
                 return Proposal(self.held.number, config)
         return None
 
+    def lost(self) -> int:
+        """Return how many hosts were lost with the proposal that this one holds."""
+        return 0 if self.held is None else self.ledger.book.losses(self.held.key)
+
     def release(self) -> None:
         """Take the proposal that this host holds back, as if it had never been made. Raises Evicted."""
         if self.held is not None:

@@ -25,11 +25,12 @@ def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Seq
     told = [book.entries[number] for number in book.told]
     counts = Counter(one.host for one in told)
     outcomes = [dict(said) for said in map(book.done, groups) if said is not None]
-    confirming = any(book.finisher(group) for group in groups)
+    confirming = any(book.finisher(group) and book.done(group) is None for group in groups)
+    hosts = [_host(book, host, counts[host.number], now) for host in book.hosts()]
     state: StudyState = "searching"
     if groups and len(outcomes) == len(groups):
         state = "done"
-    elif not any(host.state == "open" for host in book.hosts()):
+    elif not any(host.state == "alive" for host in hosts):
         state = "waiting"
     elif confirming:
         state = "confirming"
@@ -42,7 +43,7 @@ def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Seq
         spent_s=book.spent_s(),
         told=dict(Counter(str(one.attributes[WORTH]["state"]) for one in told)),
         given_back=sum(len(book.given_back(group, budget.trials)) for group in groups),
-        hosts=[_host(book, host, counts[host.number], now) for host in book.hosts()],
+        hosts=hosts,
         held=[
             HeldTrial(trial=book.number(one), host=book.name(one.host), config=one.attributes[CONFIG])
             for one in book.held()
@@ -54,7 +55,7 @@ def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Seq
 
 def _host(book: Book, host: Entry, trials: int, now: datetime) -> HostStatus:
     beat: Mapping[str, Any] = host.attributes.get(BEAT, {})
-    heard_s = (now - datetime.fromisoformat(beat["at"])).total_seconds() if beat else None
+    heard_s = max(0.0, (now - datetime.fromisoformat(beat["at"])).total_seconds()) if beat else None
     refused = host.attributes.get(VERDICT, {}).get("refused")
     return HostStatus(
         name=book.name(host.number),

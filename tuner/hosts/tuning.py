@@ -12,7 +12,7 @@ from tuner.hosts.admission import Host, HostDiffers, differences, figures_of
 from tuner.hosts.entries import BASELINE, VERDICT, Book, Entry
 from tuner.hosts.heart import Heart
 from tuner.hosts.ledger import Evicted
-from tuner.hosts.searching import POLL_S, DoneElsewhere, HostSearching
+from tuner.hosts.searching import POLL_S, HostSearching
 from tuner.hosts.shared import SharedSearch
 from tuner.listener import Listener
 from tuner.opening import Opened
@@ -132,20 +132,15 @@ class HostTuning(Tuning):
         self._report_progress()
 
     def _publish(self, state: RunState, exit_code: int | None) -> Result:
-        """Write the result, from all hosts' trials.
-
-        Raises:
-            DoneElsewhere: this host was taken for dead while it confirmed, and another did.
-        """
+        """Write the result, from all hosts' trials."""
         self._heart.says("writes the report")
         result = super()._publish(state, exit_code)
         result = result.model_copy(update={"hosts": host_infos(self._shared.ledger.book, result.trials)})
         write_atomically(self._run.result, to_json(result))
-        if state == "done":
-            self._tell(result)
         return result
 
-    def _tell(self, result: Result) -> None:
+    def tell(self, result: Result) -> None:
+        """Tell the other hosts what came of it, now that its report is there."""
         best, ledger = result.best, self._shared.ledger
         said = {
             "host": self._shared.name,
@@ -159,8 +154,7 @@ class HostTuning(Tuning):
         try:
             ledger.done(self._shared.group or 0, said)
         except Evicted:
-            self._listener.note("this host was silent for too long while it confirmed the best: another one does")
-            raise DoneElsewhere(said) from None
+            self._listener.note("this host was silent for too long while it confirmed the best: another one does, too")
 
 
 def host_infos(book: Book, trials: Sequence[Trial]) -> list[HostInfo]:

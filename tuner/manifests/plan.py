@@ -205,7 +205,7 @@ def _storage(study: Study, asked: Asked) -> str | None:
         host = url.hostname
     except ValueError as error:
         raise ManifestError(f"{place}: no address of a database: {error}") from None
-    if "://" not in given or url.scheme.startswith("sqlite"):
+    if "://" not in given or url.scheme.startswith(("sqlite", "journal")):
         raise ManifestError(f"{place}: {given!r} is a file of one host; give a database that all of them reach, like "
                             "postgresql://tune@db/trials")  # fmt: skip
     if host in _HERE:

@@ -30,7 +30,7 @@ DONE, USAGE, MASTER_UNUSABLE, INTERRUPTED = 0, 2, 3, 130
 SILENCE_S = 10.0
 """A master that was not heard of for so long has vanished; it answers Locust's heartbeats every second."""
 _MASTER_SAYS = ("ack", "heartbeat", "quit", "reconnect", TYPE)
-_LAST_WORDS_S = 0.2
+_LAST_WORDS_S = 1.0
 
 
 class Worker(WorkerRunner):
@@ -70,7 +70,9 @@ class Worker(WorkerRunner):
     def handle_message(self, msg: Message) -> None:
         """Take what concerns an agent; of users and locustfiles it has none."""
         self.heard_s = time.monotonic()
-        if msg.type == "quit":
+        if msg.type == "quit" and isinstance(msg.data, dict):
+            self._end(MASTER_UNUSABLE, f"the master took this agent for lost: {msg.data.get('reason')}")
+        elif msg.type == "quit":
             words = "the run is over" if self.welcome else "the master ended before it had proved the token"
             self._end(DONE if self.welcome else MASTER_UNUSABLE, words)
         elif msg.type in _MASTER_SAYS:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -55,8 +56,9 @@ class Commands:
             said = "error", str(failed)
         except Exception as error:  # the tuner waits for an answer
             said = "error", f"the Locust master failed in {name!r}: {error!r}"
-        self._say_notes()
-        self._pipe.send(said)
+        with suppress(OSError):  # the tuner has ended
+            self._say_notes()
+            self._pipe.send(said)
 
     def wait(self, count: int, timeout_s: float) -> list[AgentInfo]:
         """Wait for so many agents, and say who is there; return fewer when the time is up."""
@@ -66,9 +68,9 @@ class Commands:
             gevent.sleep(_TICK_S)
         return [one.info for one in self._roster.alive]
 
-    def alive(self) -> dict[int, str]:
-        """Return of every agent so far why it is gone, "" of those that are there."""
-        return {one.info.index: one.gone for one in self._roster}
+    def alive(self) -> dict[int, tuple[AgentInfo, str]]:
+        """Return every agent so far, and why it is gone, "" of those that are there."""
+        return {one.info.index: (one.info, one.gone) for one in self._roster}
 
     def prepare(
         self, lane: int, processes: int, endpoint: tuple[str, bytes], plans: dict[int, bytes]

@@ -11,7 +11,7 @@ from typing import Any
 
 from targets.base import TargetError
 from tuner.load.distributed.options import AgentInfo, AgentsWanted
-from tuner.load.distributed.trust import read_token
+from tuner.load.distributed.trust import TOKEN, read_token
 from tuner.load.generator import GeneratorError, LoadLost
 
 _START_TIMEOUT_S = 60.0
@@ -127,14 +127,18 @@ class Fleet:
                 raise GeneratorError(f"the agents could not make the load: {value}")
 
     def refresh(self) -> Sequence[AgentInfo]:
-        """Return the agents that are there; of one that was lost since the last time a note is kept.
+        """Return the agents that are there, those included that came in the place of others.
+
+        Of one that was lost since the last time a note is kept.
 
         Raises:
             AgentsUnavailable: none is left.
         """
+        known: dict[int, tuple[AgentInfo, str]] = self.call("alive")
+        gone = {index: reason for index, (_, reason) in known.items() if reason and index in self._agents}
+        self._agents |= {index: info for index, (info, reason) in known.items() if not reason}
         if not self._agents:
             raise AgentsUnavailable("no agent is left to make the load")
-        gone = {index: reason for index, reason in self.call("alive").items() if reason and index in self._agents}
         if gone:
             lost = self._lost(gone)
             if isinstance(lost, AgentsUnavailable):
@@ -173,13 +177,22 @@ class Fleet:
 
     def _receive(self) -> tuple[str, Any]:
         try:
+            self._pipe.poll(None)  # an interrupt comes while it waits, not in the middle of an answer
             how, value = self._pipe.recv()
         except (EOFError, OSError):
             raise self._ended() from None
         return str(how), value
 
     def _ended(self) -> AgentsUnavailable:
-        return AgentsUnavailable(f"the process of Locust's master ended with exit code {self._process.wait()}")
+        try:
+            code = self._process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        return AgentsUnavailable(
+            f"the process of Locust's master ended with exit code {code}; start the agents again, and the same command "
+            "resumes"
+        )
 
     def __enter__(self) -> "Fleet":
         return self
@@ -201,7 +214,9 @@ def gathered(wanted: AgentsWanted | None, say: Callable[[str], None]) -> Iterato
     if wanted is None:
         yield None
         return
-    with Fleet(wanted, read_token(os.environ), say) as fleet:
+    token = read_token(os.environ)
+    del os.environ[TOKEN]  # the server is started later, and has no business with it
+    with Fleet(wanted, token, say) as fleet:
         fleet.wait()
         yield fleet
 

@@ -173,7 +173,7 @@ def serve(pipe: Connection, master: Master) -> None:
         wait_read(pipe.fileno())
         try:
             name, arguments = pipe.recv()
-        except EOFError:  # the tuner has ended, or was killed
+        except (EOFError, OSError):  # the tuner has ended, or was killed
             return
         if name == "close":
             return

@@ -98,7 +98,10 @@ class Member:
 
     def lose(self, reason: str) -> None:
         """Take note that it is lost: whoever waits for an answer of it waits no longer."""
-        self.gone = self.gone or reason
+        if not self.gone:
+            self.gone = reason
+            # It may be there all the same, and its load would go on beside that of the others.
+            gevent.spawn(self._sender.send_message, "quit", {"reason": reason}, self.client_id)
         for answer in self._open.values():
             answer.set_exception(AgentGone(self.gone))
 

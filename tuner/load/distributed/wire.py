@@ -71,6 +71,7 @@ def report_of(plain: Mapping[str, Any], answers: bytes) -> RunReport:
         longest_stall_s=float(plain["longest_stall_s"]),
         queue_max=int(plain["queue_max"]),
         waiting_max=int(plain["waiting_max"]),
+        spare_s=float(plain["spare_s"]),
         failures=failures,
         answers=unpacked_answers(answers),
     )

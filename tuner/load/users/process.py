@@ -32,7 +32,7 @@ from tuner.load.users.sessions import watch
 
 _LOOK_S = 0.005
 """This often the process looks whether it is kept from its work, and whether the window has ended."""
-_LATE_NS = 100_000_000
+_LATE_NS = 500_000_000
 _WAITS = 20
 _ENDED = (STATE_CLEANUP, STATE_STOPPED)
 
@@ -75,7 +75,11 @@ class Driver:
         self._environment.host = None if load.own_host else _host(plan)
         self._environment.stop_timeout = plan.timeout_ns / 1e9
         if time.monotonic_ns() > plan.start_ns + _LATE_NS:
-            raise RuntimeError("Locust's process was started anew and was late for this measurement")
+            late_s = (time.monotonic_ns() - plan.start_ns) / 1e9
+            raise RuntimeError(
+                f"Locust's process was {late_s:.1f} s late for this measurement: it was started anew, or something "
+                "else had its core"
+            )
         _sleep_until(plan.start_ns)
         self._runner.update_state(STATE_INIT)
         self._runner.start(load.users, min(load.spawn_rate, load.users))
