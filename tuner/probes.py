@@ -17,8 +17,6 @@ from tuner.space import LOAD_NAMES, Space
 
 _Key = tuple[Value | None, ...]
 
-LEVELS = {"closed": "concurrency", "open": "rate"}
-"""Kind of a load -> what the space calls its level."""
 WORTH = 0.05
 """A move counts as helping when it improves the first objective by this share."""
 
@@ -130,7 +128,7 @@ def _levels(space: Space, start: Candidate) -> dict[str, Value]:
     """Return each load level of the space that a workload was measured at, the first workload's before the others'."""
     found: dict[str, Value] = {}
     for point in start.points:
-        name = LEVELS[point.load.mode]
+        name = point.load.name
         if name not in found and point.load.level in space.levels(name):
             found[name] = point.load.level
     return found
