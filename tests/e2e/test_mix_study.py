@@ -14,19 +14,20 @@ target: {kind: triton, model: digits, repository: digits/models}
 workloads:
   mixed:
     arrival: {process: closed}
+    timeout: 30 s
     mix:
       bulk: {weight: 4, requests: {source: dataset, path: digits/test.npz}}
       urgent:
         weight: 1
         priority: 1
-        timeout: 1 s
+        timeout: 20 s
         requests: {source: tensors, count: 50}
         slo: {p99: 10 s, error_rate: 50%}
 space: {concurrency: [24, 32], max_batch_size: [1, 4]}
 slo: {p99: 20 s}
 objectives: [minimize mixed.urgent.p50, maximize mixed.throughput]
 search: {budget: {trials: 1, time: 2 min}, seed: 1}
-measure: {warmup: 0.2 s, max_warmup: 0.4 s, window: 1 s, max_window: 1 s}
+measure: {warmup: 0.2 s, max_warmup: 0.4 s, window: 2 s, max_window: 2 s}
 confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 0.5 s}
 isolation: none
 """
