@@ -30,7 +30,7 @@ from tuner.hosts.entries import Book  # noqa: E402
 
 KILLS = 20
 TRIALS = 60
-TRIALS_OF_KILLS = 40
+TRIALS_OF_KILLS = 80
 HOSTS = 4
 MOST_SHARE = 0.35
 WAITING = {
