@@ -32,6 +32,7 @@ from tests.support.postgres import PASSWORD, Postgres, postgres  # noqa: E402
 from tuner.hosts.entries import CONFIG, ENTRY, GROUP, HOST, KEY, WORTH  # noqa: E402
 from tuner.hosts.joining import Terms, joined  # noqa: E402
 from tuner.rank import worth  # noqa: E402
+from tuner.results import Trial  # noqa: E402
 from tuner.rundir import RunDirectory  # noqa: E402
 from tuner.search import TRIAL  # noqa: E402
 from tuner.study.load import Study, load_study  # noqa: E402
@@ -176,7 +177,7 @@ def store(server: Postgres, name: str, rows: list[FrozenTrial]) -> None:
     engine.dispose()
 
 
-def baseline(prepared: Prepared):  # type: ignore[no-untyped-def]
+def baseline(prepared: Prepared) -> Trial:
     """Return the user's configuration at three loads."""
     rng, user = np.random.default_rng(0), prepared.target.user_config()
     points = [answered(0, {**user, "concurrency": level}, rng).points[0] for level in (1, 8, 64)]

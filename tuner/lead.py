@@ -1,4 +1,4 @@
-"""How long before its start a plan is handed to the load generator: long enough to be ready, learnt to be no longer."""
+"""How long before its start a plan is handed to the load generator: long enough to be ready, and hardly longer."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ class Lead:
 
         Args:
             loads: that were given it.
-            spare_s: how much of it was left when all generators were ready; 0.0 or less: it was too short.
+            spare_s: how much of it was left when all generators were ready, in seconds; 0.0 or less: it was too short.
         """
         needed = self._share - spare_s * 1e9 / sum(map(_usual_ns, loads))
         wanted = MARGIN * needed if spare_s > 0 else MARGIN * self._share
