@@ -1,5 +1,6 @@
 """Targets for the tests, without a study around them."""
 
+import re
 from pathlib import Path
 
 from targets.base import Context
@@ -12,6 +13,15 @@ from targets.triton.target import TritonTarget
 def triton_target(log_path: Path, cpus: frozenset[int] | None = None, **options: object) -> TritonTarget:
     """Make a Triton target that is not started."""
     return TritonTarget(TritonOptions.model_validate(options), Context(log_path.parent, log_path, cpus))
+
+
+def loads_since(target: TritonTarget, mark: int) -> list[str]:
+    """Return what the server logged since a mark of its log about models that it was asked to load, errors included.
+
+    An old version that goes is logged whenever its last request has ended, so other records may come at any time.
+    """
+    records = target._log.text_since(mark).splitlines()
+    return [record for record in records if record.startswith("E") or re.search(r'\] "?loading: ', record)]
 
 
 def simulated_target(log_path: Path, cpus: frozenset[int] | None = None, **options: object) -> SimulatedTarget:
