@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
@@ -26,6 +27,12 @@ WARMUP_S, WINDOW_S = 0.3, 1.0
 _SETTLED_S, _WATCHED_S = 0.2, 0.6
 _PATIENCE_S = 30.0
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_EVERY_LATENCY = """
+function done(summary, latency, requests)
+  for index = 1, #latency do print(string.format("took %d us: %d", latency(index))) end
+end
+"""
+"""What makes wrk print how many requests took how long: percentiles of several rounds cannot be averaged."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Round:
         rss_bytes: its peak resident memory.
         issue_delay_p99_s: ours only.
         cpu_share: of a core, ours only.
+        latencies_s: how many requests took how long, wrk's only.
     """
 
     rps: float
@@ -48,6 +56,7 @@ class Round:
     rss_bytes: int
     issue_delay_p99_s: float = 0.0
     cpu_share: float = 0.0
+    latencies_s: Mapping[float, int] = field(default_factory=dict)
 
 
 class Missing(Exception):
@@ -111,7 +120,18 @@ def wrk(endpoint: Endpoint, concurrency: int, cpu: int, scratch: Path) -> Round:
         p99_s=_duration(r"99%\s+([\d.]+)(us|ms|s)", text),
         cpu_s=cpu_s / requests,
         rss_bytes=rss,
+        latencies_s={
+            int(value) / 1e6: int(count) for value, count in re.findall(r"^took (\d+) us: (\d+)$", text, re.M)
+        },
     )
+
+
+def pooled_p99_s(rounds: Iterable[Round]) -> float:
+    """Return the p99 of all requests of several rounds of wrk: the latency that at most 1% of them exceed."""
+    taken: Counter[float] = Counter()
+    for one in rounds:
+        taken.update(one.latencies_s)
+    return _quantile(sorted(taken.items()), 0.99)
 
 
 def perf_analyzer(
@@ -197,7 +217,7 @@ def _lua(endpoint: Endpoint, scratch: Path) -> str:
     headers = [line.decode().split(": ", 1) for line in head.split(b"\r\n")[1:]]
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers if name != "Content-Length"]
     read = f'local f = io.open("{scratch / "body.bin"}", "rb"); wrk.body = f:read("*a"); f:close()' if body else ""
-    return "\n".join([f'wrk.method = "{method}"', f'wrk.path = "{path}"', read, *lines])
+    return "\n".join([f'wrk.method = "{method}"', f'wrk.path = "{path}"', read, *lines, _EVERY_LATENCY])
 
 
 def _accounted(command: Sequence[str], cpu: int) -> tuple[str, float, int]:

@@ -31,7 +31,7 @@ import numpy as np
 import replay
 import yaml
 from ratios import Ratio, in_turn, ratio
-from rounds import Round, wrk
+from rounds import Round, pooled_p99_s, wrk
 from tables import PAGE, markdown, write_section
 
 from targets.base import Context, Endpoint
@@ -75,7 +75,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Judged:
-    """What wrk says of an answer: its throughput over that of the grid's best, both in the same rounds, and medians."""
+    """What wrk says of an answer.
+
+    Attributes:
+        of_grid: its throughput over that of the grid's best, both in the same rounds.
+        rps: median of the rounds' throughput.
+        p99_s: of all requests of all rounds, as Paretune takes it of all requests of a window.
+    """
 
     of_grid: Ratio
     rps: float
@@ -230,9 +236,12 @@ def judge(answers: Sequence[Answer]) -> tuple[int, list[Judged]]:
             rounds[index].append(wrk(endpoints[index], answers[index].concurrency, cpus[0], Path(folder)))
 
         sides = [partial(measure, index) for index in range(len(answers))]
+        in_turn(sides, lambda: False, float("inf"), 1)
+        for mine in rounds:
+            mine.clear()  # the first requests of a deployment find nothing ready
         in_turn(sides, lambda: False, float("inf"), JUDGED)
     rps = [float(np.median([one.rps for one in mine])) for mine in rounds]
-    p99_s = [float(np.median([one.p99_s for one in mine])) for mine in rounds]
+    p99_s = [pooled_p99_s(mine) for mine in rounds]
     grid = [index for index, one in enumerate(answers) if one.tool == GRID]
     within = [index for index in grid if p99_s[index] <= replay.BOUND_S]
     best = max(within, key=lambda index: rps[index]) if within else min(grid, key=lambda index: p99_s[index])

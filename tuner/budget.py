@@ -97,6 +97,15 @@ def reserve_s(
     return min(everyone + further + confirmation_s(settings, prices, rounds, workloads), MOST_RESERVED * total_s)
 
 
+def least_reserve_s(settings: ConfirmSpec, prices: Prices, workloads: Sequence[Workload], total_s: float) -> float:
+    """Return what the shortest confirmation and the export will take, in seconds; MOST_RESERVED of the total at most.
+
+    It is what has to be kept while there is nothing to confirm: the trial that comes next may be the first.
+    """
+    fewest = {workload.name: FEWEST_ROUNDS for workload in workloads}
+    return min(confirmation_s(settings, prices, fewest, workloads), MOST_RESERVED * total_s)
+
+
 def confirmation_s(
     settings: ConfirmSpec, prices: Prices, rounds: Mapping[str, int], workloads: Sequence[Workload]
 ) -> float:

@@ -122,9 +122,12 @@ class Searching:
         return pessimistic(self.found.goals, constraints)
 
     def _reserve_s(self) -> float:
-        """Return what has to be kept for measuring the best again; while nothing meets the SLO the least of it."""
+        """Return what has to be kept for measuring the best again; while nothing but yours meets the SLO the least."""
         settings, workloads = self.spec.confirm, self.trier.workloads
-        found = [confirm.contender(one.trial, one.point, workloads) for one in self.found.ranked()[:1]]
-        rounds = confirm.rounds_needed(self.trier, found, self.found.by_number(), settings)
         prices = self.found.prices(self.trier.beside_s)
+        ranked = self.found.ranked()
+        if not any(one.trial.number for one in ranked):
+            return budget.least_reserve_s(settings, prices, workloads, self.budget.total_s)
+        found = [confirm.contender(one.trial, one.point, workloads) for one in ranked[:1]]
+        rounds = confirm.rounds_needed(self.trier, found, self.found.by_number(), settings)
         return budget.reserve_s(settings, prices, rounds, workloads, self.budget.total_s)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from targets.base import Config, ConfigRefused, Context, Export, Knob, TargetError, Value
 from targets.triton import config as model_config
-from targets.triton import ensemble, reloading, rules
+from targets.triton import ensemble, loading, reloading, rules
 from targets.triton import flags as flags_of
 from targets.triton.deployment import TritonDeployment
 from targets.triton.ensemble import Part
@@ -105,6 +105,7 @@ class ComposedTriton(TritonTarget):
         self._read_back_all(server, parts, names, config)
         if alias in self._deployed:
             self._deployed[alias].replaced(server, list(names.values()))
+        server.settle()
         top = parts[-1]
         deployment = self._deployment(config, server, names[top.name], ensemble.under_names(top, names), alias)
         composing = {name: loaded for name, loaded in names.items() if name != top.name}
@@ -135,7 +136,7 @@ class ComposedTriton(TritonTarget):
 
     def _text(self, part: Part, names: Mapping[str, str]) -> str | None:
         """Return the config.pbtxt that a part is loaded with, None for one that has none."""
-        return self._rewritten(part.model, ensemble.under_names(part, names)) if part.model.text else None
+        return loading.rewritten(part.model, ensemble.under_names(part, names)) if part.model.text else None
 
     @staticmethod
     def _stage(
@@ -152,13 +153,13 @@ class ComposedTriton(TritonTarget):
     ) -> None:
         for part in parts:
             own = config if part.top else ensemble.of_model(config, part.name)
-            self._read_back(server, names[part.name], ensemble.under_names(part, names), own)
+            loading.read_back(server, names[part.name], ensemble.under_names(part, names), own)
 
     def export(self, config: Config) -> Export:
         """Return config.pbtxt of every composing model that is to change, and that of the ensemble behind them."""
         whole = super().export(config)
         parts = self._assembled(config, replace(self._offer(), gpus=None))
-        texts = {part.name: self._rewritten(part.model, part.config) for part in parts if part.model.text}
+        texts = {part.name: loading.rewritten(part.model, part.config) for part in parts if part.model.text}
         changed = [part for part in parts[:-1] if part.model.text and texts[part.name] != part.model.text]
         paths = {part.name: Path(part.name) / CONFIG_NAME for part in parts}
         top = paths[parts[-1].name]
@@ -191,7 +192,7 @@ class ComposedTriton(TritonTarget):
         server.load(top.name)
         for part in parts:
             said = model_config.knob_values(part.config, BY_NAME if part.model.text else ())
-            self._read_back(server, part.name, part.config, said)
+            loading.read_back(server, part.name, part.config, said)
         deployment = replace(self._deployment({}, server, top.name, top.config, VERIFIED), _composing=composing)
         deployment.ask_once(requests)
         deployment.retire()

@@ -129,6 +129,19 @@ def from_loaded(loaded: Mapping[str, object]) -> model_config_pb2.ModelConfig:
     return json_format.ParseDict(dict(loaded), ModelConfig(), ignore_unknown_fields=True)
 
 
+def instances_of(loaded: model_config_pb2.ModelConfig) -> int:
+    """Return how many instances a loaded model has; a group on GPUs has as many on each."""
+    return sum(group.count * max(1, len(group.gpus)) for group in loaded.instance_group)
+
+
+def only_instances(one: model_config_pb2.ModelConfig, other: model_config_pb2.ModelConfig) -> bool:
+    """Whether two configurations differ in their instances alone."""
+    bare = [named(config, "") for config in (one, other)]
+    for config in bare:
+        del config.instance_group[:]
+    return bool(one != other and bare[0] == bare[1])
+
+
 def mismatches(asked: Message, loaded: Message, path: str = "") -> Iterator[str]:
     """Yield every field that was asked for and is loaded otherwise.
 

@@ -14,6 +14,7 @@ from targets.kserve.statistics import cache_of
 from targets.ports import HOST
 from targets.probe import failure_of
 from targets.triton.cache import readings
+from targets.triton.config import ModelConfig, only_instances
 from targets.triton.server import CONTROL_TIMEOUT_S, TritonServer
 from targets.triton.transport import Transport
 from workloads.requests import Requests
@@ -33,6 +34,9 @@ class TritonDeployment:
     _retired: bool = False
     _composing: Mapping[str, str] = field(default_factory=dict)
     """Composing model -> name that it is loaded by."""
+    _wanted: ModelConfig | None = None
+    """What it was loaded with, and how; None of what is not loaded by itself."""
+    _load: Callable[[], None] | None = None
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode tensors for this deployment, once."""
@@ -69,6 +73,19 @@ class TritonDeployment:
         self._forget()
         for name in self._names:
             self._server.unload(name)
+
+    def leaves(self, server: TritonServer, wanted: ModelConfig) -> bool:
+        """Unload it for another configuration on a server, and say so; not where that one is only other instances."""
+        if self._retired or server is not self._server or self._wanted is None or only_instances(self._wanted, wanted):
+            return False
+        for name in self._names:
+            server.unload(name)
+        return True
+
+    def load_again(self) -> None:
+        """Load it as it was: what was to take its place was refused. Raises ConfigRefused."""
+        assert self._load is not None, "it has left"
+        self._load()
 
     def replaced(self, server: TritonServer, names: Collection[str]) -> None:
         """Make way for what is loaded under the alias now: on that server, by those names."""

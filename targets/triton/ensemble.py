@@ -179,10 +179,7 @@ def only_instances(before: str | None, after: str | None) -> bool:
     """Whether two texts of config.pbtxt differ in their instances alone."""
     if not before or not after or before == after:
         return False
-    one, other = (model_config.parse(text, Path()) for text in (before, after))
-    for config in (one, other):
-        del config.instance_group[:]
-    return bool(one == other)
+    return model_config.only_instances(*(model_config.parse(text, Path()) for text in (before, after)))
 
 
 def under_names(part: Part, names: Mapping[str, str]) -> model_config.ModelConfig:

@@ -27,7 +27,7 @@ from targets.kserve.target import KServeDeployment, KServeTarget, control_of, si
 from targets.options import ServerMetric
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
-from targets.triton import metrics, rules
+from targets.triton import loading, metrics, rules
 from targets.triton.cache import readings
 from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
@@ -157,7 +157,7 @@ class RemoteTriton(TritonTarget):
         if why := self._why_not():
             raise ConfigRefused(why)
         self._apply(text)
-        self._check_loaded(self._loaded(), self._options.model, wanted, config)
+        loading.check_loaded(self._loaded(), self._options.model, wanted, config)
 
     def _apply(self, text: str) -> None:
         """Load a configuration in JSON; a refused one leaves the one before in place."""
@@ -200,7 +200,7 @@ class RemoteTriton(TritonTarget):
         _, wanted = self._wanted(config)
         try:
             self._apply(self._text(wanted))
-            self._check_loaded(self._loaded(), self._options.model, wanted, config)
+            loading.check_loaded(self._loaded(), self._options.model, wanted, config)
         finally:
             self._close_control()
         return self._controlled.url

@@ -7,13 +7,15 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import quote
 
+import psutil
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
@@ -26,9 +28,13 @@ START_ATTEMPTS = 3
 CONTROL_TIMEOUT_S = 10.0
 UNLOAD_S = 2.0
 """How long a server that is to end may take to unload its models."""
+LEAVE_S = 10.0
+"""How long instances that were replaced may take to end."""
 _LOG_ERROR = re.compile(r'^E\d{4} [\d:.]+ \d+ [\w.]+:\d+\] "?(?P<message>.*?)"?$', re.MULTILINE)
 _RECORD = re.compile(r"[IWEF]\d{4} [\d:.]+ |[+|]")
 _USAGE = re.compile(r"^Usage:", re.MULTILINE)
+_STUB, _MODEL_FILE = "triton_python_backend_stub", re.compile(r"/([^/]+)/\d+/[^/]+$")
+"""The Python backend's process for an instance, and the file of the model in its command line."""
 _LAST_LINES = 3
 _SHOWN = 300
 _Answer = TypeVar("_Answer")
@@ -60,6 +66,7 @@ class TritonServer:
         self.timeout_s = timeout_s
         self.log = log
         self._inside: int | None = None
+        self._instances: dict[str, int] = {}
         self.flags = tuple(flags)
         wanted = {"http": http_port, "grpc": grpc_port} if protocol == "grpc" else {"http": http_port}
         for _ in range(START_ATTEMPTS if None in wanted.values() else 1):
@@ -149,7 +156,25 @@ class TritonServer:
 
     def unload(self, name: str) -> None:
         """Unload a model; that it was not loaded is no error."""
+        self._instances.pop(name, None)
         self.ask(lambda client: client.unload_model(name))
+
+    def keeps(self, name: str, instances: int) -> None:
+        """Take note of how many instances a loaded model has now, for `settle`."""
+        self._instances[name] = instances
+
+    def settle(self) -> None:
+        """Wait until the instances that were unloaded or replaced have ended, if they are processes.
+
+        Triton answers that a model is loaded, or unloaded, a good second before the Python backend has ended the
+        instances that it had. Their end takes CPU time, and whatever is measured meanwhile is slower by it.
+        """
+        deadline = time.monotonic() + LEAVE_S
+        while time.monotonic() < deadline:
+            running = Counter(_models_of_stubs(self.processes()))
+            if all(count <= self._instances.get(name, 0) for name, count in running.items()):
+                return
+            time.sleep(0.01)
 
     def get(self, path: str) -> bytes:
         """Return the body of a GET, read without parsing it: this is done beside a running load.
@@ -223,6 +248,17 @@ class TritonServer:
         with closing(HTTPConnection(HOST, self.port, timeout=UNLOAD_S / 2)) as connection:
             connection.request("POST", path, b"{}", {"Connection": "close"})
             return connection.getresponse().read()
+
+
+def _models_of_stubs(pids: Sequence[int]) -> Iterator[str]:
+    """Yield the model that each process of the Python backend serves; a process that a model starts is none of them."""
+    for pid in pids:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            executable, file, *_ = [*process.cmdline(), "", ""]
+            found = _MODEL_FILE.search(file)
+            if executable.endswith(_STUB) and found is not None and process.ppid() == pids[0]:
+                yield found[1]
 
 
 class ServerLog:

@@ -3,7 +3,9 @@
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,7 +23,7 @@ from targets.found import FoundModel
 from targets.options import ServerMetric
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
-from targets.triton import pbtxt, reloading, rules, wire_stream
+from targets.triton import loading, reloading, rules, wire_stream
 from targets.triton.deployment import TritonDeployment
 from targets.triton.docker import DockerLauncher, Mount
 from targets.triton.exporting import load_flags, needed, start_of
@@ -195,20 +197,30 @@ class TritonTarget:
             raise ConfigRefused(f"{' '.join(flags)}: {error}") from None
 
     def deploy(self, config: Config, alias: str) -> TritonDeployment:
-        """Load a configuration as `MODEL__ALIAS` and read back that it is the one loaded."""
+        """Load a configuration as `MODEL__ALIAS` and read back that it is the one loaded.
+
+        What the alias had is unloaded first, so that it ends while the other begins; one that is refused brings it
+        back. Where only the number of instances differs Triton changes that in place.
+        """
         model, wanted = self._wanted(config)
         server = self._server_for(config, alias)
         name = self._name(server, model.name, alias)
-        if model.unknown:
-            self._load_text(server, model, wanted, name)
-        else:
-            stage(model.directory, server.repository, name)
-            server.load(name, model_config.to_json(wanted, name))
-        self._read_back(server, name, wanted, config)
-        if alias in self._deployed:
-            self._deployed[alias].replaced(server, [name])
-        deployment = self._deployed[alias] = self._deployment(config, server, name, wanted, alias)
-        return deployment
+        before = self._deployed.get(alias)
+        leaves = before is not None and before.leaves(server, wanted)
+        load = partial(loading.load, server, model, wanted, name, config)
+        try:
+            load()
+        except ConfigRefused:
+            if before is not None and leaves:
+                with suppress(ConfigRefused):
+                    before.load_again()
+            raise
+        if before is not None:
+            before.replaced(server, [name])
+        server.settle()
+        made = self._deployment(config, server, name, wanted, alias)
+        self._deployed[alias] = replace(made, _wanted=wanted, _load=load)
+        return self._deployed[alias]
 
     def _name(self, server: TritonServer, model: str, alias: str) -> str:
         """Return the name to load a model by.
@@ -229,7 +241,7 @@ class TritonTarget:
         """Return the user's config.pbtxt with the tuned fields changed, and the flags where there are any."""
         model, wanted = self._wanted(config, replace(self._offer(), gpus=None))  # another machine may serve it
         path = Path(model.name) / CONFIG_NAME
-        files, originals = {path: self._rewritten(model, wanted)}, {path: model.text}
+        files, originals = {path: loading.rewritten(model, wanted)}, {path: model.text}
         given = flags_of.server_flags(config, self._own_flags)
         if self._own_flags:
             originals[flags_of.FILE] = flags_of.to_text(self._own_flags)
@@ -262,7 +274,7 @@ class TritonTarget:
         stage(self._model(name).directory, server.repository, name, text)
         server.load(name)
         wanted = model_config.parse(text, path)
-        self._read_back(server, name, wanted, model_config.knob_values(wanted, BY_NAME))
+        loading.read_back(server, name, wanted, model_config.knob_values(wanted, BY_NAME))
         deployment = self._deployment({}, server, name, wanted, VERIFIED)
         deployment.ask_once(requests)
         return deployment
@@ -346,24 +358,6 @@ class TritonTarget:
         needed = rules.flags(self._offer())
         return (*self._own_flags, *(one for one in needed if not _gives(self._own_flags, one.partition("=")[0])))
 
-    @staticmethod
-    def _load_text(server: TritonServer, model: UserModel, wanted: model_config.ModelConfig, name: str) -> None:
-        """Load a configuration as a file: the load API's JSON would be without the fields that we do not know."""
-        text = TritonTarget._rewritten(model, model_config.named(wanted, name))
-        stage(model.directory, server.repository, name, text)
-        try:
-            server.load(name)
-        except ConfigRefused as error:
-            unknown = ", ".join(f"`{field}`" for field in model.unknown)
-            raise ConfigRefused(f"{error}; fields that only a newer server may know: {unknown}") from None
-
-    @staticmethod
-    def _rewritten(model: UserModel, wanted: model_config.ModelConfig) -> str:
-        try:
-            return pbtxt.rewrite(model.text, model.config, wanted)
-        except ValueError as error:
-            raise TargetError(f"{model.directory / CONFIG_NAME}: cannot be changed: {error}") from None
-
     def _deployment(
         self, config: Config, server: TritonServer, name: str, wanted: model_config.ModelConfig, alias: str
     ) -> TritonDeployment:
@@ -373,19 +367,6 @@ class TritonTarget:
     def _forget(self, alias: str) -> None:
         self._fleet.forget(alias)
         self._deployed.pop(alias, None)
-
-    def _read_back(self, server: TritonServer, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
-        """Check that what is loaded is what was asked for: a refused load leaves the old one in place."""
-        loaded = model_config.from_loaded(server.ask(lambda client: client.get_model_config(name)))
-        self._check_loaded(loaded, name, wanted, config)
-
-    @staticmethod
-    def _check_loaded(
-        loaded: model_config.ModelConfig, name: str, wanted: model_config.ModelConfig, config: Config
-    ) -> None:
-        wrong = [*model_config.knob_mismatches(config, loaded), *model_config.mismatches(wanted, loaded)]
-        if wrong:
-            raise ConfigRefused(f"{name}: the server loaded another configuration: {'; '.join(wrong)}")
 
 
 def _gives(flags: Sequence[str], name: str) -> bool:

@@ -15,6 +15,7 @@ from tuner.budget import (
     Prices,
     confirmation_s,
     fitting,
+    least_reserve_s,
     redeployment_cost_s,
     reserve_s,
     shortlist_rounds,
@@ -80,6 +81,12 @@ def test_shortlist_confirmation_and_export_are_kept_back() -> None:
 
 def test_half_of_the_time_is_kept_back_at_most() -> None:
     assert reserve_s(SETTINGS, Prices(1.0), {"a": 1000}, [workload("a")], 90.0) == 45.0
+
+
+def test_while_there_is_nothing_to_confirm_the_shortest_confirmation_is_kept() -> None:
+    fewest = confirmation_s(SETTINGS, Prices(1.0), {"a": 2}, [workload("a")])
+    assert least_reserve_s(SETTINGS, Prices(1.0), [workload("a")], 10 * fewest) == pytest.approx(fewest)
+    assert least_reserve_s(SETTINGS, Prices(1.0), [workload("a")], fewest) == pytest.approx(fewest / 2)
 
 
 def test_rounds_are_given_up_where_there_are_most_until_they_fit() -> None:
