@@ -74,9 +74,14 @@ class TritonDeployment:
         for name in self._names:
             self._server.unload(name)
 
-    def leaves(self, server: TritonServer, wanted: ModelConfig) -> bool:
-        """Unload it for another configuration on a server, and say so; not where that one is only other instances."""
-        if self._retired or server is not self._server or self._wanted is None or only_instances(self._wanted, wanted):
+    def leaves(self, server: TritonServer, name: str, wanted: ModelConfig) -> bool:
+        """Unload it for what is to be loaded on a server, and say so.
+
+        Not where the server would do nothing, or change the number of instances in place.
+        """
+        if self._retired or server is not self._server or self._wanted is None:
+            return False
+        if name == self._name and only_instances(self._wanted, wanted):
             return False
         for name in self._names:
             server.unload(name)

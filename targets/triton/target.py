@@ -206,7 +206,7 @@ class TritonTarget:
         server = self._server_for(config, alias)
         name = self._name(server, model.name, alias)
         before = self._deployed.get(alias)
-        leaves = before is not None and before.leaves(server, wanted)
+        leaves = before is not None and before.leaves(server, name, wanted)
         load = partial(loading.load, server, model, wanted, name, config)
         try:
             load()

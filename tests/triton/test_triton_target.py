@@ -124,6 +124,41 @@ def test_a_refused_configuration_gives_tritons_reason_and_leaves_the_old_one_in_
     assert target.alive()
 
 
+def instances_of(target: TritonTarget, model: str) -> list[psutil.Process]:
+    """Return the processes of the Python backend that serve a model, those that are about to end among them."""
+    running = [psutil.Process(pid) for pid in target._fleet.any().processes()]
+    return [one for one in running if any(f"/{model}/" in argument for argument in one.cmdline())]
+
+
+def test_what_is_deployed_is_alone_with_its_instances(make_triton: MakeTriton) -> None:
+    target = make_triton()
+    target.start()
+    alone = target.deploy(USER, "same")
+    (old,) = instances_of(target, "digits__same")
+    for change, count in ({"max_batch_size": 16}, 1), ({"instances": 3}, 3), ({"instances": 2}, 2), ({}, 1):
+        alone = target.deploy({**USER, **change}, "same")
+        assert len(instances_of(target, "digits__same")) == count, "what had the alias before still ends"
+    assert not old.is_running()
+    beside = target.deploy(USER, "beside")
+    alone.retire()
+    target.deploy(USER, "third")
+    assert not instances_of(target, "digits__same")
+    assert len(instances_of(target, "digits__beside")) == 1, "what stays loaded is not touched"
+    beside.retire()
+
+
+def test_an_instance_that_does_not_end_is_not_waited_for_for_ever(
+    make_triton: MakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("targets.triton.server.LEAVE_S", 0.05)
+    target = make_triton()
+    target.start()
+    target.deploy(USER, "same")
+    target._fleet.any().keeps("digits__same", 0)
+    target._fleet.any().settle()
+    assert len(instances_of(target, "digits__same")) == 1
+
+
 def test_an_answer_with_an_error_is_no_ok(triton: TritonTarget, digits: Dataset, tmp_path: Path) -> None:
     deployment = triton.deploy(USER, "gone")
     endpoint = deployment.endpoint(digits)
