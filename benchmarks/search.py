@@ -233,7 +233,8 @@ def judge(answers: Sequence[Answer]) -> tuple[int, list[Judged]]:
     with tempfile.TemporaryDirectory() as folder, deployed(answers, Path(folder), cpus[1]) as endpoints:
 
         def measure(index: int) -> None:
-            rounds[index].append(wrk(endpoints[index], answers[index].concurrency, cpus[0], Path(folder)))
+            level = answers[index].concurrency
+            rounds[index].append(wrk(endpoints[index], level, cpus[0], Path(folder), every_latency=True))
 
         sides = [partial(measure, index) for index in range(len(answers))]
         in_turn(sides, lambda: False, float("inf"), 1)

@@ -334,6 +334,15 @@ class ServesSeveral(Protocol):
 
 
 @runtime_checkable
+class Settling(Protocol):
+    """A target whose deployments end some time after they were retired; not every target's do."""
+
+    def settle(self) -> None:
+        """Wait until they have ended: what is measured meanwhile would be slower. Raises ServerHung."""
+        ...
+
+
+@runtime_checkable
 class KnowsRules(Protocol):
     """A target that knows, without its server, what the server's knobs ask of each other; not every target does."""
 

@@ -130,7 +130,7 @@ def from_loaded(loaded: Mapping[str, object]) -> model_config_pb2.ModelConfig:
 
 
 def instances_of(loaded: model_config_pb2.ModelConfig) -> int:
-    """Return how many instances a loaded model has; a group on GPUs has as many on each."""
+    """Return how many instances a version of a loaded model has; a group on GPUs has as many on each."""
     return sum(group.count * max(1, len(group.gpus)) for group in loaded.instance_group)
 
 

@@ -83,8 +83,8 @@ class TritonDeployment:
             return False
         if name == self._name and only_instances(self._wanted, wanted):
             return False
-        for name in self._names:
-            server.unload(name)
+        for own in self._names:
+            server.unload(own)
         return True
 
     def load_again(self) -> None:

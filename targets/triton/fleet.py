@@ -49,6 +49,11 @@ class Fleet:
         """Return a server that runs, None where there is none."""
         return next(iter(self._servers.values()), None)
 
+    def settle(self) -> None:
+        """Wait until the instances that were unloaded on them have ended. Raises ServerHung where they do not."""
+        for server in self._servers.values():
+            server.settle()
+
     def alive(self) -> bool:
         """Whether all servers run and answer."""
         return all(server.alive() for server in self._servers.values())

@@ -47,9 +47,10 @@ def rewritten(model: UserModel, wanted: model_config.ModelConfig) -> str:
 
 
 def read_back(server: TritonServer, name: str, wanted: model_config.ModelConfig, config: Config) -> None:
-    """Check that what is loaded is what was asked for: a refused load leaves the old one in place."""
+    """Check that what is loaded is what was asked for. Raises ConfigRefused naming what differs."""
     loaded = model_config.from_loaded(server.ask(lambda client: client.get_model_config(name)))
-    server.keeps(name, model_config.instances_of(loaded))
+    versions = server.ask(lambda client: client.get_model_metadata(name))["versions"]
+    server.keeps(name, model_config.instances_of(loaded) * len(versions))
     check_loaded(loaded, name, wanted, config)
 
 

@@ -1,5 +1,6 @@
 """A Triton that runs already: asked, reconfigured where it allows that, and left as it was found."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +36,9 @@ from targets.triton.repository import UserModel
 from targets.triton.target import TritonTarget
 from targets.triton.transport import parameters_of
 from workloads.requests import Requests
+
+LEAVING_S = 1.2
+"""What an instance of the Python backend takes to end."""
 
 
 class RemoteTriton(TritonTarget):
@@ -156,8 +160,12 @@ class RemoteTriton(TritonTarget):
             return
         if why := self._why_not():
             raise ConfigRefused(why)
+        before = self._loaded()
         self._apply(text)
-        loading.check_loaded(self._loaded(), self._options.model, wanted, config)
+        loaded = self._loaded()
+        loading.check_loaded(loaded, self._options.model, wanted, config)
+        if not model_config.only_instances(before, loaded):
+            time.sleep(_leaving_s(before))
 
     def _apply(self, text: str) -> None:
         """Load a configuration in JSON; a refused one leaves the one before in place."""
@@ -250,6 +258,15 @@ _MODEL_FIXED = (
     f"{_NOT_LOADED}, so only the load can be searched; to search more, start the server with "
     "--model-control-mode=explicit"
 )
+
+
+def _leaving_s(before: model_config.ModelConfig) -> float:
+    """Return how long the instances of a model that was replaced take to end: from here that is not to be seen.
+
+    The Python backend takes a second for each, one after the other, and the end of its process (python_backend,
+    src/python_be.cc, ModelInstanceState).
+    """
+    return LEAVING_S * model_config.instances_of(before) if before.backend == "python" else 0.0
 
 
 def _as_given(loaded: model_config.ModelConfig) -> model_config.ModelConfig:

@@ -1,6 +1,7 @@
 """A local tritonserver: its command line, its readiness, its log, its end."""
 
 import json
+import math
 import re
 import shutil
 import socket
@@ -29,7 +30,7 @@ CONTROL_TIMEOUT_S = 10.0
 UNLOAD_S = 2.0
 """How long a server that is to end may take to unload its models."""
 LEAVE_S = 10.0
-"""How long instances that were replaced may take to end."""
+"""How long each instance that was unloaded or replaced may take to end."""
 _LOG_ERROR = re.compile(r'^E\d{4} [\d:.]+ \d+ [\w.]+:\d+\] "?(?P<message>.*?)"?$', re.MULTILINE)
 _RECORD = re.compile(r"[IWEF]\d{4} [\d:.]+ |[+|]")
 _USAGE = re.compile(r"^Usage:", re.MULTILINE)
@@ -67,6 +68,7 @@ class TritonServer:
         self.log = log
         self._inside: int | None = None
         self._instances: dict[str, int] = {}
+        self._leaving: set[int] = set()
         self.flags = tuple(flags)
         wanted = {"http": http_port, "grpc": grpc_port} if protocol == "grpc" else {"http": http_port}
         for _ in range(START_ATTEMPTS if None in wanted.values() else 1):
@@ -156,7 +158,8 @@ class TritonServer:
 
     def unload(self, name: str) -> None:
         """Unload a model; that it was not loaded is no error."""
-        self._instances.pop(name, None)
+        self._leaving |= {pid for pid, served in self._stubs() if served == name}
+        self._instances[name] = 0
         self.ask(lambda client: client.unload_model(name))
 
     def keeps(self, name: str, instances: int) -> None:
@@ -166,15 +169,32 @@ class TritonServer:
     def settle(self) -> None:
         """Wait until the instances that were unloaded or replaced have ended, if they are processes.
 
-        Triton answers that a model is loaded, or unloaded, a good second before the Python backend has ended the
-        instances that it had. Their end takes CPU time, and whatever is measured meanwhile is slower by it.
+        Triton answers that a model is loaded, or unloaded, before the Python backend has ended the instances that it
+        had: about a second for each, one after the other. Their end takes CPU time, and what is measured meanwhile is
+        slower by it.
+
+        Raises:
+            ServerHung: none of them has ended for LEAVE_S seconds.
         """
-        deadline = time.monotonic() + LEAVE_S
-        while time.monotonic() < deadline:
-            running = Counter(_models_of_stubs(self.processes()))
-            if all(count <= self._instances.get(name, 0) for name, count in running.items()):
-                return
+        before, deadline = math.inf, 0.0
+        while left := self._left():
+            if left < before:
+                before, deadline = left, time.monotonic() + LEAVE_S
+            elif time.monotonic() > deadline:
+                raise ServerHung(f"{left:g} instances that were unloaded or replaced have not ended in {LEAVE_S:g} s")
             time.sleep(0.01)
+
+    def _left(self) -> int:
+        """Return how many instances are still to end; of models that were not loaded here none are."""
+        stubs = self._stubs()
+        self._leaving &= {pid for pid, _ in stubs}
+        running = Counter(model for pid, model in stubs if pid not in self._leaving)
+        beyond = (count - self._instances.get(model, count) for model, count in running.items())
+        return len(self._leaving) + sum(max(0, one) for one in beyond)
+
+    def _stubs(self) -> list[tuple[int, str]]:
+        """Return the processes of the Python backend, each with the model that it is an instance of."""
+        return list(_stubs_among(self.processes()))
 
     def get(self, path: str) -> bytes:
         """Return the body of a GET, read without parsing it: this is done beside a running load.
@@ -250,15 +270,16 @@ class TritonServer:
             return connection.getresponse().read()
 
 
-def _models_of_stubs(pids: Sequence[int]) -> Iterator[str]:
-    """Yield the model that each process of the Python backend serves; a process that a model starts is none of them."""
+def _stubs_among(pids: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Yield each process of the Python backend with its model; one that an instance started itself is none."""
+    found = {}
     for pid in pids:
         with suppress(psutil.Error):
             process = psutil.Process(pid)
             executable, file, *_ = [*process.cmdline(), "", ""]
-            found = _MODEL_FILE.search(file)
-            if executable.endswith(_STUB) and found is not None and process.ppid() == pids[0]:
-                yield found[1]
+            if executable.endswith(_STUB) and (model := _MODEL_FILE.search(file)) is not None:
+                found[pid] = process.ppid(), model[1]
+    yield from ((pid, model) for pid, (parent, model) in found.items() if parent not in found)
 
 
 class ServerLog:

@@ -233,6 +233,10 @@ class TritonTarget:
         self._loads += 1
         return f"{model}__{alias}_{self._loads}"
 
+    def settle(self) -> None:
+        """Wait until the instances that were retired have ended. Raises ServerHung where they do not."""
+        self._fleet.settle()
+
     def alive(self) -> bool:
         """Whether the server runs and answers."""
         return self._started and self._fleet.alive()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,8 +63,11 @@ def test_both_stay_loaded_and_the_order_is_swapped_and_without_room_one_is_loade
     assert not gate.rounds.in_turn
     told.clear()
     monkeypatch.setattr(rounds.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    monkeypatch.setattr(rounds, "Settling", object)  # as if deployments of the simulated server ended later
+    for side in gate.rounds.sides:
+        monkeypatch.setattr(side.trier.target, "settle", partial(told.append, f"settled {side.label}"), raising=False)
     gate.rounds.redeploy()
-    assert told == ["+old", "-old", "+old", "-old", "+new", "-new"]
+    assert told == ["+old", "-old", "+old", "-old", "settled old", "+new", "-new", "settled new"]
     assert gate.rounds.in_turn
     (note,) = gate.rounds.notes
     assert note.startswith("only one side was loaded at a time: one needs ")

@@ -112,7 +112,7 @@ def test_statistics_are_of_exactly_the_requests_between_two_readings(
     assert all(mean > 0 for mean in stats.mean_s.values())
 
 
-def test_a_refused_configuration_gives_tritons_reason_and_leaves_the_old_one_in_place(
+def test_a_refused_configuration_gives_tritons_reason_and_brings_the_old_one_back(
     make_triton: MakeTriton, digits: Dataset
 ) -> None:
     target = make_triton(variants={"fp32": {}, "lost": {"parameters": {"model_file": "missing.onnx"}}})
@@ -147,16 +147,23 @@ def test_what_is_deployed_is_alone_with_its_instances(make_triton: MakeTriton) -
     beside.retire()
 
 
-def test_an_instance_that_does_not_end_is_not_waited_for_for_ever(
-    make_triton: MakeTriton, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_instance_that_does_not_end_is_noticed(make_triton: MakeTriton, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("targets.triton.server.LEAVE_S", 0.05)
     target = make_triton()
     target.start()
     target.deploy(USER, "same")
-    target._fleet.any().keeps("digits__same", 0)
-    target._fleet.any().settle()
-    assert len(instances_of(target, "digits__same")) == 1
+    target.settle()
+    target._fleet.any().keeps("digits__same", 0)  # as if it were to have ended
+    with pytest.raises(ServerHung, match=r"1 instances .* have not ended in 0\.05 s"):
+        target.settle()
+
+
+def test_a_deployment_that_stays_as_it_is_is_not_loaded_anew(triton: TritonTarget, digits: Dataset) -> None:
+    triton.deploy(USER, "same").ask_once(digits)
+    (before,) = instances_of(triton, "digits__same")
+    again = triton.deploy(USER, "same")
+    assert instances_of(triton, "digits__same") == [before]
+    again.retire()
 
 
 def test_an_answer_with_an_error_is_no_ok(triton: TritonTarget, digits: Dataset, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied
+from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
@@ -192,4 +192,7 @@ class Rounds:
 
     def _retired(self, deployments: Mapping[int, Deployment]) -> None:
         for index, deployment in deployments.items():
-            self.sides[index].trier.retire(deployment)
+            trier = self.sides[index].trier
+            trier.retire(deployment)
+            if self.in_turn and isinstance(trier.target, Settling):
+                trier.target.settle()  # the other side is deployed on a server of its own
