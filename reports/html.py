@@ -83,6 +83,7 @@ def render(
             failed=failed,
             most_failed=trust.MAX_FAILED,
             remarks=trust.remarks(result),
+            hosts=trust.hosts(result),
             table=table,
             packed_trials=packed("packed-trials", table.packed_text()),
             files=packed_files(downloads(result, diff) if carried is None else carried),

@@ -8,7 +8,8 @@ from rich.table import Table
 from reports import words
 from tuner.catalog import key_of
 from tuner.companions import companions
-from tuner.results import Estimate, Load, MetricInfo, Result, Side, Value
+from tuner.results import Estimate, Load, Result, Side, Value
+from tuner.run_info import MetricInfo
 
 
 def summary(result: Result) -> Table | None:

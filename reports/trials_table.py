@@ -154,6 +154,8 @@ def _columns(result: Result, marks: dict[tuple[int, int], str]) -> Iterator[Colu
     yield Column("trial", True, lambda trial, _: (str(trial.number), float(trial.number)))
     yield Column("role", False, role)
     yield Column("state", False, lambda trial, _: trial.state)
+    if any(trial.host is not None for trial in result.trials):
+        yield Column("host", False, lambda trial, _: trial.host or "")
     for knob in result.knobs:
         if knob.name not in LOADS:
             yield _knob(knob.name, knob.unit)

@@ -8,6 +8,7 @@ from statistics import median
 
 from reports import words
 from tuner.results import Point, Result
+from tuner.run_info import HostInfo
 
 MAX_FAILED = 50
 """Trials without a measurement that are listed; the table of all trials has the others."""
@@ -31,6 +32,23 @@ class Failed:
     config: str
     state: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Host:
+    """One of several hosts that worked on a study.
+
+    Attributes:
+        name: as the trials have it.
+        trials: of the result, that it measured, beside your configuration.
+        group: its number, or why it has none; "" where the result does not say.
+        admitted: whether it may have measured.
+    """
+
+    name: str
+    trials: int
+    group: str
+    admitted: bool = True
 
 
 def facts(result: Result) -> list[Fact]:
@@ -58,6 +76,23 @@ def failed(result: Result) -> list[Failed]:
         for trial in result.trials
         if trial.state != "complete"
     ]
+
+
+def hosts(result: Result) -> list[Host]:
+    """Return the hosts of a run whose trials have hosts, in the order in which they came; [] of any other run."""
+    if all(trial.host is None for trial in result.trials):
+        return []
+    found = [Host(one.name, one.trials, _group(one), one.group is not None) for one in result.hosts]
+    told = {one.name for one in found}
+    others = dict.fromkeys(trial.host for trial in result.trials if trial.host is not None and trial.host not in told)
+    counted = Counter(trial.host for trial in result.trials if trial.number)
+    return [*found, *(Host(name, counted[name], "") for name in others)]
+
+
+def _group(host: HostInfo) -> str:
+    if host.group is not None:
+        return str(host.group)
+    return f"not admitted: {host.refused}" if host.refused else "not admitted"
 
 
 def remarks(result: Result) -> list[tuple[str, int]]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from tuner.catalog import AT_LEAST, METRICS
-from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, MetricInfo, SloVerdict, StudyInfo, Value
+from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, SloVerdict, Value
+from tuner.run_info import MetricInfo, StudyInfo
 from tuner.units import format_value
 
 Shown: TypeAlias = Callable[[float], str]

@@ -33,7 +33,7 @@ from targets.triton import config as model_config
 from targets.triton import ensemble
 from targets.triton.repository import UserModel
 from targets.triton.target import TritonTarget
-from tuner import cli, metrics, records, results, tuning, usage
+from tuner import cli, metrics, records, results, run_info, tuning, usage
 from tuner.catalog import BOUNDED, METRICS, STREAMED, USED
 from tuner.cli import frame
 from tuner.gate import document, hosts, running
@@ -524,7 +524,7 @@ def small_result() -> results.Result:
     )
     return results.Result(
         state="done",
-        study=results.StudyInfo(
+        study=run_info.StudyInfo(
             name="digits",
             path="digits.yaml",
             text="",
@@ -541,7 +541,7 @@ def small_result() -> results.Result:
         front=[results.FrontPoint(trial=0, point=0, meets_slo=True, membership=1.0, on_front=True)],
         baseline=None,
         validity=results.Validity(valid=True),
-        timing=results.Timing(measured_s=1.0, overhead_s=1.0, wall_s=2.0),
+        timing=run_info.Timing(measured_s=1.0, overhead_s=1.0, wall_s=2.0),
     )
 
 

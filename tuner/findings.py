@@ -24,18 +24,15 @@ from tuner.results import (
     Estimate,
     FrontPoint,
     KnobInfo,
-    MetricInfo,
     Point,
     Ratio,
     Result,
     RunState,
-    SearchInfo,
     Side,
-    StudyInfo,
-    Timing,
     Trial,
     Validity,
 )
+from tuner.run_info import MetricInfo, SearchInfo, StudyInfo, Timing
 from tuner.space import Space
 from tuner.study.load import Study
 from tuner.verdicts import has_room, slo_verdicts

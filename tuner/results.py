@@ -1,6 +1,7 @@
 """What a run found, as plain data: the content of result.json, its schema, and reading and writing it.
 
-Reports read this and nothing else. Numbers are in seconds, per second, fractions and bytes; their unit ends their name.
+What it says of the run itself, beside its trials, is made of what `tuner.run_info` has. Reports read this and nothing
+else. Numbers are in seconds, per second, fractions and bytes; their unit ends their name.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from tuner.data import Data, LowerBound, Number
-from tuner.endings import SearchEnding
+from tuner.run_info import HostInfo, MetricInfo, SearchInfo, StudyInfo, Timing
 from tuner.usage import Telemetry
 
 SCHEMA: Literal["paretune.result/1"] = "paretune.result/1"
@@ -288,79 +289,6 @@ class KnobInfo(Data):
     values: list[Value]
     apply_s: float | None = Field(None, description="what a change took; null where it was not changed")
     changes_answers: bool = Field(False, description="whether accuracy is measured for each of its values")
-
-
-class SearchInfo(Data):
-    """How configurations were proposed, and why the search ended."""
-
-    sampler: str
-    reason: str = Field(description="why this sampler")
-    ended: SearchEnding | None = Field(None, description="null while it goes on")
-    chance_left: float | None = Field(
-        None, description="the largest chance of an untried configuration to beat the best, as the twin sees it"
-    )
-    prediction_error: float | None = Field(None, description="share by which the objective was off, in the median")
-    predictions: int = Field(0, description="trials that were predicted and measured")
-
-
-class MetricInfo(Data):
-    """A metric that only this kind of server has."""
-
-    name: str = Field(description="in the study and in `metrics`")
-    unit: str = Field(description="`s`, `/s`, `bytes`, `tokens`, `share`, or empty for a count")
-    doc: str
-
-
-class StudyInfo(Data):
-    """The study that was run."""
-
-    name: str
-    path: str
-    text: str
-    overrides: list[str] = Field(description="PATH=VALUE given with --set")
-    fingerprint: str
-    seed: int
-    slo: dict[str, float] = Field(description="SLO -> bound, of every workload")
-    bounds: dict[str, dict[str, float]] = Field({}, description="workload, or WORKLOAD.CLASS -> SLO -> bound")
-    objectives: list[str]
-    workloads: list[str] = Field(
-        description="the first is the primary one; the classes of a mix follow it as WORKLOAD.CLASS"
-    )
-    price_usd_per_h: float | None = Field(None, description="of the server, dollars per hour, where the study says")
-
-    def bounds_of(self, workload: str) -> dict[str, float]:
-        """Return SLO -> bound of a workload, or of a class of one."""
-        return self.bounds.get(workload, self.slo)
-
-
-class Timing(Data):
-    """Where the time went."""
-
-    measured_s: float = Field(description="windows and warm-ups")
-    applied_s: float = Field(0.0, description="the server's part: starting, loading, unloading")
-    overhead_s: float = Field(description="everything else")
-    wall_s: float
-
-
-class HostFigure(Data):
-    """The first objective of your configuration on one host, at one load."""
-
-    workload: str
-    level: float
-    value: float
-    low: float | None = Field(description="null: no bound is known")
-    high: float | None = Field(description="null: no bound is known")
-
-
-class HostInfo(Data):
-    """One of the hosts that worked on a study together."""
-
-    name: str = Field(description="as in `trials[].host`")
-    group: int | None = Field(description="hosts of one group are compared; null: it was not admitted")
-    trials: int = Field(description="of the result, that it measured")
-    facts: dict[str, str] = Field(description="CPU, cores, GPU, driver and server")
-    baseline: list[HostFigure] = Field(description="of your configuration on this host")
-    refused: str | None = Field(None, description="why it was not admitted")
 
 
 class Result(Data):

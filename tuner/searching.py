@@ -13,7 +13,8 @@ from tuner.findings import Findings
 from tuner.front import hypervolume
 from tuner.objective import Objective, pessimistic
 from tuner.planning import Planner, Predicted
-from tuner.results import SearchInfo, Trial
+from tuner.results import Trial
+from tuner.run_info import SearchInfo
 from tuner.search import Choice, Proposal, Search
 from tuner.study.spec import StudySpec
 from tuner.trials import Trier

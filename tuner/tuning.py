@@ -15,7 +15,8 @@ from tuner.metrics import violations
 from tuner.opening import Opened
 from tuner.provenance import signed
 from tuner.rank import Candidate
-from tuner.results import Best, Confirmation, Result, RunState, Side, Timing, Trial, to_json
+from tuner.results import Best, Confirmation, Result, RunState, Side, Trial, to_json
+from tuner.run_info import Timing
 from tuner.rundir import RunDirectory, write_files
 from tuner.searching import Searching
 from tuner.serving import verify

@@ -74,7 +74,8 @@ def test_hosts_of_a_database_finish_a_study_though_some_are_killed(
     assert len(result.trials) == TRIALS + 1
     assert {trial.host for trial in result.trials} <= {host.name for host in result.hosts}
     assert sum(host.trials for host in result.hosts) == TRIALS
-    assert (run / "report.html").exists()
+    page = (run / "report.html").read_text()
+    assert all(f'<th scope="row">{host.name}</th>' in page for host in result.hosts)
     assert "host" in (run / "trials.csv").read_text().splitlines()[0].split(",")
     assert PASSWORD.encode() not in written(tmp_path)
     assert all(PASSWORD not in out + error for _, _, out, error in ended)

@@ -12,7 +12,8 @@ from reports.charts.front import FAINTEST, front_chart
 from reports.charts.predictions import prediction_chart
 from reports.charts.trial_data import trial_data
 from tests.tuner import result_builders as builders
-from tuner.results import Estimate, FrontPoint, KnobInfo, Point, Result, SearchInfo, Value
+from tuner.results import Estimate, FrontPoint, KnobInfo, Point, Result, Value
+from tuner.run_info import SearchInfo
 
 
 def measured(throughput: Estimate, p99: Estimate) -> Point:

@@ -13,12 +13,11 @@ from tuner.results import (
     Point,
     Ratio,
     Result,
-    StudyInfo,
-    Timing,
     Trial,
     TrialState,
     Validity,
 )
+from tuner.run_info import StudyInfo, Timing
 from tuner.usage import Telemetry
 
 GOALS = (Goal(True, "steady", "throughput"), Goal(False, "steady", "p99"))

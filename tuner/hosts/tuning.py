@@ -16,7 +16,8 @@ from tuner.hosts.searching import POLL_S, HostSearching
 from tuner.hosts.shared import SharedSearch
 from tuner.listener import Listener
 from tuner.opening import Opened
-from tuner.results import HostFigure, HostInfo, Result, RunState, Trial, to_json
+from tuner.results import Result, RunState, Trial, to_json
+from tuner.run_info import HostFigure, HostInfo
 from tuner.rundir import RunDirectory
 from tuner.telemetry.nvml import Gpus
 from tuner.tuning import Tuning

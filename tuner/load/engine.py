@@ -4,7 +4,6 @@ Every time stamp is taken beside the system call it speaks of. A request that fa
 outcome; nothing a server does ends a run.
 """
 
-import array
 import errno
 import gc
 import os
@@ -15,17 +14,15 @@ from contextlib import closing
 from multiprocessing.connection import Connection as Control
 from select import POLLIN
 
-import numpy as np
-
 from targets.base import Outcome
-from tuner.load.plan import Failure, Plan, Rewindow, RunReport
+from tuner.load.outcomes import Outcomes
+from tuner.load.plan import Plan, Rewindow, RunReport
 from tuner.load.poller import Poller, make_poller
 from tuner.load.self_watch import SelfWatch
 from tuner.load.sources import make_source
 from tuner.load.wire.connection import WRITABLE, Connection, Exchange, MalformedAnswer, resolved
 from tuner.load.wire.grpc import GrpcConnection
 from tuner.load.wire.http1 import Http1Connection
-from tuner.records import EventsWriter, RecordsWriter
 
 _SWEEP_NS = 20_000_000
 _RECONNECT_PAUSE_NS = 10_000_000
@@ -61,15 +58,9 @@ class _Engine:
         self.plan = plan
         self.poller = poller
         self.control = control
-        self.requests = plan.endpoint.requests
-        self.streamed = plan.endpoint.tokens is not None
         self.source = make_source(plan)
         self.watch_self = SelfWatch(plan.window)
-        self.records = RecordsWriter(plan.records_path, plan.worker, live)
-        self.events = EventsWriter(plan.records_path)
-        self.rows_of_streams = array.array("q")
-        self.answers: list[tuple[int, bytes]] = []
-        self.failures: dict[tuple[Outcome, int], str] = {}
+        self.outcomes = Outcomes(plan, live)
         self.connections: dict[int, Connection] = {}
         self.opening: dict[Connection, int] = {}
         self.free: deque[Connection] = deque()
@@ -125,20 +116,7 @@ class _Engine:
             connection.close()
 
     def report(self) -> RunReport:
-        self.records.close(self.plan.window, self.plan.class_of if self.plan.classes else None)
-        self.events.close(np.array(self.rows_of_streams, np.int64))
-        own = self.watch_self
-        return RunReport(
-            requests=self.records.count,
-            cpu_share=own.cpu_share(),
-            stalls=own.stalls,
-            longest_stall_s=own.longest_ns / 1e9,
-            queue_max=own.queue_max,
-            waiting_max=own.waiting_max,
-            failures=tuple(Failure(*kind, text) for kind, text in self.failures.items()),
-            answers=tuple(self.answers),
-            spare_s=own.spare_s,
-        )
+        return self.outcomes.report(self.plan, self.watch_self)
 
     # -- connections --
 
@@ -263,16 +241,14 @@ class _Engine:
     def _send(self, connection: Connection, exchange: Exchange) -> None:
         exchange.request = self.source.bound(exchange.request)
         self.busy[exchange] = connection
-        if self.streamed:
-            exchange.number = len(self.rows_of_streams)
-            self.rows_of_streams.append(-1)
+        self.outcomes.sends(exchange)
         try:
             connection.start(exchange)
         except OSError as error:
             self._lose(connection, error)
 
     def event(self, exchange: Exchange, at_ns: int, tokens: int) -> None:
-        self.events.append(exchange.number, tokens, at_ns)
+        self.outcomes.event(exchange, at_ns, tokens)
 
     def done(
         self,
@@ -291,8 +267,8 @@ class _Engine:
         self._ended(done_ns, exchange.request, ok=outcome is Outcome.OK)
         self._go_on(connection, done_ns)
         if self.plan.keep_answers and outcome is Outcome.OK:
-            self.answers.append((exchange.request, bytes(answer)))
-        self._write(exchange, done_ns, bytes_in, code, outcome, text)
+            self.outcomes.keep(exchange.request, answer)
+        self.outcomes.ended(exchange, done_ns, bytes_in, code, outcome, text)
 
     def _go_on(self, connection: Connection, now: int) -> None:
         """Use the place of an exchange that ended, if the connection goes on."""
@@ -312,24 +288,8 @@ class _Engine:
 
     def _record(self, exchange: Exchange, done: int, bytes_in: int, code: int, outcome: Outcome, text: str) -> None:
         del self.busy[exchange]
-        self._write(exchange, done, bytes_in, code, outcome, text)
+        self.outcomes.ended(exchange, done, bytes_in, code, outcome, text)
         self._ended(done, exchange.request, ok=outcome is Outcome.OK)
-
-    def _write(self, exchange: Exchange, done: int, bytes_in: int, code: int, outcome: Outcome, text: str) -> None:
-        if outcome is not Outcome.OK:
-            self.failures.setdefault((outcome, code), text)
-        if exchange.number >= 0:
-            self.rows_of_streams[exchange.number] = self.records.count
-        request = exchange.request
-        self.records.append(
-            (exchange.intended, exchange.ready, exchange.sent_ns, exchange.first_ns, done),
-            (len(self.requests[request]), bytes_in),
-            request,
-            code,
-            outcome,
-            exchange.tokens,
-            exchange.last_ns,
-        )
 
     def _ended(self, done: int, request: int | None = None, *, ok: bool = False) -> None:
         if self.source.on_done(done, request, ok=ok) and (intended := self.source.next_ns()) and intended > done:
@@ -348,8 +308,7 @@ class _Engine:
         self._send(connection, Exchange(request, intended, max(now, intended)))
 
     def _fail_unsent(self, request: int, intended: int, now: int, outcome: Outcome, code: int, text: str) -> None:
-        self.failures.setdefault((outcome, code), text)
-        self.records.append((intended, 0, 0, 0, now), (0, 0), request, code, outcome)
+        self.outcomes.unsent(request, intended, now, code, outcome, text)
         self._ended(now)
 
     def _fail_waiting(self, now: int, outcome: Outcome, code: int, text: str) -> None:
