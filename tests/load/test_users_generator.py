@@ -67,7 +67,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generator]:
 def seen(generator: Generator, port: int, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     folder = tmp_path_factory.mktemp("rows")
     began = statistics(port, ALIAS)["requests"]
-    given = plan(port, folder / "rows.bin")
+    given = plan(port, folder / "rows.bin", window_ms=1500)  # each of the four names is drawn many times
     generator.begin(given)
     time.sleep(max(0.0, (given.window[1] - time.monotonic_ns()) / 1e9 - 0.35))
     on_their_way, looked = generator.on_their_way(), len(generator.look())
