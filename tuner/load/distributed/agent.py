@@ -76,8 +76,9 @@ class Worker(WorkerRunner):
         """
         while not self.connected:
             # While there is no master the words wait in a queue of ZeroMQ's; when that is full they are enough.
-            if self.client.socket.get(zmq.EVENTS) & zmq.POLLOUT:
-                self.client.send(Message("client_ready", locust.__version__, self.client_id))
+            if int(self.client.socket.get(zmq.EVENTS)) & zmq.POLLOUT:
+                ready = Message("client_ready", locust.__version__, self.client_id)  # type: ignore[no-untyped-call]
+                self.client.send(ready)
             self.connected = bool(self.connection_event.wait(timeout=CONNECT_TIMEOUT))
 
     def handle_message(self, msg: Message) -> None:
