@@ -32,6 +32,8 @@ HANDOVER = math.log(1.5)
 """The twin hands over when its recent predictions were off by more than this factor in the median."""
 TRIAL_S = 2.0
 """A guess at what measuring a trial takes while none was made."""
+TIMED = 1000
+"""Trials that say what the next one takes; of more the newest."""
 MOST_IN_A_ROW = 8
 """Trials at most between two restarts of the server, however dear they are."""
 
@@ -124,6 +126,9 @@ class Planner:
         """Return what changes of the knobs took so far."""
         return learn_costs(self.found.trials)
 
+    def _newest_costs(self) -> ApplyCosts:
+        return learn_costs(self.found.trials[-TIMED:])
+
     def _forecasts(self) -> Forecasts | None:
         if self.twin is None:
             return None
@@ -146,7 +151,7 @@ class Planner:
 
     def _seconds(self, configs: Sequence[Config]) -> NDArray[np.float64]:
         """Return what a trial of each configuration will take, shape [configurations]."""
-        measuring_s, costs, own, now = self._measuring_s(), self.costs(), self.space.own, self._applied()
+        measuring_s, costs, own, now = self._measuring_s(), self._newest_costs(), self.space.own, self._applied()
         known: dict[tuple[object, ...], float] = {}
         found = []
         for config in configs:  # those that differ in their load alone take the same
@@ -167,7 +172,7 @@ class Planner:
 
     def _measuring_s(self) -> float:
         """Return what a trial takes beside applying its configuration."""
-        tried = [trial for trial in self.found.trials[1:] if trial.state == "complete"]
+        tried = [trial for trial in self.found.trials[1:][-TIMED:] if trial.state == "complete"]
         return median(trial.wall_s - trial.apply_s for trial in tried) if tried else TRIAL_S
 
     def _kept(self) -> Config:
@@ -184,7 +189,7 @@ class Planner:
         last = {name: config[name] for name in restarting if config.get(name) in values[name]}
         same = ({name: trial.config.get(name) for name in last} == last for trial in reversed(tried))
         in_a_row = sum(takewhile(bool, same))
-        costs = self.costs().knobs
+        costs = self._newest_costs().knobs
         restart_s = max(costs.get(name, 0.0) for name in restarting)
         wanted = min(MOST_IN_A_ROW, round(restart_s / max(self._measuring_s(), 0.1)))
         return last if tried[-1].state == "complete" and in_a_row < wanted else {}
