@@ -12,18 +12,23 @@ def picture(status: Status) -> list[RenderableType]:
     """Return what `tune status` prints, from top to bottom."""
     told = sum(status.told.values())
     states = ", ".join(f"{count} {state}" for state, count in status.told.items())
+    groups = {host.name: host.group for host in status.hosts if host.group is not None}
+    several = len(set(groups.values())) > 1
     lines = [
         f"{status.study}, run {status.run}: {status.state}",
         f"trials   {told} of {status.budget_trials} told{f' ({states})' if states else ''}, {len(status.held)} held, "
         f"{status.given_back} given back",
         f"time     {words.duration(status.spent_s)} of {words.duration(status.budget_s)}",
-        *(_best(one) for one in status.best),
-        *(_outcome(one) for one in status.outcomes),
+        *(_best(one, f"best of group {one.group}:" if several else "best    ") for one in status.best),
+        *(
+            _outcome(one, f"done in group {groups.get(str(one['host']))}:" if several else "done    ")
+            for one in status.outcomes
+        ),
     ]
-    return ["\n".join(lines), _hosts(status)]
+    return ["\n".join(lines), _hosts(status, several=several)]
 
 
-def _hosts(status: Status) -> Table:
+def _hosts(status: Status, *, several: bool) -> Table:
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("host", overflow="fold")
     made.add_column("state")
@@ -31,7 +36,6 @@ def _hosts(status: Status) -> Table:
     made.add_column("heard")
     made.add_column("trials", justify="right")
     made.add_column("does", overflow="fold", ratio=1)
-    several = len({host.group for host in status.hosts if host.group is not None}) > 1
     for host in status.hosts:
         name = f"{host.name} (group {host.group})" if several and host.group is not None else host.name
         heard = "" if host.heard_s is None or host.state not in ("alive", "silent") else f"{host.heard_s:.0f} s ago"
@@ -39,15 +43,15 @@ def _hosts(status: Status) -> Table:
     return made
 
 
-def _best(best: BestSoFar) -> str:
+def _best(best: BestSoFar, word: str) -> str:
     values = ", ".join(f"{name} {value:.4g}" for name, value in best.values.items())
     met = "" if best.meets_slo else "; it misses the SLO, and so does every other"
-    return f"best     trial {best.trial} on {best.host}: {values}; {_config(best)}{met}"
+    return f"{word} trial {best.trial} on {best.host}: {values}; {_config(best)}{met}"
 
 
 def _config(best: BestSoFar) -> str:
     return " ".join(f"{name}={value}" for name, value in best.config.items())
 
 
-def _outcome(said: dict[str, object]) -> str:
-    return f"done     {said['host']} confirmed it, exit code {said['exit_code']}; its report is there in {said['run']}"
+def _outcome(said: dict[str, object], word: str) -> str:
+    return f"{word} {said['host']} confirmed it, exit code {said['exit_code']}; its report is there in {said['run']}"

@@ -94,6 +94,10 @@ class Findings:
         """
         return Prices(max((trial.apply_s for trial in self.trials), default=0.0), beside_s)
 
+    def _own(self) -> list[Candidate]:
+        """Return the points of the user's configuration that meet every SLO, best first."""
+        return self._ranked([one for trial in self.trials if trial.number == 0 for one in self._of_trial(trial)])
+
     def candidates(self) -> list[Candidate]:
         """Return every valid point of the primary workload with what goes with it."""
         return [one for trial in self.trials for one in self._of_trial(trial)]
@@ -104,7 +108,10 @@ class Findings:
 
     def ranked(self) -> list[Candidate]:
         """Return the points that meet every SLO, the baseline's included, best first."""
-        found = rank.by_value(self.candidates(), self.goals[0])
+        return self._ranked(self.candidates())
+
+    def _ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        found = rank.by_value(candidates, self.goals[0])
         if self.preference.how == "first" or not found:
             return found
         scores = self.scores([one.objective.values for one in found])
@@ -163,11 +170,11 @@ class Findings:
 
     def baseline(self) -> Candidate | None:
         """Return the user's configuration at its best load level, None when it meets the SLO at none."""
-        return next((one for one in self.ranked() if one.trial.number == 0), None)
+        return next(iter(self._own()), None)
 
     def baseline_contenders(self, count: int) -> list[Contender]:
         """Return the user's configuration at its best levels, best first, or where it comes closest to the SLO."""
-        own = [one for one in self.ranked() if one.trial.number == 0][:count]
+        own = self._own()[:count]
         if own:
             return [confirm.contender(one.trial, one.point, self.workloads) for one in own]
         near = rank.closest([one for one in self.candidates() if one.trial.number == 0])
@@ -175,7 +182,7 @@ class Findings:
 
     def probe_start(self) -> Candidate | None:
         """Return the baseline at the lowest load level that is about as good as its best: one with room to its SLO."""
-        goal, own = self.goals[0], [one for one in self.ranked() if one.trial.number == 0]
+        goal, own = self.goals[0], self._own()
         if not own:
             return None
         best = own[0].objective.values[0]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from statistics import median
 
 import numpy as np
@@ -15,7 +16,7 @@ from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.once import Once
 from tuner.probes import next_probe, starting_points, unmeasured_variants
-from tuner.rank import best_of_each
+from tuner.rank import Candidate, best_of_each
 from tuner.results import Estimate, Trial
 from tuner.search import Proposal, Search
 from tuner.space import LOAD_NAMES, Space
@@ -31,6 +32,8 @@ HANDOVER = math.log(1.5)
 """The twin hands over when its recent predictions were off by more than this factor in the median."""
 TRIAL_S = 2.0
 """A guess at what measuring a trial takes while none was made."""
+TIMED = 1000
+"""Trials that say what the next one takes; of more the newest."""
 MOST_IN_A_ROW = 8
 """Trials at most between two restarts of the server, however dear they are."""
 
@@ -60,6 +63,7 @@ class Planner:
     margin: float
     chance_left: float | None = None
     _by_the_study: bool = False
+    _probed: Candidate | None = None
     _refused: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -80,7 +84,7 @@ class Planner:
             if wanted is None and chosen is not None and not self.handed_over:
                 wanted = forecasts.configs[chosen]
         elif wanted is None and start is not None:
-            wanted = self._probe()
+            wanted = self._probe(start)
         proposal = self.search.ask(wanted, self._kept())
         if proposal is None:
             return None
@@ -122,6 +126,9 @@ class Planner:
         """Return what changes of the knobs took so far."""
         return learn_costs(self.found.trials)
 
+    def _newest_costs(self) -> ApplyCosts:
+        return learn_costs(self.found.trials[-TIMED:])
+
     def _forecasts(self) -> Forecasts | None:
         if self.twin is None:
             return None
@@ -144,7 +151,7 @@ class Planner:
 
     def _seconds(self, configs: Sequence[Config]) -> NDArray[np.float64]:
         """Return what a trial of each configuration will take, shape [configurations]."""
-        measuring_s, costs, own, now = self._measuring_s(), self.costs(), self.space.own, self._applied()
+        measuring_s, costs, own, now = self._measuring_s(), self._newest_costs(), self.space.own, self._applied()
         known: dict[tuple[object, ...], float] = {}
         found = []
         for config in configs:  # those that differ in their load alone take the same
@@ -165,7 +172,7 @@ class Planner:
 
     def _measuring_s(self) -> float:
         """Return what a trial takes beside applying its configuration."""
-        tried = [trial for trial in self.found.trials[1:] if trial.state == "complete"]
+        tried = [trial for trial in self.found.trials[1:][-TIMED:] if trial.state == "complete"]
         return median(trial.wall_s - trial.apply_s for trial in tried) if tried else TRIAL_S
 
     def _kept(self) -> Config:
@@ -180,9 +187,10 @@ class Planner:
         values = {one.name: one.values for one in self.space}
         config = self.space.active(tried[-1].config)
         last = {name: config[name] for name in restarting if config.get(name) in values[name]}
-        same = [{name: trial.config.get(name) for name in last} == last for trial in reversed(tried)]
-        in_a_row = same.index(False) if False in same else len(same)
-        restart_s = max(self.costs().knobs.get(name, 0.0) for name in restarting)
+        same = ({name: trial.config.get(name) for name in last} == last for trial in reversed(tried))
+        in_a_row = sum(takewhile(bool, same))
+        costs = self._newest_costs().knobs
+        restart_s = max(costs.get(name, 0.0) for name in restarting)
         wanted = min(MOST_IN_A_ROW, round(restart_s / max(self._measuring_s(), 0.1)))
         return last if tried[-1].state == "complete" and in_a_row < wanted else {}
 
@@ -200,10 +208,13 @@ class Planner:
             return {}
         return own.predicted(int(np.argmax(own.gains(self.goal, None))))
 
-    def _probe(self) -> Config | None:
-        start = self.found.probe_start()
-        assert start is not None, "asked for where the user's configuration meets its SLO"
+    def _probe(self, start: Candidate) -> Config | None:
+        if start is self._probed:
+            return None  # what was tried stays tried
         tried = best_of_each([one for one in self.found.candidates() if one.trial.number > 0], self.goal)
         known = {one.trial.number for one in tried}
         failed = [trial.config for trial in self.found.trials if trial.number > 0 and trial.number not in known]
-        return next_probe(self.space, start, self.goal, tried, failed)
+        found = next_probe(self.space, start, self.goal, tried, failed)
+        if found is None:
+            self._probed = start
+        return found

@@ -95,6 +95,27 @@ class _Drawn:
     place: Mapping[str, Any] = field(default_factory=dict)
 
 
+class _Tpe(TPESampler):
+    """Optuna's TPE, told which parameters there are: it would compare those of all trials before each proposal.
+
+    Args:
+        distributions: of the parameters; every trial has all of them.
+        seed: of the proposal.
+    """
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
+        self._parameters = {name: one for name, one in sorted(distributions.items()) if not one.single()}
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,  # noqa: ARG002 - Optuna's names
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """Return the parameters that are drawn together."""
+        return self._parameters
+
+
 class _Asked:
     """A study in memory that samplers are asked on: what is proposed is stored when it is told, not before.
 
@@ -308,7 +329,7 @@ class Search:
             return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
         if self._kind == "qmc":  # one sequence for all proposals; the study stores how far it has come
             return QMCSampler(seed=self._seed, scramble=True, warn_asynchronous_seeding=False)
-        return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
+        return _Tpe(self._distributions(), seed)
 
     def _untried(self, number: int, kept: Config) -> dict[str, int | str] | None:
         """Draw at random until a configuration is new; then take the first new one in order, None if there is none.

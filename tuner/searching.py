@@ -101,7 +101,9 @@ class Searching:
         values = np.array([one.objective.values for one in found])
         maximize = [goal.maximize for goal in self.found.goals]
         reference = np.where(maximize, 0.0, values.max(axis=0) * GROWTH)
-        last = len(self.found.trials) - patience
+        last = sorted(trial.number for trial in self.found.trials)[
+            -patience
+        ]  # those of other hosts' groups are missing
         before = values[[one.trial.number < last for one in found]]
         return hypervolume(values, reference, maximize) > GROWTH * hypervolume(before, reference, maximize)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -133,11 +134,12 @@ def test_hosts_share_a_journal_in_a_folder_and_anybody_may_look(study: Path, tmp
     assert "confirmed" in late.stdout, late.stderr
 
 
-def slower(folder: Path) -> None:
-    """Make the server of hosts that start from now on ten times as slow."""
+def slower(folder: Path, times: int = 10) -> None:
+    """Make the server of hosts that start from now on so many times as slow."""
     path = folder / "models" / "queue" / "queue.json"
     config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, "fixed_ms": 10 * config["fixed_ms"], "each_ms": 10 * config["each_ms"]}))
+    slow = {name: times * config[name] for name in ("fixed_ms", "each_ms")}
+    path.write_text(json.dumps({**config, **slow}))
 
 
 def test_a_host_that_differs_is_refused_or_gets_a_group_of_its_own(study: Path, tmp_path: Path) -> None:
@@ -165,6 +167,54 @@ def test_a_host_that_differs_is_refused_or_gets_a_group_of_its_own(study: Path, 
     assert groups["host1"] == 0
     assert groups["host2"] is None
     assert groups["host3"] not in (None, 0)
+
+
+def of_another_kind(folder: Path) -> Path:
+    """Write the same study for hosts of a slower server; their requests differ too, which no busy machine blurs."""
+    write_simulated_study(folder, trials=TRIALS)
+    slower(folder, 3)
+    np.savez(folder / "requests.npz", INPUT=np.ones((100, 4)))
+    return folder
+
+
+def test_each_of_two_groups_searches_and_confirms_for_itself_on_one_budget(study: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "study.log"
+    # Each group has 4 proposals at most, so of 7 both measure at least 3, whoever is faster.
+    space = "space={max_batch_size: [1, 4, 16], concurrency: [2, 8]}"
+    given = ("--storage", str(journal), "--set", space, "--set", "search.budget.trials=7")
+    arguments = (study.name, *given, "--groups")
+    with (
+        watched(f"{JOURNAL}{journal}", NAME) as book,
+        hosts(tmp_path, *arguments) as fast,
+        hosts(of_another_kind(tmp_path / "other"), *arguments) as slow,
+    ):
+        for name in ("fast1", "fast2"):
+            fast.start("--name", name)
+        slow.start("--name", "slow1")
+        ended = [*fast.wait(), *slow.wait()]
+        check_each_once(book(), 7)
+        group = {book().name(host.number): host.group for host in book().hosts()}
+    assert {code for _, code, _, _ in ended} <= {0, 5}, ended
+    assert group["fast1"] == group["fast2"] != group["slow1"]
+    assert None not in group.values()
+    results = [read_result(finisher(folder, of)) for folder, of in ((tmp_path, fast), (tmp_path / "other", slow))]
+    for result, mine in zip(results, ({"fast1", "fast2"}, {"slow1"}), strict=True):
+        assert result.state == "done"
+        assert len(result.trials) - 1 in (3, 4)
+        assert {trial.host for trial in result.trials} <= mine, "nothing of the other group is compared"
+        assert {host.name: host.group for host in result.hosts} == group
+        assert {host.name for host in result.hosts if host.trials} <= mine
+    numbers = [trial.number for result in results for trial in result.trials[1:]]
+    assert len(set(numbers)) == len(numbers) == 7
+    status = json.loads(tune("status", study.name, *given, "--json").stdout)
+    assert status["state"] == "done"
+    assert sorted(best["group"] for best in status["best"]) == sorted(set(group.values()))
+    assert all(group[best["host"]] == best["group"] for best in status["best"])
+    assert sorted(group[outcome["host"]] for outcome in status["outcomes"]) == sorted(set(group.values()))
+    shown = " ".join(tune("status", study.name, *given).stdout.split())
+    for number in set(group.values()):
+        assert re.search(rf"best of group {number}: trial \d+ on (fast|slow)", shown), shown
+        assert re.search(rf"done in group {number}: (fast|slow)\d confirmed it", shown), shown
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """What follows from the entries of a shared study, whoever reads them."""
 
+from random import Random
 from typing import Any
+
+import pytest
 
 from tuner.hosts.entries import (
     ABOUT,
@@ -61,6 +64,38 @@ def test_what_was_withdrawn_uses_no_budget_and_is_not_measured_again() -> None:
 def test_what_is_beyond_the_budget_is_not_measured_again() -> None:
     book = book_of(host(0, "ended"), held(1, 0, "a", "ended"), held(2, 0, "b", "ended"))
     assert [one.number for one in book.given_back(0, 1)] == [1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_book_keeps_up_is_what_its_entries_say(seed: int) -> None:
+    rng, book = Random(seed), Book()
+    book.take_up([host(0)])
+    for number in range(1, 120):
+        key, group = rng.choice("abcdefgh"), rng.choice((0, 7))
+        kind: Kind = rng.choice(("proposal", "again"))
+        open_ones = [one for one in book.entries.values() if one.kind != "host" and one.state == "open"]
+        ending = [
+            Entry(one.number, rng.choice(("told", "ended")), {**one.attributes, **rng.choice(({}, {WITHDRAWN: True}))})
+            for one in rng.sample(open_ones, min(len(open_ones), rng.randrange(3)))
+        ]
+        book.take_up([*ending, held(number, 0, key, rng.choice(("open", "ended")), kind, **{GROUP: group})])
+        budget, before = rng.randrange(20), rng.randrange(140)
+        firsts = first_entries(book)
+        assert book.budgeted() == len(firsts)
+        assert book.budgeted(before) == sum(first.number < before for first in firsts)
+        for one in (0, 7):
+            free = [first for first in firsts[:budget] if first.key[0] == one and book.holder(first.key) is None]
+            assert book.given_back(one, budget) == free
+
+
+def first_entries(book: Book) -> list[Entry]:
+    """Return of each proposal its first entry that was not withdrawn, the oldest first."""
+    found: dict[tuple[int, str], Entry] = {}
+    for number in sorted(book.entries):
+        entry = book.entries[number]
+        if entry.kind != "host" and not entry.withdrawn:
+            found.setdefault(entry.key, entry)
+    return list(found.values())
 
 
 def test_groups_do_not_share_proposals() -> None:

@@ -83,6 +83,16 @@ def test_every_proposal_lies_in_the_space(tmp_path: Path, sampler: str) -> None:
         assert [type(value) for value in config.values()] == [int, float, str]
 
 
+def test_tpe_proposes_what_it_does_where_it_finds_out_the_parameters_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Space((*SPACE.parameters, parameter("only", 3)))
+    told = explore(search(tmp_path, one), 14)
+    (tmp_path / "other").mkdir()
+    monkeypatch.delattr("tuner.search._Tpe.infer_relative_search_space")
+    assert explore(search(tmp_path / "other", one), 14) == told
+
+
 def test_numbers_start_at_one_and_count_what_was_told(tmp_path: Path) -> None:
     one = search(tmp_path)
     for expected in (1, 2, 3):

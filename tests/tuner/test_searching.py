@@ -72,6 +72,13 @@ def test_patience_ends_a_search_whose_front_does_not_grow() -> None:
     assert searching(Planned(), *series(100, 90, 80, 70))._ending() is None
 
 
+def test_patience_counts_trials_where_another_group_of_hosts_has_the_numbers_between() -> None:
+    late = [one.model_copy(update={"number": 50 + 3 * one.number}) for one in series(100, 90, 80, 70)]
+    assert searching(Planned(), *late, patience=3)._ending() == "patience"
+    better = [*late[:3], late[3].model_copy(update={"points": [point(throughput=130)]})]
+    assert searching(Planned(), *better, patience=3)._ending() is None
+
+
 def test_a_front_that_grows_by_less_than_a_percent_does_not_grow() -> None:
     assert searching(Planned(), *series(1000, 1001, 1002, 1003), patience=3)._ending() == "patience"
 

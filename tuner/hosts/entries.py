@@ -1,6 +1,7 @@
 """The entries of a shared study, read: hosts, the proposals that they hold or told, and who confirms. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -72,6 +73,8 @@ class Entry:
 class Book:
     """All entries, and what follows from them. An entry that is not open does not change any more.
 
+    What is asked between any two trials is kept up entry by entry: there may be ten thousand of them.
+
     Attributes:
         entries: by number.
         unended: numbers of those that may change.
@@ -83,12 +86,12 @@ class Book:
     told: list[int] = field(default_factory=list)
     _of_kind: dict[Kind, list[int]] = field(default_factory=dict)
     _of_key: dict[tuple[int, str], list[int]] = field(default_factory=dict)
+    _first_of: dict[tuple[int, str], int] = field(default_factory=dict)
+    """Of each proposal its first entry that was not withdrawn; all of these in order, and those that nobody has."""
+    _firsts: list[int] = field(default_factory=list)
+    _free: set[int] = field(default_factory=set)
     _ordinals: dict[int, int] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
-
-    def lacks(self, number: int) -> bool:
-        """Whether an entry is to be read again."""
-        return number not in self.entries or number in self.unended
 
     def take_up(self, read: Sequence[Entry]) -> None:
         """Take up entries as they are now, in the order of their numbers."""
@@ -98,6 +101,8 @@ class Book:
             if entry.number not in self.entries:
                 self._count(entry, entry.kind)
             self.entries[entry.number] = entry
+            if entry.kind in ("proposal", "again"):
+                self._place(entry.key)
             if entry.state == "open":
                 self.unended.add(entry.number)
                 continue
@@ -115,6 +120,23 @@ class Book:
             self._ordinals[entry.number] = len(same)
         if kind in ("proposal", "again"):
             self._of_key.setdefault(entry.key, []).append(entry.number)
+
+    def _place(self, key: tuple[int, str]) -> None:
+        """Take note of where a proposal stands now."""
+        entries = [self.entries[number] for number in self._of_key[key]]
+        before, first = self._first_of.get(key), next((one.number for one in entries if not one.withdrawn), None)
+        if before is not None and before != first:
+            del self._firsts[bisect_left(self._firsts, before)], self._first_of[key]
+            self._free.discard(before)
+        if first is None:
+            return
+        if before != first:
+            insort(self._firsts, first)
+            self._first_of[key] = first
+        if any(one.state != "ended" for one in entries):
+            self._free.discard(first)
+        else:
+            self._free.add(first)
 
     def _all(self, kind: Kind) -> list[Entry]:
         return [self.entries[number] for number in self._of_kind.get(kind, ())]
@@ -158,7 +180,7 @@ class Book:
         Args:
             before: those that came before this entry; None: all.
         """
-        return sum(1 for first in self._firsts() if before is None or first < before)
+        return len(self._firsts) if before is None else bisect_left(self._firsts, before)
 
     def given_back(self, group: int, budget: int) -> list[Entry]:
         """Return the proposals of a group that are to be measured again, the oldest first: an entry of each.
@@ -167,16 +189,8 @@ class Book:
             group: the group.
             budget: trials of the study; what is beyond them is left out.
         """
-        firsts = sorted(self._firsts())[:budget]
-        found = (self.entries[number] for number in firsts)
-        return [one for one in found if one.key[0] == group and self.holder(one.key) is None]
-
-    def _firsts(self) -> Iterator[int]:
-        """Yield of each proposal its first entry that was not withdrawn."""
-        for numbers in self._of_key.values():
-            first = next((number for number in numbers if not self.entries[number].withdrawn), None)
-            if first is not None:
-                yield first
+        free = [number for number in sorted(self._free) if bisect_left(self._firsts, number) < budget]
+        return [one for number in free if (one := self.entries[number]).key[0] == group]
 
     def finisher(self, group: int) -> Entry | None:
         """Return who confirms the best of a group, or has; None while nobody does."""

@@ -115,7 +115,8 @@ class Ledger:
     def read(self) -> Book:
         """Read what is new, and return the book."""
         trials = self._patience(lambda: self._storage.get_all_trials(self._study, deepcopy=False))
-        new = [trial for trial in trials if self.book.lacks(trial.number)]
+        known, unended = self.book.entries, self.book.unended  # looked up here: nearly all of many trials are known
+        new = [trial for trial in trials if (number := trial.number) not in known or number in unended]
         self._ids |= {trial.number: trial._trial_id for trial in new}
         self._trials |= {trial.number: trial for trial in new}
         self.book.take_up([_entry(trial) for trial in new])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,10 +174,9 @@ class Twin:
         feasible = np.ones(len(configs))
         for name, metrics in self._wanted().items():
             simulated, here = self._asked(name, configs, forecaster)
-            measured = [(trial, point) for trial in trials for point in _usable(trial) if point.workload == name]
             median[name], spread[name] = {}, {}
             for metric in metrics:
-                mean, deviation = self._corrected(name, metric, measured, forecaster, here)
+                mean, deviation = self._corrected(name, metric, trials, forecaster, here)
                 median[name][metric] = simulated[metric] * np.exp(mean)
                 spread[name][metric] = deviation
             for metric, bound in self._bounds[name].items():
@@ -234,13 +234,13 @@ class Twin:
         self,
         name: str,
         metric: str,
-        measured: Sequence[tuple[Trial, Point]],
+        trials: Sequence[Trial],
         forecaster: Forecaster,
         here: Floats,
     ) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of ln(true / simulated) at places, from where it was measured last."""
         key, part = key_of(metric), self._parts[name]
-        newest = [(trial, point) for trial, point in measured if key in point.metrics][-MOST:]
+        newest = _newest(trials, name, key)
         configs = [_at(trial.config, part, point) for trial, point in newest]
         simulated = self._simulated(name, configs, forecaster)[metric] if configs else np.empty(0)
         estimates = [point.metrics[key] for _, point in newest]
@@ -265,6 +265,13 @@ def _candidates(space: Space, seed: int) -> list[dict[str, Value]]:
 
 def _usable(trial: Trial) -> list[Point]:
     return [point for point in trial.points if point.validity.valid]
+
+
+def _newest(trials: Sequence[Trial], name: str, key: str) -> list[tuple[Trial, Point]]:
+    """Return the last points of a workload that have a metric, MOST at most, the oldest first."""
+    points = ((trial, point) for trial in reversed(trials) for point in reversed(_usable(trial)))
+    having = (one for one in points if one[1].workload == name and key in one[1].metrics)
+    return list(islice(having, MOST))[::-1]
 
 
 def _share(workload: Workload, name: str) -> float:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import locust
+import zmq
 from gevent.event import AsyncResult
 from locust.env import Environment
 from locust.rpc import Message
-from locust.runners import WorkerRunner
+from locust.runners import CONNECT_TIMEOUT, WorkerRunner
 from locust.stats import RequestStats
 
 from tuner import __version__
@@ -66,6 +68,18 @@ class Worker(WorkerRunner):
         self.register_message(TYPE, self._on_message)
         self.send_message(TYPE, {"kind": "hello", "hello": self._hello, "nonce": self._nonce})
         self.greenlet.spawn(self._watch)
+
+    def connect_to_master(self) -> None:
+        """Say that this agent is there until a master answers; Locust's own gives up after 5 minutes.
+
+        Whoever makes a worker decides how long that may take.
+        """
+        while not self.connected:
+            # While there is no master the words wait in a queue of ZeroMQ's; when that is full they are enough.
+            if int(self.client.socket.get(zmq.EVENTS)) & zmq.POLLOUT:
+                ready = Message("client_ready", locust.__version__, self.client_id)  # type: ignore[no-untyped-call]
+                self.client.send(ready)
+            self.connected = bool(self.connection_event.wait(timeout=CONNECT_TIMEOUT))
 
     def handle_message(self, msg: Message) -> None:
         """Take what concerns an agent; of users and locustfiles it has none."""

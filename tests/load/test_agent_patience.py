@@ -1,0 +1,69 @@
+"""An agent looks for a master for as long as it was told to, however soon Locust itself would give up."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import msgpack
+import zmq
+
+from tests.support.agent_runs import TOKEN, end_agent
+
+TRIES = 3
+"""Locust's own are 60, of 5 s each."""
+HURRIED = f"""
+from locust import runners
+runners.CONNECT_TIMEOUT, runners.CONNECT_RETRY_COUNT = 0.01, {TRIES}
+from tuner.load.distributed.agent import main
+main()
+"""
+MORE = 4 * TRIES
+ANSWER_S = 60
+
+
+def hurried(port: int, wait_s: float) -> "subprocess.Popen[str]":
+    """Start an agent after whose first 50 ms Locust would give up."""
+    command = [sys.executable, "-P", "-c", HURRIED, "127.0.0.1", str(port), str(wait_s)]
+    environment = {**os.environ, "PARETUNE_TOKEN": TOKEN}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def received(master: "zmq.Socket[bytes]") -> tuple[bytes, str, Any]:
+    """Return who said something to a master, of what type, and what."""
+    client, word = master.recv_multipart()
+    kind, data, _ = msgpack.unpackb(word)
+    return client, kind, data
+
+
+def test_an_agent_goes_on_when_locust_would_give_up_and_a_master_that_refuses_it_is_heard_at_once() -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as master:
+        master.setsockopt(zmq.RCVTIMEO, 1000 * ANSWER_S)
+        master.setsockopt(zmq.LINGER, 0)
+        port = master.bind_to_random_port("tcp://127.0.0.1")
+        agent = hurried(port, wait_s=3600.0)
+        try:
+            for _ in range(MORE):
+                client, kind, data = received(master)
+                assert kind == "client_ready"
+            master.send_multipart([client, msgpack.packb(("ack", {"index": 0}, client.decode()))])
+            while kind != "paretune":
+                _, kind, data = received(master)
+            assert data["kind"] == "hello"
+            refusal = {"kind": "refused", "reason": "it came too late"}
+            master.send_multipart([client, msgpack.packb(("paretune", refusal, client.decode()))])
+            assert agent.wait(ANSWER_S) == 2
+            assert agent.stderr is not None
+            assert "the master refused this agent: it came too late" in agent.stderr.read()
+        finally:
+            end_agent(agent)
+
+
+def test_an_agent_whose_time_is_up_says_so() -> None:
+    agent = hurried(1, wait_s=1.0)
+    try:
+        assert agent.wait(ANSWER_S) == 3
+        assert agent.stderr is not None
+        assert "no master answered at 127.0.0.1:1 within 1 s" in agent.stderr.read()
+    finally:
+        end_agent(agent)
