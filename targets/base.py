@@ -338,7 +338,7 @@ class Settling(Protocol):
     """A target whose deployments end some time after they were retired; not every target's do."""
 
     def settle(self) -> None:
-        """Wait until they have ended: what is measured meanwhile would be slower. Raises ServerHung."""
+        """Wait until they have ended, within reason: what is measured meanwhile would be slower."""
         ...
 
 

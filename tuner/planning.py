@@ -189,7 +189,7 @@ class Planner:
         last = {name: config[name] for name in restarting if config.get(name) in values[name]}
         same = ({name: trial.config.get(name) for name in last} == last for trial in reversed(tried))
         in_a_row = sum(takewhile(bool, same))
-        costs = self._newest_costs().knobs
+        costs = self.costs().knobs  # a restart may be long ago
         restart_s = max(costs.get(name, 0.0) for name in restarting)
         wanted = min(MOST_IN_A_ROW, round(restart_s / max(self._measuring_s(), 0.1)))
         return last if tried[-1].state == "complete" and in_a_row < wanted else {}

@@ -113,7 +113,7 @@ class _Tpe(TPESampler):
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
         """Return the parameters that are drawn together."""
-        return self._parameters
+        return dict(self._parameters)
 
 
 class _Asked:

@@ -50,7 +50,7 @@ class Fleet:
         return next(iter(self._servers.values()), None)
 
     def settle(self) -> None:
-        """Wait until the instances that were unloaded on them have ended. Raises ServerHung where they do not."""
+        """Wait until the instances that were unloaded on them have ended."""
         for server in self._servers.values():
             server.settle()
 

@@ -163,9 +163,9 @@ class RemoteTriton(TritonTarget):
         before = self._loaded()
         self._apply(text)
         loaded = self._loaded()
-        loading.check_loaded(loaded, self._options.model, wanted, config)
         if not model_config.only_instances(before, loaded):
             time.sleep(_leaving_s(before))
+        loading.check_loaded(loaded, self._options.model, wanted, config)
 
     def _apply(self, text: str) -> None:
         """Load a configuration in JSON; a refused one leaves the one before in place."""

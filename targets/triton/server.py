@@ -8,7 +8,6 @@ import socket
 import tempfile
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
@@ -30,12 +29,14 @@ CONTROL_TIMEOUT_S = 10.0
 UNLOAD_S = 2.0
 """How long a server that is to end may take to unload its models."""
 LEAVE_S = 10.0
-"""How long each instance that was unloaded or replaced may take to end."""
+"""How long each instance that was unloaded or replaced is waited for."""
 _LOG_ERROR = re.compile(r'^E\d{4} [\d:.]+ \d+ [\w.]+:\d+\] "?(?P<message>.*?)"?$', re.MULTILINE)
 _RECORD = re.compile(r"[IWEF]\d{4} [\d:.]+ |[+|]")
 _USAGE = re.compile(r"^Usage:", re.MULTILINE)
-_STUB, _MODEL_FILE = "triton_python_backend_stub", re.compile(r"/([^/]+)/\d+/[^/]+$")
-"""The Python backend's process for an instance, and the file of the model in its command line."""
+_STUB = "triton_python_backend_stub"
+"""The Python backend's process for an instance."""
+_MODEL_FILE, _INSTANCE = re.compile(r"/([^/]+)/\d+/[^/]+$"), re.compile(r"([^/]+)_\d+_\d+")
+"""Which model, in its command line: by the model's file, or the instance's name where a backend has the file."""
 _LAST_LINES = 3
 _SHOWN = 300
 _Answer = TypeVar("_Answer")
@@ -69,6 +70,7 @@ class TritonServer:
         self._inside: int | None = None
         self._instances: dict[str, int] = {}
         self._leaving: set[int] = set()
+        self._kept_open: set[int] = set()
         self.flags = tuple(flags)
         wanted = {"http": http_port, "grpc": grpc_port} if protocol == "grpc" else {"http": http_port}
         for _ in range(START_ATTEMPTS if None in wanted.values() else 1):
@@ -171,26 +173,30 @@ class TritonServer:
 
         Triton answers that a model is loaded, or unloaded, before the Python backend has ended the instances that it
         had: about a second for each, one after the other. Their end takes CPU time, and what is measured meanwhile is
-        slower by it.
-
-        Raises:
-            ServerHung: none of them has ended for LEAVE_S seconds.
+        slower by it. When none has ended for LEAVE_S seconds those that are left are not waited for any more: an open
+        sequence keeps its instance, which does nothing, for as long as the model's `max_sequence_idle`.
         """
         before, deadline = math.inf, 0.0
-        while left := self._left():
-            if left < before:
-                before, deadline = left, time.monotonic() + LEAVE_S
+        while left := self._still_to_end():
+            if len(left) < before:
+                before, deadline = len(left), time.monotonic() + LEAVE_S
             elif time.monotonic() > deadline:
-                raise ServerHung(f"{left:g} instances that were unloaded or replaced have not ended in {LEAVE_S:g} s")
+                self._kept_open |= left
             time.sleep(0.01)
 
-    def _left(self) -> int:
-        """Return how many instances are still to end; of models that were not loaded here none are."""
+    def _still_to_end(self) -> set[int]:
+        """Return the processes of instances that were unloaded or replaced; of models loaded elsewhere none is."""
         stubs = self._stubs()
-        self._leaving &= {pid for pid, _ in stubs}
-        running = Counter(model for pid, model in stubs if pid not in self._leaving)
-        beyond = (count - self._instances.get(model, count) for model, count in running.items())
-        return len(self._leaving) + sum(max(0, one) for one in beyond)
+        running = {pid for pid, _ in stubs}
+        self._leaving &= running
+        self._kept_open &= running
+        found = self._leaving - self._kept_open
+        for model, instances in self._instances.items():
+            others = sorted(
+                pid for pid, served in stubs if served == model and pid not in self._leaving | self._kept_open
+            )
+            found |= set(others[: max(0, len(others) - instances)])
+        return found
 
     def _stubs(self) -> list[tuple[int, str]]:
         """Return the processes of the Python backend, each with the model that it is an instance of."""
@@ -276,9 +282,10 @@ def _stubs_among(pids: Sequence[int]) -> Iterator[tuple[int, str]]:
     for pid in pids:
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            executable, file, *_ = [*process.cmdline(), "", ""]
-            if executable.endswith(_STUB) and (model := _MODEL_FILE.search(file)) is not None:
-                found[pid] = process.ppid(), model[1]
+            executable, file, *further = [*process.cmdline(), "", ""]
+            if executable.endswith(_STUB):
+                names = [_MODEL_FILE.search(file), *map(_INSTANCE.fullmatch, further)]
+                found[pid] = process.ppid(), next((one[1] for one in names if one is not None), "")
     yield from ((pid, model) for pid, (parent, model) in found.items() if parent not in found)
 
 

@@ -168,6 +168,10 @@ class SeveralTriton(TritonTarget):
             raise
         return SeveralTritonDeployment(config, loaded)
 
+    def settle(self) -> None:
+        """Wait until the instances that were retired have ended; the server is that of all models."""
+        self._first.settle()
+
     def alive(self) -> bool:
         """Whether the server runs and answers."""
         return self._first.alive()

@@ -234,7 +234,7 @@ class TritonTarget:
         return f"{model}__{alias}_{self._loads}"
 
     def settle(self) -> None:
-        """Wait until the instances that were retired have ended. Raises ServerHung where they do not."""
+        """Wait until the instances that were retired have ended."""
         self._fleet.settle()
 
     def alive(self) -> bool:

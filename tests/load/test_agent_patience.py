@@ -22,9 +22,9 @@ MORE = 4 * TRIES
 ANSWER_S = 60
 
 
-def hurried(port: int, wait_s: float) -> "subprocess.Popen[str]":
+def hurried(port: int, wait_s: float, host: str = "127.0.0.1") -> "subprocess.Popen[str]":
     """Start an agent after whose first 50 ms Locust would give up."""
-    command = [sys.executable, "-P", "-c", HURRIED, "127.0.0.1", str(port), str(wait_s)]
+    command = [sys.executable, "-P", "-c", HURRIED, host, str(port), str(wait_s)]
     environment = {**os.environ, "PARETUNE_TOKEN": TOKEN}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -65,5 +65,15 @@ def test_an_agent_whose_time_is_up_says_so() -> None:
         assert agent.wait(ANSWER_S) == 3
         assert agent.stderr is not None
         assert "no master answered at 127.0.0.1:1 within 1 s" in agent.stderr.read()
+    finally:
+        end_agent(agent)
+
+
+def test_a_name_that_is_not_known_yet_is_asked_for_until_the_time_is_up() -> None:
+    agent = hurried(1, wait_s=2.5, host="nowhere.invalid")
+    try:
+        assert agent.wait(ANSWER_S) == 3
+        assert agent.stderr is not None
+        assert "no master answered at nowhere.invalid:1 within 2.5 s: " in agent.stderr.read()
     finally:
         end_agent(agent)

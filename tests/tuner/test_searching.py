@@ -65,6 +65,11 @@ def test_the_time_of_the_confirmation_is_kept() -> None:
     assert searching(Planned(), *series(1, 2), left_s=5)._ending() == "time"
 
 
+def test_while_nothing_but_yours_meets_the_slo_only_the_shortest_confirmation_is_kept() -> None:
+    missed, met = (searching(Planned(), *series(1, 2, missing=one)) for one in (True, False))
+    assert missed._reserve_s() < met._reserve_s()
+
+
 def test_patience_ends_a_search_whose_front_does_not_grow() -> None:
     assert searching(Planned(), *series(100, 90, 80, 70), patience=3)._ending() == "patience"
     assert searching(Planned(), *series(100, 90, 80, 130), patience=3)._ending() is None

@@ -140,6 +140,7 @@ class Rounds:
     def _all_deployed(self, order: Sequence[int]) -> dict[int, Deployment]:
         """Deploy every side; {} and `in_turn` where memory does not allow it."""
         deployments = self._one_deployed(order[0])
+        self._settled()
         for index in order[1:]:
             why = self._no_room(deployments[order[0]])
             try:
@@ -149,8 +150,8 @@ class Rounds:
                 if isinstance(error, ServerDied):
                     self.sides[index].trier.target.start()
             if why:
-                self._retired(deployments)
                 self.in_turn = True
+                self._retired(deployments)
                 self.notes.append(f"only one side was loaded at a time: {why}")
                 return {}
         return deployments
@@ -192,7 +193,13 @@ class Rounds:
 
     def _retired(self, deployments: Mapping[int, Deployment]) -> None:
         for index, deployment in deployments.items():
-            trier = self.sides[index].trier
-            trier.retire(deployment)
-            if self.in_turn and isinstance(trier.target, Settling):
-                trier.target.settle()  # the other side is deployed on a server of its own
+            self.sides[index].trier.retire(deployment)
+        if self.in_turn:
+            self._settled()  # the other side is deployed on a server of its own
+
+    def _settled(self) -> None:
+        """Wait until what was retired on any side has ended: meanwhile it takes memory and CPU time."""
+        for side in self.sides:
+            if isinstance(side.trier.target, Settling):
+                with side.trier.applying():
+                    side.trier.target.settle()

@@ -31,6 +31,8 @@ from tuner.load.distributed.trust import TOKEN, Challenge, ForgedError, Seal, no
 DONE, USAGE, MASTER_UNUSABLE, INTERRUPTED = 0, 2, 3, 130
 SILENCE_S = 10.0
 """A master that was not heard of for so long has vanished; it answers Locust's heartbeats every second."""
+RETRY_S = 1.0
+"""From one try to find a host to the next."""
 _MASTER_SAYS = ("ack", "heartbeat", "quit", "reconnect", TYPE)
 _LAST_WORDS_S = 1.0
 
@@ -156,14 +158,17 @@ def _join(host: str, port: int, wait_s: float, token: bytes, scratch: Path, ende
     environment = Environment()
     environment.stats = RequestStats(use_response_times_cache=False)
     where = f"{host}:{port}"
-    worker = None
+    worker, why = None, ""
     try:
         with gevent.Timeout(wait_s):
-            worker = Worker(environment, host, port, token, scratch, ended)
+            while worker is None:
+                try:
+                    worker = Worker(environment, host, port, token, scratch, ended)
+                except OSError as error:  # its name, or the way to it, may not be known yet
+                    why = f": {error}"
+                    gevent.sleep(RETRY_S)
     except gevent.Timeout:
-        ended.set((MASTER_UNUSABLE, f"no master answered at {where} within {wait_s:g} s"))
-    except OSError as error:
-        ended.set((MASTER_UNUSABLE, f"the master at {where} cannot be reached: {error}"))
+        ended.set((MASTER_UNUSABLE, f"no master answered at {where} within {wait_s:g} s{why}"))
     environment.runner = worker
     return worker
 
