@@ -33,6 +33,7 @@ from tuner.wiring import Prepared, prepare, simulation_of
 TRIALS = 1000
 MOST_ASK_S = 0.1
 MOST_RESUME_S = 2.0
+HANDLING_S = 2e-5
 ASKED = 20
 SAMPLERS = ("twin", "tpe", "nsga2", "qmc", "random", "grid")
 SPACE = (
@@ -140,12 +141,15 @@ def answered(number: int, config: Config, rng: np.random.Generator) -> Trial:
         float(config["max_queue_delay"]) * one,
         np.array([instances]),
         linear(fixed_s * one, each_s * one, batch),
-        2e-5 * one,
+        HANDLING_S * one,
         4e-4 * one,
+        HANDLING_S * instances * one,
     )
     found = closed_loops(queue, np.array([level]))
     sizes = {size: (50, fixed_s + each_s * size) for size in {1, min(batch, level)}}
-    cell = Cell(float(found.throughput_rps[0]), float(found.mean_s[0]), float(found.percentile(0.99)[0]), 1e-4, sizes)
+    busy_s = sum(count * (seconds / instances + HANDLING_S * size) for size, (count, seconds) in sizes.items())
+    mean_s, p99_s = float(found.mean_s[0]), float(found.percentile(0.99)[0])
+    cell = Cell(float(found.throughput_rps[0]), mean_s, p99_s, 1e-4, busy_s, sizes)
     point = make_point(level, cell, Landscape({}, 0.03, 0.05), rng)
     return make_trial(number, config, [point], 0.0)
 

@@ -66,6 +66,7 @@ class Cell:
     mean_s: float
     p99_s: float
     queue_s: float
+    window_s: float
     batches: Mapping[int, tuple[int, float]]
 
 
@@ -175,6 +176,7 @@ def read(path: Path) -> Landscape:
                 mean_s=float(one["latency_mean_us"]) * speed / 1e6,
                 p99_s=float(one["latency_p99_us"]) * speed / 1e6,
                 queue_s=float(one["queue_mean_us"]) * speed / 1e6,
+                window_s=RECORDED_S * speed,
                 batches=_batches(one["executed_batches"], speed),
             )
         )
@@ -193,14 +195,15 @@ def _batches(text: str, speed: float) -> dict[int, tuple[int, float]]:
 
 
 def _mean(found: Sequence[Cell]) -> Cell:
-    """Return the geometric mean of measurements; executed batches are added up."""
+    """Return the geometric mean of measurements; executed batches and the windows are added up."""
     together: dict[int, tuple[int, float]] = {}
     for one in found:
         for size, (count, seconds) in one.batches.items():
             before, total = together.get(size, (0, 0.0))
             together[size] = (before + count, total + count * seconds)
     means = [math.exp(np.mean([math.log(getattr(one, name)) for one in found])) for name in _FIGURES]
-    return Cell(*means, {size: (count, total / count) for size, (count, total) in together.items()})
+    window_s = sum(one.window_s for one in found)
+    return Cell(*means, window_s, {size: (count, total / count) for size, (count, total) in together.items()})
 
 
 _FIGURES = ("throughput_rps", "mean_s", "p99_s", "queue_s")
@@ -297,7 +300,7 @@ def make_point(level: float, cell: Cell, landscape: Landscape, rng: np.random.Ge
         outcomes={"ok": 1000},
         violations={"p99": p99_s / BOUND_S - 1},
         server=Server(
-            window_s=window_s,
+            window_s=cell.window_s,
             requests=1000,
             failures=0,
             executions=sum(one.count for one in batches),

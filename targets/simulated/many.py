@@ -1,8 +1,9 @@
 """Many batching queues at once in virtual time: what each would do to this load, for a planner that asks for thousands.
 
 The queues are those of `model.serve_batches`, with what lies around a server added: every answer passes through one
-front end, which handles them one by one, and whatever takes a fixed time on the way there and back. Service times are
-deterministic. Of queues that cannot differ under a load only one is simulated.
+front end, which handles them one by one, an instance is held for a while by the answers of its last batch, and whatever
+takes a fixed time on the way there and back. Service times are deterministic. Of queues that cannot differ under a load
+only one is simulated.
 """
 
 import heapq
@@ -37,6 +38,7 @@ class Queues:
         service_s: how long a batch of b requests is served is at [queue, b], shape [queues, largest max_size + 1].
         handling_s: time of the front end for each answer; one after the other.
         turnaround_s: what a request takes beside waiting, service and handling.
+        held_s: for how long each answer keeps the instance that served it from its next batch.
     """
 
     max_size: Ints
@@ -45,6 +47,7 @@ class Queues:
     service_s: Floats
     handling_s: Floats
     turnaround_s: Floats
+    held_s: Floats
 
     def __len__(self) -> int:
         return len(self.max_size)
@@ -58,7 +61,8 @@ class Queues:
         delay_s = float(self.max_delay_s[index]) if size > 1 else 0.0
         servers = int(min(self.servers[index], most))
         service_s = tuple(self.service_s[index, : size + 1].tolist())
-        return _Queue(size, delay_s, servers, service_s, float(self.handling_s[index]), float(self.turnaround_s[index]))
+        around = (float(one[index]) for one in (self.handling_s, self.turnaround_s, self.held_s))
+        return _Queue(size, delay_s, servers, service_s, *around)
 
 
 def linear(fixed_s: Floats, each_s: Floats, largest: int) -> Floats:
@@ -135,6 +139,7 @@ class _Queue:
     service_s: tuple[float, ...]
     handling_s: float
     turnaround_s: float
+    held_s: float
 
 
 _Found = tuple[float, Floats]
@@ -192,7 +197,7 @@ def _served(queue: _Queue, arrived: list[float], wanted: int, *, back: bool) -> 
             start = max(idle[0], min(ripe, arrived[full]) if full < len(arrived) else ripe)
         if busy and busy[0][0] < start:
             end, number, count = heapq.heappop(busy)
-            heapq.heappush(idle, end)
+            heapq.heappush(idle, end + queue.held_s * count)
             begin = max(front_end, end)
             leaving = [begin + handling_s * place for place in range(1, count + 1)]
             front_end = leaving[-1]

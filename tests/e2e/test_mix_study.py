@@ -32,6 +32,21 @@ confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, roun
 isolation: none
 """
 
+SLOW = """
+
+run = TritonPythonModel.execute
+
+
+def execute(self, requests):
+    time.sleep(0.005)
+    return run(self, requests)
+
+
+import time
+TritonPythonModel.execute = execute
+"""
+"""A batch takes so long that it is the queue that requests wait in, however slow the load generator's core is."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -43,6 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     levels = "dynamic_batching { priority_levels: 2 default_priority_level: 2 }"
     config.write_text(before.replace("dynamic_batching { }", levels))
     assert config.read_text() != before
+    model = made / "digits" / "models" / "digits" / "1" / "model.py"
+    model.write_text(model.read_text() + SLOW)
     (made / "mix.yaml").write_text(STUDY)
     return made
 

@@ -18,6 +18,7 @@ def queues(
     each_s: float = 0.0,
     handling_s: float = 1e-9,
     turnaround_s: float = 0.0,
+    held_s: float = 0.0,
 ) -> Queues:
     sizes = np.atleast_1d(np.asarray(max_size))
     like = np.ones(len(sizes))
@@ -28,6 +29,7 @@ def queues(
         linear(fixed_s * like, each_s * like, int(sizes.max())),
         handling_s * like,
         turnaround_s * like,
+        held_s * like,
     )
 
 
@@ -93,13 +95,23 @@ def test_percentiles_are_of_the_requests_that_were_counted() -> None:
     assert found.percentile(1.0)[0] == pytest.approx(0.100)
 
 
+def test_answers_keep_their_instance_from_the_next_batch_and_not_from_their_way() -> None:
+    """Two batches in turn: every one waits until the answers of the one before are gone; one alone never waits."""
+    held = queues(max_size=8, fixed_s=0.001, turnaround_s=1e-4, held_s=1e-4)
+    pipelined, alone = closed_loops(held, np.array([16])), closed_loops(held, np.array([8]))
+    assert pipelined.throughput_rps[0] == pytest.approx(8 / 0.0018)
+    assert alone.mean_s[0] == pytest.approx(0.0018), "the first answer comes back before its instance is free"
+    slow_way = queues(max_size=8, delay_s=0.01, fixed_s=0.001, turnaround_s=0.002, held_s=1e-4)
+    assert closed_loops(slow_way, np.array([8])).mean_s[0] == pytest.approx(0.003)
+
+
 @pytest.mark.parametrize(("servers", "slow"), [(8, 48.0), (4, 60.0)])
 def test_a_large_batch_that_is_slow_is_waited_for_however_many_servers_go_on_meanwhile(
     servers: int, slow: float
 ) -> None:
     like = np.ones(3)
     table = np.minimum.accumulate(np.full((3, 33), 1e-3)) * np.where(np.arange(33) > 16, slow, 1.0)
-    one = Queues(np.full(3, 32), 0.0 * like, np.full(3, servers), table, 1e-5 * like, 1e-4 * like)
+    one = Queues(np.full(3, 32), 0.0 * like, np.full(3, servers), table, 1e-5 * like, 1e-4 * like, 0.0 * like)
     found = closed_loops(one, np.array([29, 36, 64]))
     assert np.isfinite(found.throughput_rps).all()
     counted = np.count_nonzero(np.isfinite(found.latencies_s), axis=1)

@@ -12,6 +12,8 @@ from tuner.twin.forecast import Roles
 from tuner.usage import Telemetry
 
 BOUND_S = 0.010
+HANDLING_S = 2e-5
+"""Time of the one core for each answer."""
 KNOBS = (
     Knob("max_batch_size", "int", 1, None, 1, "", "reload", "", role="max_batch"),
     Knob("max_queue_delay", "duration", 0, None, 0.0, "s", "reload", "", role="max_delay"),
@@ -52,8 +54,9 @@ def a_server(slow: Callable[[Config], float] = lambda _: 1.0) -> Truth:
             of("max_queue_delay"),
             of("instances").astype(int),
             linear(5e-4 * of("instances"), each_s * of("instances"), 32),
-            2e-5 * like,
+            HANDLING_S * like,
             4e-4 * like,
+            HANDLING_S * of("instances"),
         )
         found = closed_loops(queues, of("concurrency").astype(int))
         factor = np.array([slow(config) for config in configs])
@@ -71,6 +74,7 @@ def measured(number: int, config: Config, truth: Truth, rng: np.random.Generator
         BatchSize(size=size, count=100, compute_mean_s=int(config["instances"]) * (5e-4 + each_s * size))
         for size in sizes
     ]
+    busy_s = sum(one.count * (one.compute_mean_s / int(config["instances"]) + HANDLING_S * one.size) for one in batches)
     served_s = sum(one.size * one.compute_mean_s for one in batches) / sum(one.size for one in batches)
 
     def estimate(value: float) -> Estimate:
@@ -94,7 +98,7 @@ def measured(number: int, config: Config, truth: Truth, rng: np.random.Generator
                 outcomes={"ok": 1000},
                 violations={"p99": p99 / BOUND_S - 1},
                 server=Server(
-                    window_s=1.0,
+                    window_s=busy_s,
                     requests=1000,
                     failures=0,
                     executions=200,

@@ -1,5 +1,7 @@
 """The server's laws are read from its own statistics."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,13 +18,16 @@ def observation(
     turnaround_s: float = 4e-4,
     handling_s: float = 2e-5,
     queue_s: float = 1e-3,
+    idle_s: float = 1e-3,
 ) -> Observation:
-    """Return what a server that keeps its laws exactly would show."""
+    """Return what a server that keeps its laws exactly would show, its instances idle for so long per request."""
     counts = np.full(len(sizes), 100.0)
     batch = np.array(sizes)
-    bare = Observation(variant, instances, batch, counts, fixed_s + each_s * batch, 0.0, queue_s)
+    times_s = fixed_s + each_s * batch
+    window_s = float(counts @ (times_s + idle_s * batch)) / instances
+    bare = Observation(variant, instances, batch, counts, times_s, 0.0, queue_s, window_s)
     latency_s = queue_s + bare.service_s + turnaround_s + handling_s * bare.place_in_batch
-    return Observation(variant, instances, batch, counts, fixed_s + each_s * batch, latency_s, queue_s)
+    return replace(bare, latency_s=latency_s)
 
 
 def test_laws_are_found_exactly_where_the_server_keeps_them() -> None:
@@ -36,7 +41,7 @@ def test_laws_are_found_exactly_where_the_server_keeps_them() -> None:
 def test_nothing_is_known_without_batches() -> None:
     assert calibrate([], cores=1) is None
     empty = np.empty(0)
-    assert calibrate([Observation((), 1, empty, empty, empty, 0.01, 0.0)], cores=1) is None
+    assert calibrate([Observation((), 1, empty, empty, empty, 0.01, 0.0, 1.0)], cores=1) is None
 
 
 def test_each_variant_has_its_law() -> None:
@@ -78,7 +83,7 @@ def test_instances_that_were_measured_are_as_slow_as_they_were() -> None:
 
 def test_a_latency_that_is_infinite_says_nothing_of_the_way() -> None:
     one = observation([1, 4])
-    lost = Observation((), 1, one.sizes, one.counts, one.times_s, np.inf, one.queue_s)
+    lost = replace(one, latency_s=np.inf)
     found, with_lost = calibrate([one], cores=1), calibrate([one, lost], cores=1)
     assert found is not None
     assert with_lost is not None
@@ -89,7 +94,7 @@ def test_a_latency_that_is_infinite_says_nothing_of_the_way() -> None:
 def test_a_size_that_was_executed_takes_as_long_as_it_took_and_larger_ones_follow_the_upper_ones() -> None:
     """A lone request is often a special case: here it takes a quarter of what a batch of 2 takes."""
     sizes, times = np.array([1.0, 2.0, 4.0, 8.0]), np.array([4e-4, 1.6e-3, 1.9e-3, 2.5e-3])
-    one = Observation((), 1, sizes, np.full(4, 100.0), times, 0.01, 0.0)
+    one = Observation((), 1, sizes, np.full(4, 100.0), times, 0.01, 0.0, 1.0)
     found = calibrate([one], cores=1)
     assert found is not None
     table = found.service((), 1).table(16)
@@ -100,7 +105,7 @@ def test_a_size_that_was_executed_takes_as_long_as_it_took_and_larger_ones_follo
 
 def test_noise_does_not_make_a_larger_batch_faster() -> None:
     sizes, times = np.array([1.0, 2.0, 3.0]), np.array([1e-3, 3e-3, 2e-3])
-    found = calibrate([Observation((), 1, sizes, np.array([1.0, 1.0, 3.0]), times, 0.01, 0.0)], cores=1)
+    found = calibrate([Observation((), 1, sizes, np.array([1.0, 1.0, 3.0]), times, 0.01, 0.0, 1.0)], cores=1)
     assert found is not None
     assert found.service((), 1).table(3)[1:] == pytest.approx([1e-3, 2.25e-3, 2.25e-3])
 
@@ -108,12 +113,44 @@ def test_noise_does_not_make_a_larger_batch_faster() -> None:
 def test_one_measurement_that_waited_elsewhere_does_not_hide_the_way_of_the_others() -> None:
     good = [observation([1, 2, 4]), observation([8])]
     one = observation([4])
-    late = Observation((), 1, one.sizes, one.counts, one.times_s, 1.0, one.queue_s)
+    late = replace(one, latency_s=1.0)
     found = calibrate([*good, late], cores=1)
     assert found is not None
     assert found.turnaround_s < 0.02
 
 
 def test_a_law_scales() -> None:
-    law = Service(1.0, 2.0, (1.0, 4.0), (2.0, 9.0))
+    law = Service(1.0, 2.0, (1.0, 4.0), (2.0, 9.0), 0.5)
     assert law.times(3).table(9) == pytest.approx(3 * law.table(9))
+    assert law.times(3).held_s == 1.5
+
+
+def test_instances_that_are_idle_though_there_is_work_are_held_by_their_answers() -> None:
+    waited = observation([1, 4], handling_s=9e-5, idle_s=5e-4)
+    saturated = observation([8], handling_s=9e-5, idle_s=6e-5)
+    found = calibrate([waited, saturated], cores=4)
+    assert found is not None
+    assert found.handling_s == pytest.approx(9e-5)
+    assert found.service((), 1).held_s == pytest.approx(6e-5)
+
+
+def test_answers_hold_an_instance_no_longer_than_they_are_handled() -> None:
+    found = calibrate([observation([1, 4], idle_s=2e-3), observation([8], idle_s=1e-3)], cores=4)
+    assert found is not None
+    assert found.service((), 1).held_s == pytest.approx(2e-5)
+
+
+def test_handling_takes_no_longer_than_the_cores_were_without_a_batch() -> None:
+    busy = [observation([1, 4], handling_s=9e-5, idle_s=6e-5), observation([8], handling_s=9e-5, idle_s=6e-5)]
+    found, of_more = calibrate(busy, cores=1), calibrate(busy, cores=2)
+    assert found is not None
+    assert of_more is not None
+    assert found.handling_s == found.service((), 1).held_s == pytest.approx(6e-5)
+    assert of_more.handling_s == pytest.approx(9e-5), "the other core may handle them"
+
+
+def test_one_measurement_of_many_whose_window_is_too_short_does_not_make_the_way_free() -> None:
+    good = [observation(sizes, idle_s=3e-5) for sizes in ([1, 2], [8]) for _ in range(10)]
+    found = calibrate([*good, replace(good[0], window_s=0.0)], cores=1)
+    assert found is not None
+    assert found.service((), 1).held_s == pytest.approx(2e-5)

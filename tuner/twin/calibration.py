@@ -2,11 +2,12 @@
 
 How long a batch takes depends on its size, on the variant, and on how many instances compete for the cores. What is
 left of the mean latency after the server's own queue and compute times is the way there and back: a fixed time, and one
-per answer, since answers leave one after the other.
+per answer, since answers leave one after the other. What answers take also keeps an instance from its next batch: the
+least time per answer for which the instances had nothing to compute says for how long.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -21,6 +22,8 @@ SPREAD = 2.0
 UPPER = 4.0
 """A line is fitted to the sizes that are at least the largest one over this."""
 LEAST_S = 1e-7
+LEAST_IDLE = 0.1
+"""Share of the measurements in which instances may have been idle for less than is taken for the least."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Observation:
         times_s: mean service time of each, shape [n].
         latency_s: mean latency of a request.
         queue_s: mean time of a request in the server's queue.
+        window_s: length of the window in which these were executed.
     """
 
     variant: Variant
@@ -44,6 +48,7 @@ class Observation:
     times_s: Floats
     latency_s: float
     queue_s: float
+    window_s: float
 
     @property
     def requests(self) -> float:
@@ -60,6 +65,10 @@ class Observation:
         """Mean place of a request among the answers of its batch, from 1."""
         return float(self.counts @ (self.sizes * (self.sizes + 1) / 2)) / self.requests
 
+    def idle_s(self, servers: int) -> float:
+        """Return how long so many servers together executed nothing, per request."""
+        return max(0.0, servers * self.window_s - float(self.counts @ self.times_s)) / self.requests
+
 
 @dataclass(frozen=True)
 class Service:
@@ -68,17 +77,19 @@ class Service:
     Attributes:
         fixed_s, each_s: of the sizes that were not measured.
         sizes, times_s: measured sizes, ascending, and their times, not descending; may be empty.
+        held_s: for how long each answer keeps the instance from its next batch.
     """
 
     fixed_s: float
     each_s: float
     sizes: tuple[float, ...] = ()
     times_s: tuple[float, ...] = ()
+    held_s: float = 0.0
 
     def times(self, factor: float) -> "Service":
         """Return a law of the same form that is slower by a factor."""
         slower = tuple(seconds * factor for seconds in self.times_s)
-        return Service(self.fixed_s * factor, self.each_s * factor, self.sizes, slower)
+        return Service(self.fixed_s * factor, self.each_s * factor, self.sizes, slower, self.held_s * factor)
 
     def table(self, largest: int) -> Floats:
         """Return the service time of a batch of b at [b], in seconds, shape [largest + 1], not descending."""
@@ -123,7 +134,7 @@ class Calibration:
         return self.laws[nearest].times(self._crowding(instances) / self._crowding(nearest[1]))
 
     def _crowding(self, instances: int) -> float:
-        return max(1.0, instances / self.cores)
+        return _crowding(instances, self.cores)
 
 
 def calibrate(observations: Sequence[Observation], cores: int) -> Calibration | None:
@@ -146,9 +157,17 @@ def calibrate(observations: Sequence[Observation], cores: int) -> Calibration | 
         groups.setdefault((one.variant, one.instances), []).append(one)
     telling = [group for group in groups.values() if _tells(_pooled(group)[0])]
     together = _line(*_pooled([one for group in telling or groups.values() for one in group]))
-    laws = {key: _law(*_pooled(group), together) for key, group in groups.items()}
-    turnaround_s, handling_s = _way(known)
+    turnaround_s, handling_s = _way(known, cores)
+    laws = {
+        key: replace(_law(*_pooled(group), together), held_s=_held_s(group, handling_s * _crowding(key[1], cores)))
+        for key, group in groups.items()
+    }
     return Calibration(laws, cores, handling_s, turnaround_s)
+
+
+def _crowding(instances: int, cores: int) -> float:
+    """Return how many times slower instances are that share the cores."""
+    return max(1.0, instances / cores)
 
 
 def _pooled(observations: Sequence[Observation]) -> tuple[Floats, Floats, Floats]:
@@ -187,8 +206,11 @@ def _line(sizes: Floats, counts: Floats, times_s: Floats) -> Service:
     return Service(max(float(fixed_s), LEAST_S), float(each_s))
 
 
-def _way(observations: Sequence[Observation]) -> tuple[float, float]:
-    """Return turnaround and handling, in seconds; a measurement counts by how much of its latency it can tell."""
+def _way(observations: Sequence[Observation], cores: int) -> tuple[float, float]:
+    """Return turnaround and handling, in seconds; a measurement counts by how much of its latency it can tell.
+
+    Handling is work of the cores: it takes no longer than they were without a batch, wherever each has an instance.
+    """
     rows = [
         (one.place_in_batch, one.latency_s - one.queue_s - one.service_s, 1 / max(one.latency_s, LEAST_S))
         for one in observations
@@ -198,5 +220,17 @@ def _way(observations: Sequence[Observation]) -> tuple[float, float]:
         return 0.0, LEAST_S
     places, rest, weights = np.array(rows).T
     columns = np.column_stack([weights, weights * places])
-    (turnaround_s, handling_s), _ = scipy.optimize.nnls(columns, weights * np.maximum(rest, 0.0))
+    spare_s = [one.idle_s(cores) for one in observations if one.instances == cores]
+    most = (np.inf, max(_least(spare_s), LEAST_S) if spare_s else np.inf)
+    found = scipy.optimize.lsq_linear(columns, weights * np.maximum(rest, 0.0), bounds=(0.0, most))
+    turnaround_s, handling_s = found.x
     return float(turnaround_s), max(float(handling_s), LEAST_S)
+
+
+def _held_s(observations: Sequence[Observation], handling_s: float) -> float:
+    """Return for how long an answer keeps its instance: instances are idle for longer only where there is no work."""
+    return min(_least([one.idle_s(one.instances) for one in observations]), handling_s)
+
+
+def _least(values: Sequence[float]) -> float:
+    return float(np.quantile(values, LEAST_IDLE, method="lower"))

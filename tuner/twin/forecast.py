@@ -167,16 +167,18 @@ def _queues(servers: Sequence[Server], most: Ints, calibration: Calibration, thi
     """Return the queues of configurations; a huge batch that is never full is taken for one that just is not."""
     sizes = np.array([one.max_batch for one in servers])
     sizes = np.where(sizes > HUGE, np.minimum(sizes, np.maximum(most, HUGE)), sizes)
-    kinds = {(one.variant, one.instances) for one in servers}
-    tables = {kind: calibration.service(*kind).table(int(sizes.max())) for kind in kinds}
+    kinds = [(one.variant, one.instances) for one in servers]
+    laws = {kind: calibration.service(*kind) for kind in set(kinds)}
+    tables = {kind: law.table(int(sizes.max())) for kind, law in laws.items()}
     count = len(servers)
     return Queues(
         max_size=sizes,
         max_delay_s=np.array([one.max_delay_s for one in servers]),
         servers=np.array([one.instances for one in servers]),
-        service_s=np.stack([tables[one.variant, one.instances] for one in servers]),
+        service_s=np.stack([tables[kind] for kind in kinds]),
         handling_s=np.full(count, calibration.handling_s),
         turnaround_s=np.full(count, calibration.turnaround_s + think_s),
+        held_s=np.array([laws[kind].held_s for kind in kinds]),
     )
 
 

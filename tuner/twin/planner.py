@@ -208,6 +208,7 @@ class Twin:
                     times_s=np.array([one.compute_mean_s for one in batches]),
                     latency_s=_mean_latency_s(point),
                     queue_s=point.server.mean_s.get("queue", 0.0),
+                    window_s=point.server.window_s,
                 )
             )
         return found
