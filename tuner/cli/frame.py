@@ -1,5 +1,7 @@
 """The frame of the command line: the app, options that commands share, and how a failure ends."""
 
+import atexit
+import gc
 import os
 import sys
 import traceback
@@ -185,6 +187,7 @@ def fail(code: int, message: str) -> NoReturn:
 def main() -> None:
     """Run the command line; every failure ends in one message and its exit code."""
     called = Path(sys.argv[0]).name
+    atexit.register(gc.freeze)  # the interpreter looks through all objects before it ends: 0.7 s after a run
     try:
         with errors():
             app(prog_name=called if called in ("tune", "paretune") else "tune")
