@@ -202,6 +202,27 @@ def test_a_side_that_answers_another_number_of_labelled_items_is_compared_withou
     assert [one.state for one in result.rules if one.rule == "accuracy_drop"] == ["inconclusive"]
 
 
+def test_a_class_of_a_mix_has_the_rules_that_name_it(tmp_path: Path) -> None:
+    one = "requests: {source: dataset, path: requests.npz}"
+    mix = f"mix: {{often: {{weight: 3, {one}}}, rare: {{{one}}}}}"
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        study = write_study(tmp_path / name)
+        study.write_text(study.read_text().replace(one, mix) + "  workloads: {steady.rare: {p50: +20%}}\n")
+    slow_down(tmp_path / "new")
+    ended = tune("gate", "--ab", "old/study.yaml", "new/study.yaml", "--out", "run", cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    rules = [one for one in read_gate(tmp_path / "run").rules if one.kind != "slo"]
+    assert {(one.workload, one.rule) for one in rules} == {
+        ("steady", "throughput"),
+        ("steady", "p50"),
+        ("steady.rare", "p50"),
+    }
+    change = next(one.change for one in rules if one.workload == "steady.rare")
+    assert change is not None
+    assert change > 1, "all requests take four times as long"
+
+
 def test_two_sides_of_one_run_have_the_same_workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_study(tmp_path)
     other = tmp_path / "other.yaml"

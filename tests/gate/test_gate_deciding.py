@@ -17,7 +17,7 @@ LIMITS = {"throughput": 0.05, "p99": 0.10}
 
 
 def verdicts(old: object, new: object, limits: dict[str, float], *, together: bool = True) -> dict[str, str]:
-    rules = rules_of({"steady": limits}, {}, "steady", changes=True)
+    rules = rules_of({"steady": limits}, {}, ["steady"], changes=True)
     found = decide(rules, old, new, Look.single(0.99, len(rules)), together=together)  # type: ignore[arg-type]
     return {one.rule: one.state for one in found}
 
@@ -83,7 +83,7 @@ def test_another_number_of_labelled_items_is_another_sample_and_no_longer_exact(
     assert verdicts(of_items(588, 600), of_items(490, 500), limit) == {"accuracy": "inconclusive"}
     assert verdicts(of_items(588, 600), of_items(440, 500), limit) == {"accuracy": "fail"}
     assert verdicts(of_items(58_800, 60_000), of_items(49_000, 50_000), limit) == {"accuracy": "pass"}
-    rules = rules_of({"steady": limit}, {}, "steady", changes=True)
+    rules = rules_of({"steady": limit}, {}, ["steady"], changes=True)
     for bits in (True, False):
         new = of_items(440, 500, bits=bits)
         (found,) = decide(rules, of_items(588, 600), new, Look.single(0.99, 1), together=True)
@@ -92,13 +92,13 @@ def test_another_number_of_labelled_items_is_another_sample_and_no_longer_exact(
 
 
 def test_a_figure_that_was_not_measured_is_inconclusive_and_says_so() -> None:
-    rules = rules_of({"steady": {"energy": 0.1}}, {}, "steady", changes=True)
+    rules = rules_of({"steady": {"energy": 0.1}}, {}, ["steady"], changes=True)
     (found,) = decide(rules, measurement(), measurement(), Look.single(0.99, 1), together=True)
     assert (found.state, found.note) == ("inconclusive", "not measured")
 
 
 def test_slos_are_rules_and_need_no_other_side() -> None:
-    rules = rules_of({"steady": LIMITS}, {"steady": {"p99": 0.02, "error_rate": 0.1}}, "steady", changes=False)
+    rules = rules_of({"steady": LIMITS}, {"steady": {"p99": 0.02, "error_rate": 0.1}}, ["steady"], changes=False)
     found = decide(rules, None, measurement(), Look.single(0.99, len(rules)), together=False)
     assert [(one.kind, one.rule, one.state) for one in found] == [
         ("slo", "p99", "pass"),
@@ -106,10 +106,12 @@ def test_slos_are_rules_and_need_no_other_side() -> None:
     ]
 
 
-def test_a_cold_start_is_that_of_the_first_workload() -> None:
+def test_a_cold_start_is_that_of_the_workloads_that_a_deployment_is_cold_for() -> None:
     limits = {"steady": {"cold_start": 0.5}, "bursty": {"cold_start": 0.5, "p99": 0.1}}
-    rules = rules_of(limits, {}, "steady", changes=True)
+    rules = rules_of(limits, {}, ["steady"], changes=True)
     assert [(rule.workload, rule.name) for rule in rules] == [("steady", "cold_start"), ("bursty", "p99")]
+    both = rules_of(limits, {}, ["steady", "bursty"], changes=True)
+    assert [rule.workload for rule in both if rule.name == "cold_start"] == ["steady", "bursty"]
 
 
 def test_more_rules_make_each_of_them_fail_less_easily_but_pass_as_easily() -> None:
@@ -141,7 +143,7 @@ def _ever_fails(logs: np.ndarray, planned: tuple[int, ...], rules: int) -> bool:
 
 
 def test_what_has_no_rule_is_told_beside_the_rules() -> None:
-    rules = rules_of({"steady": {"throughput": 0.05}}, {}, "steady", changes=True)
+    rules = rules_of({"steady": {"throughput": 0.05}}, {}, ["steady"], changes=True)
     found = figures(measurement(), measurement(), rules, 0.95, together=True)
     assert [one.rule for one in found] == ["latency_p99_s", "latency_p50_s", "cold_start_s"]
     assert {one.state for one in found} == {"info"}

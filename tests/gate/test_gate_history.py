@@ -85,6 +85,30 @@ def test_two_machines_and_two_loads_have_a_course_each_and_a_new_server_none_of_
     assert "digits, steady: throughput (8 in flight; a CPU, 1 of 2 for the server)" in page
 
 
+def beside(level: int) -> dict[str, object]:
+    """The fields of a measurement whose workload had another one beside it, at a load."""
+    steady = measurement([70.0]).workloads["steady"]
+    restarts = [
+        one.model_copy(update={"metrics": {**one.metrics, "total_throughput_rps": 90.0}}) for one in steady.restarts
+    ]
+    steady = steady.model_copy(update={"restarts": restarts})
+    other = steady.model_copy(update={"load": Load(mode="open", level=level)})
+    return {"workloads": {"steady": steady, "other": other}, "traffic": {"steady": "abc", "other": "def"}}
+
+
+def test_a_workload_beside_another_load_of_its_neighbour_has_a_course_of_its_own(tmp_path: Path) -> None:
+    for number, fields in enumerate([{}, {}, beside(10), beside(10), beside(20), beside(20)]):
+        (tmp_path / f"{number}.json").write_text(accepted(number, 70.0, **fields))
+    found = [one for one in courses(of_folder(tmp_path).entries) if one.key == "latency_p50_s"]
+    assert {(one.place.workload, one.apart): one.names for one in found} == {
+        ("steady", "alone"): ("0.json", "1.json"),
+        ("steady", "beside other at 10/s offered (requests def)"): ("2.json", "3.json"),
+        ("steady", "beside other at 20/s offered (requests def)"): ("4.json", "5.json"),
+        ("other", "10/s offered"): ("2.json", "3.json"),
+        ("other", "20/s offered"): ("4.json", "5.json"),
+    }
+
+
 def test_files_of_others_are_left_out_with_a_warning_and_a_broken_baseline_is_named(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"{number}.json").write_text(accepted(number, 100.0))

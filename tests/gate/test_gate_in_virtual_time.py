@@ -75,7 +75,7 @@ def verdicts(load: float | None, change: Change) -> dict[str, str]:
         ]
         steady = made.workloads["steady"].model_copy(update={"restarts": restarts})
         sides.append(made.model_copy(update={"workloads": {"steady": steady}}))
-    rules = rules_of({"steady": LIMITS}, {}, "steady", changes=True)
+    rules = rules_of({"steady": LIMITS}, {}, ["steady"], changes=True)
     found = decide(rules, sides[0], sides[1], Look.single(0.99, len(rules)), together=True)
     return {one.rule: one.state for one in found}
 

@@ -13,9 +13,11 @@ from tests.support.simulated_study import write_simulated_study
 from tuner.confirm import DROPPED_SHARE
 from tuner.gate import opening, rounds
 from tuner.gate.running import Gate
+from tuner.offered import Offered
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
 from tuner.wiring import prepare
+from tuner.workload import Workload
 
 SETTINGS = (
     "gate={concurrency: 2, rounds: 2, round: 60 ms}",
@@ -78,20 +80,40 @@ def test_both_stay_loaded_and_the_order_is_swapped_and_without_room_one_is_loade
         assert not any("cold_start_s" in one.metrics for one in side.gathered.restarts["bursty"])
 
 
+def offered(gate: Gate, *workloads: Workload) -> list[Offered]:
+    """Workloads of the gate, changed or not, at its loads."""
+    return [Offered(one, gate.rounds.sides[0].loads[one.name]) for one in workloads]
+
+
 def test_a_round_spans_two_periods_of_a_bursty_workload_at_least(gate: Gate) -> None:
     steady, bursty = gate.rounds.workloads
-    loads, spec = gate.rounds.sides[0].loads, gate.spec
-    pace = rounds.round_pace(steady, loads["steady"], spec)
+    pace = rounds.round_pace(offered(gate, steady), gate.spec)
     assert (pace.warmup_s, pace.window_s) == pytest.approx((DROPPED_SHARE * 0.06, (1 - DROPPED_SHARE) * 0.06))
     assert bursty.arrivals is not None
     assert bursty.arrivals.period_s
-    assert rounds.round_pace(bursty, loads["bursty"], spec).window_s >= 2 * bursty.arrivals.period_s
+    assert rounds.round_pace(offered(gate, bursty), gate.spec).window_s >= 2 * bursty.arrivals.period_s
 
 
 def test_a_round_has_the_time_in_which_its_slots_begin(gate: Gate) -> None:
     steady = replace(gate.rounds.workloads[0], ramp_up_s=0.5)
-    pace = rounds.round_pace(steady, gate.rounds.sides[0].loads["steady"], gate.spec)
+    pace = rounds.round_pace(offered(gate, steady), gate.spec)
     assert (pace.warmup_s, pace.window_s) == (0.5, pytest.approx((1 - DROPPED_SHARE) * 0.06))
+
+
+def test_a_round_of_workloads_at_once_suits_each_of_them_and_is_measured_once(gate: Gate) -> None:
+    steady, bursty = gate.rounds.workloads
+    slow = replace(steady, ramp_up_s=0.5)
+    together = rounds.round_pace(offered(gate, slow, bursty), gate.spec)
+    assert together.warmup_s == 0.5
+    assert together.window_s == rounds.round_pace(offered(gate, bursty), gate.spec).window_s
+    side = gate.rounds.sides[0]
+    at_once = [replace(one, model=f"model of {one.name}") for one in (steady, bursty)]
+    apart_s, together_s, alone_s = (
+        rounds.longest_s(those, side.loads, side.trier.pace, gate.spec)
+        for those in ([steady, bursty], at_once, [bursty])
+    )
+    assert together_s == pytest.approx(alone_s), "the bursts need the most"
+    assert apart_s > alone_s
 
 
 def test_no_redeployment_is_measured_longer_than_was_planned(gate: Gate) -> None:

@@ -48,21 +48,21 @@ class Gathered:
     restarts: dict[str, list[Restart]] = field(default_factory=dict)
     latency: dict[str, dict[int, int]] = field(default_factory=dict)
 
-    def add(self, rounds: Mapping[str, Sequence[Run]], cold_s: float) -> None:
+    def add(self, rounds: Mapping[str, Sequence[Run]], cold_s: Mapping[str, float]) -> None:
         """Add a deployment.
 
         Args:
             rounds: workload -> its rounds.
-            cold_s: mean latency of the first requests, on the first workload.
+            cold_s: workload -> mean latency of its first requests, of those that the deployment was cold for.
         """
-        for index, workload in enumerate(self.trier.workloads):
+        for workload in self.trier.workloads:
             whole = pooled_runs(rounds[workload.name])
             self.runs.setdefault(workload.name, []).append(whole)
             for part in workload.parts:
                 own = whole.of_part(part)
                 metrics = self._figures(own, part.name)
-                if index == 0 and part.index is None:
-                    metrics[COLD_START] = cold_s
+                if part.index is None and workload.name in cold_s:
+                    metrics[COLD_START] = cold_s[workload.name]
                 rows = own.records.in_window(ordered=False)
                 errors = int(np.count_nonzero(rows["outcome"] != Outcome.OK))
                 rounded = {key: float(f"{value:.{_DIGITS}g}") for key, value in metrics.items()}
@@ -73,7 +73,8 @@ class Gathered:
 
     def _figures(self, run: Run, name: str) -> dict[str, float]:
         found = {key: one.value for key, one in self.trier.meter.summary(run, name).items() if key in _KEPT}
-        answered, cores = found[METRICS["throughput"].key], found.get(METRICS["server_cpu"].key)
+        answered = found.get(METRICS["total_throughput"].key, found[METRICS["throughput"].key])
+        cores = found.get(METRICS["server_cpu"].key)
         if cores is not None and answered > 0:
             found[CPU] = cores / answered
         if (memory := found.get(GPU_MEMORY, found.get(RSS))) is not None:

@@ -13,15 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
+from tuner.catalog import METRICS
 from tuner.gate import revisions
 from tuner.gate.baseline import BaselineError, parse_measurement, read_measurement
 from tuner.gate.deciding import typical
 from tuner.gate.document import BASELINE, Measurement
 from tuner.gate.steps import steps
+from tuner.results import Load
 
 SEED = 20140
 MACHINE = ("cpu", "cores", "gpu", "driver")
 """What makes a machine, of `hosts.FACTS`."""
+_TOTAL = METRICS["total_throughput"].key
+"""A figure of workloads that are measured at once, and of no others."""
 _SCHEMA = BASELINE.partition("/")[0]
 
 
@@ -61,6 +65,7 @@ class Place:
         load: level and kind of loop.
         machine: what makes it, in words.
         traffic: hash of what is sent.
+        beside: what the other models of the server were asked meanwhile, in words; "" where it was measured alone.
     """
 
     study: str
@@ -68,6 +73,7 @@ class Place:
     load: str
     machine: str
     traffic: str
+    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,16 +168,28 @@ def courses(entries: Sequence[Entry]) -> list[Course]:
 
 
 def _place(one: Measurement, workload: str) -> Place:
-    load, machine = one.workloads[workload].load, [one.host.get(name, "unknown") for name in MACHINE]
-    cpu, cores, gpu, driver = machine
+    cpu, cores, gpu, driver = (one.host.get(name, "unknown") for name in MACHINE)
     of_gpu = [] if gpu == driver == "none" else [f"GPU {gpu}, driver {driver}"]
     return Place(
         study=one.study,
         workload=workload,
-        load=f"{load.level:g} in flight" if load.mode == "closed" else f"{load.level:g}/s offered",
+        load=_at(one.workloads[workload].load),
         machine=", ".join([cpu, cores, *of_gpu]),
         traffic=one.traffic.get(workload.partition(".")[0], ""),
+        beside=_beside(one, workload.partition(".")[0]),
     )
+
+
+def _at(load: Load) -> str:
+    return f"{load.level:g} in flight" if load.mode == "closed" else f"{load.level:g}/s offered"
+
+
+def _beside(one: Measurement, workload: str) -> str:
+    """Say what was measured at the same time as a workload: it has a share in the figures. "" where nothing was."""
+    if not any(_TOTAL in restart.metrics for restart in one.workloads[workload].restarts):
+        return ""
+    others = [name for name in one.traffic if name != workload]
+    return ", ".join(f"{name} at {_at(one.workloads[name].load)} (requests {one.traffic[name]})" for name in others)
 
 
 def _told_apart(places: Mapping[Place, None]) -> dict[Place, str]:
@@ -179,7 +197,12 @@ def _told_apart(places: Mapping[Place, None]) -> dict[Place, str]:
     found = {}
     for place in places:
         same = [one for one in places if (one.study, one.workload) == (place.study, place.workload)]
-        said = {"load": place.load, "machine": place.machine, "traffic": f"requests {place.traffic}"}
+        said = {
+            "load": place.load,
+            "machine": place.machine,
+            "traffic": f"requests {place.traffic}",
+            "beside": f"beside {place.beside}" if place.beside else "alone",
+        }
         differs = (text for name, text in said.items() if len({getattr(one, name) for one in same}) > 1)
         found[place] = "; ".join(differs)
     return found

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -67,15 +68,26 @@ def facts(environment: Mapping[str, str], cpus: int, server_cpus: int, driver: s
 def traffic_hash(workload: BaseModel, files: Iterable[Path]) -> str:
     """Identify a workload: its definition, and the content of the files it reads, not where they are.
 
+    The bounds that it is held against are left out: they change nothing of what is sent.
+
     Args:
         workload: its section of the study.
         files: that it names, as absolute paths.
     """
-    digest = hashlib.sha256(json.dumps(workload.model_dump(mode="json"), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(_unbound(workload.model_dump(mode="json")), sort_keys=True).encode())
     for file in sorted(files):
         if file.is_file():
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:_DIGITS]
+
+
+def _unbound(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section of a workload as it is where neither it nor a class of it has a bound."""
+    found = {**section, "slo": dict.fromkeys(section["slo"])}
+    for classes in ("mix", "classes"):
+        if section.get(classes):
+            found[classes] = {name: {**one, "slo": dict.fromkeys(one["slo"])} for name, one in section[classes].items()}
+    return found
 
 
 def differences(old: Setting, new: Setting) -> dict[str, str]:

@@ -13,22 +13,26 @@ from tuner.gate.baseline import now
 from tuner.gate.document import Form, Measurement
 from tuner.gate.gathering import Gathered
 from tuner.gate.rounds import Rounds, Side, least, longest_s
+from tuner.gate.rules import OF_SERVER
 from tuner.gate.running import About, Gate
 from tuner.results import Load
 from tuner.space import Space, server_part
 from tuner.stopping import Pace
 from tuner.study.load import Study
+from tuner.study.spec import StudySpec
 from tuner.telemetry.nvml import Gpus
 from tuner.wiring import Bench, Prepared, started
-from tuner.workload import Workload, load_level, parts_of
+from tuner.workload import Workload, at_once, load_level, parts_of
+
+_ONE_SIDE_AT_ONCE = "one side measures its workloads at once, the other one after the other"
 
 
 def check(study: Study, form: Form) -> None:
     """Check that a study's gate fits the study.
 
     Raises:
-        StudyError: it names no workload of the study, has a rule on a cold start of another workload than the first, or
-            there is no rule at all.
+        StudyError: it names no workload of the study, gives one a rule that is judged on another, or there is no rule
+            at all.
     """
     spec, gate = study.spec, study.spec.gate
     known = list(spec.bounds())
@@ -37,13 +41,11 @@ def check(study: Study, form: Form) -> None:
             raise study.source.error(
                 ("gate", "workloads", name), f"no workload of this study; there are {', '.join(known)}"
             )
-        if name != known[0] and "cold_start" in gate.workloads[name].limits():
-            raise study.source.error(
-                ("gate", "workloads", name, "cold_start"),
-                f"a server is cold for the first workload only; give the rule to {known[0]}",
-            )
-    ruled = any(gate.limits_of(name) for name in known) and form != "alone"
-    if not ruled and not any(spec.bounds().values()):
+        for rule in gate.workloads[name].limits():
+            if (whose := _judged_on(spec, name, rule)) != name:
+                place = ("gate", "workloads", name, rule)
+                raise study.source.error(place, f"{_why(spec, rule)}; give the rule to {whose}")
+    if (form == "alone" or not limits(study)) and not any(spec.bounds().values()):
         raise study.source.error(("gate",), "there is no rule: give one, like `gate: {throughput: -5%, p99: +10%}`")
 
 
@@ -74,13 +76,39 @@ def check_time(form: Form, prepared: Prepared, loads: Mapping[str, Load]) -> Non
 
 
 def limits(study: Study) -> dict[str, dict[str, float]]:
-    """Return workload -> rule -> limit; a class of a mix has only the rules that name it."""
-    gate, found = study.spec.gate, {}
-    for name in study.spec.bounds():
+    """Return workload -> rule -> limit; a class of a mix has only the rules that name it.
+
+    A rule that would be the same one on several workloads stands on that which it is judged on.
+    """
+    spec, found = study.spec, {}
+    for name in spec.bounds():
         of_class = "." in name
-        own = gate.workloads[name].limits() if of_class and name in gate.workloads else {}
-        found[name] = own if of_class else gate.limits_of(name)
+        own = spec.gate.workloads[name].limits() if of_class and name in spec.gate.workloads else {}
+        given = own if of_class else spec.gate.limits_of(name)
+        found[name] = {rule: limit for rule, limit in given.items() if _judged_on(spec, name, rule) == name}
     return {name: rules for name, rules in found.items() if rules}
+
+
+def _judged_on(spec: StudySpec, name: str, rule: str) -> str:
+    """Return the workload that tells of a rule on a workload or class: mostly that one.
+
+    A server is cold for the first workload, but for all of them where these ask models of their own at once. What it
+    uses is that of all workloads then.
+    """
+    whole, first, several = name.partition(".")[0], next(iter(spec.workloads)), bool(spec.target.several)
+    if rule == "cold_start":
+        return whole if several else first
+    if rule in OF_SERVER:
+        return first if several else whole
+    return name
+
+
+def _why(spec: StudySpec, rule: str) -> str:
+    if rule in OF_SERVER:
+        return "what the server uses is told of all requests together"
+    if spec.target.several:
+        return "a cold start is told of a whole workload"
+    return "a server is cold for the first workload only"
 
 
 def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, dict[str, Load]]:
@@ -90,12 +118,8 @@ def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, di
     space, else that of the baseline.
 
     Raises:
-        StudyError: a workload has no level, or several to choose from; the target has several models.
+        StudyError: a workload has no level, or several to choose from.
     """
-    if prepared.study.spec.target.several:
-        raise prepared.study.source.error(
-            ("target", "models"), "a gate is about one model; gate each by a study of its own"
-        )
     space, gate = prepared.space, prepared.study.spec.gate
     fixed = {one.name: one.values[0] for one in space if len(one.values) == 1}
     levels = {"concurrency": gate.concurrency, "rate": gate.rate, "users": gate.users}
@@ -144,6 +168,10 @@ def opened(
         HostsDiffer: old and new are not comparable.
     """
     spec = sides[-1][1].study.spec.gate
+    if len({at_once(prepared.workloads) for _, prepared in sides}) > 1:
+        raise hosts.HostsDiffer(
+            f"not comparable: workload: {_ONE_SIDE_AT_ONCE}; give both sides several models, or one"
+        )
     loaded = [chosen(prepared, baseline) for _, prepared in sides]
     check_time(form, sides[-1][1], loaded[-1][1])
     with ExitStack() as stack:

@@ -14,12 +14,13 @@ from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
+from tuner.offered import Offered, leading, paced
 from tuner.results import Load
 from tuner.runs import Run
 from tuner.stopping import Pace
 from tuner.study.gating import GateSpec
 from tuner.trials import Trier
-from tuner.workload import Workload
+from tuner.workload import Workload, groups
 
 ALIAS = "gate"
 PERIODS = 2
@@ -28,14 +29,23 @@ ROOM = 1.2
 """A second side needs this many times the memory of the first to be free."""
 
 
-def round_pace(workload: Workload, load: Load, spec: GateSpec) -> Pace:
-    """Return how long a round is: as the study says, and as the traffic needs to ramp up and to show its shape."""
-    length = spec.round
-    if workload.arrivals is not None:
-        shape = workload.arrivals.at_rate(load.level)
-        least_s = max(PERIODS * (shape.period_s or 0.0), shape.least_window_s) / (1 - DROPPED_SHARE)
-        length = max(length, least_s)
-    return Pace.fixed(max(DROPPED_SHARE * length, workload.ramp_up_s), (1 - DROPPED_SHARE) * length)
+def round_pace(offered: Sequence[Offered], spec: GateSpec) -> Pace:
+    """Return how long a round is: as the study says, and as the traffic needs to ramp up and to show its shape.
+
+    Args:
+        offered: the workloads that are measured in it at once: one, or those of several models.
+        spec: the study's `gate` section.
+    """
+    length = max(spec.round, *(_shape_s(one) / (1 - DROPPED_SHARE) for one in offered))
+    ramp_up_s = max(one.workload.ramp_up_s for one in offered)
+    return Pace.fixed(max(DROPPED_SHARE * length, ramp_up_s), (1 - DROPPED_SHARE) * length)
+
+
+def _shape_s(one: Offered) -> float:
+    """Return the shortest window that shows the shape of a traffic, in seconds; 0.0 where any does."""
+    if one.workload.arrivals is None:
+        return 0.0
+    return max(PERIODS * one.period_s, one.workload.arrivals.at_rate(one.load.level).least_window_s)
 
 
 def least(form: Form, spec: GateSpec) -> int:
@@ -52,22 +62,20 @@ def longest_s(workloads: Sequence[Workload], loads: Mapping[str, Load], pace: Pa
     """Return how long one side is under load in one redeployment at most, in seconds.
 
     Args:
-        workloads: of the study; a new deployment settles under the first.
+        workloads: of the study; a new deployment settles under the first, or under all that are measured at once.
         loads: workload -> load.
         pace: of the study's measurements.
         spec: its `gate` section.
     """
-    rounds_s = (
-        spec.rounds * _load_s(one, loads[one.name], round_pace(one, loads[one.name], spec)) for one in workloads
-    )
-    first = workloads[0]
-    return _load_s(first, loads[first.name], cold_pace(pace, spec)) + sum(rounds_s)
+    windows = [[Offered(one, loads[one.name]) for one in group] for group in groups(workloads)]
+    rounds_s = (spec.rounds * _load_s(offered, round_pace(offered, spec)) for offered in windows)
+    return _load_s(windows[0], cold_pace(pace, spec)) + sum(rounds_s)
 
 
-def _load_s(workload: Workload, load: Load, pace: Pace) -> float:
-    """Return what a measurement takes at most, warm-up and window, as `Meter.run` fits both to the traffic."""
-    paced = workload.paced(load, pace)
-    return sum(workload.fitted(load, paced.longest_warmup_s, paced.longest_window_s, paced.window_s))
+def _load_s(offered: Sequence[Offered], pace: Pace) -> float:
+    """Return what a measurement takes at most, warm-up and window, as `Meter.run_at_once` fits both to the traffic."""
+    own = paced(offered, pace)
+    return sum(leading(offered).fitted(own.longest_warmup_s, own.longest_window_s, own.window_s))
 
 
 @dataclass
@@ -87,6 +95,17 @@ class Side:
     config: Config
     loads: Mapping[str, Load]
     gathered: Gathered
+
+    def offered(self, names: Sequence[str], draw: int | None = None) -> list[Offered]:
+        """Return workloads at this side's loads.
+
+        Args:
+            names: of the workloads.
+            draw: of their traffic, the same one on every side; None: the first.
+        """
+        own = {one.name: one for one in self.trier.workloads}
+        drawn = [own[name] if draw is None else own[name].drawn_anew(draw) for name in names]
+        return [Offered(one, self.loads[one.name]) for one in drawn]
 
 
 @dataclass
@@ -170,26 +189,30 @@ class Rounds:
     def _measured(self, deployments: Mapping[int, Deployment], order: Sequence[int]) -> None:
         colds = {index: self._cold(self.sides[index], deployments[index]) for index in order}
         runs: dict[int, dict[str, list[Run]]] = {index: {} for index in order}
-        for workload in self.workloads:
-            pace = round_pace(workload, self.sides[0].loads[workload.name], self.spec)
+        for group in groups(self.workloads):
+            names = [one.name for one in group]
+            pace = round_pace(self.sides[0].offered(names), self.spec)
             for number in range(self.spec.rounds):
                 for index in order if number % 2 == 0 else reversed(order):
                     side = self.sides[index]
-                    own = next(one for one in side.trier.workloads if one.name == workload.name)
-                    drawn = own.drawn_anew(self._done * MOST_ROUNDS + number)
-                    run = side.trier.measure(deployments[index], drawn, side.loads[workload.name], pace)
-                    runs[index].setdefault(workload.name, []).append(run)
+                    offered = side.offered(names, self._done * MOST_ROUNDS + number)
+                    measured = side.trier.measure_at_once(deployments[index], offered, pace)
+                    for name, run in zip(names, measured, strict=True):
+                        runs[index].setdefault(name, []).append(run)
         for index in order:
             self.sides[index].gathered.add(runs[index], colds[index])
         self._retired(deployments)
 
-    def _cold(self, side: Side, deployment: Deployment) -> float:
-        """Load a new deployment until it has settled; return the latency of its first requests, in seconds."""
-        workload, pace = side.trier.workloads[0], side.trier.pace
-        short = cold_pace(pace, self.spec)
-        run = side.trier.measure(deployment, workload, side.loads[workload.name], short)
+    def _cold(self, side: Side, deployment: Deployment) -> dict[str, float]:
+        """Load a new deployment until it has settled; return the latency of its first requests by workload, in seconds.
+
+        It is cold for the first workload alone, but for all of them where these ask models of their own at once.
+        """
+        names = [one.name for one in groups(self.workloads)[0]]
+        short = cold_pace(side.trier.pace, self.spec)
+        runs = side.trier.measure_at_once(deployment, side.offered(names), short)
         side.trier.learn_accuracy(deployment, side.gathered.variant)
-        return cold_start_s(run.records)
+        return {name: cold_start_s(run.records) for name, run in zip(names, runs, strict=True)}
 
     def _retired(self, deployments: Mapping[int, Deployment]) -> None:
         for index, deployment in deployments.items():

@@ -1,6 +1,6 @@
 """The rules of a gate: by how much which figure may be worse on which workload. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ POINTS = ("error_rate", "accuracy")
 """Rules in percentage points."""
 OF_ITEMS = ("accuracy", "prediction_error")
 """Rules on the labelled items: all of them are asked, so that what they say is exact."""
+OF_SERVER = ("memory", "energy", "cpu")
+"""Rules on what the server uses: it is told of all requests of a window together."""
 
 Kind = Literal["ratio", "points", "slo"]
 
@@ -60,7 +62,7 @@ class Rule:
 def rules_of(
     limits: Mapping[str, Mapping[str, float]],
     bounds: Mapping[str, Mapping[str, float]],
-    primary: str,
+    cold: Container[str],
     *,
     changes: bool,
 ) -> tuple[Rule, ...]:
@@ -69,13 +71,13 @@ def rules_of(
     Args:
         limits: workload -> rule -> limit.
         bounds: workload, or class of one -> SLO -> bound.
-        primary: the workload that a deployment is cold for.
+        cold: the workloads that a deployment is cold for.
         changes: whether there is something to compare with; without it SLOs alone are rules.
     """
     found = []
     for workload, of_workload in limits.items() if changes else ():
         for name, limit in of_workload.items():
-            if name == "cold_start" and workload != primary:
+            if name == "cold_start" and workload not in cold:
                 continue
             found.append(Rule(workload, name, "points" if name in POINTS else "ratio", limit, name in FALLS))
     for workload, of_workload in bounds.items():

@@ -11,8 +11,9 @@ from tuner.gate.document import Form, GateResult, Measurement, RuleFound
 from tuner.gate.gathering import stored_scores
 from tuner.gate.intervals import looks
 from tuner.gate.rounds import Rounds, Side, least
-from tuner.gate.rules import Rule, rules_of
+from tuner.gate.rules import COLD_START, Rule, rules_of
 from tuner.study.gating import GateSpec
+from tuner.workload import groups
 
 PASSED, REGRESSION, NOT_DECIDED = 0, 1, 5
 UNPAIRED = "{}: the sides were asked another number of labelled items, so that no accuracy_drop can be counted"
@@ -106,8 +107,8 @@ class Gate:
     def rules(self) -> tuple[Rule, ...]:
         """The rules."""
         about = self.about[-1]
-        primary = self.rounds.workloads[0].name
-        return rules_of(about.rules, about.bounds, primary, changes=self.form != "alone")
+        cold = [one.name for one in groups(self.rounds.workloads)[0]]
+        return rules_of(about.rules, about.bounds, cold, changes=self.form != "alone")
 
     @property
     def _count(self) -> int:
@@ -180,7 +181,8 @@ def compare(old: Measurement, new: Measurement, despite: Sequence[str]) -> GateR
         HostsDiffer: they differ in something else.
     """
     notes = hosts.check(hosts.Setting.of(old), hosts.Setting.of(new), despite)
-    rules = rules_of(new.rules, new.bounds, next(iter(new.workloads)), changes=True)
+    cold = [name for name, one in new.workloads.items() if any(COLD_START in each.metrics for each in one.restarts)]
+    rules = rules_of(new.rules, new.bounds, cold, changes=True)
     found = decide(rules, old, new, Look.single(new.confidence, len(rules)), together=False)
     others = figures(old, new, rules, new.confidence, together=False)
     return result(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from targets.options import Duration, Section
-from tuner.study.names import WorkloadName
+from tuner.study.names import PartName
 from tuner.study.quantities import Fraction, Rate
 
 _LIMIT = re.compile(r"([+-])\s*(\d+(?:\.\d+)?)\s*%")
@@ -88,7 +88,9 @@ class GateRules(Section):
 class GateSpec(GateRules):
     """By how much a release may be worse, for every workload; SLOs are rules too."""
 
-    workloads: dict[WorkloadName, GateRules] = Field(default={}, description="rules of one workload, over those of all")
+    workloads: dict[PartName, GateRules] = Field(
+        default={}, description="rules of one workload, over those of all; or of `WORKLOAD.CLASS`"
+    )
     confidence: Fraction = Field(0.99, ge=0.5, lt=1, description="of a verdict, over all looks and rules together")
     inconclusive: Literal["fail", "warn"] = Field(
         "fail", description="`fail`: exit code 5 where a rule could not be decided; `warn`: 0"
