@@ -198,16 +198,18 @@ def test_the_users_own_configuration_is_left_as_it_is(explicit: ForeignTriton, m
 
 def test_batches_of_all_models_grow_and_shrink_together(explicit: ForeignTriton, make: MakeRemote) -> None:
     """Whichever goes first must fit what the others still have."""
-    before = configs(explicit)
+    log = explicit.repository.parent / "server.log"
+    before, size = configs(explicit), log.stat().st_size
     target = make(explicit)
     target.start()
-    for config in (LARGE, SMALL, LARGE, USER, SMALL, {**SMALL, "classify.instances": 2}):
+    for config in (LARGE, SMALL, LARGE):
         target.deploy(config, "one").endpoint(images())
         assert has(explicit) == config
         assert target.alive(), "the ensemble is there"
     target.stop()
     assert configs(explicit) == before
     assert explicit.client.is_model_ready("pipeline")
+    assert "only allows maximum batch size" not in log.read_text()[size:], "the ensemble was never gone"
 
 
 def test_files_that_are_newer_than_what_was_loaded_over_them_do_not_come_back(
