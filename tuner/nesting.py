@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from targets.base import Knob
+from tuner.study import paths
 from tuner.study.source import Keys, Source, StudyError
 
 SPACE: Keys = ("space",)
@@ -33,22 +34,29 @@ def place_of(knob: Knob) -> Keys:
 def override_of(option: str, given: str, knobs: Sequence[Knob]) -> str:
     """Return `KNOB=VALUE` as an override of a study: a knob of one of several models stands deeper than its name says.
 
+    A model's name that has dots may stand in quotes; it need not, as the names of all knobs are known.
+
     Args:
         option: what it was given with, for the error.
         given: it.
         knobs: of the target; those whose names have no dot need not be among them.
 
     Raises:
-        StudyError: there is no such knob of a model.
+        StudyError: there is no such knob of a model, or a quote has no end.
     """
-    name, equals, value = given.partition("=")
+    try:
+        keys, value = paths.split(given)
+    except ValueError as error:
+        raise StudyError(f"{option} {given}: {error}") from None
     places = {knob.name: place_of(knob) for knob in knobs if knob.place}
-    model = name.partition(".")[0]
-    if model != name and name not in places and model not in GROUPS:
+    in_group = keys[0] in GROUPS
+    name = ".".join(keys[1:] if in_group else keys)
+    if "." in name and name not in places and not in_group:
         close = get_close_matches(name, places, n=1)
         hint = f"did you mean `{close[0]}`?" if close else "a knob of one of several models is `MODEL.KNOB`"
         raise StudyError(f"{option} {given}: there is no knob {name!r}; {hint}")
-    return f"{'.'.join(map(str, places.get(name, (*SPACE, name))))}{equals}{value}"
+    place = paths.joined(places.get(name, (*SPACE, *keys)))
+    return place if value is None else f"{place}={value}"
 
 
 def flat(raw: Mapping[str, Any], knobs: Sequence[Knob], source: Source, within: Keys = SPACE) -> dict[str, Any]:
@@ -71,8 +79,7 @@ def flat(raw: Mapping[str, Any], knobs: Sequence[Knob], source: Source, within: 
         elif key == COMPOSING:
             raise source.error(
                 (*within, key),
-                "only an ensemble has composing models, and only a server that is started here can load other "
-                "configurations of them; take it out",
+                "only an ensemble has composing models, and this target's model is none; take it out",
             )
         elif within == SPACE and key in named.values():
             *groups, last = next(place for place, name in named.items() if name == key)
@@ -95,7 +102,20 @@ def _inner(
         raise source.error((*within, *place), f"expected a mapping of {', '.join(known)}, but got {given!r}")
     for key, inner in given.items():
         if key not in known:
-            close = get_close_matches(str(key), known, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
+            hint = _hint((*within, *place), str(key), known, source)
             raise source.error((*within, *place, key), f"no such name under `{'.'.join(place)}`; {hint}")
         yield from _inner(inner, (*place, key), named, source, within)
+
+
+def _hint(within: Keys, key: str, known: Sequence[str], source: Source) -> str:
+    """Say what may have been meant by a key that is not known; an override may have cut a name at its dot."""
+    here = (*within, key)
+    if any(path[: len(here)] == here for path in source.overridden):
+        for name in known:
+            if name.startswith(f"{key}."):
+                return (
+                    f"a name that has dots stands in quotes: {paths.joined((*within, name))}; single quotes around the "
+                    "whole argument make the shell keep them"
+                )
+    close = get_close_matches(key, known, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"

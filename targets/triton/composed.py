@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from targets.base import Config, ConfigRefused, Context, Export, Knob, TargetError, Value
@@ -96,43 +97,81 @@ class ComposedTriton(TritonTarget):
     def deploy(self, config: Config, alias: str) -> TritonDeployment:
         """Load a configuration of all models under an alias and read back that it is the one loaded.
 
-        What is loaded already stays as it is, and with it what it has counted.
+        What is loaded already stays as it is, and with it what it has counted. What is to be replaced is unloaded
+        first, so that it ends while the other begins; where one is refused all models have again what they had.
         """
         parts = self._assembled(config)
         server = self._server_for(config, alias)
         names = {part.name: self._name(server, part.name, alias) for part in parts}
-        self._load(server, parts, names, alias)
-        self._read_back_all(server, parts, names, config)
-        if alias in self._deployed:
-            self._deployed[alias].replaced(server, list(names.values()))
-        server.settle()
-        top = parts[-1]
-        deployment = self._deployment(config, server, names[top.name], ensemble.under_names(top, names), alias)
-        composing = {name: loaded for name, loaded in names.items() if name != top.name}
-        self._deployed[alias] = replace(deployment, _composing=composing)
-        return self._deployed[alias]
-
-    def _load(self, server: TritonServer, parts: Sequence[Part], names: Mapping[str, str], alias: str) -> None:
-        """Load models; where the server refuses one, what the alias had is loaded again."""
-        before = {name: staged_text(server.repository, name) for name in names.values()}
-        wanted = {names[part.name]: self._text(part, names) for part in parts}
-        in_place = [name for name, text in wanted.items() if ensemble.only_instances(before[name], text)]
-        self._stage(server, parts, names, wanted)
+        load = partial(self._load, server, parts, names, config)
+        before = self._deployed.get(alias)
+        had = () if before is None else before.names_on(server)
+        for name in self._leaving(server, had, {names[part.name]: self._text(part, names) for part in parts}):
+            server.unload(name)
         try:
-            # Of a model that is loaded by itself Triton changes the instances in place; what its ensemble brings is
-            # loaded anew, several at once.
-            for name in in_place if alias in self._deployed else ():
-                server.load(name)
-            server.load(names[parts[-1].name])
+            load(had)
         except ConfigRefused:
             with suppress(ConfigRefused):
-                if alias in self._deployed and before[names[parts[-1].name]] is not None:
-                    self._stage(server, parts, names, before)
-                    server.load(names[parts[-1].name])
-                else:
-                    for part in reversed(parts):
-                        server.unload(names[part.name])
+                for name in reversed(names.values()):
+                    if name not in had:
+                        server.unload(name)
+                if before is not None and had:
+                    before.load_again()
             raise
+        if before is not None:
+            before.replaced(server, list(names.values()))
+        server.settle()
+        top = parts[-1]
+        made = self._deployment(config, server, names[top.name], ensemble.under_names(top, names), alias)
+        composing = {name: loaded for name, loaded in names.items() if name != top.name}
+        self._deployed[alias] = replace(made, _composing=composing, _load=load)
+        return self._deployed[alias]
+
+    @staticmethod
+    def _leaving(server: TritonServer, had: Sequence[str], wanted: Mapping[str, str | None]) -> list[str]:
+        """Return what is to be unloaded before other models are loaded, ensembles before what they need.
+
+        A model stays that is to be as it is, and one whose instances alone change: that is done in place. Ensembles
+        go with the first that does not stay.
+        """
+        texts = {name: staged_text(server.repository, name) for name in had}
+        going = [
+            name
+            for name, text in texts.items()
+            if name not in wanted or (text != wanted[name] and not ensemble.only_instances(text, wanted[name]))
+        ]
+        return [name for name, text in texts.items() if name in going or (going and ensemble.is_ensemble_text(text))]
+
+    def _load(
+        self,
+        server: TritonServer,
+        parts: Sequence[Part],
+        names: Mapping[str, str],
+        config: Config,
+        had: Sequence[str] = (),
+    ) -> None:
+        """Load models and read back that they are what was asked for.
+
+        Args:
+            server: that loads them.
+            parts: the models, with what they are to have.
+            names: model -> name that it is loaded by.
+            config: the knobs that this was made from.
+            had: names by which models are loaded already.
+
+        Raises:
+            ConfigRefused: the server refuses one of them, or has another configuration.
+        """
+        before = {name: staged_text(server.repository, name) for name in had}
+        wanted = {names[part.name]: self._text(part, names) for part in parts}
+        self._stage(server, parts, names, wanted)
+        # Of a model that is loaded by itself Triton changes the instances in place; what its ensemble brings is loaded
+        # anew, several at once.
+        for name, text in wanted.items():
+            if ensemble.only_instances(before.get(name), text):
+                server.load(name)
+        server.load(names[parts[-1].name])
+        self._read_back_all(server, parts, names, config)
 
     def _text(self, part: Part, names: Mapping[str, str]) -> str | None:
         """Return the config.pbtxt that a part is loaded with, None for one that has none."""
@@ -175,17 +214,10 @@ class ComposedTriton(TritonTarget):
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, with the user's own of what did not change, and ask once."""
-        texts = {path.parent.name: text for path, text in export.files.items() if path != flags_of.FILE}
         flags = flags_of.from_text(export.files.get(flags_of.FILE, ""))
         server = self._server_for(flags_of.flag_values(flags), VERIFIED)
-
-        def read(name: str) -> UserModel:
-            model, text = self._composing_model(name), texts.get(name)
-            path = model.directory / CONFIG_NAME
-            return model if text is None else replace(model, text=text, config=model_config.parse(text, path))
-
-        top = read(list(texts)[-1])
-        parts = ensemble.parts_of(top, top.config, read)
+        parts = self._exported(export)
+        top = parts[-1]
         composing = {part.name: part.name for part in parts if not part.top}
         for part in parts:
             stage(part.model.directory, server.repository, part.name, part.model.text or None)
@@ -196,6 +228,18 @@ class ComposedTriton(TritonTarget):
         deployment = replace(self._deployment({}, server, top.name, top.config, VERIFIED), _composing=composing)
         deployment.ask_once(requests)
         deployment.retire()
+
+    def _exported(self, export: Export) -> tuple[Part, ...]:
+        """Return the models with what the files of an export say, and with the user's own of what did not change."""
+        texts = {path.parent.name: text for path, text in export.files.items() if path != flags_of.FILE}
+
+        def read(name: str) -> UserModel:
+            model, text = self._composing_model(name), texts.get(name)
+            path = model.directory / CONFIG_NAME
+            return model if text is None else replace(model, text=text, config=model_config.parse(text, path))
+
+        top = read(list(texts)[-1])
+        return ensemble.parts_of(top, top.config, read)
 
     def reload(self, export: Export, url: str) -> None:
         """Have a Triton that serves the user's repository load the models anew, and read back what it has."""

@@ -87,6 +87,10 @@ class TritonDeployment:
             server.unload(own)
         return True
 
+    def names_on(self, server: TritonServer) -> Sequence[str]:
+        """Return the names by which it is loaded on a server: an ensemble before the models that it needs."""
+        return () if self._retired or server is not self._server else self._names
+
     def load_again(self) -> None:
         """Load it as it was: what was to take its place was refused. Raises ConfigRefused."""
         assert self._load is not None, "it has left"

@@ -44,6 +44,11 @@ def is_ensemble(config: model_config.ModelConfig) -> bool:
     return bool(config.HasField("ensemble_scheduling"))
 
 
+def is_ensemble_text(text: str | None) -> bool:
+    """Whether a text of config.pbtxt, where there is one, is that of an ensemble."""
+    return bool(text) and is_ensemble(model_config.parse(str(text), Path()))
+
+
 def steps_of(config: model_config.ModelConfig) -> list[str]:
     """Return the models that an ensemble passes requests on to, each once, in the order of its steps."""
     return list(dict.fromkeys(step.model_name for step in config.ensemble_scheduling.step))

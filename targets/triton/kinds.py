@@ -4,6 +4,7 @@ from targets.base import Context
 from targets.triton.composed import ComposedTriton, has_ensemble
 from targets.triton.options import TritonOptions
 from targets.triton.remote import RemoteTriton
+from targets.triton.remote_composed import RemoteComposed, serves_ensemble
 from targets.triton.several import SeveralTriton
 from targets.triton.target import TritonTarget
 
@@ -11,7 +12,7 @@ from targets.triton.target import TritonTarget
 def kind_of(options: TritonOptions, context: Context) -> type[TritonTarget]:
     """Return the class of a study's target."""
     if options.launch == "remote":
-        return RemoteTriton
+        return RemoteComposed if serves_ensemble(options, context) else RemoteTriton
     if options.models:
         return SeveralTriton
     return ComposedTriton if has_ensemble(options, context) else TritonTarget

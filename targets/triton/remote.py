@@ -1,9 +1,10 @@
 """A Triton that runs already: asked, reconfigured where it allows that, and left as it was found."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +20,6 @@ from targets.base import (
     HttpAddress,
     Knob,
     ServerCounters,
-    ServerDied,
     TargetError,
 )
 from targets.kserve.control import Control, HttpControl
@@ -27,18 +27,19 @@ from targets.kserve.options import KServeOptions
 from targets.kserve.target import KServeDeployment, KServeTarget, control_of, site_of, tls_of
 from targets.options import ServerMetric
 from targets.triton import config as model_config
+from targets.triton import ensemble, loading, metrics, rules
 from targets.triton import flags as flags_of
-from targets.triton import loading, metrics, rules
 from targets.triton.cache import readings
+from targets.triton.ensemble import Part
 from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
 from targets.triton.repository import UserModel
+from targets.triton.served import ServedModels
 from targets.triton.target import TritonTarget
 from targets.triton.transport import parameters_of
 from workloads.requests import Requests
 
-LEAVING_S = 1.2
-"""What an instance of the Python backend takes to end."""
+_Reading = Callable[[], Callable[[], ServerCounters]]
 
 
 class RemoteTriton(TritonTarget):
@@ -57,14 +58,13 @@ class RemoteTriton(TritonTarget):
     def __init__(self, options: TritonOptions, context: Context) -> None:
         asked = options.grpc_url if options.protocol == "grpc" else options.url
         wire = {"tensors": options.tensors, "parameters": parameters_of(options)}
-        self._asked = KServeTarget(_reached(options, asked).model_copy(update=wire), context)
-        self._controlled = _reached(options, options.url or options.grpc_url)
+        self._asked = KServeTarget(reached(options, asked).model_copy(update=wire), context)
+        self._controlled = reached(options, options.url or options.grpc_url)
         self._tls = tls_of(self._controlled, context)
         self._kept_control: Control | None = None
         self._metrics = self._metrics_control(options, context)
         self._why_fixed: str | None = None
-        self._original: model_config.ModelConfig | None = None
-        self._applied = ""
+        self._served: ServedModels | None = None
         for name, overlay in options.variants.items():
             if "model" in overlay:
                 raise TargetError(
@@ -77,25 +77,51 @@ class RemoteTriton(TritonTarget):
     def _metrics_control(self, options: TritonOptions, context: Context) -> HttpControl | None:
         if options.metrics_url is None:
             return None
-        reached = _reached(options, options.metrics_url)
-        return HttpControl(site_of(reached, tls_of(reached, context)))
+        exposed = reached(options, options.metrics_url)
+        return HttpControl(site_of(exposed, tls_of(exposed, context)))
 
     def _control(self) -> Control:
         if self._kept_control is None:
             self._kept_control = control_of(self._controlled, site_of(self._controlled, self._tls))
         return self._kept_control
 
-    def _loaded(self) -> model_config.ModelConfig:
-        """Return the configuration that the model has now."""
-        return model_config.from_loaded(self._control().config(self._options.model))
-
     def _model(self, name: str) -> UserModel:
         """Return the user's files, or without a repository what the server says."""
         if self._options.repository is not None:
             return super()._model(name)
         if name not in self._models:
-            self._models[name] = UserModel(name, Path(), "", _as_given(self._loaded()))
+            self._models[name] = UserModel(name, Path(), "", self._as_given(name))
         return self._models[name]
+
+    def _as_given(self, name: str) -> model_config.ModelConfig:
+        """Return what the server says of a model, as a file would say it.
+
+        It is without the largest batch that Triton itself prefers: that would keep smaller ones out.
+        """
+        given = model_config.named(model_config.from_loaded(self._control().config(name)), name)
+        if list(given.dynamic_batching.preferred_batch_size) == [given.max_batch_size]:
+            given.dynamic_batching.ClearField("preferred_batch_size")
+        return given
+
+    def _own_parts(self) -> Sequence[Part]:
+        """Return the models that are loaded with other configurations, with the user's own; the last is asked."""
+        return [Part(self._user, self._user.config, top=True)]
+
+    def _parts_for(self, config: Config) -> Sequence[Part]:
+        """Return the models of a configuration, in the order in which they can be loaded. Raises ConfigRefused."""
+        model, wanted = self._wanted(config)
+        return [Part(model, wanted, top=True)]
+
+    def _parts_in(self, export: Export) -> Sequence[Part]:
+        """Return the models with what the files of an export say; none where there are no files."""
+        return [Part(self._user, model_config.parse(text, path), top=True) for path, text in export.files.items()]
+
+    def _names(self) -> Sequence[str]:
+        """Return the models that may be loaded with another configuration, composing models before their ensemble."""
+        return [self._options.model]
+
+    def _look_at_models(self) -> ServedModels:
+        return ServedModels(self._control(), self._names(), self._options.apply_timeout)
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob; those that cannot be changed on this server say why."""
@@ -134,53 +160,56 @@ class RemoteTriton(TritonTarget):
         with suppress(TargetError):  # a server that was lost has nothing to be restored
             self.stop()
         self._asked.start()
-        self._original = self._loaded()
-        self._applied = self._text(self._original)
-        other = "; ".join(model_config.mismatches(self._user.config, self._original))
+        self._served = self._look_at_models()
+        other = "; ".join(self._mismatches(self._served))
         if other and (why := self._why_not()):
             raise TargetError(f"the server has another configuration than your file: {other}; {why}")
         if self._metrics is not None:
             metrics.gauges(self._metrics.get(""), self._options.model)
         self._started = True
 
+    def _mismatches(self, served: ServedModels) -> Iterator[str]:
+        """Yield what the models have otherwise than the user's files say; of a composing model with its name."""
+        for part in self._own_parts():
+            for found in model_config.mismatches(part.config, served.original[part.name]):
+                yield found if part.top else f"{part.name}: {found}"
+
     def deploy(self, config: Config, alias: str) -> "RemoteDeployment":  # type: ignore[override]
         """Load a configuration in place of the one before, and read it back."""
         self._require_started()
-        _, wanted = self._wanted(config)
+        parts = self._parts_for(config)
         if flags := flags_of.NAMES & set(config):
             raise ConfigRefused(_FLAG_FIXED.format(min(flags)))
-        self._load(wanted, config)
-        return RemoteDeployment(config, self._asked.deploy({}, alias), self._options.model, self._metrics)
+        self._give(parts, {part.name: _own_knobs(part, config) for part in parts})
+        statistics = self._control().statistics
+        composing = {part.name: partial(statistics, part.name, "") for part in parts if not part.top}
+        asked = self._asked.deploy({}, alias)
+        return RemoteDeployment(config, asked, self._options.model, self._metrics, composing)
 
-    def _load(self, wanted: model_config.ModelConfig, config: Config) -> None:
-        assert self._original is not None, "it was started"
-        own = wanted == self._user.config and not list(model_config.mismatches(wanted, self._original))
-        text = self._text(self._original if own else wanted)
-        if text == self._applied:
+    def _give(self, parts: Sequence[Part], knobs: Mapping[str, Config]) -> None:
+        """Have the server load models, wait until their old instances have ended, and read back what they have.
+
+        Args:
+            parts: the models, with what they are to have.
+            knobs: model -> the knobs that this was made from.
+
+        Raises:
+            ConfigRefused: the server refuses one of them, does not let models be loaded, or has another configuration.
+        """
+        assert self._served is not None, "it was started"
+        wanted = {part.name: self._given(part, self._served) for part in parts}
+        if not self._served.differ(wanted):
             return
         if why := self._why_not():
             raise ConfigRefused(why)
-        before = self._loaded()
-        self._apply(text)
-        loaded = self._loaded()
-        if not model_config.only_instances(before, loaded):
-            time.sleep(_leaving_s(before))
-        loading.check_loaded(loaded, self._options.model, wanted, config)
+        time.sleep(self._served.bring(wanted))
+        _read_back(self._served, parts, knobs)
 
-    def _apply(self, text: str) -> None:
-        """Load a configuration in JSON; a refused one leaves the one before in place."""
-        before, self._applied = self._applied, ""
-        try:
-            self._control().load(self._options.model, text, self._options.apply_timeout)
-        except ServerDied:
-            raise
-        except TargetError as error:
-            self._applied = before
-            raise ConfigRefused(str(error)) from None
-        self._applied = text
-
-    def _text(self, config: model_config.ModelConfig) -> str:
-        return model_config.to_json(config, self._options.model)
+    def _given(self, part: Part, served: ServedModels) -> model_config.ModelConfig:
+        """Return what a model is loaded with: what it had at the start where that is what the user's file says."""
+        original = served.original[part.name]
+        own = part.config == self._models[part.name].config and not list(model_config.mismatches(part.config, original))
+        return original if own else part.config
 
     def alive(self) -> bool:
         """Whether server and model answer that they are ready."""
@@ -193,9 +222,9 @@ class RemoteTriton(TritonTarget):
     def verify(self, export: Export, requests: Requests) -> None:
         """Load what the exported file says, compare what is loaded with it, and ask once."""
         self._require_started()
-        for path, text in export.files.items():
-            wanted = model_config.parse(text, path)
-            self._load(wanted, model_config.knob_values(wanted, BY_NAME))
+        parts = self._parts_in(export)
+        said = {part.name: model_config.knob_values(part.config, BY_NAME if part.model.text else ()) for part in parts}
+        self._give(parts, said)
         self._asked.verify(Export({}, {}), requests)
 
     def why_not_apply(self) -> str:
@@ -205,10 +234,12 @@ class RemoteTriton(TritonTarget):
 
     def apply(self, config: Config) -> str:
         """Have the server load a configuration under the model's own name, and read it back; it stays there."""
-        _, wanted = self._wanted(config)
+        parts = self._parts_for(config)
         try:
-            self._apply(self._text(wanted))
-            loading.check_loaded(self._loaded(), self._options.model, wanted, config)
+            served = self._look_at_models()
+            # A composing model without a config.pbtxt is Triton's to complete.
+            served.bring({part.name: part.config for part in parts if part.top or part.model.text})
+            _read_back(served, parts, {part.name: _own_knobs(part, config) for part in parts})
         finally:
             self._close_control()
         return self._controlled.url
@@ -226,10 +257,10 @@ class RemoteTriton(TritonTarget):
         Raises:
             TargetError: that failed; with the remedy.
         """
-        original, self._original, self._started = self._original, None, False
+        served, self._served, self._started = self._served, None, False
         try:
-            if original is not None and self._applied != self._text(original):
-                self._restore(original)
+            if served is not None and (wrong := served.restore()):
+                raise TargetError(f"{self._controlled.url}: {_not_restored(list(served.original), wrong)}")
         finally:
             self._asked.stop()
             self._close_control()
@@ -238,18 +269,6 @@ class RemoteTriton(TritonTarget):
         if self._kept_control is not None:
             self._kept_control.close()
             self._kept_control = None
-
-    def _restore(self, original: model_config.ModelConfig) -> None:
-        try:
-            self._apply(self._text(original))
-            wrong = "" if self._loaded() == original else "the server has another one all the same"
-        except TargetError as error:
-            wrong = str(error)
-        if wrong:
-            raise TargetError(
-                f"{self._controlled.url}: the configuration that model {self._options.model!r} had at the start could "
-                f"not be loaded again: {wrong}; unload the model and load it again"
-            )
 
 
 _FLAG_FIXED = "`{}` is given to the server when it starts, and with `launch: remote` somebody else does that"
@@ -260,24 +279,27 @@ _MODEL_FIXED = (
 )
 
 
-def _leaving_s(before: model_config.ModelConfig) -> float:
-    """Return how long the instances of a model that was replaced take to end: from here that is not to be seen.
-
-    The Python backend takes a second for each, one after the other, and the end of its process (python_backend,
-    src/python_be.cc, ModelInstanceState).
-    """
-    return LEAVING_S * model_config.instances_of(before) if before.backend == "python" else 0.0
+def _own_knobs(part: Part, config: Config) -> Config:
+    """Return what a configuration says of a model, by the names that its knobs have there."""
+    return config if part.top else ensemble.of_model(config, part.name)
 
 
-def _as_given(loaded: model_config.ModelConfig) -> model_config.ModelConfig:
-    """Return a configuration without the largest batch that Triton itself prefers: it would keep smaller ones out."""
-    given = model_config.named(loaded, loaded.name)
-    if list(given.dynamic_batching.preferred_batch_size) == [given.max_batch_size]:
-        given.dynamic_batching.ClearField("preferred_batch_size")
-    return given
+def _read_back(served: ServedModels, parts: Sequence[Part], knobs: Mapping[str, Config]) -> None:
+    """Compare what models have with what was asked for. Raises ConfigRefused naming what differs."""
+    for part in parts:
+        loading.check_loaded(served.config(part.name), part.name, part.config, knobs[part.name])
 
 
-def _reached(options: TritonOptions, url: str | None) -> KServeOptions:
+def _not_restored(models: Sequence[str], wrong: str) -> str:
+    """Say that models have not what they had, and what to do."""
+    if len(models) == 1:
+        what, remedy = f"configuration that model {models[0]!r}", "the model and load it"
+    else:
+        what, remedy = f"configurations that models {', '.join(map(repr, models))}", "the models and load them"
+    return f"the {what} had at the start could not be loaded again: {wrong}; unload {remedy} again"
+
+
+def reached(options: TritonOptions, url: str | None) -> KServeOptions:
     """Return how the server is reached at one of its URLs."""
     assert url is not None, "the options were checked"
     ca = options.ca if url.startswith("https:") else None
@@ -287,9 +309,16 @@ def _reached(options: TritonOptions, url: str | None) -> KServeOptions:
 class RemoteDeployment:
     """A configuration that the server has now."""
 
-    def __init__(self, config: Config, served: KServeDeployment, model: str, exposed: HttpControl | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        served: KServeDeployment,
+        model: str,
+        exposed: HttpControl | None,
+        composing: Mapping[str, _Reading],
+    ) -> None:
         self.config = config
-        self._served, self._model, self._exposed = served, model, exposed
+        self._served, self._model, self._exposed, self._composing = served, model, exposed, composing
 
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode the dataset for the model, once."""
@@ -308,14 +337,19 @@ class RemoteDeployment:
         return ()
 
     def statistics(self) -> Callable[[], ServerCounters]:
-        """Read the server's statistics of the model, and its metrics where the study says where they are."""
+        """Read the server's statistics of the model, and its metrics where the study says where they are.
+
+        Of an ensemble those of its composing models are read one after the other.
+        """
         reading = self._served.statistics()
+        of_parts = {name: read() for name, read in self._composing.items()}
         text = None if self._exposed is None else self._exposed.get("")
 
         def counters() -> ServerCounters:
             found = reading()
             gauges = found.gauges if text is None else metrics.gauges(text, self._model)
-            return replace(found, gauges=gauges, counters={**found.counters, **readings(found.cache)})
+            parts = {name: part() for name, part in of_parts.items()}
+            return replace(found, gauges=gauges, counters={**found.counters, **readings(found.cache)}, parts=parts)
 
         return counters
 

@@ -16,6 +16,7 @@ from tests.support.triton_ensembles import images, write_ensemble
 from tests.support.tune import tune
 from tuner.found_studies import write_for_repository
 from tuner.knob_rows import of_model
+from tuner.nesting import override_of
 from tuner.results import Result, Trial, read_result
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
@@ -186,6 +187,20 @@ def test_a_space_that_does_not_fit_the_ensemble_names_its_line(
         prepare(load_study(study), tmp_path / "log.txt")
     assert message in str(raised.value)
     assert re.match(r".*/study\.yaml:1[4-9]: space\.", str(raised.value)), "the line is that of the knob"
+
+
+def test_a_composing_model_whose_name_has_dots_is_searched_and_overridden(tmp_path: Path) -> None:
+    study, models = write_study(tmp_path), tmp_path / "models"
+    (models / "preprocess").rename(models / "scale.v2")
+    for path in (study, models / "pipeline" / "config.pbtxt"):
+        path.write_text(path.read_text().replace("preprocess", "scale.v2"))
+    target = prepare(load_study(study), tmp_path / "log.txt").target
+    for given in ("scale.v2.instances=2", 'composing."scale.v2".instances=2'):
+        changed = load_study(study, [override_of("--ours", given, target.knobs())])
+        space = prepare(changed, tmp_path / "log.txt").space
+        assert [one.values for one in space if one.name == "scale.v2.instances"] == [(2,)]
+    with pytest.raises(StudyError, match=r'name that has dots stands in quotes: space\.composing\."scale\.v2"'):
+        prepare(load_study(study, ["space.composing.scale.v2.instances=2"]), tmp_path / "log.txt")
 
 
 def test_a_change_of_a_composing_model_is_a_change_of_the_study(tmp_path: Path) -> None:

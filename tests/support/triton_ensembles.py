@@ -1,10 +1,12 @@
 """An ensemble of two models of Triton's Python backend: one scales pixels, the other tells which is the brightest."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 
-from tests.support.triton_models import write_model
+from targets.base import Deployment, ServerCounters
+from tests.support.triton_models import drive, write_model
 from workloads.requests import Dataset
 
 PREPROCESS = (
@@ -90,3 +92,23 @@ def images(count: int = 40) -> Dataset:
     pixels = np.full((count, 10), 20, np.uint8)
     pixels[np.arange(count), labels] = 200
     return Dataset({"IMAGE": pixels}, labels)
+
+
+def settled(deployment: Deployment, requests: int) -> ServerCounters:
+    """Read the counters once all of them are there: Triton counts a request a moment after it has answered it."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        counters = deployment.statistics()()
+        if min(counters.requests, *(part.requests for part in counters.parts.values())) >= requests:
+            break
+        time.sleep(0.01)
+    return counters
+
+
+def check_answers(deployment: Deployment, requests: Dataset, folder: Path) -> None:
+    """Send every request and compare each answer with its label."""
+    report, _ = drive(deployment.endpoint(requests), folder)
+    assert len(report.answers) == len(requests)
+    assert requests.labels is not None
+    for index, answer in report.answers:
+        assert deployment.outputs(answer)["DIGIT"].item() == requests.labels[index]

@@ -1,22 +1,20 @@
 """Ensembles on the real server: composing models are tuned, aliased, read back, counted and exported."""
 
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from targets.base import Config, ConfigRefused, Deployment, Export, ServerCounters, Target, difference
+from targets.base import Config, ConfigRefused, Deployment, Export, Target, difference
 from targets.testing import TargetContract
 from targets.triton.composed import ComposedTriton
 from targets.triton.config import from_loaded, knob_values
-from targets.triton.deployment import TritonDeployment
+from targets.triton.server import TritonServer
 from targets.triton.target import TritonTarget
 from tests.support.targets import loads_since, triton_target
-from tests.support.triton_ensembles import images, write_ensemble
-from tests.support.triton_models import drive
+from tests.support.triton_ensembles import check_answers, images, settled, write_ensemble
 from workloads.requests import Dataset
 
 USER: Config = {
@@ -68,17 +66,6 @@ def loaded(target: TritonTarget, alias: str, config: Config) -> Config:
     return found
 
 
-def settled(deployment: Deployment, requests: int) -> ServerCounters:
-    """Read the counters once all of them are there: Triton counts a request a moment after it has answered it."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        counters = deployment.statistics()()
-        if min(counters.requests, *(part.requests for part in counters.parts.values())) >= requests:
-            break
-        time.sleep(0.01)
-    return counters
-
-
 def counted(deployment: Deployment) -> dict[str, int]:
     return {name: part.requests for name, part in deployment.statistics()().parts.items()}
 
@@ -89,13 +76,20 @@ def ready(target: TritonTarget) -> list[str]:
     return [entry["name"] for entry in index if entry.get("state") == "READY"]
 
 
-def check_answers(deployment: TritonDeployment, requests: Dataset, folder: Path) -> None:
-    """Send every request and compare each answer with its label."""
-    report, _ = drive(deployment.endpoint(requests), folder)
-    assert len(report.answers) == len(requests)
-    assert requests.labels is not None
-    for index, answer in report.answers:
-        assert deployment.outputs(answer)["DIGIT"].item() == requests.labels[index]
+def watched(server: TritonServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what the server is asked from now on: `+NAME` to load a model, `-NAME` to unload one."""
+    asked: list[str] = []
+
+    def watch(mark: str, call: Callable[[str], None]) -> Callable[[str], None]:
+        def noted(name: str) -> None:
+            asked.append(f"{mark}{name}")
+            call(name)
+
+        return noted
+
+    monkeypatch.setattr(server, "load", watch("+", server.load))
+    monkeypatch.setattr(server, "unload", watch("-", server.unload))
+    return asked
 
 
 def composing_part(config: Config) -> Config:
@@ -179,6 +173,29 @@ def test_only_what_changed_is_loaded_anew(server: TritonTarget) -> None:
     deployment.ask_once(images())
     assert loaded(server, "again", more) == composing_part(more)
     deployment.retire()
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_what_is_to_be_replaced_is_unloaded_before_another_is_loaded(
+    fits: bool, server: TritonTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ensemble goes first. What stays is neither unloaded nor loaded; what was refused gives way to what was."""
+    server.deploy({**USER, "preprocess.max_batch_size": 16}, "turn").ask_once(images())
+    before: Config = {**USER, "preprocess.max_batch_size": 4}
+    server.deploy(before, "turn")
+    asked = watched(server._running(), monkeypatch)
+    first = ["-pipeline__turn", "-preprocess__turn", "+pipeline__turn"]
+    if fits:
+        server.deploy({**before, "preprocess.max_batch_size": 8}, "turn").retire()
+        assert asked[:3] == first
+        return
+    monkeypatch.setattr("targets.triton.ensemble.check_together", lambda _: None)
+    with pytest.raises(ConfigRefused, match="which only allows maximum batch size to be 2"):
+        server.deploy({**before, "preprocess.max_batch_size": 2}, "turn")
+    assert asked == [*first, "+pipeline__turn"]
+    assert loaded(server, "turn", before) == composing_part(before)
+    server._deployed["turn"].ask_once(images())
+    server._deployed["turn"].retire()
 
 
 def test_a_composing_model_that_breaks_a_rule_is_refused_before_the_server_is_asked(server: TritonTarget) -> None:

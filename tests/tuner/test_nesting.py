@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from targets.base import Knob
+from tests.conftest import DIGITS
 from tuner.nesting import flat, override_of
 from tuner.space import Space, make_space, with_starts
-from tuner.study.load import _collect_lines
+from tuner.study.load import _collect_lines, load_study
 from tuner.study.source import Keys, Source, StudyError
 
 
@@ -104,10 +105,42 @@ def test_a_target_without_groups_has_no_composing_models() -> None:
         ("first.instances=2", "space.composing.first.instances=2"),
         ("composing.first.instances=2", "space.composing.first.instances=2"),
         ("first.batch={low: 1, high: 8}", "space.composing.first.batch={low: 1, high: 8}"),
+        ("my-second.v2.batch=2", 'space.composing."my-second.v2".batch=2'),
+        ('"my-second.v2".batch=2', 'space.composing."my-second.v2".batch=2'),
+        ("composing.'my-second.v2'.batch=2", 'space.composing."my-second.v2".batch=2'),
+        ("composing.my-second.v2.batch=2", 'space.composing."my-second.v2".batch=2'),
     ],
 )
 def test_a_knob_of_a_model_is_overridden_where_the_study_has_it(given: str, override: str) -> None:
     assert override_of("--ours", given, KNOBS) == override
+
+
+@pytest.mark.parametrize("given", ["my-second.v2.batch", 'composing."my-second.v2".batch'])
+def test_a_model_whose_name_has_dots_is_overridden_in_the_study(given: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text((DIGITS.parent / "digits.yaml").read_text())
+    study = load_study(path, [override_of("--ours", f"{given}=[1, 2]", KNOBS)])
+    assert study.given["space"]["composing"] == {"my-second.v2": {"batch": [1, 2]}}
+    assert flat({"composing": study.given["space"]["composing"]}, KNOBS, study.source) == {"my-second.v2.batch": [1, 2]}
+
+
+def test_a_name_that_an_override_has_cut_at_its_dots_is_named_with_its_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text((DIGITS.parent / "digits.yaml").read_text())
+    study = load_study(path, ["space.composing.my-second.v2.batch=2"])
+    with pytest.raises(StudyError) as raised:
+        flat({"composing": study.given["space"]["composing"]}, KNOBS, study.source)
+    assert str(raised.value) == (
+        "--set space.composing.my-second: no such name under `composing`; a name that has dots stands in quotes: "
+        'space.composing."my-second.v2"; single quotes around the whole argument make the shell keep them'
+    )
+
+
+def test_quotes_that_have_no_end_are_named() -> None:
+    with pytest.raises(
+        StudyError, match=r"^--ours composing\.\"first\.batch=2: the quotes at '\"first\.batch=2' are not"
+    ):
+        override_of("--ours", 'composing."first.batch=2', KNOBS)
 
 
 def test_a_knob_that_no_model_has_is_named_with_one_that_is_like_it() -> None:

@@ -438,6 +438,20 @@ def test_a_value_may_hold_an_equals_sign(tmp_path: Path) -> None:
     assert study.spec.target.variants["a"] == {"parameters": {"flags": "a=b"}}
 
 
+@pytest.mark.parametrize("key", ["""'my.net=v2'""", '"my.net=v2"'])
+def test_a_key_that_has_dots_stands_in_quotes(tmp_path: Path, key: str) -> None:
+    study = load(tmp_path, f"target.variants.{key}.version=2")
+    assert study.spec.target.variants["my.net=v2"] == {"version": 2}
+
+
+@pytest.mark.parametrize("override", ['slo."p99=5 ms', 'slo."p99"9=5 ms', "'slo.p99=5 ms"])
+def test_quotes_that_are_not_around_a_key_are_named(tmp_path: Path, override: str) -> None:
+    quote = override[override.index("'" if override.startswith("'") else '"') :]
+    assert failure(tmp_path, override).startswith(
+        f"--set {override}: the quotes at {quote!r} are not around a whole key, as in composing."
+    )
+
+
 @pytest.mark.parametrize("override", ["slo.p99", "=5", "slo..p99=5 ms", ".p99=5 ms", "slo.=5"])
 def test_an_override_is_a_path_and_a_value(tmp_path: Path, override: str) -> None:
     assert failure(tmp_path, override).startswith(

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from targets import registry
 from targets.base import TargetError
 from targets.options import TargetOptions
+from tuner.study import paths
 from tuner.study.own_metrics import check_classes, check_objectives, own_bounds
 from tuner.study.several import check_several
 from tuner.study.source import Keys, Source, StudyError
@@ -72,7 +73,8 @@ def load_study(path: Path, overrides: Sequence[str] = (), text: str | None = Non
     Args:
         path: the YAML file.
         text: its content, when that is at hand; the path then only says where relative paths start.
-        overrides: `PATH=VALUE` with the path's keys joined by dots and the value in YAML, as `--set` takes them.
+        overrides: `PATH=VALUE` with the path's keys joined by dots and the value in YAML, as `--set` takes them; a key
+            that has dots itself stands in quotes.
 
     Raises:
         StudyError: the file is missing, is no YAML, or does not validate.
@@ -162,10 +164,13 @@ def _collect_lines(path: Path, node: yaml.Node, keys: Keys, lines: dict[Keys, in
 
 def _override(data: dict[str, Any], override: str, lines: Mapping[Keys, int]) -> Keys:
     """Set one value in place and return its path."""
-    place, equals, text = override.partition("=")
-    keys = place.split(".")
-    if not equals or not all(keys):
+    try:
+        keys, text = paths.split(override)
+    except ValueError as error:
+        raise StudyError(f"--set {override}: {error}") from None
+    if text is None or not all(keys):
         raise StudyError(f"--set {override}: expected PATH=VALUE, like --set search.budget.trials=10")
+    place = paths.joined(keys)
     target = data
     for key in keys[:-1]:
         inner = target.setdefault(key, {})

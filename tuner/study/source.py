@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.study.paths import joined
+
 Keys = tuple[str | int, ...]
 
 
@@ -32,10 +34,10 @@ class Source:
         place = ".".join(map(str, keys))
         known = tuple(keys)
         if known not in self.lines and any(path[: len(known)] == known for path in self.overridden):
-            return StudyError(f"--set {place}: {message}")
+            return StudyError(f"--set {joined(keys)}: {message}")
         while known and known not in self.lines:
             if known in self.overridden:
-                return StudyError(f"--set {place}: {message}")
+                return StudyError(f"--set {joined(keys)}: {message}")
             known = known[:-1]
         line = self.lines.get(known, 1)
         return StudyError(f"{self.path}:{line}: {place + ': ' if place else ''}{message}")

@@ -1,0 +1,67 @@
+"""A Triton that runs already and whose model is an ensemble: its composing models are tuned with it."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from targets.base import Config, Context, Export, TargetError
+from targets.kserve.target import control_of, site_of, tls_of
+from targets.triton import config as model_config
+from targets.triton.composed import ComposedTriton, has_ensemble
+from targets.triton.ensemble import Part, is_ensemble
+from targets.triton.options import TritonOptions
+from targets.triton.remote import RemoteDeployment, RemoteTriton, reached
+from targets.triton.repository import UserModel
+
+
+def serves_ensemble(options: TritonOptions, context: Context) -> bool:
+    """Whether the model of a study is an ensemble by the user's file, or without one by what the server says.
+
+    False where that cannot be read: the target says so when it is made.
+    """
+    if options.repository is not None:
+        return has_ensemble(options, context)
+    try:
+        place = reached(options, options.url or options.grpc_url)
+        with closing(control_of(place, site_of(place, tls_of(place, context)))) as control:
+            return is_ensemble(model_config.from_loaded(control.config(options.model)))
+    except TargetError:
+        return False
+
+
+class RemoteComposed(RemoteTriton, ComposedTriton):
+    """An ensemble on a Triton found by its URLs.
+
+    Every model has its own name there, so whoever asks a composing model by itself gets what is tried as well. What
+    they had at the start is loaded again at the end, also of those that share a composing model.
+
+    Raises:
+        TargetError: as its bases, and where a composing model is not known to the server, or not in the repository.
+    """
+
+    def _composing_model(self, name: str) -> UserModel:
+        """Return the user's files of a composing model, or without a repository what the server says."""
+        if self._options.repository is not None:
+            return super()._composing_model(name)
+        if name not in self._models:
+            config = self._as_given(name)
+            self._models[name] = UserModel(name, Path(), text_format.MessageToString(config), config)
+        return self._models[name]
+
+    def _own_parts(self) -> Sequence[Part]:
+        return self._parts(*self._base(None))
+
+    def _parts_for(self, config: Config) -> Sequence[Part]:
+        return self._assembled(config)
+
+    def _parts_in(self, export: Export) -> Sequence[Part]:
+        return self._exported(export) if export.files else ()
+
+    def _names(self) -> Sequence[str]:
+        return [*self._composing, self._options.model]
+
+    def deploy(self, config: Config, alias: str) -> RemoteDeployment:  # type: ignore[override]
+        """Load what a configuration changes, in place of what was there before, and read all models back."""
+        return super().deploy(config, alias)
