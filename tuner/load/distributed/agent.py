@@ -26,6 +26,7 @@ from locust.stats import RequestStats
 from tuner import __version__
 from tuner.load.distributed.duties import Duties
 from tuner.load.distributed.link import TYPE, packed, unpacked
+from tuner.load.distributed.options import spelled
 from tuner.load.distributed.trust import TOKEN, Challenge, ForgedError, Seal, nonce, read_token
 
 DONE, USAGE, MASTER_UNUSABLE, INTERRUPTED = 0, 2, 3, 130
@@ -114,7 +115,7 @@ class Worker(WorkerRunner):
         if challenge.proves(self._token, "master", data.get("proof")):
             self._seals = challenge.seal(self._token, "agent"), challenge.seal(self._token, "master")
         else:
-            where = f"{self.master_host}:{self.master_port}"
+            where = spelled(self.master_host, self.master_port)
             self._end(USAGE, f"the master at {where} has another {TOKEN}: it has to be the same on both sides")
         # Also to a master of another token: so it can say whom it refused.
         self.send_message(TYPE, {"kind": "proof", "proof": challenge.proof(self._token, "agent")})
@@ -142,22 +143,33 @@ class Worker(WorkerRunner):
         """End when the master is not heard of any more."""
         while time.monotonic() - self.heard_s < SILENCE_S:
             gevent.sleep(1.0)
-        where = f"{self.master_host}:{self.master_port}"
+        where = spelled(self.master_host, self.master_port)
         self._end(MASTER_UNUSABLE, f"the master at {where} has vanished: nothing of it for {SILENCE_S:g} s")
 
 
 def _own_address(host: str, port: int) -> str:
-    """Return this host's address on the way to the master; nothing is sent for it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, port))
-        return str(probe.getsockname()[0])
+    """Return this host's address on the way to the master; nothing is sent for it.
+
+    Raises:
+        OSError: the master's name is not known, or there is no way to any of its addresses.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    why = OSError(f"{host} has no address")
+    for family, kind, protocol, _, address in sorted(found, key=lambda one: one[0] == socket.AF_INET6):
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.connect(address)
+                return str(probe.getsockname()[0])
+        except OSError as error:
+            why = error
+    raise why
 
 
 def _join(host: str, port: int, wait_s: float, token: bytes, scratch: Path, ended: AsyncResult) -> Worker | None:
     """Return a worker that has met a master; None, and the agent ends: there is none in time."""
     environment = Environment()
     environment.stats = RequestStats(use_response_times_cache=False)
-    where = f"{host}:{port}"
+    where = spelled(host, port)
     worker, why = None, ""
     try:
         with gevent.Timeout(wait_s):
@@ -188,7 +200,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, ended.set, (INTERRUPTED, "interrupted"))
     with tempfile.TemporaryDirectory(prefix="paretune-agent-") as folder:
-        _say(f"looking for a master at {host}:{port}")
+        _say(f"looking for a master at {spelled(host, port)}")
         joining = gevent.spawn(_join, host, port, wait_s, token, Path(folder), ended)
         code, words = ended.get()
         if joining.ready() and (worker := joining.get()) is not None:
