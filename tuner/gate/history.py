@@ -21,7 +21,7 @@ from tuner.gate.steps import steps
 
 SEED = 20140
 MACHINE = ("cpu", "cores", "gpu", "driver")
-"""What makes a machine, of `hosts.FACTS`."""
+"""What makes a machine, of `hosts.FACTS`; the agents that make the load are added where there are some."""
 _SCHEMA = BASELINE.partition("/")[0]
 
 
@@ -164,12 +164,13 @@ def courses(entries: Sequence[Entry]) -> list[Course]:
 def _place(one: Measurement, workload: str) -> Place:
     load, machine = one.workloads[workload].load, [one.host.get(name, "unknown") for name in MACHINE]
     cpu, cores, gpu, driver = machine
+    of_agents = [f"load from agents: {one.host['agents']}"] if "agents" in one.host else []
     of_gpu = [] if gpu == driver == "none" else [f"GPU {gpu}, driver {driver}"]
     return Place(
         study=one.study,
         workload=workload,
         load=f"{load.level:g} in flight" if load.mode == "closed" else f"{load.level:g}/s offered",
-        machine=", ".join([cpu, cores, *of_gpu]),
+        machine=", ".join([cpu, cores, *of_gpu, *of_agents]),
         traffic=one.traffic.get(workload.partition(".")[0], ""),
     )
 
