@@ -34,6 +34,8 @@ SILENCE_S = 10.0
 """A master that was not heard of for so long has vanished; it answers Locust's heartbeats every second."""
 RETRY_S = 1.0
 """From one try to find a host to the next."""
+PROBE_S = 2.0
+"""An address that does not answer for so long has nobody who listens."""
 _MASTER_SAYS = ("ack", "heartbeat", "quit", "reconnect", TYPE)
 _LAST_WORDS_S = 1.0
 
@@ -58,16 +60,17 @@ class Worker(WorkerRunner):
         self.duties = Duties(scratch, lambda: environment.stats)
         self._token = token
         self._nonce = nonce()
+        reached, own = _way_to(host, port)
         self._hello: dict[str, str | int] = {
             "version": __version__,
             "host": socket.gethostname(),
-            "address": _own_address(host, port),
+            "address": own,
             "cores": len(os.sched_getaffinity(0)),
         }
         self._seals: tuple[Seal, Seal] | None = None
         self._answered = 0
         self.welcome = False
-        super().__init__(environment, host, port)
+        super().__init__(environment, reached, port)
         self.register_message(TYPE, self._on_message)
         self.send_message(TYPE, {"kind": "hello", "hello": self._hello, "nonce": self._nonce})
         self.greenlet.spawn(self._watch)
@@ -147,19 +150,25 @@ class Worker(WorkerRunner):
         self._end(MASTER_UNUSABLE, f"the master at {where} has vanished: nothing of it for {SILENCE_S:g} s")
 
 
-def _own_address(host: str, port: int) -> str:
-    """Return this host's address on the way to the master; nothing is sent for it.
+def _way_to(host: str, port: int) -> tuple[str, str]:
+    """Return what to connect to in order to reach the master, and this host's own address on the way there.
+
+    ZeroMQ takes a name for one address, of IPv6 where it has any, and the master may listen on another one. So a name
+    with addresses of both kinds, as `localhost` often has, stands for the first that somebody listens on. Of anything
+    else only the way is looked up, and nothing is sent.
 
     Raises:
-        OSError: the master's name is not known, or there is no way to any of its addresses.
+        OSError: the name is not known, there is no way to its addresses, or nobody listens on any of both kinds.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    both = len({family for family, *_ in found}) > 1
     why = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in sorted(found, key=lambda one: one[0] == socket.AF_INET6):
+    for family, *_, address in found:
         try:
-            with socket.socket(family, kind, protocol) as probe:
+            with socket.socket(family, socket.SOCK_STREAM if both else socket.SOCK_DGRAM) as probe:
+                probe.settimeout(PROBE_S)
                 probe.connect(address)
-                return str(probe.getsockname()[0])
+                return str(address[0]) if both else host, str(probe.getsockname()[0])
         except OSError as error:
             why = error
     raise why
