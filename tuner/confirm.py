@@ -12,6 +12,7 @@ from targets.base import Config
 from tuner import results, verdicts
 from tuner.catalog import BOUNDED, METRICS
 from tuner.compare import ratios_of_pairs
+from tuner.metrics import generator_report
 from tuner.offered import Offered
 from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
 from tuner.runs import Run, pooled_runs, stored_server
@@ -235,7 +236,7 @@ def side(trier: Trier, one: Contender, gathered: Rounds, error: float) -> Side:
         gathered: what was measured of it.
         error: that a verdict may make.
     """
-    metrics, judged, server, reasons = {}, {}, {}, []
+    metrics, judged, server, generator, reasons = {}, {}, {}, {}, []
     for workload in trier.workloads:
         run = gathered.pooled(workload.name)
         for part in workload.parts:
@@ -249,6 +250,7 @@ def side(trier: Trier, one: Contender, gathered: Rounds, error: float) -> Side:
             }
         validity = trier.meter.validity(run, workload, workload.parts[0], metrics[workload.name])
         server[workload.name] = stored_server(run.server) if run.server else None
+        generator[workload.name] = generator_report(run.records, run.report)
         reasons += [f"{workload.name}: {reason}" for reason in validity.reasons]
     return Side(
         trial=one.trial,
@@ -257,6 +259,7 @@ def side(trier: Trier, one: Contender, gathered: Rounds, error: float) -> Side:
         metrics=metrics,
         verdicts=judged,
         server={name: numbers for name, numbers in server.items() if numbers is not None},
+        generator=generator,
         valid=not reasons,
         reasons=reasons,
     )

@@ -223,6 +223,9 @@ class Side(Data):
     metrics: dict[str, dict[str, Estimate]] = Field(description="workload -> metric -> estimate")
     verdicts: dict[str, dict[str, SloVerdict]] = Field(description="workload -> SLO -> verdict")
     server: dict[str, Server] = Field(description="workload -> the server's own numbers, all rounds together")
+    generator: dict[str, Generator] = Field(
+        {}, description="workload -> what the load generator says of itself, all rounds together"
+    )
     valid: bool
     reasons: list[str] = Field([])
 
@@ -246,6 +249,7 @@ class Comparison(Data):
     redeployments: int
     rounds: int = Field(description="of each side and workload")
     ratios: dict[str, dict[str, Ratio]] = Field(description="workload -> metric -> ours / theirs")
+    notes: list[str] = Field([], description="agents that were lost, and who made the load then")
 
 
 class Best(Data):

@@ -1,65 +1,28 @@
-"""`tune bench --agents` and `tune agent` as users run them."""
+"""`--agents`, of every command that takes it, and `tune agent` as users run them."""
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.agent_runs import TOKEN, end_agent, start_agent
+from tests.support.agent_runs import TOKEN, Ended, end_agent, start_agent, stop_at_work, tune_with_agents
 from tests.support.simulated_study import write_simulated_study
 from tests.support.tune import tune
 
 
-@dataclass(frozen=True)
-class Benched:
-    """A `tune bench --agents 2` that has ended."""
-
-    code: int
-    trial: dict[str, Any]
-    errors: str
-    agents: list[tuple[int, str]]
-
-
 @pytest.fixture(scope="module")
-def benched(tmp_path_factory: pytest.TempPathFactory) -> Benched:
+def benched(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     folder = tmp_path_factory.mktemp("bench")
     study = write_simulated_study(folder)
-    command = [sys.executable, "-m", "tuner", "bench", study.name, "--set", "space.concurrency=4", "--json"]
-    bench = subprocess.Popen(
-        [*command, "--agents", "2", "--agents-bind", "127.0.0.1:0"],
-        cwd=folder,
-        env={**os.environ, "PARETUNE_TOKEN": TOKEN},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert bench.stderr is not None
-    said = ""
-    while (found := re.search(r"waiting for 2 agents on 127.0.0.1:(\d+)", said)) is None:
-        line = bench.stderr.readline()
-        assert line, said
-        said += line
-    agents = [start_agent("127.0.0.1", int(found[1])) for _ in range(2)]
-    try:
-        out, errors = bench.communicate(timeout=120)
-        ends = [(agent.wait(timeout=60), agent.communicate()[1]) for agent in agents]
-    finally:
-        for agent in agents:
-            end_agent(agent)
-    return Benched(bench.returncode, json.loads(out), said + errors, ends)
+    return tune_with_agents("bench", study.name, "--set", "space.concurrency=4", "--json", cwd=folder)
 
 
-def test_a_configuration_is_measured_by_agents(benched: Benched) -> None:
+def test_a_configuration_is_measured_by_agents(benched: Ended) -> None:
     assert benched.code in (0, 5), benched.errors  # 5: on a busy host the load generator may send late
-    (point,) = benched.trial["points"]
+    (point,) = json.loads(benched.out)["points"]
     agents = point["generator"]["agents"]
     assert [one["name"].split(" (")[0] for one in agents] == ["agent 1", "agent 2"]
     assert all(one["requests"] > 0 for one in agents)
@@ -67,18 +30,24 @@ def test_a_configuration_is_measured_by_agents(benched: Benched) -> None:
     assert set(point["outcomes"]) == {"ok"}
 
 
-def test_an_agent_ends_with_the_run(benched: Benched) -> None:
+def test_an_agent_ends_with_the_run(benched: Ended) -> None:
     for code, words in benched.agents:
         assert code == 0
         assert "joined" in words
         assert "the run is over" in words
 
 
-def test_a_run_says_who_is_there(benched: Benched) -> None:
+def test_a_run_says_who_is_there(benched: Ended) -> None:
     assert len(re.findall(r"agent [12] \(.+, 127\.0\.0\.1\), \d+ cores?, is there", benched.errors)) == 2
 
 
-@pytest.mark.parametrize("arguments", [["agent", "--master", "127.0.0.1:1"], ["bench", "study.yaml", "--agents", "1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["agent", "--master", "127.0.0.1:1"],
+        *([command, "study.yaml", "--agents", "1"] for command in ("run", "bench", "compare", "gate")),
+    ],
+)
 def test_without_a_token_nothing_is_begun(arguments: list[str], tmp_path: Path) -> None:
     write_simulated_study(tmp_path)
     ended = tune(*arguments, cwd=tmp_path, PARETUNE_TOKEN="")
@@ -113,3 +82,80 @@ def test_a_port_that_is_taken_is_an_error_that_names_the_option(tmp_path: Path) 
     assert re.search(
         f"cannot listen for agents on {address}: .*; choose another address with --agents-bind", ended.stderr
     )
+
+
+LONG = ("measure.window=8 s", "measure.max_window=8 s", "workloads.steady.timeout=1 s", "space.concurrency=4")
+"""A measurement that lasts for longer than Locust takes to miss a worker."""
+
+
+def bench_with_one_stopped(folder: Path, count: int) -> Ended:
+    study = write_simulated_study(folder)
+    sets = [word for one in LONG for word in ("--set", one)]
+    return tune_with_agents(
+        "bench", study.name, *sets, "--json", cwd=folder, count=count, meanwhile=lambda agents: stop_at_work(agents[0])
+    )
+
+
+def test_what_a_stopped_agent_was_to_measure_is_measured_by_those_that_are_left(tmp_path: Path) -> None:
+    ended = bench_with_one_stopped(tmp_path, 2)
+    assert ended.code in (0, 5), ended.errors  # 5: on a busy host the load generator may send late
+    (point,) = json.loads(ended.out)["points"]
+    assert len(point["generator"]["agents"]) == 1
+    lost = r"lost agent [12] \(.+, 127\.0\.0\.1\): it has not been heard of for over 3 s"
+    assert any(re.fullmatch(f"made by 1 agent: {lost}", one) for one in point["validity"]["warnings"])
+    assert re.search(f"{lost}; 1 agent left", ended.errors)
+    (stopped, words), (left, _) = ended.agents
+    assert (stopped, left) == (3, 0)
+    assert "took this agent for lost" in words or "has vanished" in words
+
+
+def test_a_run_whose_only_agent_is_stopped_ends_and_names_it(tmp_path: Path) -> None:
+    ended = bench_with_one_stopped(tmp_path, 1)
+    assert ended.code == 3, ended.errors
+    assert re.search(
+        r"tune: no agent is left to make the load: lost agent 1 \(.+, 127\.0\.0\.1\): it has not been heard of for "
+        "over 3 s",
+        ended.errors,
+    )
+
+
+def test_agents_come_over_ipv6_or_the_run_says_that_this_host_has_none(tmp_path: Path) -> None:
+    study = write_simulated_study(tmp_path)
+    arguments = ("bench", study.name, "--set", "space.concurrency=4", "--json")
+    if not has_ipv6():
+        ended = tune(*arguments, "--agents", "1", "--agents-bind", "[::1]:0", cwd=tmp_path, PARETUNE_TOKEN=TOKEN)
+        assert ended.returncode == 3
+        assert "cannot listen for agents on [::1]:0: " in ended.stderr
+        return
+    made = tune_with_agents(*arguments, cwd=tmp_path, count=1, host="[::1]")
+    assert made.code in (0, 5), made.errors
+    (point,) = json.loads(made.out)["points"]
+    (agent,) = point["generator"]["agents"]
+    assert agent["name"].endswith(", ::1)")
+    assert agent["requests"] == sum(point["outcomes"].values())
+    ((code, words),) = made.agents
+    assert code == 0
+    assert "looking for a master at [::1]:" in words
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:0", "[2001:db8::1]:0"])
+def test_an_address_of_another_host_cannot_be_listened_on(address: str, tmp_path: Path) -> None:
+    study = write_simulated_study(tmp_path)
+    ended = tune("bench", study, "--agents", "1", "--agents-bind", address, cwd=tmp_path, PARETUNE_TOKEN=TOKEN)
+    assert ended.returncode == 3, ended.stderr
+    assert f"cannot listen for agents on {address}: " in ended.stderr
+    assert "choose another address with --agents-bind" in ended.stderr
+
+
+def test_an_agent_says_that_there_is_no_master_at_an_ipv6_address(tmp_path: Path) -> None:
+    ended = tune("agent", "--master", "[::1]:1", "--wait", "100 ms", cwd=tmp_path, PARETUNE_TOKEN=TOKEN)
+    assert ended.returncode == 3
+    assert "no master answered at [::1]:1 within 0.1 s" in ended.stderr

@@ -13,36 +13,13 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.support.junit import violations
-from tests.support.simulated_study import write_simulated_study
+from tests.support.simulated_study import slow_down, write_gated_study
 from tests.support.tune import tune
 from tuner.cli import app
 from tuner.gate.baseline import read_gate, read_measurement
 from tuner.gate.document import GateResult
 
 ROOT = Path(__file__).parent.parent.parent
-GATE = """
-gate:
-  throughput: -20%
-  p50: +20%
-  concurrency: 4
-  rounds: 3
-  round: 150 ms
-  time: 6 s
-"""
-SLOW_MS = 40.0
-"""Four times as long as before: no noise of a machine hides that."""
-
-
-def write_study(folder: Path) -> Path:
-    study = write_simulated_study(folder)
-    study.write_text(study.read_text().replace("p99: 900 ms", "p50: 900 ms") + GATE)
-    slow_down(folder, 10.0)
-    return study
-
-
-def slow_down(folder: Path, fixed_ms: float = SLOW_MS) -> None:
-    queue = folder / "models" / "queue" / "queue.json"
-    queue.write_text(json.dumps({**json.loads(queue.read_text()), "fixed_ms": fixed_ms}))
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -53,7 +30,7 @@ def git(folder: Path, *arguments: str) -> None:
 @pytest.fixture
 def repository_of_study(tmp_path: Path) -> Path:
     """A repository whose latest commit makes the server four times as slow."""
-    write_study(tmp_path)
+    write_gated_study(tmp_path)
     git(tmp_path, "init", "-q")
     for message in ("as it was", "slower"):
         git(tmp_path, "add", ".")
@@ -124,7 +101,7 @@ def test_the_action_ends_as_the_gate_does_where_nothing_was_measured(tmp_path: P
 
 
 def test_what_a_gate_measured_becomes_the_baseline_that_a_slower_server_fails(tmp_path: Path) -> None:
-    study = write_study(tmp_path)
+    study = write_gated_study(tmp_path)
     alone = tune("gate", study, "--out", "run", "--json", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     assert json.loads(alone.stdout)["form"] == "alone"
@@ -139,7 +116,7 @@ def test_what_a_gate_measured_becomes_the_baseline_that_a_slower_server_fails(tm
 
 
 def test_one_side_after_the_other_is_told_and_a_side_is_no_different_from_itself(tmp_path: Path) -> None:
-    study = write_study(tmp_path)
+    study = write_gated_study(tmp_path)
     ended = tune(
         "gate", "--ab", study, study, "--set", "gate.sides=in_turn", "--set", "gate.inconclusive=warn", "--out", "run",
         cwd=tmp_path,
@@ -180,13 +157,13 @@ Change = Callable[[str], str]
 def test_a_gate_that_cannot_be_made_says_why(
     change: Change, arguments: list[object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = write_study(tmp_path)
+    study = write_gated_study(tmp_path)
     study.write_text(change(study.read_text()))
     assert message in refused([study, *arguments], tmp_path, monkeypatch)
 
 
 def test_a_side_that_answers_another_number_of_labelled_items_is_compared_without_pairs(tmp_path: Path) -> None:
-    study = write_study(tmp_path)
+    study = write_gated_study(tmp_path)
     text = study.read_text().replace("slo: {", "slo: {accuracy_drop: 5%, ") + "  accuracy: -5%\n  confidence: 90%\n"
     sides = []
     for name, items in (("old", 100), ("new", 60)):
@@ -207,7 +184,7 @@ def test_a_class_of_a_mix_has_the_rules_that_name_it(tmp_path: Path) -> None:
     mix = f"mix: {{often: {{weight: 3, {one}}}, rare: {{{one}}}}}"
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
-        study = write_study(tmp_path / name)
+        study = write_gated_study(tmp_path / name)
         study.write_text(study.read_text().replace(one, mix) + "  workloads: {steady.rare: {p50: +20%}}\n")
     slow_down(tmp_path / "new")
     ended = tune("gate", "--ab", "old/study.yaml", "new/study.yaml", "--out", "run", cwd=tmp_path)
@@ -224,7 +201,7 @@ def test_a_class_of_a_mix_has_the_rules_that_name_it(tmp_path: Path) -> None:
 
 
 def test_two_sides_of_one_run_have_the_same_workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = write_study(tmp_path)
+    study = write_gated_study(tmp_path)
     other = tmp_path / "other.yaml"
     other.write_text(study.read_text().replace("  concurrency: 4\n", "  concurrency: 2\n"))
     said = refused(["--ab", study, other, "--quiet"], tmp_path, monkeypatch)

@@ -43,7 +43,7 @@ def test_a_locustfile_that_cannot_be_imported_is_an_error_of_the_study(tmp_path:
 
 def test_agents_take_no_share_of_a_locustfile(tmp_path: Path) -> None:
     write(tmp_path, ASKING)
-    for command in (["study.yaml"], ["bench", "study.yaml"]):
+    for command in (["study.yaml"], ["bench", "study.yaml"], ["compare", "study.yaml"], ["gate", "study.yaml"]):
         ended = tune(*command, "--agents", "1", cwd=tmp_path, PARETUNE_TOKEN="one that nobody guesses")
         assert ended.returncode == 2
         assert "study.yaml:5: workloads.shop.locustfile: the users of a locustfile run on this host" in ended.stderr

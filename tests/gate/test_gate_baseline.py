@@ -92,6 +92,7 @@ def test_a_baseline_of_few_restarts_says_what_it_lacks() -> None:
         ("gpu", {"host": {"gpu": "one"}}),
         ("driver", {"host": {"driver": "550"}}),
         ("server", {"host": {"server": "a server 1.1"}}),
+        ("agents", {"host": {"agents": "2 (CPUs: 8, 8)"}}),
         ("workload", {"traffic": {"steady": "abd"}}),
         ("workload", {"traffic": {"steady": "abc", "bursty": "abc"}}),
     ],

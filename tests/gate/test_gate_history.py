@@ -68,18 +68,21 @@ def test_the_page_shows_the_step_of_the_figure_that_has_one(tmp_path: Path) -> N
 
 def test_two_machines_and_two_loads_have_a_course_each_and_a_new_server_none_of_its_own(tmp_path: Path) -> None:
     other, newer = {**HOST, "cpu": "a slower CPU"}, {**HOST, "server": "a server 2.0"}
+    agents = {**HOST, "agents": "2 (CPUs: 8, 8)"}
     half = Load(mode="closed", level=8)
     settings = [({}, 100.0), ({"host": newer}, 101.0), ({"host": other}, 50.0), ({"host": other}, 51.0)]
+    settings += [({"host": agents}, 90.0), ({"host": agents}, 91.0)]
     for number, (fields, level) in enumerate(settings):
         (tmp_path / f"{number}.json").write_text(accepted(number, level, **fields))
-    for number in (4, 5):
+    for number in (6, 7):
         steady = measurement([70.0]).workloads["steady"].model_copy(update={"load": half})
         (tmp_path / f"{number}.json").write_text(accepted(number, 70.0, workloads={"steady": steady}))
     found = [one for one in courses(of_folder(tmp_path).entries) if one.key == "throughput_rps"]
     assert {one.apart: one.names for one in found} == {
         "16 in flight; a CPU, 1 of 2 for the server": ("0.json", "1.json"),
         "16 in flight; a slower CPU, 1 of 2 for the server": ("2.json", "3.json"),
-        "8 in flight; a CPU, 1 of 2 for the server": ("4.json", "5.json"),
+        "16 in flight; a CPU, 1 of 2 for the server, load from agents: 2 (CPUs: 8, 8)": ("4.json", "5.json"),
+        "8 in flight; a CPU, 1 of 2 for the server": ("6.json", "7.json"),
     }
     page = render("baselines", found)
     assert "digits, steady: throughput (8 in flight; a CPU, 1 of 2 for the server)" in page

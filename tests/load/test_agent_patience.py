@@ -18,13 +18,29 @@ runners.CONNECT_TIMEOUT, runners.CONNECT_RETRY_COUNT = 0.01, {TRIES}
 from tuner.load.distributed.agent import main
 main()
 """
+TWOFOLD = """
+import socket
+from tuner.load.distributed.agent import main
+
+known = socket.getaddrinfo
+
+
+def both(host, *others, **named):
+    addresses = ("::1", "127.0.0.1") if host == "twofold.invalid" else (host,)
+    return [found for one in addresses for found in known(one, *others, **named)]
+
+
+socket.getaddrinfo = both
+main()
+"""
+"""An agent for which a name has an address of either kind, the one of IPv6 first."""
 MORE = 4 * TRIES
 ANSWER_S = 60
 
 
-def hurried(port: int, wait_s: float, host: str = "127.0.0.1") -> "subprocess.Popen[str]":
-    """Start an agent after whose first 50 ms Locust would give up."""
-    command = [sys.executable, "-P", "-c", HURRIED, host, str(port), str(wait_s)]
+def hurried(port: int, wait_s: float, host: str = "127.0.0.1", script: str = HURRIED) -> "subprocess.Popen[str]":
+    """Start an agent after whose first 50 ms Locust would give up, or that of another script."""
+    command = [sys.executable, "-P", "-c", script, host, str(port), str(wait_s)]
     environment = {**os.environ, "PARETUNE_TOKEN": TOKEN}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -75,5 +91,28 @@ def test_a_name_that_is_not_known_yet_is_asked_for_until_the_time_is_up() -> Non
         assert agent.wait(ANSWER_S) == 3
         assert agent.stderr is not None
         assert "no master answered at nowhere.invalid:1 within 2.5 s: " in agent.stderr.read()
+    finally:
+        end_agent(agent)
+
+
+def test_a_name_with_addresses_of_both_kinds_stands_for_the_one_that_somebody_listens_on() -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as master:
+        master.setsockopt(zmq.RCVTIMEO, 1000 * ANSWER_S)
+        master.setsockopt(zmq.LINGER, 0)
+        port = master.bind_to_random_port("tcp://127.0.0.1")
+        agent = hurried(port, wait_s=ANSWER_S, host="twofold.invalid", script=TWOFOLD)
+        try:
+            _, kind, _ = received(master)
+            assert kind == "client_ready"
+        finally:
+            end_agent(agent)
+
+
+def test_of_a_name_that_nobody_listens_on_an_agent_says_what_it_met() -> None:
+    agent = hurried(1, wait_s=2.0, host="twofold.invalid", script=TWOFOLD)
+    try:
+        assert agent.wait(ANSWER_S) == 3
+        assert agent.stderr is not None
+        assert "no master answered at twofold.invalid:1 within 2 s: " in agent.stderr.read()
     finally:
         end_agent(agent)

@@ -72,13 +72,31 @@ def test_records_arrive_on_the_clock_of_this_host() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "address"), [("gpu-1", ("gpu-1", 5557)), ("10.0.0.5:7000", ("10.0.0.5", 7000)), ("a:0", ("a", 0))]
+    ("text", "address"),
+    [
+        ("gpu-1", ("gpu-1", 5557)),
+        ("10.0.0.5:7000", ("10.0.0.5", 7000)),
+        ("a:0", ("a", 0)),
+        ("::1", ("::1", 5557)),
+        ("[::1]", ("::1", 5557)),
+        ("[fd00::5]:7000", ("fd00::5", 7000)),
+        ("[fe80::1%eth0]:0", ("fe80::1%eth0", 0)),
+    ],
 )
 def test_an_address_has_the_port_of_locust_where_it_names_none(text: str, address: tuple[str, int]) -> None:
     assert options.address_of(text) == address
 
 
-@pytest.mark.parametrize("text", ["", ":5557", "gpu-1:", "gpu-1:x", "gpu-1:70000", "::1"])
+@pytest.mark.parametrize(("host", "written"), [("10.0.0.5", "10.0.0.5:7000"), ("fd00::5", "[fd00::5]:7000")])
+def test_an_address_is_written_so_that_it_is_read_again(host: str, written: str) -> None:
+    assert options.spelled(host, 7000) == written
+    assert options.address_of(written) == (host, 7000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":5557", "gpu-1:", "gpu-1:x", "gpu-1:70000", "a:b:c", "[]:1", "[::1", "[::1]1", "[::1]:", "[10.0.0.5]:1"],
+)
 def test_what_is_no_address_is_an_error(text: str) -> None:
     with pytest.raises(AgentsUsageError, match="is no address: write HOST or HOST:PORT"):
         options.address_of(text)

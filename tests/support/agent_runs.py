@@ -1,12 +1,18 @@
 """Real agents in processes of their own: in network namespaces of their own where this user may make them."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
 
 TOKEN = "a token of the tests, long enough"
 DELAY_MS = 2
@@ -98,3 +104,80 @@ def end_agent(agent: "subprocess.Popen[str]") -> None:
     agent.wait()
     if agent.stderr is not None:
         agent.stderr.close()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command whose load agents made, when all have ended.
+
+    Attributes:
+        code: the command's exit code.
+        out: what it printed.
+        errors: what it said beside that.
+        agents: exit code and words of each agent.
+    """
+
+    code: int
+    out: str
+    errors: str
+    agents: list[tuple[int, str]]
+
+
+Meanwhile = Callable[[Sequence["subprocess.Popen[str]"]], object]
+
+
+def tune_with_agents(
+    *arguments: object, cwd: Path, count: int = 2, host: str = "127.0.0.1", meanwhile: Meanwhile | None = None
+) -> Ended:
+    """Run `tune` with so many agents on this host; `meanwhile` is given them while the command runs."""
+    given = [str(one) for one in (*arguments, "--agents", count, "--agents-bind", f"{host}:0")]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "tuner", *given],
+        cwd=cwd,
+        env={**os.environ, "PARETUNE_TOKEN": TOKEN},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    agents: list[subprocess.Popen[str]] = []
+    try:
+        port, said = _port_of(command, host)
+        agents += [start_agent(host, port) for _ in range(count)]
+        if meanwhile is not None:
+            meanwhile(agents)
+        out, errors = command.communicate(timeout=240)
+        for agent in agents:
+            agent.send_signal(signal.SIGCONT)  # one that was stopped can say its last words
+        ends = [(agent.wait(timeout=60), agent.communicate()[1]) for agent in agents]
+    finally:
+        for one in (command, *agents):
+            end_agent(one)
+    return Ended(command.returncode, out, said + errors, ends)
+
+
+def _port_of(command: "subprocess.Popen[str]", host: str) -> tuple[int, str]:
+    """Return the port that a command waits for agents on, and what it said up to there."""
+    assert command.stderr is not None
+    said = ""
+    while (found := re.search(rf"waiting for \d+ agents? on {re.escape(host)}:(\d+)", said)) is None:
+        line = command.stderr.readline()
+        assert line, said
+        said += line
+    return int(found[1]), said
+
+
+def stop_at_work(agent: "subprocess.Popen[str]") -> None:
+    """Stop an agent, but not its load generator, as soon as that is connected with the server."""
+    deadline = time.monotonic() + 120
+    process = psutil.Process(agent.pid)
+    while not any(_connected(one) for one in process.children()):
+        assert time.monotonic() < deadline, "it makes no load"
+        time.sleep(0.02)
+    agent.send_signal(signal.SIGSTOP)
+
+
+def _connected(process: psutil.Process) -> bool:
+    try:
+        return any(one.status == psutil.CONN_ESTABLISHED for one in process.net_connections("tcp"))
+    except psutil.Error:  # it has just ended
+        return False

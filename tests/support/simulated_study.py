@@ -24,6 +24,33 @@ confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, roun
 """
 
 
+GATE = """
+gate:
+  throughput: -20%
+  p50: +20%
+  concurrency: 4
+  rounds: 3
+  round: 150 ms
+  time: 6 s
+"""
+SLOW_MS = 40.0
+"""Four times as long as before: no noise of a machine hides that."""
+
+
+def write_gated_study(folder: Path) -> Path:
+    """Write a study with a gate, of a server that takes 10 ms, into a folder; return the study's path."""
+    study = write_simulated_study(folder)
+    study.write_text(study.read_text().replace("p99: 900 ms", "p50: 900 ms") + GATE)
+    slow_down(folder, 10.0)
+    return study
+
+
+def slow_down(folder: Path, fixed_ms: float = SLOW_MS) -> None:
+    """Have the server of a study in a folder take so long for each batch."""
+    queue = folder / "models" / "queue" / "queue.json"
+    queue.write_text(json.dumps({**json.loads(queue.read_text()), "fixed_ms": fixed_ms}))
+
+
 def write_simulated_study(folder: Path, trials: int = 2) -> Path:
     """Write the study, its model and its requests into a folder; return the study's path."""
     queue = {"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 4.0, "each_ms": 0.5}

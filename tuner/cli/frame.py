@@ -124,14 +124,6 @@ Overrides = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="override a value of the study; may be repeated"),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="the run directory itself")]
-AgentCount = Annotated[
-    int | None, typer.Option("--agents", metavar="N", min=1, help="have N agents make the load, see `tune agent`")
-]
-AgentsBind = Annotated[
-    str | None,
-    typer.Option("--agents-bind", metavar="ADDRESS[:PORT]", help="where agents come to; this host alone if absent"),
-]
-LocustUi = Annotated[bool, typer.Option("--locust-ui", help="serve Locust's web interface for this host")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on stdout")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from reports.gate import history as history_report
 from reports.gate import junit, markdown, page, table
+from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import Json, Out, Overrides, Quiet, app, errors
 from tuner.files import write_atomically
 from tuner.gate import baseline, history, opening, running
@@ -20,6 +21,7 @@ from tuner.gate.document import Form, GateResult, Measurement
 from tuner.gate.hosts import FACTS
 from tuner.gate.revisions import checked_out
 from tuner.live import Live
+from tuner.load.distributed.options import AgentsWanted
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.load import load_study
 from tuner.terminal import interruptible, note, shown
@@ -82,6 +84,7 @@ def _gate() -> None:
 
 
 @gate.command(DEFAULT)
+@takes_agents
 def check(
     study: Annotated[
         Path | None, typer.Argument(metavar="[STUDY.yaml]", help="the study file", show_default=False)
@@ -96,6 +99,7 @@ def check(
     despite: Despite = None,
     overrides: Overrides = None,
     out: Out = None,
+    agents: AgentsWanted | None = None,
     junit_file: JUnit = None,
     markdown_file: Markdown = None,
     html_file: Html = None,
@@ -113,7 +117,7 @@ def check(
         with ExitStack() as stack:
             labelled = _sides(study, ab, stack)
             stored = baseline.read_measurement(against) if against is not None else None
-            result = _measured(labelled, stored, overrides or [], despite or [], out, quiet=quiet)
+            result = _measured(labelled, stored, overrides or [], despite or [], out, agents, quiet=quiet)
         outputs.write(result)
         raise typer.Exit(result.exit_code)
 
@@ -149,6 +153,7 @@ def _measured(
     overrides: list[str],
     despite: list[str],
     out: Path | None,
+    agents: AgentsWanted | None,
     *,
     quiet: bool,
 ) -> GateResult:
@@ -162,12 +167,16 @@ def _measured(
     notes = _notes([one for _, one in prepared])
     with (
         locked(directory),
-        Live(prepared[-1][1].space, prepared[-1][1].goals, quiet=quiet) as live,
         interruptible(),
-        opening.opened(form, prepared, directory.path, stored, despite, notes) as made,
+        load_makers(agents, [one for _, one in prepared], quiet=quiet) as fleet,
+        Live(prepared[-1][1].space, prepared[-1][1].goals, quiet=quiet) as live,
+        opening.opened(form, prepared, directory.path, stored, despite, notes, fleet) as made,
     ):
+        told_by(fleet, live.note)
         live.phase("gate", " against ".join(label for label, _ in reversed(labelled)))
         result = made.run(live)
+    if fleet is not None:
+        result = result.model_copy(update={"notes": [*result.notes, *fleet.losses]})
     _kept(result, directory)
     note(
         f"the run: {shown(directory.path)}; to make it the baseline: tune gate accept {shown(directory.path)} --to FILE"

@@ -15,13 +15,11 @@ from reports import bench as bench_report
 from reports import comparison
 from tuner import head_to_head
 from tuner.ceiling import cached_ceiling
+from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import (
     NOT_VALID,
     TARGET_UNUSABLE,
-    AgentCount,
-    AgentsBind,
     Json,
-    LocustUi,
     Overrides,
     Quiet,
     StudyPath,
@@ -31,26 +29,25 @@ from tuner.cli.frame import (
 )
 from tuner.files import write_atomically
 from tuner.live import Live
-from tuner.load.distributed.fleet import gathered
-from tuner.load.distributed.options import AgentsWanted, agents_wanted
+from tuner.load.distributed.fleet import Fleet
+from tuner.load.distributed.options import AgentsWanted
 from tuner.load_plans import InTurn
 from tuner.nesting import override_of
 from tuner.results import Comparison, Trial
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import load_study
-from tuner.terminal import interruptible, note, unsaid
-from tuner.wiring import Bench, Prepared, check_agents, prepare, started
+from tuner.terminal import interruptible
+from tuner.wiring import Bench, Prepared, prepare, started
 from tuner.workload import every_load
 
 
 @app.command()
+@takes_agents
 def bench(
     study: StudyPath,
     overrides: Overrides = None,
-    agents: AgentCount = None,
-    agents_bind: AgentsBind = None,
-    locust_ui: LocustUi = False,
+    agents: AgentsWanted | None = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,14 +56,11 @@ def bench(
     Each workload is measured at each load level of the space. Exit code 5: a measurement was not valid.
     """
     with errors():
-        wanted = agents_wanted(agents, agents_bind, ui=locust_ui)
         loaded = load_study(study, overrides or ())
         directory = open_run(Path("runs"), f"{loaded.spec.study}-bench", StudyMark(""), None, fresh=True)
         prepared = prepare(loaded, directory.log)
-        if wanted is not None:
-            check_agents(prepared)
         ceiling = cached_ceiling()
-        with _started(prepared, directory, quiet=quiet, wanted=wanted) as (live, made):
+        with _started(prepared, directory, agents, quiet=quiet) as (live, made, _):
             fixed = {one.name: one.values[0] for one in prepared.space if len(one.values) == 1}
             user = prepared.target.user_config()
             made.trier.learn_reference(user)
@@ -86,18 +80,18 @@ def bench(
 
 @contextmanager
 def _started(
-    prepared: Prepared, directory: RunDirectory, *, quiet: bool, wanted: AgentsWanted | None = None
-) -> Iterator[tuple[Live, Bench]]:
+    prepared: Prepared, directory: RunDirectory, agents: AgentsWanted | None, *, quiet: bool
+) -> Iterator[tuple[Live, Bench, Fleet | None]]:
+    """Start what measures; where agents make the load they are there as well."""
     with (
         locked(directory),
         interruptible(),
-        gathered(wanted, unsaid if quiet else note) as fleet,
+        load_makers(agents, [prepared], quiet=quiet) as fleet,
         Live(prepared.space, prepared.goals, quiet=quiet) as live,
         started(prepared, directory.path, fleet) as made,
     ):
-        if fleet is not None:
-            fleet.say = live.note
-        yield live, made
+        told_by(fleet, live.note)
+        yield live, made, fleet
 
 
 def _end_bench(trial: Trial) -> None:
@@ -108,6 +102,7 @@ def _end_bench(trial: Trial) -> None:
 
 
 @app.command()
+@takes_agents
 def compare(
     ours: Annotated[Path, typer.Argument(metavar="STUDY.yaml|RUN", help="a study, or a run to compare with another")],
     theirs: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="the other run", show_default=False)] = None,
@@ -116,6 +111,7 @@ def compare(
     ] = None,
     second: Annotated[list[str] | None, typer.Option("--theirs", metavar="KNOB=VALUE", help="of theirs")] = None,
     overrides: Overrides = None,
+    agents: AgentsWanted | None = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -125,6 +121,8 @@ def compare(
     """
     with errors():
         if theirs is not None:
+            if agents is not None:
+                raise typer.BadParameter("--agents is about a load, and stored runs are compared without one")
             ratios = head_to_head.of_stored(ours, theirs)
             if as_json:
                 sys.stdout.write(
@@ -135,7 +133,7 @@ def compare(
             return
         if ours.is_dir():
             raise typer.BadParameter(f"{ours} is a run: give another one to compare it with")
-        made = _compare(ours, (first or [], second or []), overrides or [], quiet=quiet)
+        made = _compare(ours, (first or [], second or []), overrides or [], agents, quiet=quiet)
         if as_json:
             sys.stdout.write(made.model_dump_json(indent=1) + "\n")
         else:
@@ -144,7 +142,14 @@ def compare(
             fail(NOT_VALID, f"not valid: {'; '.join(reasons)}")
 
 
-def _compare(study: Path, settings: tuple[list[str], list[str]], overrides: list[str], *, quiet: bool) -> Comparison:
+def _compare(
+    study: Path,
+    settings: tuple[list[str], list[str]],
+    overrides: list[str],
+    agents: AgentsWanted | None,
+    *,
+    quiet: bool,
+) -> Comparison:
     base = load_study(study, overrides)
     directory = open_run(Path("runs"), f"{base.spec.study}-compare", StudyMark(""), None, fresh=True)
     of_models = any("." in one.partition("=")[0] for knobs in settings for one in knobs)
@@ -158,9 +163,10 @@ def _compare(study: Path, settings: tuple[list[str], list[str]], overrides: list
     pair = tuple(
         head_to_head.contender(number, user, one.space, one.workloads) for number, one in enumerate((prepared, other))
     )
-    with _started(prepared, directory, quiet=quiet) as (live, made):
+    with _started(prepared, directory, agents, quiet=quiet) as (live, made, fleet):
         made.trier.learn_reference(user)
         live.phase("compare", f"two configurations in turn, deployed {prepared.study.spec.confirm.redeployments} times")
         found = head_to_head.measure(made.trier, (pair[0], pair[1]), prepared.study.spec.confirm)
+    found = found.model_copy(update={"notes": list(fleet.losses) if fleet else []})
     write_atomically(directory.path / "compare.json", found.model_dump_json(indent=1))
     return found

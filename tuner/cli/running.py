@@ -13,12 +13,10 @@ from rich.console import Console
 
 from targets.base import TargetError
 from tuner import events
+from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import (
     BAD_USAGE,
-    AgentCount,
-    AgentsBind,
     Json,
-    LocustUi,
     Out,
     Overrides,
     Quiet,
@@ -29,18 +27,19 @@ from tuner.cli.frame import (
 )
 from tuner.listener import Listener, Listeners
 from tuner.live import Live
-from tuner.load.distributed.fleet import Fleet, gathered
-from tuner.load.distributed.options import AgentsWanted, agents_wanted
+from tuner.load.distributed.fleet import Fleet
+from tuner.load.distributed.options import AgentsWanted
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.load import Study, load_study
-from tuner.terminal import interruptible, note, shown, unsaid
-from tuner.wiring import Bench, Prepared, check_agents, prepare, started
+from tuner.terminal import interruptible, note, shown
+from tuner.wiring import Bench, Prepared, prepare, started
 
 Stream = Annotated[bool, typer.Option("--events", help="write each event of the run as a line of JSON on stdout")]
 
 
 @app.command()
+@takes_agents
 def run(
     study: StudyPath,
     out: Out = None,
@@ -49,9 +48,7 @@ def run(
     time: Annotated[str | None, typer.Option(metavar="T", help="search.budget.time, like `5 min`")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="search.seed")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="start over; an old run is kept")] = False,
-    agents: AgentCount = None,
-    agents_bind: AgentsBind = None,
-    locust_ui: LocustUi = False,
+    agents: AgentsWanted | None = None,
     as_json: Json = False,
     stream: Stream = False,
     quiet: Quiet = False,
@@ -64,7 +61,6 @@ def run(
     with errors():
         if as_json and stream:
             fail(BAD_USAGE, "--json prints the result and --events what happens: give one of them")
-        wanted = agents_wanted(agents, agents_bind, ui=locust_ui)
         given = {"search.budget.trials": trials, "search.budget.time": time, "search.seed": seed}
         options = [f"{place}={value}" for place, value in given.items() if value is not None]
         loaded = load_study(study, [*(overrides or ()), *options])
@@ -72,7 +68,7 @@ def run(
         directory = open_run(Path("runs"), loaded.spec.study, mark, out, fresh=fresh)
         events_to = sys.stdout if stream else None
         with locked(directory), interruptible(), _told(loaded, directory, events_to):
-            result = _finished(directory) or _tune(loaded, directory, events_to, wanted, quiet=quiet)
+            result = _finished(directory) or _tune(loaded, directory, events_to, agents, quiet=quiet)
         if not stream:
             show(result, directory, as_json=as_json)
         raise typer.Exit(result.exit_code or 0)
@@ -105,22 +101,19 @@ def _finished(directory: RunDirectory) -> Result | None:
 
 
 def _tune(
-    loaded: Study, directory: RunDirectory, events_to: TextIO | None, wanted: AgentsWanted | None, *, quiet: bool
+    loaded: Study, directory: RunDirectory, events_to: TextIO | None, agents: AgentsWanted | None, *, quiet: bool
 ) -> Result:
     prepared = prepare(loaded, directory.log)
-    if wanted is not None:
-        check_agents(prepared)
     trials = loaded.spec.search.budget.trials
     # Events on the terminal itself go between plain lines: a view would be drawn over them.
     lines = events_to is not None and events_to.isatty()
     try:
         with (
-            gathered(wanted, unsaid if quiet else note) as fleet,
+            load_makers(agents, [prepared], quiet=quiet) as fleet,
             Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, lines=lines) as live,
         ):
             listener = _listener(live, prepared, events_to)
-            if fleet is not None:
-                fleet.say = listener.note
+            told_by(fleet, listener.note)
             return _tuned(directory, prepared, listener, fleet)
     except (KeyboardInterrupt, TargetError):
         if directory.result.exists():

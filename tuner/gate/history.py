@@ -23,7 +23,7 @@ from tuner.results import Load
 
 SEED = 20140
 MACHINE = ("cpu", "cores", "gpu", "driver")
-"""What makes a machine, of `hosts.FACTS`."""
+"""What makes a machine, of `hosts.FACTS`; the agents that make the load are added where there are some."""
 _TOTAL = METRICS["total_throughput"].key
 """A figure of workloads that are measured at once, and of no others."""
 _SCHEMA = BASELINE.partition("/")[0]
@@ -169,12 +169,13 @@ def courses(entries: Sequence[Entry]) -> list[Course]:
 
 def _place(one: Measurement, workload: str) -> Place:
     cpu, cores, gpu, driver = (one.host.get(name, "unknown") for name in MACHINE)
+    of_agents = [f"load from agents: {one.host['agents']}"] if "agents" in one.host else []
     of_gpu = [] if gpu == driver == "none" else [f"GPU {gpu}, driver {driver}"]
     return Place(
         study=one.study,
         workload=workload,
         load=_at(one.workloads[workload].load),
-        machine=", ".join([cpu, cores, *of_gpu]),
+        machine=", ".join([cpu, cores, *of_gpu, *of_agents]),
         traffic=one.traffic.get(workload.partition(".")[0], ""),
         beside=_beside(one, workload.partition(".")[0]),
     )

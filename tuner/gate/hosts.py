@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ from pydantic import BaseModel
 from tuner.gate.document import Measurement
 from tuner.results import Load
 
-FACTS = ("cpu", "cores", "gpu", "driver", "server", "workload")
+FACTS = ("cpu", "cores", "gpu", "driver", "server", "agents", "workload")
 """What may differ; `tune gate --despite` takes these."""
 ELSEWHERE = "measure the baseline anew here, compare both sides in one run with --ab"
 """What can be done about a baseline that was measured elsewhere."""
 TOGETHER = "give both sides the same workloads at the same load"
 """What can be done about two sides of one run."""
 _DIGITS = 12
+_WITHOUT = {"agents": "none"}
+"""What a fact is of a measurement that does not have it."""
 
 
 class HostsDiffer(Exception):
@@ -46,15 +48,19 @@ class Setting:
         return cls(measurement.host, measurement.traffic, loads)
 
 
-def facts(environment: Mapping[str, str], cpus: int, server_cpus: int, driver: str) -> dict[str, str]:
-    """Return what matters of a host.
+def facts(
+    environment: Mapping[str, str], cpus: int, server_cpus: int, driver: str, agents: Sequence[int] = ()
+) -> dict[str, str]:
+    """Return what matters of a host, and of the machines that make the load.
 
     Args:
         environment: of a run.
         cpus: that may be used.
         server_cpus: that the server may use.
         driver: version of the GPUs' driver, "" without one.
+        agents: CPUs of each agent that makes the load; (): this host does.
     """
+    of_agents = {"agents": f"{len(agents)} (CPUs: {', '.join(map(str, sorted(agents)))})"} if agents else {}
     gpu = environment.get("gpu", "")
     return {
         "cpu": environment.get("cpu", ""),
@@ -62,6 +68,7 @@ def facts(environment: Mapping[str, str], cpus: int, server_cpus: int, driver: s
         "gpu": gpu if driver else "none",
         "driver": driver or "none",
         "server": environment.get("server", "unknown"),
+        **of_agents,
     }
 
 
@@ -93,13 +100,17 @@ def _unbound(section: Mapping[str, Any]) -> dict[str, Any]:
 def differences(old: Setting, new: Setting) -> dict[str, str]:
     """Return what differs of FACTS: its name -> how, in words."""
     found = {
-        name: f"{old.host.get(name, 'unknown')} then, {new.host.get(name, 'unknown')} now"
+        name: f"{_fact(old, name)} then, {_fact(new, name)} now"
         for name in FACTS
-        if name != "workload" and old.host.get(name) != new.host.get(name)
+        if name != "workload" and _fact(old, name) != _fact(new, name)
     }
     if how := _of_workloads(old, new):
         found["workload"] = how
     return found
+
+
+def _fact(one: Setting, name: str) -> str:
+    return one.host.get(name, _WITHOUT.get(name, "unknown"))
 
 
 def _of_workloads(old: Setting, new: Setting) -> str:

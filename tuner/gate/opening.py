@@ -15,6 +15,7 @@ from tuner.gate.gathering import Gathered
 from tuner.gate.rounds import Rounds, Side, least, longest_s
 from tuner.gate.rules import OF_SERVER
 from tuner.gate.running import About, Gate
+from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
 from tuner.space import Space, server_part
 from tuner.stopping import Pace
@@ -152,6 +153,7 @@ def opened(
     baseline: Measurement | None,
     despite: Sequence[str],
     notes: Sequence[str] = (),
+    fleet: Fleet | None = None,
 ) -> Iterator[Gate]:
     """Start the servers of all sides; on the way out they are stopped, whatever happened.
 
@@ -162,6 +164,7 @@ def opened(
         baseline: of the form `against`.
         despite: what may differ.
         notes: what a reader should know.
+        fleet: agents that make the load of all sides in the place of this host.
 
     Raises:
         StudyError, TargetError: a side cannot be used.
@@ -175,8 +178,9 @@ def opened(
     loaded = [chosen(prepared, baseline) for _, prepared in sides]
     check_time(form, sides[-1][1], loaded[-1][1])
     with ExitStack() as stack:
-        made = [stack.enter_context(started(prepared, folder)) for _, prepared in sides]
-        about = [_about(label, prepared, bench) for (label, prepared), bench in zip(sides, made, strict=True)]
+        made = [stack.enter_context(started(prepared, folder, fleet)) for _, prepared in sides]
+        agents = [one.cores for one in fleet.agents] if fleet else []
+        about = [_about(label, prepared, bench, agents) for (label, prepared), bench in zip(sides, made, strict=True)]
         opposed = [
             _side(label, bench, config, loads)
             for (label, _), bench, (config, loads) in zip(sides, made, loaded, strict=True)
@@ -205,7 +209,7 @@ def _side(label: str, bench: Bench, config: Config, loads: Mapping[str, Load]) -
     return Side(label, trier, config, loads, Gathered(trier, trier.variant(config) or "own"))
 
 
-def _about(label: str, prepared: Prepared, bench: Bench) -> About:
+def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) -> About:
     study, cpus = prepared.study, len(os.sched_getaffinity(0) | (prepared.cores.server or frozenset()))
     total = len((prepared.cores.server or frozenset()) | (prepared.cores.generator or frozenset())) or cpus
     server = len(prepared.cores.server) if prepared.cores.server is not None else cpus
@@ -213,7 +217,7 @@ def _about(label: str, prepared: Prepared, bench: Bench) -> About:
         study=study.spec.study,
         label=label,
         started=now(),
-        host=hosts.facts(bench.environment, total, server, Gpus().driver),
+        host=hosts.facts(bench.environment, total, server, Gpus().driver, agents),
         traffic={
             name: hosts.traffic_hash(workload, [study.resolve(path) for path in workload.files()])
             for name, workload in study.spec.workloads.items()

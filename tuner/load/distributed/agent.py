@@ -26,6 +26,7 @@ from locust.stats import RequestStats
 from tuner import __version__
 from tuner.load.distributed.duties import Duties
 from tuner.load.distributed.link import TYPE, packed, unpacked
+from tuner.load.distributed.options import spelled
 from tuner.load.distributed.trust import TOKEN, Challenge, ForgedError, Seal, nonce, read_token
 
 DONE, USAGE, MASTER_UNUSABLE, INTERRUPTED = 0, 2, 3, 130
@@ -33,6 +34,8 @@ SILENCE_S = 10.0
 """A master that was not heard of for so long has vanished; it answers Locust's heartbeats every second."""
 RETRY_S = 1.0
 """From one try to find a host to the next."""
+PROBE_S = 2.0
+"""An address that does not answer for so long has nobody who listens."""
 _MASTER_SAYS = ("ack", "heartbeat", "quit", "reconnect", TYPE)
 _LAST_WORDS_S = 1.0
 
@@ -57,16 +60,17 @@ class Worker(WorkerRunner):
         self.duties = Duties(scratch, lambda: environment.stats)
         self._token = token
         self._nonce = nonce()
+        reached, own = _way_to(host, port)
         self._hello: dict[str, str | int] = {
             "version": __version__,
             "host": socket.gethostname(),
-            "address": _own_address(host, port),
+            "address": own,
             "cores": len(os.sched_getaffinity(0)),
         }
         self._seals: tuple[Seal, Seal] | None = None
         self._answered = 0
         self.welcome = False
-        super().__init__(environment, host, port)
+        super().__init__(environment, reached, port)
         self.register_message(TYPE, self._on_message)
         self.send_message(TYPE, {"kind": "hello", "hello": self._hello, "nonce": self._nonce})
         self.greenlet.spawn(self._watch)
@@ -114,7 +118,7 @@ class Worker(WorkerRunner):
         if challenge.proves(self._token, "master", data.get("proof")):
             self._seals = challenge.seal(self._token, "agent"), challenge.seal(self._token, "master")
         else:
-            where = f"{self.master_host}:{self.master_port}"
+            where = spelled(self.master_host, self.master_port)
             self._end(USAGE, f"the master at {where} has another {TOKEN}: it has to be the same on both sides")
         # Also to a master of another token: so it can say whom it refused.
         self.send_message(TYPE, {"kind": "proof", "proof": challenge.proof(self._token, "agent")})
@@ -142,22 +146,39 @@ class Worker(WorkerRunner):
         """End when the master is not heard of any more."""
         while time.monotonic() - self.heard_s < SILENCE_S:
             gevent.sleep(1.0)
-        where = f"{self.master_host}:{self.master_port}"
+        where = spelled(self.master_host, self.master_port)
         self._end(MASTER_UNUSABLE, f"the master at {where} has vanished: nothing of it for {SILENCE_S:g} s")
 
 
-def _own_address(host: str, port: int) -> str:
-    """Return this host's address on the way to the master; nothing is sent for it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, port))
-        return str(probe.getsockname()[0])
+def _way_to(host: str, port: int) -> tuple[str, str]:
+    """Return what to connect to in order to reach the master, and this host's own address on the way there.
+
+    ZeroMQ takes a name for one address, of IPv6 where it has any, and the master may listen on another one. So a name
+    with addresses of both kinds, as `localhost` often has, stands for the first that somebody listens on. Of anything
+    else only the way is looked up, and nothing is sent.
+
+    Raises:
+        OSError: the name is not known, there is no way to its addresses, or nobody listens on any of both kinds.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    both = len({family for family, *_ in found}) > 1
+    why = OSError(f"{host} has no address")
+    for family, *_, address in found:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM if both else socket.SOCK_DGRAM) as probe:
+                probe.settimeout(PROBE_S)
+                probe.connect(address)
+                return str(address[0]) if both else host, str(probe.getsockname()[0])
+        except OSError as error:
+            why = error
+    raise why
 
 
 def _join(host: str, port: int, wait_s: float, token: bytes, scratch: Path, ended: AsyncResult) -> Worker | None:
     """Return a worker that has met a master; None, and the agent ends: there is none in time."""
     environment = Environment()
     environment.stats = RequestStats(use_response_times_cache=False)
-    where = f"{host}:{port}"
+    where = spelled(host, port)
     worker, why = None, ""
     try:
         with gevent.Timeout(wait_s):
@@ -188,7 +209,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, ended.set, (INTERRUPTED, "interrupted"))
     with tempfile.TemporaryDirectory(prefix="paretune-agent-") as folder:
-        _say(f"looking for a master at {host}:{port}")
+        _say(f"looking for a master at {spelled(host, port)}")
         joining = gevent.spawn(_join, host, port, wait_s, token, Path(folder), ended)
         code, words = ended.get()
         if joining.ready() and (worker := joining.get()) is not None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from targets.base import TargetError
-from tuner.load.distributed.options import AgentInfo, AgentsWanted
+from tuner.load.distributed.options import AgentInfo, AgentsWanted, is_loopback, spelled
 from tuner.load.distributed.trust import TOKEN, read_token
 from tuner.load.generator import GeneratorError, LoadLost
 
@@ -34,6 +34,7 @@ class Fleet:
         say: as given; whoever watches the run may take its place.
         port: that the master listens on.
         ui_port: of Locust's web interface, 0: there is none.
+        losses: what is known of the agents that were lost so far, a line for each time.
 
     Raises:
         AgentsUnavailable: the master cannot listen there.
@@ -42,7 +43,8 @@ class Fleet:
     def __init__(self, wanted: AgentsWanted, token: bytes, say: Callable[[str], None]) -> None:
         self._wanted, self.say = wanted, say
         self._agents: dict[int, AgentInfo] = {}
-        self._untold: list[str] = []
+        self.losses: list[str] = []
+        self._told = self._lanes = 0
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
@@ -89,7 +91,7 @@ class Fleet:
         count, wait_s = self._wanted.count, self._wanted.wait_s
         if self.ui_port:
             self.say(f"Locust's web interface: http://127.0.0.1:{self.ui_port}")
-        self.say(f"waiting for {_agents(count)} on {self._wanted.host}:{self.port}")
+        self.say(f"waiting for {_agents(count)} on {spelled(self._wanted.host, self.port)}")
         there: list[AgentInfo] = self.call("wait", count, wait_s)
         self._agents = {one.index: one for one in there}
         if len(there) < count:
@@ -101,7 +103,7 @@ class Fleet:
 
     @property
     def _only_this_host(self) -> bool:
-        return self._wanted.host.startswith("127.")
+        return is_loopback(self._wanted.host)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Have the master's process run a command and return what came of it.
@@ -147,8 +149,13 @@ class Fleet:
 
     def untold(self) -> tuple[str, ...]:
         """Return the notes on agents that were lost, each once."""
-        notes, self._untold = tuple(self._untold), []
+        notes, self._told = tuple(self.losses[self._told :]), len(self.losses)
         return notes
+
+    def new_lane(self) -> int:
+        """Return the number of a load that no other one has: each has load generators of its own on every agent."""
+        self._lanes += 1
+        return self._lanes - 1
 
     def close(self) -> None:
         """End the master, which ends the agents; safe to call twice."""
@@ -171,7 +178,7 @@ class Fleet:
         said = f"lost {'; '.join(told)}"
         if not self._agents:
             return AgentsUnavailable(f"no agent is left to make the load: {said}")
-        self._untold.append(f"made by {_agents(len(self._agents))}: {said}")
+        self.losses.append(f"made by {_agents(len(self._agents))}: {said}")
         self.say(f"{said}; {_agents(len(self._agents))} left")
         return LoadLost(said)
 

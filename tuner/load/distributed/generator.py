@@ -63,6 +63,7 @@ class AgentGenerator:
         self._shares: dict[int, _Share] = {}
         self._plan: Plan | None = None
         self._lost: LoadLost | None = None
+        self._lost_until_ns = 0
 
     @property
     def starts_ns(self) -> dict[int, int]:
@@ -84,6 +85,8 @@ class AgentGenerator:
     def prepare(self, plan: Plan) -> int:
         """Give each agent its part, all but the moment of its start, and compare the clocks.
 
+        Where an agent was lost, it is waited until its load has ended.
+
         Returns:
             How far ahead of `begin` the start has to be, in ns.
 
@@ -93,6 +96,7 @@ class AgentGenerator:
         """
         agents = self.fleet.refresh()
         _check_reach(plan, agents)
+        self._outlast_the_lost()
         parts = shares(plan, len(agents))
         dealt = dict(zip([one.index for one in agents], parts, strict=False))
         plans = {index: packed_plan(replace(part, worker=0)) for index, part in dealt.items()}
@@ -131,8 +135,8 @@ class AgentGenerator:
     def rewindow(self, window: Rewindow) -> None:
         """Give the running plan another window, a little ahead of time; the load ends with it."""
         start_ns = self._present.start_ns
-        self._plan = window.of(self._present)
         self._call("rewindow", window.start_ns - start_ns, window.end_ns - start_ns, list(self._shares))
+        self._plan = window.of(self._present)  # an agent that is lost in it goes on with the window that it had
 
     def finish(self) -> LoadRun:
         """Wait for the end of the plan and put together what the agents recorded.
@@ -181,9 +185,22 @@ class AgentGenerator:
             return self.fleet.call(name, self._lane, *arguments) or {}
         except (LoadLost, AgentsUnavailable) as error:
             self._lost = error if isinstance(error, LoadLost) else None
+            until_ns = self._present.window[1] + self._present.timeout_ns
+            self._lost_until_ns = max(self._lost_until_ns, until_ns)
             left = {one.index for one in self.fleet.agents}
             self._shares = {index: share for index, share in self._shares.items() if index in left}
             raise
+
+    def _outlast_the_lost(self) -> None:
+        """Wait until an agent that was lost has nothing left to send.
+
+        It may be stopped or cut off, while its load generators, processes of their own, go on: what they send would
+        come on top of the load that the others make.
+        """
+        left_s = (self._lost_until_ns - time.monotonic_ns()) / 1e9
+        if left_s > 0:
+            self.fleet.say(f"waiting {left_s:.1f} s: until then an agent that was lost may still send its part")
+            time.sleep(left_s)
 
     def _records(self, index: int, ended: dict[str, Any]) -> Records:
         shift_ns = self._present.start_ns - self._shares[index].start_ns
@@ -207,7 +224,7 @@ class AgentGenerator:
 
 def generators_on(fleet: Fleet, processes: int, lanes: int) -> list[AgentGenerator]:
     """Return generators for so many loads at the same time, each on every agent."""
-    return [AgentGenerator(fleet, processes, lane) for lane in range(lanes)]
+    return [AgentGenerator(fleet, processes, fleet.new_lane()) for _ in range(lanes)]
 
 
 def _check_reach(plan: Plan, agents: Sequence[AgentInfo]) -> None:

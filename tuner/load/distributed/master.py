@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 import gevent
+import zmq
 from gevent.socket import wait_read
 from locust.env import Environment
 from locust.exception import RPCError
@@ -24,7 +25,7 @@ from locust.stats import stats_history
 from tuner import __version__
 from tuner.load.distributed.commands import Commands
 from tuner.load.distributed.link import TYPE
-from tuner.load.distributed.options import LOOPBACK, UI_PORT, AgentInfo, AgentsWanted
+from tuner.load.distributed.options import LOOPBACK, UI_PORT, AgentInfo, AgentsWanted, spelled
 from tuner.load.distributed.roster import Member, Roster
 from tuner.load.distributed.trust import Challenge, ForgedError, nonce
 
@@ -141,9 +142,9 @@ def started(wanted: AgentsWanted, token: bytes) -> tuple[Master, int, int]:
     environment = Environment()
     try:
         master = Master(environment, wanted, token)
-    except (RPCError, SystemExit) as error:  # of a port in use Locust makes a line in its log, and ends
-        said = error if isinstance(error, RPCError) else "the port is in use"
-        raise OSError(f"cannot listen for agents on {wanted.host}:{wanted.port}: {said}") from None
+    except (RPCError, zmq.ZMQError, SystemExit) as error:  # of a port in use Locust makes a line in its log, and ends
+        said = "the port is in use" if isinstance(error, SystemExit) else error
+        raise OSError(f"cannot listen for agents on {spelled(wanted.host, wanted.port)}: {said}") from None
     environment.runner = master
     if not wanted.ui:
         return master, master.server.port, 0

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ UI_PORT = 8089
 """Where Locust's web interface is served."""
 LOOPBACK = "127.0.0.1"
 INSTALL = "pip install 'paretune[locust]'"
+_ADDRESS = re.compile(r"(?:(?P<host>[^:\[\]]+)|\[(?P<ipv6>[^\[\]]+)\])(?::(?P<port>[0-9]{1,5}))?")
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,15 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
+def spelled(host: str, port: int) -> str:
+    """Return an address as it is written: one of IPv6 stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def address_of(text: str, port: int = PORT) -> tuple[str, int]:
-    """Return host and port from `HOST` or `HOST:PORT`.
+    """Return host and port from `HOST` or `HOST:PORT`; the host has no brackets.
+
+    An IPv6 address stands in brackets where a port follows, and may do so otherwise.
 
     Args:
         text: what was given.
@@ -85,10 +94,23 @@ def address_of(text: str, port: int = PORT) -> tuple[str, int]:
     Raises:
         AgentsUsageError: it is no address.
     """
-    host, separator, given = text.partition(":")
-    if not host or (separator and not (given.isdecimal() and int(given) < 1 << 16)):
-        raise AgentsUsageError(f"{text!r} is no address: write HOST or HOST:PORT, like 10.0.0.5:{PORT}")
-    return host, int(given) if separator else port
+    if _is_ipv6(text):
+        return text, port
+    found = _ADDRESS.fullmatch(text)
+    given = int(found["port"] or port) if found else port
+    if found is None or given >= 1 << 16 or (found["ipv6"] and not _is_ipv6(found["ipv6"])):
+        raise AgentsUsageError(
+            f"{text!r} is no address: write HOST or HOST:PORT, like 10.0.0.5:{PORT} or [fd00::5]:{PORT}"
+        )
+    return found["host"] or found["ipv6"], given
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def agents_wanted(count: int | None, bind: str | None, *, ui: bool) -> AgentsWanted | None:

@@ -53,7 +53,7 @@ class Member:
     Attributes:
         offset_ns: its monotonic clock - this host's.
         rtt_ns: the shortest round trip to it; the offset is off by half of it at most.
-        delivered: names of the data that it has, the oldest first.
+        delivered: names of the data that it has, the one used last at the end.
         gone: why it is lost, "" while it is not.
     """
 
@@ -108,6 +108,7 @@ class Member:
     def deliver(self, name: str, data: bytes) -> None:
         """Give it data under a name, in parts that are not too large for one message; nothing where it has them."""
         if name in self.delivered:
+            self.delivered.append(self.delivered.pop(self.delivered.index(name)))  # what is used is kept
             return
         while len(self.delivered) >= KEPT:
             self.ask("forget", name=self.delivered.pop(0))
