@@ -50,7 +50,8 @@ def override_of(option: str, given: str, knobs: Sequence[Knob]) -> str:
         raise StudyError(f"{option} {given}: {error}") from None
     places = {knob.name: place_of(knob) for knob in knobs if knob.place}
     in_group = keys[0] in GROUPS
-    name = ".".join(keys[1:] if in_group else keys)
+    whole = ".".join(keys)  # a model may have the name of a group
+    name = ".".join(keys[1:]) if in_group and whole not in places else whole
     if "." in name and name not in places and not in_group:
         close = get_close_matches(name, places, n=1)
         hint = f"did you mean `{close[0]}`?" if close else "a knob of one of several models is `MODEL.KNOB`"

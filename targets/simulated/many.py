@@ -59,7 +59,8 @@ class Queues:
         """
         size = int(min(self.max_size[index], most + 1))
         delay_s = float(self.max_delay_s[index]) if size > 1 else 0.0
-        servers = int(min(self.servers[index], most))
+        covered = self.held_s[index] <= self.handling_s[index]  # each that is held has an answer on its way
+        servers = int(min(self.servers[index], most) if covered else self.servers[index])
         service_s = tuple(self.service_s[index, : size + 1].tolist())
         around = (float(one[index]) for one in (self.handling_s, self.turnaround_s, self.held_s))
         return _Queue(size, delay_s, servers, service_s, *around)

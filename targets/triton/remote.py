@@ -120,8 +120,11 @@ class RemoteTriton(TritonTarget):
         """Return the models that may be loaded with another configuration, composing models before their ensemble."""
         return [self._options.model]
 
-    def _look_at_models(self) -> ServedModels:
-        return ServedModels(self._control(), self._names(), self._options.apply_timeout)
+    def _look_at_models(self, *, missing: bool = False) -> ServedModels:
+        """Return the models as they are; what they had before that could not be given back is still theirs."""
+        original = self._served.original if self._served else None
+        timeout_s = self._options.apply_timeout
+        return ServedModels(self._control(), self._names(), timeout_s, missing=missing, original=original)
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob; those that cannot be changed on this server say why."""
@@ -157,7 +160,7 @@ class RemoteTriton(TritonTarget):
         Raises:
             TargetError: they are not, or the model is otherwise than the user's file says and cannot be loaded.
         """
-        with suppress(TargetError):  # a server that was lost has nothing to be restored
+        with suppress(TargetError):  # of a server that was lost it is tried again at the end
             self.stop()
         self._asked.start()
         self._served = self._look_at_models()
@@ -236,10 +239,15 @@ class RemoteTriton(TritonTarget):
         """Have the server load a configuration under the model's own name, and read it back; it stays there."""
         parts = self._parts_for(config)
         try:
-            served = self._look_at_models()
-            # A composing model without a config.pbtxt is Triton's to complete.
-            served.bring({part.name: part.config for part in parts if part.top or part.model.text})
-            _read_back(served, parts, {part.name: _own_knobs(part, config) for part in parts})
+            served = self._look_at_models(missing=True)
+            try:
+                # A composing model without a config.pbtxt is Triton's to complete.
+                served.bring({part.name: part.config for part in parts if part.top or part.model.text})
+                _read_back(served, parts, {part.name: _own_knobs(part, config) for part in parts})
+            except (ConfigRefused, KeyboardInterrupt) as error:
+                if wrong := served.restore():
+                    raise ConfigRefused(f"{error}; {_not_restored(list(served.original), wrong)}") from None
+                raise
         finally:
             self._close_control()
         return self._controlled.url
@@ -257,10 +265,11 @@ class RemoteTriton(TritonTarget):
         Raises:
             TargetError: that failed; with the remedy.
         """
-        served, self._served, self._started = self._served, None, False
+        served, self._started = self._served, False
         try:
             if served is not None and (wrong := served.restore()):
                 raise TargetError(f"{self._controlled.url}: {_not_restored(list(served.original), wrong)}")
+            self._served = None
         finally:
             self._asked.stop()
             self._close_control()

@@ -23,6 +23,8 @@ class ServedModels:
         control: of the server.
         names: of the models; composing models before their ensemble.
         timeout_s: how long a model may take to be loaded.
+        missing: one of them may be not loaded; there is nothing that it had at the start.
+        original: what they had at the start, where an earlier one of these could not give it back to them.
 
     Attributes:
         original: model -> configuration that it had at the start.
@@ -31,12 +33,23 @@ class ServedModels:
         TargetError: one of them is not loaded, or the server does not answer.
     """
 
-    def __init__(self, control: Control, names: Sequence[str], timeout_s: float) -> None:
+    def __init__(
+        self,
+        control: Control,
+        names: Sequence[str],
+        timeout_s: float,
+        *,
+        missing: bool = False,
+        original: Mapping[str, model_config.ModelConfig] | None = None,
+    ) -> None:
         self._control, self._timeout_s = control, timeout_s
-        self.original = {name: model_config.from_loaded(control.config(name)) for name in names}
-        self._has: dict[str, model_config.ModelConfig | None] = dict(self.original)
+        may_miss = missing or original is not None
+        has = {name: self._found(name) if may_miss else _config(control, name) for name in names}
+        self._has: dict[str, model_config.ModelConfig | None] = has
+        loaded = {name: config for name, config in has.items() if config is not None}
+        self.original = dict(loaded if original is None else original)
         # What each was loaded with, or the server says of it; "" where that is not known, or it is not loaded.
-        self._texts = self._in_json(self.original)
+        self._texts = dict.fromkeys(names, "") | self._in_json(loaded)
 
     def config(self, name: str) -> model_config.ModelConfig:
         """Return what a model has now. Raises ConfigRefused where it is not loaded."""
@@ -67,7 +80,7 @@ class ServedModels:
             self._load_all(self._in_json(wanted))
         except ConfigRefused as refused:
             try:
-                self._load_all({name: text for name, text in texts.items() if text})
+                self._load_all({name: text for name, text in texts.items() if text}, onward=True)
             except ConfigRefused as error:
                 raise ConfigRefused(f"{refused}; what was loaded before is refused, too: {error}") from None
             raise
@@ -76,24 +89,33 @@ class ServedModels:
     def restore(self) -> str:
         """Give all models what they had at the start; return what went wrong, "" for nothing."""
         wanted = self._in_json(self.original)
-        if wanted == self._texts:
+        if not self.differ(self.original):
             return ""
         try:
-            self._load_all(wanted)
+            self._load_all(wanted, onward=True)
         except TargetError as error:
             return str(error)
-        return "" if self._has == self.original else "the server has another one all the same"
+        same = all(self._has[name] == config for name, config in self.original.items())
+        return "" if same else "the server has another one all the same"
 
-    def _load_all(self, texts: Mapping[str, str]) -> None:
-        """Load what differs; once more where Triton took a model's own file meanwhile."""
+    def _load_all(self, texts: Mapping[str, str], *, onward: bool = False) -> None:
+        """Load what differs; once more where Triton took a model's own file meanwhile.
+
+        Args:
+            texts: model -> what it is to have.
+            onward: the others are loaded though one of them is refused.
+        """
         for attempt in range(2):
             refused: ConfigRefused | None = None
-            try:
-                for name in self._in_order(texts):
-                    if self._texts[name] != texts[name]:
-                        self._load(name, texts[name])
-            except ConfigRefused as error:
-                refused = error
+            for name in self._in_order(texts):
+                if self._texts[name] == texts[name]:
+                    continue
+                try:
+                    self._load(name, texts[name])
+                except ConfigRefused as error:
+                    refused = refused or error
+                    if not onward:
+                        break
             lost = [name for name in self._look() if self._has[name] is not None]
             if refused is not None and (attempt or not lost):
                 raise refused
@@ -117,7 +139,8 @@ class ServedModels:
             # Alone it goes on as it was. What is refused of several is loaded again: Triton checks ensembles by it.
             self._texts[name] = before if len(self._has) == 1 else ""
             raise ConfigRefused(str(error)) from None
-        self._texts[name], self._has[name] = text, self._found(name)
+        self._has[name] = self._found(name)
+        self._texts[name] = text if self._has[name] is not None else ""
 
     def _look(self) -> list[str]:
         """Look what the models have, and return those that have something else than was known."""
@@ -133,7 +156,7 @@ class ServedModels:
     def _found(self, name: str) -> model_config.ModelConfig | None:
         """Return what a model has, None where it is not loaded."""
         try:
-            return model_config.from_loaded(self._control.config(name))
+            return _config(self._control, name)
         except ServerDied:
             raise
         except TargetError:
@@ -142,6 +165,10 @@ class ServedModels:
     @staticmethod
     def _in_json(configs: Mapping[str, model_config.ModelConfig]) -> dict[str, str]:
         return {name: model_config.to_json(config, name) for name, config in configs.items()}
+
+
+def _config(control: Control, name: str) -> model_config.ModelConfig:
+    return model_config.from_loaded(control.config(name))
 
 
 def _batch(text: str) -> int:

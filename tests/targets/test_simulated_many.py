@@ -105,6 +105,13 @@ def test_answers_keep_their_instance_from_the_next_batch_and_not_from_their_way(
     assert closed_loops(slow_way, np.array([8])).mean_s[0] == pytest.approx(0.003, rel=1e-4)
 
 
+def test_of_one_request_at_a_time_every_instance_counts_that_is_held_beyond_its_answers_way() -> None:
+    held = {"fixed_s": 3e-4, "handling_s": 1e-4, "held_s": 4e-4}
+    one, four = (closed_loops(queues(servers=servers, **held), np.array([1])) for servers in (1, 4))
+    assert one.throughput_rps[0] == pytest.approx(1 / 7e-4)
+    assert four.throughput_rps[0] == pytest.approx(1 / 4e-4)
+
+
 @pytest.mark.parametrize(("servers", "slow"), [(8, 48.0), (4, 60.0)])
 def test_a_large_batch_that_is_slow_is_waited_for_however_many_servers_go_on_meanwhile(
     servers: int, slow: float

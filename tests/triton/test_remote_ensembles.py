@@ -279,6 +279,44 @@ def test_a_composing_model_that_does_not_load_leaves_all_models_as_they_were(
     check_answers(kept, images(), tmp_path)
 
 
+def test_a_model_that_does_not_load_any_more_keeps_the_others_from_nothing_and_is_not_forgotten(
+    explicit: ForeignTriton, make: MakeRemote
+) -> None:
+    """The others get back what they had; so does it once it loads again, though the target was started meanwhile."""
+    before = configs(explicit)
+    target = make(explicit)
+    target.start()
+    target.deploy(LARGE, "one")
+    code = explicit.repository / "preprocess" / "1" / "model.py"
+    works = code.read_text()
+    try:
+        code.write_text("raise RuntimeError('broken meanwhile')\n")
+        with pytest.raises(TargetError, match=r"(?s)could not be loaded again: .*broken meanwhile"):
+            target.stop()
+        assert has(explicit)["classify.max_batch_size"] == USER["classify.max_batch_size"]
+        assert has(explicit)["preprocess.max_batch_size"] == LARGE["preprocess.max_batch_size"]
+        target.start()
+    finally:
+        code.write_text(works)
+        target.stop()
+    assert configs(explicit) == before
+
+
+def test_an_answer_is_applied_to_models_that_are_not_loaded(explicit: ForeignTriton, make: MakeRemote) -> None:
+    before = configs(explicit)
+    target = make(explicit)
+    try:
+        explicit.client.unload_model("pipeline")
+        assert not explicit.client.is_model_ready("pipeline")
+        target.apply(LARGE)
+        assert has(explicit) == LARGE
+        assert explicit.client.is_model_ready("pipeline")
+    finally:
+        for name in reversed(MODELS):
+            explicit.client.load_model(name, config=json.dumps(before[name]))
+    assert configs(explicit) == before
+
+
 def test_a_server_without_model_control_has_composing_models_that_cannot_be_changed(
     uncontrolled: ForeignTriton, make: MakeRemote, tmp_path: Path
 ) -> None:

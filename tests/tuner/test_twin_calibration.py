@@ -149,8 +149,40 @@ def test_handling_takes_no_longer_than_the_cores_were_without_a_batch() -> None:
     assert of_more.handling_s == pytest.approx(9e-5), "the other core may handle them"
 
 
-def test_one_measurement_of_many_whose_window_is_too_short_does_not_make_the_way_free() -> None:
+def test_one_measurement_of_many_that_is_hardly_idle_does_not_make_the_way_free() -> None:
     good = [observation(sizes, idle_s=3e-5) for sizes in ([1, 2], [8]) for _ in range(10)]
-    found = calibrate([*good, replace(good[0], window_s=0.0)], cores=1)
+    found = calibrate([*good, observation([1, 2], idle_s=1e-9)], cores=1)
     assert found is not None
     assert found.service((), 1).held_s == pytest.approx(2e-5)
+
+
+@pytest.mark.parametrize("instances", [1, 2])
+def test_batches_of_one_size_do_not_tell_handling_from_turnaround_so_nothing_waits_for_it(instances: int) -> None:
+    """A front end that is thought to be slow would be the limit of every configuration with more instances."""
+    rng = np.random.default_rng(0)
+    found = calibrate(
+        [
+            observation([1], instances=instances, turnaround_s=4e-4 * noise, idle_s=1e-3)
+            for noise in rng.lognormal(0, 0.05, 6)
+        ],
+        cores=8,
+    )
+    assert found is not None
+    assert found.handling_s < 1e-6
+    assert found.turnaround_s == pytest.approx(4.2e-4, rel=0.1)
+
+
+def test_the_turnaround_is_the_best_beside_the_handling_that_the_cores_have_time_for() -> None:
+    busy = [observation([size], handling_s=9e-5, idle_s=6e-5) for size in (1, 4, 8)]
+    found = calibrate(busy, cores=1)
+    assert found is not None
+    assert found.handling_s == pytest.approx(6e-5)
+    assert 4e-4 < found.turnaround_s < 4e-4 + 3e-5 * 4.5
+
+
+def test_a_measurement_without_any_idle_time_does_not_make_the_way_free() -> None:
+    good = [observation([1, 4], idle_s=3e-5), observation([8], idle_s=3e-5)]
+    found = calibrate([*good, replace(good[0], window_s=1e-3)], cores=1)
+    assert found is not None
+    assert found.service((), 1).held_s == pytest.approx(2e-5)
+    assert found.handling_s == pytest.approx(2e-5)

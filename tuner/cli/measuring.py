@@ -152,7 +152,7 @@ def _compare(
 ) -> Comparison:
     base = load_study(study, overrides)
     directory = open_run(Path("runs"), f"{base.spec.study}-compare", StudyMark(""), None, fresh=True)
-    of_models = any("." in one.partition("=")[0] for knobs in settings for one in knobs)
+    of_models = any("." in one.partition("=")[0] or one[:1] in ("'", '"') for knobs in settings for one in knobs)
     known = prepare(base, directory.log).target.knobs() if of_models else ()
     loaded = [
         load_study(study, [*overrides, *(override_of(option, one, known) for one in knobs)])

@@ -220,17 +220,22 @@ def _way(observations: Sequence[Observation], cores: int) -> tuple[float, float]
         return 0.0, LEAST_S
     places, rest, weights = np.array(rows).T
     columns = np.column_stack([weights, weights * places])
-    spare_s = [one.idle_s(cores) for one in observations if one.instances == cores]
-    most = (np.inf, max(_least(spare_s), LEAST_S) if spare_s else np.inf)
-    found = scipy.optimize.lsq_linear(columns, weights * np.maximum(rest, 0.0), bounds=(0.0, most))
-    turnaround_s, handling_s = found.x
+    asked = weights * np.maximum(rest, 0.0)
+    (turnaround_s, handling_s), _ = scipy.optimize.nnls(columns, asked)
+    spare_s = _least([one.idle_s(cores) for one in observations if one.instances == cores])
+    if spare_s is not None and handling_s > spare_s:
+        handling_s = spare_s  # the best turnaround beside it: one unknown is left
+        turnaround_s = max(0.0, float(columns[:, 0] @ (asked - spare_s * columns[:, 1]) / (weights @ weights)))
     return float(turnaround_s), max(float(handling_s), LEAST_S)
 
 
 def _held_s(observations: Sequence[Observation], handling_s: float) -> float:
     """Return for how long an answer keeps its instance: instances are idle for longer only where there is no work."""
-    return min(_least([one.idle_s(one.instances) for one in observations]), handling_s)
+    least_s = _least([one.idle_s(one.instances) for one in observations])
+    return 0.0 if least_s is None else min(least_s, handling_s)
 
 
-def _least(values: Sequence[float]) -> float:
-    return float(np.quantile(values, LEAST_IDLE, method="lower"))
+def _least(idle_s: Sequence[float]) -> float | None:
+    """Return the least of idle times, None where nothing was idle: more is executed there than is known of."""
+    known = [one for one in idle_s if one > 0]
+    return float(np.quantile(known, LEAST_IDLE, method="lower")) if known else None
