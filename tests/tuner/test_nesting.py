@@ -115,6 +115,12 @@ def test_a_knob_of_a_model_is_overridden_where_the_study_has_it(given: str, over
     assert override_of("--ours", given, KNOBS) == override
 
 
+def test_a_model_may_have_the_name_of_a_group() -> None:
+    named = knob("models", "instances")
+    for given in ("models.instances=2", "composing.models.instances=2"):
+        assert override_of("--ours", given, [named]) == "space.composing.models.instances=2"
+
+
 @pytest.mark.parametrize("given", ["my-second.v2.batch", 'composing."my-second.v2".batch'])
 def test_a_model_whose_name_has_dots_is_overridden_in_the_study(given: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
