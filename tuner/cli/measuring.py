@@ -138,6 +138,8 @@ def compare(
             sys.stdout.write(made.model_dump_json(indent=1) + "\n")
         else:
             Console().print(comparison.sides(made), comparison.ratios(made.ratios))
+            for one in made.notes:
+                Console().print(one, markup=False, highlight=False, soft_wrap=True)
         if reasons := [*made.ours.reasons, *made.theirs.reasons]:
             fail(NOT_VALID, f"not valid: {'; '.join(reasons)}")
 
