@@ -34,7 +34,7 @@ gate:
   redeployments: 5
   time: 9 s
 """
-"""Five pairs of deployments: with three the intervals are so wide that anything else on the machine hides what is there."""
+"""Five pairs of deployments: with three the intervals are so wide that a busy machine hides what is there."""
 SLOW_MS = 40.0
 """Four times as long as before: no noise of a machine hides that."""
 
