@@ -82,7 +82,16 @@ def pooled_runs(runs: Sequence[Run]) -> Run:
 
 
 def _pooled_reports(reports: Sequence[RunReport]) -> RunReport:
-    return replace(merged_reports(reports), cpu_share=float(np.mean([one.cpu_share for one in reports])))
+    """Return what several runs say together: how busy it was is the mean over them, of an agent over those it was in.
+
+    One short run in which something else kept a host busy says little of all of them.
+    """
+    merged = merged_reports(reports)
+    shares: dict[str, list[float]] = {}
+    for agent in (agent for report in reports for agent in report.agents):
+        shares.setdefault(agent.name, []).append(agent.cpu_share)
+    agents = tuple(replace(one, cpu_share=float(np.mean(shares[one.name]))) for one in merged.agents)
+    return replace(merged, cpu_share=float(np.mean([one.cpu_share for one in reports])), agents=agents)
 
 
 def stored_server(stats: ServerStats) -> results.Server:

@@ -55,6 +55,7 @@ class Trier:
         run_path: the run directory; records go to its `records` folder.
         measured_s: time spent under load so far.
         applied_s: time that the server took to start, and to load and unload configurations, so far.
+        repeated: measurements that were begun anew so far, because a part of the load generator was lost in them.
     """
 
     target: Target
@@ -69,6 +70,7 @@ class Trier:
     ladder: Ladder | None = None
     measured_s: float = 0.0
     applied_s: float = 0.0
+    repeated: int = 0
     _beside_s: list[float] = field(default_factory=list)
     _deployed: Deployment | None = None
     _reached: float | None = None
@@ -245,6 +247,7 @@ class Trier:
                 runs = self.meter.run_at_once(deployment, offered, pace)
                 break
             except LoadLost:
+                self.repeated += 1
                 began = time.monotonic()
         loaded_s = runs[0].warmup_s + runs[0].records.window_s
         self.measured_s += loaded_s

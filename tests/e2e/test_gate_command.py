@@ -125,7 +125,7 @@ def test_one_side_after_the_other_is_told_and_a_side_is_no_different_from_itself
     result = read_gate(tmp_path / "run")
     assert result.form == "ab"
     assert result.old is not None
-    assert result.old.restarts == result.new.restarts == 3
+    assert result.old.restarts == result.new.restarts == 5
     assert set(states(result).values()) <= {"pass", "inconclusive"}
 
 

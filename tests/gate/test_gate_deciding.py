@@ -142,6 +142,55 @@ def _ever_fails(logs: np.ndarray, planned: tuple[int, ...], rules: int) -> bool:
     return False
 
 
+def of_goodput(bounds: dict[str, dict[str, float]], workload: str = "steady") -> Measurement:
+    """A measurement with a goodput of its own and one of all workloads, under bounds."""
+    measured = measurement().workloads["steady"]
+    good = {"goodput_rps": 90.0, "total_goodput_rps": 190.0}
+    counted = [one.model_copy(update={"metrics": {**one.metrics, **good}}) for one in measured.restarts]
+    return measurement(bounds=bounds, workloads={workload: measured.model_copy(update={"restarts": counted})})
+
+
+@pytest.mark.parametrize(
+    ("workload", "then", "now", "apart"),
+    [
+        ("steady", {"steady": {"p99": 0.02}}, {"steady": {"p99": 0.02, "p50": 0.01, "error_rate": 0.1}}, set()),
+        ("steady", {"steady": {"p99": 0.02}}, {"steady": {"p99": 0.04}}, {"goodput", "total_goodput"}),
+        ("steady", {"steady": {}}, {"steady": {"ttft_p95": 0.04}}, {"goodput", "total_goodput"}),
+        (
+            "steady",
+            {"steady": {}, "steady.rare": {"p99": 0.02}},
+            {"steady": {}, "steady.rare": {"p99": 0.03}},
+            {"goodput", "total_goodput"},
+        ),
+        (
+            "steady.often",
+            {"steady.often": {}, "steady.rare": {"p99": 0.02}},
+            {"steady.often": {}, "steady.rare": {"p99": 0.03}},
+            {"total_goodput"},
+        ),
+        (
+            "steady",
+            {"steady": {}, "other": {"p99": 0.02}},
+            {"steady": {}, "other": {"p99": 0.03}},
+            {"total_goodput"},
+        ),
+    ],
+)
+def test_goodput_within_other_bounds_is_not_compared(
+    workload: str, then: dict[str, dict[str, float]], now: dict[str, dict[str, float]], apart: set[str]
+) -> None:
+    old, new = of_goodput(then, workload), of_goodput(now, workload)
+    limits = {"throughput": 0.05, "goodput": 0.05, "total_goodput": 0.05}
+    rules = rules_of({workload: limits}, {}, [], changes=True)
+    found = {one.rule: one for one in decide(rules, old, new, Look.single(0.99, 3), together=False)}
+    assert {name for name, one in found.items() if one.state == "inconclusive"} == apart
+    for name in apart:
+        assert (found[name].change, found[name].note) == (None, "its SLO's bounds are others now")
+        assert found[name].old == found[name].new, "the values themselves are told"
+    others = {one.rule for one in figures(old, new, [], 0.95, together=False)}
+    assert {"goodput", "total_goodput"} - apart == {name.removesuffix("_rps") for name in others if "goodput" in name}
+
+
 def test_what_has_no_rule_is_told_beside_the_rules() -> None:
     rules = rules_of({"steady": {"throughput": 0.05}}, {}, ["steady"], changes=True)
     found = figures(measurement(), measurement(), rules, 0.95, together=True)

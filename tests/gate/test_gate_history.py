@@ -112,6 +112,24 @@ def test_a_workload_beside_another_load_of_its_neighbour_has_a_course_of_its_own
     }
 
 
+def test_goodput_within_other_bounds_has_a_course_of_its_own(tmp_path: Path) -> None:
+    steady = measurement([70.0]).workloads["steady"]
+    good = [one.model_copy(update={"metrics": {**one.metrics, "goodput_rps": 60.0}}) for one in steady.restarts]
+    for number, bound in enumerate([0.02, 0.02, 0.04, 0.04]):
+        fields = {
+            "workloads": {"steady": steady.model_copy(update={"restarts": good})},
+            "bounds": {"steady": {"p99": bound}},
+        }
+        (tmp_path / f"{number}.json").write_text(accepted(number, 70.0, **fields))
+    found = courses(of_folder(tmp_path).entries)
+    assert {one.apart: one.names for one in found if one.key == "goodput_rps"} == {
+        "within steady: latency 0.02 s": ("0.json", "1.json"),
+        "within steady: latency 0.04 s": ("2.json", "3.json"),
+    }
+    (throughput,) = (one for one in found if one.key == "throughput_rps")
+    assert (throughput.apart, len(throughput.names)) == ("", 4)
+
+
 def test_files_of_others_are_left_out_with_a_warning_and_a_broken_baseline_is_named(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"{number}.json").write_text(accepted(number, 100.0))

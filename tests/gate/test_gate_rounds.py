@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.support.simulated_study import write_simulated_study
 from tuner.confirm import DROPPED_SHARE
 from tuner.gate import opening, rounds
 from tuner.gate.running import Gate
+from tuner.load.generator import LoadLost
+from tuner.measure import Meter
 from tuner.offered import Offered
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
@@ -78,6 +81,48 @@ def test_both_stay_loaded_and_the_order_is_swapped_and_without_room_one_is_loade
         assert {name: len(runs) for name, runs in side.gathered.runs.items()} == {"steady": 3, "bursty": 3}
         assert all("cold_start_s" in one.metrics for one in side.gathered.restarts["steady"])
         assert not any("cold_start_s" in one.metrics for one in side.gathered.restarts["bursty"])
+
+
+def test_a_deployment_that_an_agent_was_lost_in_while_it_was_cold_is_made_anew(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate.rounds, "in_turn", False)
+    monkeypatch.setattr(gate.rounds, "_done", 0)
+    trier, lost = gate.rounds.sides[1].trier, [True]
+    run_at_once = Meter.run_at_once
+
+    def losing(meter: Meter, *arguments: Any) -> Any:
+        if lost and meter is trier.meter:
+            lost.pop()
+            raise LoadLost("lost agent 2")
+        return run_at_once(meter, *arguments)
+
+    monkeypatch.setattr(Meter, "run_at_once", losing)
+    before = [len(side.gathered.restarts.get("steady", [])) for side in gate.rounds.sides]
+    told = deployed(gate, monkeypatch)
+    gate.rounds.redeploy()
+    assert told == ["+old", "+new", "-new", "+new", "-old", "-new"]
+    for side, count in zip(gate.rounds.sides, before, strict=True):
+        assert len(side.gathered.restarts["steady"]) == count + 1
+        assert "cold_start_s" in side.gathered.restarts["steady"][-1].metrics
+
+
+def test_a_cold_start_is_judged_where_the_new_study_names_its_workloads_in_another_order(tmp_path: Path) -> None:
+    path = write_simulated_study(tmp_path)
+    settings = ("gate={concurrency: 2, cold_start: +50%, rounds: 2, round: 60 ms}", SETTINGS[1])
+    old = load_study(path, settings)
+    text = path.read_text().replace("  steady:\n", "  bursty:\n")
+    steady = "workloads.steady={arrival: {process: closed}, requests: {source: dataset, path: requests.npz}}"
+    bursty = "workloads.bursty.arrival={process: bursty, burst_size: 2, pause: 45 ms}"
+    new = load_study(path, (settings[0], bursty, steady), text=text)
+    assert [list(one.spec.workloads) for one in (old, new)] == [["steady", "bursty"], ["bursty", "steady"]]
+    sides = [(name, prepare(one, tmp_path / f"{name}.txt")) for name, one in (("old", old), ("new", new))]
+    with opening.opened("ab", sides, tmp_path, None, []) as made:
+        assert [one.workload for one in made.rules if one.name == "cold_start"] == ["bursty"]
+        made.rounds.redeploy()
+        for side in made.rounds.sides:
+            cold = [name for name, (one,) in side.gathered.restarts.items() if "cold_start_s" in one.metrics]
+            assert cold == ["bursty"]
 
 
 def offered(gate: Gate, *workloads: Workload) -> list[Offered]:

@@ -11,7 +11,7 @@ from tuner.load.plan import AgentReport, RunReport, merged_reports
 from tuner.metrics import generator_report, summarise
 from tuner.records import Records
 from tuner.results import Validity
-from tuner.runs import Run
+from tuner.runs import Run, pooled_runs
 from tuner.slo import Slo
 
 SLO = Slo({"p99": 0.01})
@@ -88,3 +88,13 @@ def test_of_several_rounds_each_agent_is_there_once_with_its_worst() -> None:
     assert [one.name.split(" (")[0] for one in merged.agents] == ["agent 1", "agent 2"]
     assert (merged.agents[0].cpu_share, merged.agents[0].late_s) == (0.3, 0.5)
     assert merged.notes == ("made by 1 agent",)
+
+
+def test_one_busy_round_of_an_agent_does_not_spoil_all_that_are_pooled_but_being_busy_in_all_does() -> None:
+    rounds = [report(agent(0), agent(1, share)) for share in (0.99, 0.2, 0.2)] + [report(agent(0))]
+    pooled = pooled_runs([Run(of_agents(0.0, 2, 500), None, 0.1, one) for one in rounds])
+    assert [one.cpu_share for one in pooled.report.agents] == pytest.approx([0.2, (0.99 + 0.2 + 0.2) / 3])
+    assert judged(of_agents(0.0, 2, 500), pooled.report).valid
+    busy = pooled_runs([Run(of_agents(0.0, 2, 500), None, 0.1, report(agent(0), agent(1, 0.95)))] * 3)
+    (reason,) = judged(of_agents(0.0, 2, 500), busy.report).reasons
+    assert "agent 2 (load-1, 10.0.0.1) was the limit" in reason

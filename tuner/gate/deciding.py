@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tuner.gate import intervals
+from tuner.gate.bounds import bounds_behind
 from tuner.gate.document import Accuracy, Measured, Measurement, Restart, RuleFound, RuleState
 from tuner.gate.intervals import Change
 from tuner.gate.rules import OF_ITEMS, Rule
 
 BEFORE_MEASURED = "not measured"
+OTHER_BOUNDS = "its SLO's bounds are others now"
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def figures(old: Measurement, new: Measurement, rules: Sequence[Rule], confidenc
         for key in keys:
             if before is None or (workload, key) in ruled:
                 continue
-            change = _bounds(_values(before, key), _values(now, key), (1 - confidence) / 2, together)
-            if not math.isnan(change.value):
+            change = _bounds(before, now, key, (1 - confidence) / 2, together)
+            if not math.isnan(change.value) and bounds_behind(key, old, workload) == bounds_behind(key, new, workload):
                 rule = Rule(workload, key, "ratio", math.inf)
                 found.append(_found(rule, before, now, change, "info", key, None))
     return found
@@ -93,8 +95,10 @@ def figures(old: Measurement, new: Measurement, rules: Sequence[Rule], confidenc
 
 def _change(rule: Rule, old: Measurement | None, new: Measurement, look: Look, together: bool) -> RuleFound:
     before, now = old.workloads.get(rule.workload) if old else None, new.workloads.get(rule.workload)
-    if before is None or now is None:
+    if old is None or before is None or now is None:
         return _absent(rule, "the workload was not measured on both sides")
+    if bounds_behind(rule.key, old, rule.workload) != bounds_behind(rule.key, new, rule.workload):
+        return _found(rule, before, now, intervals.unknown(OTHER_BOUNDS), "inconclusive", rule.key, rule.worst)
     made = [_measured(rule, before, now, error, together) for error in (look.failing, look.passing)]
     failing, passing = made
     state: RuleState = "inconclusive"
@@ -118,10 +122,11 @@ def _measured(rule: Rule, before: Measured, now: Measured, error: float, togethe
         return _of_items(rule, before, now, error)
     if rule.kind == "points":
         return intervals.share_difference(_errors(before.restarts), _errors(now.restarts), error)
-    return _bounds(_values(before, rule.key), _values(now, rule.key), error, together)
+    return _bounds(before, now, rule.key, error, together)
 
 
-def _bounds(old: Sequence[float], new: Sequence[float], error: float, together: bool) -> Change:
+def _bounds(before: Measured, now: Measured, key: str, error: float, together: bool) -> Change:
+    old, new = _values(before, key), _values(now, key)
     return (intervals.paired if together and len(old) == len(new) else intervals.apart)(old, new, error)
 
 

@@ -7,7 +7,7 @@ of its own. The server's version may change within one: that is what a history i
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 from tuner.catalog import METRICS
 from tuner.gate import revisions
 from tuner.gate.baseline import BaselineError, parse_measurement, read_measurement
+from tuner.gate.bounds import bounds_behind
 from tuner.gate.deciding import typical
 from tuner.gate.document import BASELINE, Measurement
 from tuner.gate.steps import steps
@@ -66,6 +67,7 @@ class Place:
         machine: what makes it, in words.
         traffic: hash of what is sent.
         beside: what the other models of the server were asked meanwhile, in words; "" where it was measured alone.
+        within: the bounds that a goodput is within, in words; "" of every other figure.
     """
 
     study: str
@@ -74,6 +76,7 @@ class Place:
     machine: str
     traffic: str
     beside: str = ""
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,9 @@ def courses(entries: Sequence[Entry]) -> list[Course]:
             for key in measured.restarts[0].metrics if measured.restarts else ():
                 value = typical(measured, key)
                 if 0 < value < math.inf:
-                    made.setdefault((place, key), []).append((entry.name, _when(one), value))
+                    made.setdefault((replace(place, within=_within(one, workload, key)), key), []).append(
+                        (entry.name, _when(one), value)
+                    )
     apart = _told_apart({place: None for place, _ in made})
     return [_course(place, key, apart[place], points) for (place, key), points in made.items() if len(points) > 1]
 
@@ -181,6 +186,13 @@ def _place(one: Measurement, workload: str) -> Place:
     )
 
 
+def _within(one: Measurement, workload: str, key: str) -> str:
+    """Say which bounds a goodput is within, "" of another figure."""
+    behind = bounds_behind(key, one, workload)
+    told = [f"{name}: {timing} {bound:g} s" for name, own in behind.items() for timing, bound in own.items()]
+    return f"within {', '.join(told) or 'no bounds'}" if behind else ""
+
+
 def _at(load: Load) -> str:
     return f"{load.level:g} in flight" if load.mode == "closed" else f"{load.level:g}/s offered"
 
@@ -197,16 +209,22 @@ def _told_apart(places: Mapping[Place, None]) -> dict[Place, str]:
     """Return of each place what tells it from the others of the same workload."""
     found = {}
     for place in places:
-        same = [one for one in places if (one.study, one.workload) == (place.study, place.workload)]
+        same = [one for one in places if _figure(one) == _figure(place)]
         said = {
             "load": place.load,
             "machine": place.machine,
             "traffic": f"requests {place.traffic}",
             "beside": f"beside {place.beside}" if place.beside else "alone",
+            "within": place.within,
         }
         differs = (text for name, text in said.items() if len({getattr(one, name) for one in same}) > 1)
         found[place] = "; ".join(differs)
     return found
+
+
+def _figure(place: Place) -> tuple[str, str, bool]:
+    """Return what has to be the same for two places to be held apart: a goodput has bounds, another figure has none."""
+    return place.study, place.workload, bool(place.within)
 
 
 def _course(place: Place, key: str, apart: str, points: Sequence[tuple[str, str, float]]) -> Course:

@@ -60,7 +60,7 @@ def facts(
         driver: version of the GPUs' driver, "" without one.
         agents: CPUs of each agent that makes the load; (): this host does.
     """
-    of_agents = {"agents": f"{len(agents)} (CPUs: {', '.join(map(str, sorted(agents)))})"} if agents else {}
+    of_agents = {"agents": _of_agents(agents)} if agents else {}
     gpu = environment.get("gpu", "")
     return {
         "cpu": environment.get("cpu", ""),
@@ -70,6 +70,22 @@ def facts(
         "server": environment.get("server", "unknown"),
         **of_agents,
     }
+
+
+def _of_agents(cpus: Sequence[int]) -> str:
+    return f"{len(cpus)} (CPUs: {', '.join(map(str, sorted(cpus)))})"
+
+
+def as_it_went(host: Mapping[str, str], agents: Sequence[int]) -> dict[str, str]:
+    """Return the facts of a host once it was measured: agents may have been lost meanwhile.
+
+    Args:
+        host: its facts when it began.
+        agents: CPUs of each agent that is there now; (): this host makes the load.
+    """
+    if not agents or (now := _of_agents(agents)) == host.get("agents"):
+        return dict(host)
+    return {**host, "agents": f"{host['agents'].partition(' ')[0]}, then {now}"}
 
 
 def traffic_hash(workload: BaseModel, files: Iterable[Path]) -> str:

@@ -187,7 +187,7 @@ def opened(
         ]
         rounds = Rounds(opposed, spec, in_turn=spec.sides == "in_turn")
         told = [*notes, *_differences(about, opposed, baseline, despite)]
-        yield Gate(form, spec, rounds, about, baseline, told)
+        yield Gate(form, spec, rounds, about, baseline, told, fleet)
 
 
 def _differences(

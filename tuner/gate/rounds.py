@@ -127,8 +127,8 @@ class Rounds:
 
     @property
     def workloads(self) -> Sequence[Workload]:
-        """Those of the study; both sides have the same."""
-        return self.sides[0].trier.workloads
+        """Those of both sides, in the order of the one that is judged: a server is cold for the first."""
+        return self.sides[-1].trier.workloads
 
     def redeployment_s(self) -> float:
         """Return how long all sides are measured in one redeployment at most, in seconds: it is fixed beforehand."""
@@ -186,8 +186,8 @@ class Rounds:
             return ""
         return f"one needs {used / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
 
-    def _measured(self, deployments: Mapping[int, Deployment], order: Sequence[int]) -> None:
-        colds = {index: self._cold(self.sides[index], deployments[index]) for index in order}
+    def _measured(self, deployments: dict[int, Deployment], order: Sequence[int]) -> None:
+        colds = {index: self._cold(index, deployments) for index in order}
         runs: dict[int, dict[str, list[Run]]] = {index: {} for index in order}
         for group in groups(self.workloads):
             names = [one.name for one in group]
@@ -203,15 +203,24 @@ class Rounds:
             self.sides[index].gathered.add(runs[index], colds[index])
         self._retired(deployments)
 
-    def _cold(self, side: Side, deployment: Deployment) -> dict[str, float]:
+    def _cold(self, index: int, deployments: dict[int, Deployment]) -> dict[str, float]:
         """Load a new deployment until it has settled; return the latency of its first requests by workload, in seconds.
 
-        It is cold for the first workload alone, but for all of them where these ask models of their own at once.
+        It is cold for the first workload alone, but for all of them where these ask models of their own at once. A
+        measurement that is made again, because an agent was lost in it, meets a warm server: then another deployment
+        takes the place of that one.
         """
-        names = [one.name for one in groups(self.workloads)[0]]
+        side, names = self.sides[index], [one.name for one in groups(self.workloads)[0]]
         short = cold_pace(side.trier.pace, self.spec)
-        runs = side.trier.measure_at_once(deployment, side.offered(names), short)
-        side.trier.learn_accuracy(deployment, side.gathered.variant)
+        while True:
+            repeated = side.trier.repeated
+            runs = side.trier.measure_at_once(deployments[index], side.offered(names), short)
+            if side.trier.repeated == repeated:
+                break
+            side.trier.retire(deployments.pop(index))
+            self._settled()
+            deployments |= self._one_deployed(index)
+        side.trier.learn_accuracy(deployments[index], side.gathered.variant)
         return {name: cold_start_s(run.records) for name, run in zip(names, runs, strict=True)}
 
     def _retired(self, deployments: Mapping[int, Deployment]) -> None:

@@ -12,6 +12,7 @@ from tuner.gate.gathering import stored_scores
 from tuner.gate.intervals import looks
 from tuner.gate.rounds import Rounds, Side, least
 from tuner.gate.rules import COLD_START, Rule, rules_of
+from tuner.load.distributed.fleet import Fleet
 from tuner.study.gating import GateSpec
 from tuner.workload import groups
 
@@ -67,6 +68,7 @@ class Gate:
         about: of each side.
         baseline: of `against`.
         notes: what a reader should know.
+        fleet: agents that make the load in the place of this host.
     """
 
     form: Form
@@ -75,6 +77,7 @@ class Gate:
     about: Sequence[About]
     baseline: Measurement | None
     notes: list[str]
+    fleet: Fleet | None = None
 
     def run(self, told: Progress) -> GateResult:
         """Measure until decided.
@@ -144,7 +147,8 @@ class Gate:
 
     def _documents(self, look: Look) -> tuple[Measurement | None, Measurement]:
         pairs = zip(self.about, self.rounds.sides, strict=True)
-        made = [_document(about, self.spec, side, look) for about, side in pairs]
+        agents = [one.cores for one in self.fleet.agents] if self.fleet else []
+        made = [_document(about, self.spec, side, look, agents) for about, side in pairs]
         return (made[0] if self.form == "ab" else self.baseline), made[-1]
 
     def _result(
@@ -250,12 +254,12 @@ def _message(rules: Sequence[RuleFound], state: str) -> str:
     return f"no regression: {len(rules)} rules pass"
 
 
-def _document(about: About, spec: GateSpec, side: Side, look: Look) -> Measurement:
+def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequence[int]) -> Measurement:
     return Measurement(
         study=about.study,
         label=about.label,
         started=about.started,
-        host=dict(about.host),
+        host=hosts.as_it_went(about.host, agents),
         traffic=dict(about.traffic),
         environment=dict(about.environment),
         config=dict(side.config),

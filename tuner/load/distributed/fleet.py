@@ -197,8 +197,8 @@ class Fleet:
             self._process.kill()
             code = self._process.wait()
         return AgentsUnavailable(
-            f"the process of Locust's master ended with exit code {code}; start the agents again, and the same command "
-            "resumes"
+            f"the process of Locust's master ended with exit code {code}; start the agents and the command again: "
+            "`tune run` resumes, any other begins afresh"
         )
 
     def __enter__(self) -> "Fleet":

@@ -16,8 +16,9 @@ from tuner.load.distributed.wire import CHUNK_BYTES
 ANSWER_S = 30.0
 """An agent that does not answer a question within this has been lost."""
 PINGS = 8
-KEPT = 8
-"""Pieces of data that an agent keeps: the requests of a study are mostly those of the measurement before."""
+KEPT = 32
+"""Pieces of data that an agent keeps: a gate of two sides asks for those of all models in turn, again and again. With
+one place too few each piece would be forgotten right before it is used."""
 PINGED_AT_ONCE = 4
 """Agents whose clocks are read at once: more would wait for each other in this process, and seem far away."""
 
