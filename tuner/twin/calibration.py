@@ -145,6 +145,12 @@ def calibrate(observations: Sequence[Observation], cores: int) -> Calibration | 
     to the upper sizes, weighted by executions: the smallest batches are often a special case of the server's. Where too
     few sizes were executed for a line, its proportions are those of the measurements that can tell, together.
 
+    Turnaround T and handling H are the non-negative least squares of latency - queue - service = T + H * place in the
+    batch, weighted by 1 / latency. H is at most the least spare time of the cores, (cores * window - busy) / requests,
+    over measurements with an instance for each core. An answer holds its instance for the least idle time of those with
+    this law, (instances * window - busy) / requests, and for H at most: while requests wait, an instance is idle for no
+    other reason.
+
     Args:
         observations: of measured points, any order.
         cores: that the server has.
