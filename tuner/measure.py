@@ -127,8 +127,7 @@ class Meter:
             (lambda: readings.append(_read(deployments))) if self._samples else None,
         )
         with _quiet():
-            for lane in lanes:
-                lane.generator.begin(lane.plan)
+            _begin(course)
             try:
                 processes = self._processes(deployment)  # takes a while on a host of many; the load warms up anyway
                 start_ns = course.settle()
@@ -137,10 +136,7 @@ class Meter:
                 decisions = course.finish()
                 after = _read(deployments)
             except BaseException:
-                with suppress(Exception):  # what ended the measurement counts, not what comes of that
-                    course.cut_short()
-                with suppress(Exception):  # the generators have to be free for the next plan
-                    finished([lane.generator for lane in lanes])
+                _abandon(course)
                 raise
             finally:
                 series = self.sampler.stop()
@@ -322,6 +318,25 @@ class Meter:
 def _read(deployments: Sequence[Deployment]) -> list[Callable[[], ServerCounters]]:
     """Read the counters of each deployment, one right after the other."""
     return [one.statistics() for one in deployments]
+
+
+def _begin(course: Course) -> None:
+    """Start every load; where one cannot start, those before it end."""
+    begun: list[Lane] = []
+    try:
+        for lane in course.lanes:
+            lane.generator.begin(lane.plan)
+            begun.append(lane)
+    except BaseException:
+        _abandon(replace(course, lanes=begun))
+        raise
+
+
+def _abandon(course: Course) -> None:
+    with suppress(Exception):  # what ended the measurement counts, not what comes of that
+        course.cut_short()
+    with suppress(Exception):  # the generators have to be free for the next plan
+        finished([lane.generator for lane in course.lanes])
 
 
 def asked_by_users(deployment: Deployment, load: UsersLoop) -> tuple[Endpoint, UsersLoop]:

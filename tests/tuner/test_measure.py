@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import workload_builders
@@ -12,10 +13,11 @@ from record_builders import MS, answered, records
 
 from targets.base import Endpoint, Outcome, ServerCounters, ServerStats, TargetError
 from tests.support.load_runs import get, judge, scripted_server
-from tuner.load.generator import Generator
-from tuner.load.plan import RunReport
+from tuner.load.generator import Generator, GeneratorError
+from tuner.load.plan import Plan, RunReport
 from tuner.measure import Meter
 from tuner.metrics import summarise
+from tuner.offered import Offered
 from tuner.records import Records
 from tuner.results import Validity
 from tuner.runs import Run
@@ -167,6 +169,23 @@ def test_what_the_server_uses_cannot_be_asked_of_one_that_runs_elsewhere(tmp_pat
             TargetError, match="server_cpu: cannot be measured, for the server's processes are not known"
         ):
             made.run(deployed, workload, workload.at(None), Pace.fixed(0.1, 0.2))  # type: ignore[arg-type]
+
+
+def test_a_load_ends_when_the_one_beside_it_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (workload_builders.workload(name, Constant(50.0)) for name in ("first", "second"))
+    with scripted_server() as server, Generator() as one, Generator() as other:
+        made = Meter(one, Sampler(Gpus()), {"first": Slo({}), "second": Slo({})}, tmp_path, others=(other,))
+        deployed: Any = Deployed(server.port, "/", {})
+        with monkeypatch.context() as patched, pytest.raises(GeneratorError, match="no core is left"):
+            patched.setattr(other, "begin", _cannot_begin)
+            offered = [Offered(workload, workload.at(None)) for workload in (first, second)]
+            made.run_at_once(deployed, offered, Pace.fixed(0.1, 600.0))
+        run = made.run(deployed, first, first.at(None), Pace.fixed(0.1, 0.4))
+    assert len(run.records.in_window()) == 20
+
+
+def _cannot_begin(_plan: Plan) -> None:
+    raise GeneratorError("no core is left")
 
 
 def test_a_point_has_the_metrics_of_use_and_where_its_samples_are(tmp_path: Path) -> None:

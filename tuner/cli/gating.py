@@ -165,6 +165,7 @@ def _measured(
     logs = [directory.path / "log-old.txt", directory.log][-len(studies) :]
     prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
     notes = _notes([one for _, one in prepared])
+    opening.measured_at(form, [one for _, one in prepared], stored)  # before anybody waits for agents
     with (
         locked(directory),
         interruptible(),

@@ -145,6 +145,24 @@ def _load(
     return workload.at(load_level(workload, fixed))
 
 
+def measured_at(
+    form: Form, sides: Sequence[Prepared], baseline: Measurement | None
+) -> list[tuple[Config, dict[str, Load]]]:
+    """Return configuration and loads of each side, see `chosen`: all that can be checked before a server is started.
+
+    Raises:
+        StudyError: a workload has no level, or the time cap is too short.
+        HostsDiffer: one side measures its workloads at once, the other does not.
+    """
+    if len({at_once(one.workloads) for one in sides}) > 1:
+        raise hosts.HostsDiffer(
+            f"not comparable: workload: {_ONE_SIDE_AT_ONCE}; give both sides several models, or one"
+        )
+    found = [chosen(one, baseline) for one in sides]
+    check_time(form, sides[-1], found[-1][1])
+    return found
+
+
 @contextmanager
 def opened(
     form: Form,
@@ -171,12 +189,7 @@ def opened(
         HostsDiffer: old and new are not comparable.
     """
     spec = sides[-1][1].study.spec.gate
-    if len({at_once(prepared.workloads) for _, prepared in sides}) > 1:
-        raise hosts.HostsDiffer(
-            f"not comparable: workload: {_ONE_SIDE_AT_ONCE}; give both sides several models, or one"
-        )
-    loaded = [chosen(prepared, baseline) for _, prepared in sides]
-    check_time(form, sides[-1][1], loaded[-1][1])
+    loaded = measured_at(form, [prepared for _, prepared in sides], baseline)
     with ExitStack() as stack:
         made = [stack.enter_context(started(prepared, folder, fleet)) for _, prepared in sides]
         agents = [one.cores for one in fleet.agents] if fleet else []
