@@ -60,7 +60,7 @@ space:
 slo: {p99: 10 ms}
 objectives: [maximize throughput, minimize p99]
 search:
-  budget: {trials: 40, time: 52 s}
+  budget: {trials: 40, time: 46 s}
 measure: {warmup: 0.2 s, max_window: 1.5 s}
 confirm: {candidates: 2, redeployments: 3, max_redeployments: 4}
 """
