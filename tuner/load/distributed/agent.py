@@ -27,7 +27,7 @@ from locust.stats import RequestStats
 from tuner import __version__
 from tuner.load.distributed.duties import Duties
 from tuner.load.distributed.link import TYPE, UNDONE, packed, unpacked
-from tuner.load.distributed.options import spelled
+from tuner.load.distributed.options import host_of, spelled
 from tuner.load.distributed.trust import TOKEN, Challenge, ForgedError, Seal, nonce, read_token
 
 DONE, USAGE, MASTER_UNUSABLE, INTERRUPTED = 0, 2, 3, 130
@@ -176,7 +176,7 @@ def _way_to(host: str, port: int) -> tuple[str, str]:
             with socket.socket(family, socket.SOCK_STREAM if both else socket.SOCK_DGRAM) as probe:
                 probe.settimeout(PROBE_S)
                 probe.connect(address)
-                return str(address[0]) if both else host, str(probe.getsockname()[0])
+                return host_of(address) if both else host, host_of(probe.getsockname())
         except OSError as error:
             why = error
     raise why
