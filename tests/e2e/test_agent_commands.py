@@ -22,6 +22,7 @@ from tests.support.agent_runs import (
 )
 from tests.support.simulated_study import write_simulated_study
 from tests.support.tune import tune
+from tuner.results import read_result
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_a_run_says_who_is_there(benched: Ended) -> None:
     "arguments",
     [
         ["agent", "--master", "127.0.0.1:1"],
-        *([command, "study.yaml", "--agents", "1"] for command in ("run", "bench", "compare", "gate")),
+        *([command, "study.yaml", "--agents", "1"] for command in ("run", "bench", "compare", "gate", "worker")),
     ],
 )
 def test_without_a_token_nothing_is_begun(arguments: list[str], tmp_path: Path) -> None:
@@ -176,6 +177,33 @@ def test_agents_that_are_started_again_when_they_fail_are_there_for_the_next_try
     finally:
         for agent in agents:
             end_agent(agent)
+
+
+def test_a_host_of_a_shared_study_has_agents_of_its_own(tmp_path: Path) -> None:
+    study = write_simulated_study(tmp_path)
+    arguments = ("worker", study.name, "--storage", "shared.log")
+    ended = tune_with_agents(*arguments, "--out", "first", cwd=tmp_path)
+    assert ended.code in (0, 5), ended.errors  # 5: on a busy host the load generator may send late
+    result = read_result(tmp_path / "first")
+    assert result.environment["agents"].count("agent ") == 2
+    assert [host.facts["agents"].partition(" ")[0] for host in result.hosts] == ["2"]
+    assert [code for code, _ in ended.agents] == [0, 0]
+    late = tune(*arguments, "--agents", 1, cwd=tmp_path, PARETUNE_TOKEN=TOKEN)
+    assert late.returncode == ended.code, late.stderr
+    assert "confirmed" in late.stdout
+    assert "waiting for 1 agent" not in late.stderr, "there is nothing left to do"
+
+
+def test_what_keeps_a_host_from_a_shared_study_is_said_before_agents_are_waited_for(tmp_path: Path) -> None:
+    study = write_simulated_study(tmp_path)
+    loads_alone = "space={concurrency: [2, 8]}"
+    ended = tune(
+        "worker", study, "--storage", "shared.log", "--set", loads_alone, "--agents", 1,
+        cwd=tmp_path, PARETUNE_TOKEN=TOKEN,
+    )  # fmt: skip
+    assert ended.returncode == 2, ended.stderr
+    assert "it has load levels alone" in ended.stderr
+    assert "waiting for" not in ended.stderr
 
 
 def test_agents_come_over_ipv6_or_the_run_says_that_this_host_has_none(tmp_path: Path) -> None:

@@ -154,8 +154,8 @@ def plan_of(study: Study, asked: Asked) -> Plan:
 def _check(study: Study, asked: Asked) -> None:
     if asked.agents is not None and asked.workers is not None:
         raise ManifestError(
-            "--workers and --agents: a worker makes its own load, and agents are for the one run of `tune run "
-            "--agents`; give one of the two"
+            "--workers and --agents: agents are rendered for the one run of `tune run --agents`, not for workers; give "
+            "one of the two"
         )
     for place, value, form, rule in (
         ("--image", asked.image or "paretune", _IMAGE, "a container image, like registry/paretune:1.0"),
