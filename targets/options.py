@@ -74,6 +74,14 @@ class TargetOptions(Section):
     apply_timeout: Duration = Field(60.0, gt=0, description="how long a start or a change may take")
 
     @property
+    def url_key(self) -> str | None:
+        """Name of the option with the URL of the server that is asked; None: Paretune starts it, for its host alone.
+
+        It is `url` where that is given; a kind whose URL has another name says so.
+        """
+        return "url" if getattr(self, "url", None) else None
+
+    @property
     def keeps_connections(self) -> bool:
         """Whether requests share connections, so that there cannot be a new one for each."""
         return False

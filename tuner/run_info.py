@@ -74,6 +74,6 @@ class HostInfo(Data):
     name: str = Field(description="as in `trials[].host`")
     group: int | None = Field(description="hosts of one group are compared; null: it was not admitted")
     trials: int = Field(description="of the result, that it measured")
-    facts: dict[str, str] = Field(description="CPU, cores, GPU, driver and server")
+    facts: dict[str, str] = Field(description="CPU, cores, GPU, driver, server and agents")
     baseline: list[HostFigure] = Field(description="of your configuration on this host")
     refused: str | None = Field(None, description="why it was not admitted")

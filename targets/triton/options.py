@@ -180,6 +180,13 @@ class TritonOptions(RequestOptions):
         return self
 
     @property
+    def url_key(self) -> str | None:
+        """With `launch: remote`, the URL of the protocol that requests go over."""
+        if self.launch != "remote":
+            return None
+        return "grpc_url" if self.protocol == "grpc" else "url"
+
+    @property
     def keeps_connections(self) -> bool:
         """Calls of gRPC share connections."""
         return self.protocol == "grpc"

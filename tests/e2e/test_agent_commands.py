@@ -4,13 +4,25 @@ import json
 import re
 import signal
 import socket
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.support.agent_runs import TOKEN, Ended, end_agent, start_agent, stop_at_work, tune_with_agents
+from targets.ports import free_port
+from tests.support.agent_runs import (
+    TOKEN,
+    Ended,
+    end_agent,
+    start_agent,
+    stop_at_work,
+    tune_with_agents,
+    wait_for_work,
+)
 from tests.support.simulated_study import write_simulated_study
 from tests.support.tune import tune
+from tuner.results import read_result
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +57,7 @@ def test_a_run_says_who_is_there(benched: Ended) -> None:
     "arguments",
     [
         ["agent", "--master", "127.0.0.1:1"],
-        *([command, "study.yaml", "--agents", "1"] for command in ("run", "bench", "compare", "gate")),
+        *([command, "study.yaml", "--agents", "1"] for command in ("run", "bench", "compare", "gate", "worker")),
     ],
 )
 def test_without_a_token_nothing_is_begun(arguments: list[str], tmp_path: Path) -> None:
@@ -91,9 +103,8 @@ LONG = ("measure.window=8 s", "measure.max_window=8 s", "workloads.steady.timeou
 def bench_with_one_stopped(folder: Path, count: int) -> Ended:
     study = write_simulated_study(folder)
     sets = [word for one in LONG for word in ("--set", one)]
-    return tune_with_agents(
-        "bench", study.name, *sets, "--json", cwd=folder, count=count, meanwhile=lambda agents: stop_at_work(agents[0])
-    )
+    arguments = ("bench", study.name, *sets, "--json")
+    return tune_with_agents(*arguments, cwd=folder, count=count, meanwhile=lambda _, agents: stop_at_work(agents[0]))
 
 
 def test_what_a_stopped_agent_was_to_measure_is_measured_by_those_that_are_left(tmp_path: Path) -> None:
@@ -117,6 +128,82 @@ def test_a_run_whose_only_agent_is_stopped_ends_and_names_it(tmp_path: Path) -> 
         "over 3 s",
         ended.errors,
     )
+
+
+UNDONE = "the run ended before it was done; for another try of it start this agent again"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_agents_of_a_run_that_is_ended_from_outside_say_that_it_was_not_done(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    def end_at_work(run: "subprocess.Popen[str]", agents: Sequence["subprocess.Popen[str]"]) -> None:
+        wait_for_work(agents[0])
+        run.send_signal(number)
+
+    study = write_simulated_study(tmp_path)
+    sets = [word for one in LONG for word in ("--set", one)]
+    ended = tune_with_agents("bench", study.name, *sets, cwd=tmp_path, meanwhile=end_at_work)
+    assert ended.code == code, ended.errors
+    for agent, words in ended.agents:
+        assert agent == 3
+        assert UNDONE in words
+
+
+def test_agents_of_a_run_that_met_no_slo_end_as_it_is_done(tmp_path: Path) -> None:
+    study = write_simulated_study(tmp_path)
+    ended = tune_with_agents("run", study.name, "--set", "slo.p99=1 us", "--trials", "1", cwd=tmp_path)
+    assert ended.code in (4, 5), ended.errors  # 5: on a busy host the load generator may send late
+    assert [code for code, _ in ended.agents] == [0, 0]
+
+
+def test_agents_that_are_started_again_when_they_fail_are_there_for_the_next_try_of_a_run(tmp_path: Path) -> None:
+    study, port = write_simulated_study(tmp_path), free_port(None)
+    arguments = ("bench", study, "--set", "space.concurrency=4", "--agents", 2, "--agents-bind", f"127.0.0.1:{port}")
+    again = ("bash", "-c", 'until "$@"; do :; done', "as a cluster does")
+    agents = [start_agent("127.0.0.1", port, before=again) for _ in range(2)]
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            server = f"target.http_port={taken.getsockname()[1]}"
+            failed = tune(*arguments, "--set", server, cwd=tmp_path, PARETUNE_TOKEN=TOKEN)
+        assert failed.returncode == 3, failed.stderr
+        assert "the simulated server did not start" in failed.stderr
+        retried = tune(*arguments, cwd=tmp_path, PARETUNE_TOKEN=TOKEN)
+        assert retried.returncode in (0, 5), retried.stderr  # 5: on a busy host the load generator may send late
+        for agent in agents:
+            _, words = agent.communicate(timeout=60)
+            assert words.count(UNDONE) == 1
+            assert words.rstrip().endswith("the run is over")
+    finally:
+        for agent in agents:
+            end_agent(agent)
+
+
+def test_a_host_of_a_shared_study_has_agents_of_its_own(tmp_path: Path) -> None:
+    study = write_simulated_study(tmp_path)
+    arguments = ("worker", study.name, "--storage", "shared.log")
+    ended = tune_with_agents(*arguments, "--out", "first", cwd=tmp_path)
+    assert ended.code in (0, 5), ended.errors  # 5: on a busy host the load generator may send late
+    result = read_result(tmp_path / "first")
+    assert result.environment["agents"].count("agent ") == 2
+    assert [host.facts["agents"].partition(" ")[0] for host in result.hosts] == ["2"]
+    assert [code for code, _ in ended.agents] == [0, 0]
+    late = tune(*arguments, "--agents", 1, cwd=tmp_path, PARETUNE_TOKEN=TOKEN)
+    assert late.returncode == ended.code, late.stderr
+    assert "confirmed" in late.stdout
+    assert "waiting for 1 agent" not in late.stderr, "there is nothing left to do"
+
+
+def test_what_keeps_a_host_from_a_shared_study_is_said_before_agents_are_waited_for(tmp_path: Path) -> None:
+    study = write_simulated_study(tmp_path)
+    loads_alone = "space={concurrency: [2, 8]}"
+    ended = tune(
+        "worker", study, "--storage", "shared.log", "--set", loads_alone, "--agents", 1,
+        cwd=tmp_path, PARETUNE_TOKEN=TOKEN,
+    )  # fmt: skip
+    assert ended.returncode == 2, ended.stderr
+    assert "it has load levels alone" in ended.stderr
+    assert "waiting for" not in ended.stderr
 
 
 def test_agents_come_over_ipv6_or_the_run_says_that_this_host_has_none(tmp_path: Path) -> None:

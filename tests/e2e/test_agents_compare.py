@@ -54,7 +54,7 @@ def test_two_releases_are_held_against_one_another_under_the_load_of_agents(tmp_
 def test_a_gate_goes_on_without_an_agent_that_was_stopped_and_what_it_measured_says_so(tmp_path: Path) -> None:
     study = write_gated_study(tmp_path)
     ended = tune_with_agents(
-        "gate", study.name, "--out", "run", cwd=tmp_path, meanwhile=lambda agents: stop_at_work(agents[0])
+        "gate", study.name, "--out", "run", cwd=tmp_path, meanwhile=lambda _, agents: stop_at_work(agents[0])
     )
     assert ended.code in (0, 5), ended.errors  # 5: on a busy host the load generator may send late
     (note,) = read_gate(tmp_path / "run").notes

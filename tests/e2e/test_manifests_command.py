@@ -43,7 +43,8 @@ def test_the_command_writes_a_file_and_says_what_is_left_to_do(
 
 
 def test_with_a_volume_nothing_is_left_to_the_image(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifests(Path("digits.yaml"), agents=1, volume="data", results="runs", to=folder)
+    elsewhere = ["target.launch=remote", "target.url=http://triton:8000"]
+    manifests(Path("digits.yaml"), agents=1, volume="data", results="runs", to=folder, overrides=elsewhere)
     said = capsys.readouterr().err
     assert "in the volume data: digits/test.npz (1,048,576 bytes in 1 file)" in said
     assert "the image" not in said
@@ -65,6 +66,17 @@ def test_an_error_is_one_message_and_its_exit_code(folder: Path, capsys: pytest.
     printed, said = capsys.readouterr()
     assert (ended.value.exit_code, printed) == (2, "")
     assert said.startswith("tune: --storage: workers share their trials in a database")
+
+
+def test_agents_of_a_server_that_only_the_run_reaches_are_a_usage_error(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        manifests(Path("digits.yaml"), agents=3, to=Path("out"))
+    printed, said = capsys.readouterr()
+    assert (ended.value.exit_code, printed) == (2, "")
+    assert said.startswith("tune: digits.yaml:5: target: Paretune starts this server, ")
+    assert not (folder / "out").exists()
 
 
 def mappings(data: Any) -> Iterator[dict[str, Any]]:

@@ -34,6 +34,40 @@ socket.getaddrinfo = both
 main()
 """
 """An agent for which a name has an address of either kind, the one of IPv6 first."""
+LINKED = """
+import socket
+from tuner.load.distributed import agent
+
+LO = socket.if_nametoindex("lo")
+FOUND = [(socket.AF_INET, ("192.0.2.1", 5557)), (socket.AF_INET6, ("fe80::1", 5557, 0, LO))]
+
+
+class Probe:
+    def __init__(self, family, kind):
+        self.family = family
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def settimeout(self, timeout_s):
+        pass
+
+    def connect(self, address):
+        if self.family == socket.AF_INET:
+            raise OSError("nobody listens")
+
+    def getsockname(self):
+        return "fe80::2", 40000, 0, LO
+
+
+socket.getaddrinfo = lambda *_, **__: [(family, socket.SOCK_STREAM, 0, "", place) for family, place in FOUND]
+socket.socket = Probe
+print(*agent._way_to("linked.invalid", 5557))
+"""
+"""The way to a master on a link-local address, as a host without a network cannot have it."""
 MORE = 4 * TRIES
 ANSWER_S = 60
 
@@ -116,3 +150,8 @@ def test_of_a_name_that_nobody_listens_on_an_agent_says_what_it_met() -> None:
         assert "no master answered at twofold.invalid:1 within 2 s: " in agent.stderr.read()
     finally:
         end_agent(agent)
+
+
+def test_the_way_over_a_link_local_address_keeps_its_zone_on_both_ends() -> None:
+    found = subprocess.run([sys.executable, "-P", "-c", LINKED], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["fe80::1%lo", "fe80::2%lo"]

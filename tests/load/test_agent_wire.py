@@ -1,5 +1,6 @@
 """What travels between master and agents arrives as it was; addresses and options say what is wrong with them."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,19 @@ def test_an_address_has_the_port_of_locust_where_it_names_none(text: str, addres
 def test_an_address_is_written_so_that_it_is_read_again(host: str, written: str) -> None:
     assert options.spelled(host, 7000) == written
     assert options.address_of(written) == (host, 7000)
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        (("10.0.0.5", 5557), "10.0.0.5"),
+        (("fd00::5", 5557, 0, 0), "fd00::5"),
+        (("fe80::5", 5557, 0, socket.if_nametoindex("lo")), "fe80::5%lo"),
+    ],
+)
+def test_the_host_of_a_link_local_address_has_its_zone(address: tuple[str | int, ...], host: str) -> None:
+    assert options.host_of(address) == host
+    assert options.address_of(options.spelled(host, 5557)) == (host, 5557)
 
 
 @pytest.mark.parametrize(

@@ -123,13 +123,13 @@ class Ended:
     agents: list[tuple[int, str]]
 
 
-Meanwhile = Callable[[Sequence["subprocess.Popen[str]"]], object]
+Meanwhile = Callable[["subprocess.Popen[str]", Sequence["subprocess.Popen[str]"]], object]
 
 
 def tune_with_agents(
     *arguments: object, cwd: Path, count: int = 2, host: str = "127.0.0.1", meanwhile: Meanwhile | None = None
 ) -> Ended:
-    """Run `tune` with so many agents on this host; `meanwhile` is given them while the command runs."""
+    """Run `tune` with so many agents on this host; while it runs, `meanwhile` is given it and them."""
     given = [str(one) for one in (*arguments, "--agents", count, "--agents-bind", f"{host}:0")]
     command = subprocess.Popen(
         [sys.executable, "-m", "tuner", *given],
@@ -144,7 +144,7 @@ def tune_with_agents(
         port, said = _port_of(command, host)
         agents += [start_agent(host, port) for _ in range(count)]
         if meanwhile is not None:
-            meanwhile(agents)
+            meanwhile(command, agents)
         out, errors = command.communicate(timeout=240)
         for agent in agents:
             agent.send_signal(signal.SIGCONT)  # one that was stopped can say its last words
@@ -168,12 +168,17 @@ def _port_of(command: "subprocess.Popen[str]", host: str) -> tuple[int, str]:
 
 def stop_at_work(agent: "subprocess.Popen[str]") -> None:
     """Stop an agent, but not its load generator, as soon as that is connected with the server."""
+    wait_for_work(agent)
+    agent.send_signal(signal.SIGSTOP)
+
+
+def wait_for_work(agent: "subprocess.Popen[str]") -> None:
+    """Wait until the load generator of an agent is connected with the server."""
     deadline = time.monotonic() + 120
     process = psutil.Process(agent.pid)
     while not any(_connected(one) for one in process.children()):
         assert time.monotonic() < deadline, "it makes no load"
         time.sleep(0.02)
-    agent.send_signal(signal.SIGSTOP)
 
 
 def _connected(process: psutil.Process) -> bool:

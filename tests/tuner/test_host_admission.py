@@ -30,6 +30,12 @@ def test_a_fact_that_differs_is_named_with_both_its_values(name: str) -> None:
     assert differences(ONE, other, 0.1) == [f"{name}: {FACTS[name]} there, B here"]
 
 
+def test_a_host_whose_load_agents_make_differs_from_one_without() -> None:
+    other = replace(ONE, facts={**FACTS, "agents": "2 (CPUs: 4, 8)"})
+    assert differences(ONE, other, 0.1) == ["agents: none there, 2 (CPUs: 4, 8) here"]
+    assert differences(other, other, 0.1) == []
+
+
 def test_requests_that_differ_are_named() -> None:
     assert differences(ONE, replace(ONE, traffic={"steady": "bad"}), 0.1) == [
         "workload steady sends something else here"

@@ -28,6 +28,7 @@ from tuner.manifests.names import ManifestError, key_of, name_of
 from tuner.manifests.plan import Asked, Plan, Resources, plan_of
 from tuner.manifests.text import yaml_of
 from tuner.study.load import Study, load_study
+from tuner.study.locustfile import LocustSpec
 from tuner.study.source import StudyError
 from tuner.wiring import prepare
 
@@ -41,11 +42,19 @@ EVERYTHING = replace(
 )
 AGENTS = Asked(agents=3, storage=DATABASE)
 ASKED = {"workers": WORKERS, "everything": EVERYTHING, "agents": AGENTS, "alone": Asked(agents=1)}
+REMOTE = ["target.launch=remote", "target.url=http://triton:8000"]
+"""Of the digits where agents make the load: a server that has an address of its own."""
 
 
 @pytest.fixture(scope="module")
 def digits() -> Study:
     return load_study(DIGITS)
+
+
+@pytest.fixture(scope="module")
+def remote() -> Study:
+    """The digits on a server that agents reach."""
+    return load_study(DIGITS, REMOTE)
 
 
 @pytest.fixture
@@ -54,6 +63,17 @@ def own(tmp_path: Path) -> Path:
     shutil.copy(DIGITS, tmp_path / "digits.yaml")
     shutil.copytree(DIGITS.parent / "digits", tmp_path / "digits")
     return tmp_path / "digits.yaml"
+
+
+def study_for(asked: Asked) -> Study:
+    """Return the digits, on a server that agents reach where some are asked for."""
+    return load_study(DIGITS, REMOTE if asked.agents else [])
+
+
+def with_target(study: Study, **target: object) -> Study:
+    """Return a study with another target."""
+    options = registry.options_of(str(target["kind"])).model_validate(target)
+    return replace(study, spec=study.spec.model_copy(update={"target": options}))
 
 
 def changed(study: Path, before: str, after: str) -> Study:
@@ -82,8 +102,8 @@ def container(job: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-def test_every_object_is_valid_by_the_schemas_of_kubernetes(asked: Asked, digits: Study) -> None:
-    rendered = list(yaml.load_all(yaml_of(objects(plan_of(digits, asked))), Loader=yaml.CSafeLoader))
+def test_every_object_is_valid_by_the_schemas_of_kubernetes(asked: Asked) -> None:
+    rendered = list(yaml.load_all(yaml_of(objects(plan_of(study_for(asked), asked))), Loader=yaml.CSafeLoader))
     assert len(rendered) in (2, 4)
     for one in rendered:
         assert kubernetes_validate.validate(one, KUBERNETES, strict=True) == KUBERNETES
@@ -104,8 +124,8 @@ def test_workers_are_an_indexed_job_of_which_each_has_the_study_and_the_database
     assert container(job)["args"] == ["worker", "/study/digits.yaml", "--storage", DATABASE]
 
 
-def test_agents_find_the_run_by_the_name_of_a_headless_service(digits: Study) -> None:
-    found = made(digits, AGENTS)
+def test_agents_find_the_run_by_the_name_of_a_headless_service(remote: Study) -> None:
+    found = made(remote, AGENTS)
     service, run = found["master"], found["run"]
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["selector"].items() <= run["spec"]["template"]["metadata"]["labels"].items()
@@ -116,8 +136,8 @@ def test_agents_find_the_run_by_the_name_of_a_headless_service(digits: Study) ->
     assert found["agent"]["spec"]["parallelism"] == 3
 
 
-def test_a_container_has_whole_cpus_memory_and_gpus_to_itself(digits: Study) -> None:
-    found = made(digits, replace(AGENTS, server=Resources(6, "16Gi", 2)))
+def test_a_container_has_whole_cpus_memory_and_gpus_to_itself(remote: Study) -> None:
+    found = made(remote, replace(AGENTS, server=Resources(6, "16Gi", 2)))
     run, agent = (container(found[name])["resources"] for name in ("run", "agent"))
     assert run["limits"] == run["requests"] == {"cpu": "6", "memory": "16Gi", "nvidia.com/gpu": "2"}
     assert agent["limits"] == agent["requests"] == {"cpu": "2", "memory": "2Gi"}
@@ -125,8 +145,8 @@ def test_a_container_has_whole_cpus_memory_and_gpus_to_itself(digits: Study) -> 
     assert "tolerations" not in pod(found["agent"])
 
 
-def test_a_pod_meets_the_restricted_standard_of_pod_security(digits: Study) -> None:
-    for job in (one for one in made(digits, AGENTS).values() if one["kind"] == "Job"):
+def test_a_pod_meets_the_restricted_standard_of_pod_security(remote: Study) -> None:
+    for job in (one for one in made(remote, AGENTS).values() if one["kind"] == "Job"):
         security = container(job)["securityContext"]
         assert pod(job)["securityContext"]["runAsNonRoot"]
         assert pod(job)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -153,11 +173,11 @@ def test_every_object_is_found_by_the_labels_that_kubernetes_recommends(digits: 
         assert one["metadata"]["namespace"] == "tuning"
 
 
-def test_secrets_are_referred_to_by_name_alone(digits: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_referred_to_by_name_alone(remote: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PGPASSWORD", "PARETUNE_TOKEN"):
         monkeypatch.setenv(name, "do-not-tell")
-    plan = plan_of(digits, AGENTS)
-    found = made(digits, AGENTS)
+    plan = plan_of(remote, AGENTS)
+    found = made(remote, AGENTS)
     given = {one["name"]: one.get("valueFrom", {}).get("secretKeyRef") for one in container(found["run"])["env"]}
     assert given["PARETUNE_TOKEN"] == {"name": "digits-secrets", "key": "PARETUNE_TOKEN"}
     assert given["PGPASSWORD"] == {"name": "digits-secrets", "key": "PGPASSWORD"}
@@ -354,6 +374,81 @@ def test_a_study_that_no_container_can_run_is_refused_at_its_line(before: str, a
         plan_of(changed(own, before, after), WORKERS)
 
 
+STARTED: dict[str, dict[str, Any]] = {
+    "triton": {"model": "digits", "repository": "models"},
+    "triton in a container": {"model": "d", "repository": "m", "launch": "docker", "docker": {"image": "a"}},
+    "mlserver": {"model": "digits", "repository": "models"},
+    "vllm": {"model": "opt"},
+    "sglang": {"model": "opt"},
+    "llamacpp": {"model": "opt.gguf"},
+    "command": {"command": ["server"]},
+    "simulated": {"model": "queue", "repository": "models"},
+}
+"""Targets of which Paretune starts the server."""
+LLM, SERVED = {"kind": "openai", "model": "m"}, {"kind": "kserve", "model": "m"}
+ELSEWHERE = {"kind": "triton", "model": "m", "launch": "remote"}
+
+
+@pytest.mark.parametrize("kind", STARTED)
+def test_agents_are_refused_where_the_server_is_in_the_container_of_the_run(kind: str, digits: Study) -> None:
+    study = with_target(digits, kind=kind.partition(" ")[0], **STARTED[kind])
+    with pytest.raises(StudyError, match=r"digits.yaml:5: target: Paretune starts this server.*an address of its own"):
+        plan_of(study, AGENTS)
+
+
+@pytest.mark.parametrize(
+    ("target", "key"),
+    [
+        ({**LLM, "url": "http://localhost:8000/v1"}, "url: localhost"),
+        ({**LLM, "url": "http://0.0.0.0:8000"}, "url: 0.0.0.0"),
+        ({**SERVED, "url": "grpc://[::1]:9000"}, "url: ::1"),
+        ({"kind": "command", "url": "http://127.0.0.2:9000"}, "url: 127.0.0.2"),
+        ({**ELSEWHERE, "url": "http://127.0.0.1:8000"}, "url: 127.0.0.1"),
+        (
+            {**ELSEWHERE, "protocol": "grpc", "url": "http://triton:8000", "grpc_url": "grpc://localhost:8001"},
+            "grpc_url: localhost",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_agents_are_refused_where_the_server_is_at_an_address_that_is_each_containers_own(
+    target: dict[str, Any], key: str, digits: Study
+) -> None:
+    with pytest.raises(StudyError, match=rf"target\.{re.escape(key)} is each container itself.*an address of its own"):
+        plan_of(with_target(digits, **target), AGENTS)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {**LLM, "url": "http://llm:8000/v1"},
+        {**SERVED, "url": "grpc://10.0.0.5:9000"},
+        {"kind": "command", "url": "https://server.internal"},
+        {**ELSEWHERE, "protocol": "grpc", "url": "http://[fd00::5]:8000", "grpc_url": "grpc://[fd00::5]:8001"},
+    ],
+    ids=lambda target: target["kind"],
+)
+def test_agents_are_rendered_for_a_server_that_has_an_address_of_its_own(target: dict[str, Any], digits: Study) -> None:
+    assert [role.component for role in plan_of(with_target(digits, **target), AGENTS).roles] == ["run", "agent"]
+
+
+def test_what_is_no_address_of_a_server_is_refused_with_agents(digits: Study) -> None:
+    with pytest.raises(StudyError, match=r"target\.url: no address of a server: "):
+        plan_of(with_target(digits, **LLM, url="http://[llm:8000"), AGENTS)
+
+
+def test_agents_are_refused_where_users_of_a_locustfile_make_the_load(remote: Study) -> None:
+    workloads = {"users": LocustSpec(locustfile=Path("locustfile.py"))}
+    study = replace(remote, spec=remote.spec.model_copy(update={"workloads": workloads}))
+    with pytest.raises(StudyError, match=r"workloads\.users\.locustfile: its users run where the study runs"):
+        plan_of(study, AGENTS)
+
+
+def test_the_study_of_agents_is_one_that_can_be_run(tmp_path: Path) -> None:
+    target = prepare(study_for(AGENTS), tmp_path / "log.txt").target
+    assert target.user_config()["precision"] == "fp32"
+
+
 # -- docker compose --
 
 
@@ -371,8 +466,8 @@ COMPOSED = {
 
 
 @pytest.mark.parametrize("asked", COMPOSED.values(), ids=COMPOSED)
-def test_a_compose_file_is_valid_by_the_schema_of_the_specification(asked: Asked, digits: Study) -> None:
-    compose_schema().validate(yaml.safe_load(yaml_of([compose_file(plan_of(digits, asked), Path())])))
+def test_a_compose_file_is_valid_by_the_schema_of_the_specification(asked: Asked) -> None:
+    compose_schema().validate(yaml.safe_load(yaml_of([compose_file(plan_of(study_for(asked), asked), Path())])))
 
 
 def test_the_schema_refuses_what_compose_has_not(digits: Study) -> None:
@@ -403,8 +498,8 @@ def test_services_of_one_machine_share_no_cpu_and_no_gpu(digits: Study) -> None:
     assert reserved[0][0]["capabilities"] == ["gpu"]
 
 
-def test_agents_of_a_compose_file_find_the_run_and_share_its_token(digits: Study) -> None:
-    services = compose_file(plan_of(digits, COMPOSED["agents"]), Path())["services"]
+def test_agents_of_a_compose_file_find_the_run_and_share_its_token(remote: Study) -> None:
+    services = compose_file(plan_of(remote, COMPOSED["agents"]), Path())["services"]
     assert services["agent-1"]["command"][:2] == ["agent", "--master"]
     assert services["agent-1"]["command"][2] in services["run"]["networks"]["default"]["aliases"]
     assert services["agent-1"]["environment"]["PARETUNE_TOKEN"] == services["run"]["environment"]["PARETUNE_TOKEN"]
@@ -425,11 +520,12 @@ def test_the_study_is_mounted_from_where_it_is(digits: Study, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("asked", [*ASKED.values(), *COMPOSED.values()], ids=[*ASKED, *COMPOSED])
-def test_the_commands_of_containers_are_commands_of_paretune(asked: Asked, digits: Study) -> None:
-    overridden = load_study(DIGITS, ["search.budget.trials=3"])
+def test_the_commands_of_containers_are_commands_of_paretune(asked: Asked) -> None:
+    study = study_for(asked)
+    overridden = load_study(DIGITS, [*study.overrides, "search.budget.trials=3"])
     group: Any = typer.main.get_command(cli.app)
-    for study in (digits, overridden):
-        roles = plan_of(study, asked).roles
+    for rendered in (study, overridden):
+        roles = plan_of(rendered, asked).roles
         for role in (one for one in roles if all(other.arguments[0] in COMMANDS for other in roles)):
             root = group.make_context("tune", list(role.arguments))
             name, command, rest = group.resolve_command(root, [*root._protected_args, *root.args])

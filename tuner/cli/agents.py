@@ -71,13 +71,16 @@ def _parameters() -> list[inspect.Parameter]:
 
 
 @contextmanager
-def load_makers(wanted: AgentsWanted | None, prepared: Sequence[Prepared], *, quiet: bool) -> Iterator[Fleet | None]:
+def load_makers(
+    wanted: AgentsWanted | None, prepared: Sequence[Prepared], *, quiet: bool, say: Callable[[str], None] = note
+) -> Iterator[Fleet | None]:
     """Wait for the agents that are wanted and yield them, None: this host makes the load.
 
     Args:
         wanted: what the options ask for.
         prepared: every study that they are to make the load of.
         quiet: say nothing of them.
+        say: is told what a person should know of them, unless it is quiet.
 
     Raises:
         StudyError: a workload cannot be offered by agents.
@@ -86,7 +89,7 @@ def load_makers(wanted: AgentsWanted | None, prepared: Sequence[Prepared], *, qu
     if wanted is not None:
         for one in prepared:
             check_agents(one)
-    with gathered(wanted, unsaid if quiet else note) as fleet:
+    with gathered(wanted, unsaid if quiet else say) as fleet:
         yield fleet
 
 

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from targets.base import TargetError
+from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, StudyPath, app, errors, fail
 from tuner.cli.running import show, write_report
 from tuner.hosts.admission import WITHIN
@@ -25,6 +26,8 @@ from tuner.hosts.searching import DoneElsewhere
 from tuner.hosts.status import status_of
 from tuner.hosts.tuning import HostTuning
 from tuner.live import Live
+from tuner.load.distributed.fleet import Fleet
+from tuner.load.distributed.options import AgentsWanted
 from tuner.objective import parse_goals
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, make_latest, open_run, unused
@@ -60,6 +63,7 @@ Run = Annotated[str, typer.Option("--run", metavar="NAME", help="of the run, the
 
 
 @app.command()
+@takes_agents
 def worker(
     study: StudyPath,
     storage: Storage = None,
@@ -77,6 +81,7 @@ def worker(
     ] = WAIT,  # type: ignore[assignment]
     out: Out = None,
     overrides: Overrides = None,
+    agents: AgentsWanted | None = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -94,7 +99,7 @@ def worker(
         directory = _directory(loaded, out)
         try:
             with locked(directory), interruptible():
-                result = _work(loaded, directory, terms, quiet=quiet)
+                result = _work(loaded, directory, terms, agents, quiet=quiet)
         except DoneElsewhere as done:
             _told(done.said, as_json=as_json)
             raise typer.Exit(int(done.said.get("exit_code") or 0)) from None
@@ -154,13 +159,18 @@ def _directory(loaded: Study, out: Path | None) -> RunDirectory:
     return open_run(Path("runs"), loaded.spec.study, mark, path, fresh=True)
 
 
-def _work(loaded: Study, directory: RunDirectory, terms: Terms, *, quiet: bool) -> Result:
+def _work(loaded: Study, directory: RunDirectory, terms: Terms, agents: AgentsWanted | None, *, quiet: bool) -> Result:
     prepared = prepare(loaded, directory.log)
     trials = loaded.spec.search.budget.trials
     with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet) as live:
         say = (lambda _: None) if quiet else live.note
         with _kept(directory, prepared), joined(prepared, directory, terms, say) as made:
-            return _tuned(prepared, directory, made, terms, live)
+            with load_makers(agents, [prepared], quiet=quiet, say=live.note) as fleet:
+                told_by(fleet, live.note)
+                result = _tuned(prepared, directory, made, terms, live, fleet)
+            if isinstance(result, DoneElsewhere):
+                raise result
+            return result
 
 
 @contextmanager
@@ -177,8 +187,11 @@ def _kept(directory: RunDirectory, prepared: Prepared) -> Iterator[None]:
         raise
 
 
-def _tuned(prepared: Prepared, directory: RunDirectory, made: Joined, terms: Terms, live: Live) -> Result:
-    with started(prepared, directory.path) as bench:
+def _tuned(
+    prepared: Prepared, directory: RunDirectory, made: Joined, terms: Terms, live: Live, fleet: Fleet | None
+) -> Result | DoneElsewhere:
+    """Do this host's part; return the result, or who confirmed the best: the agents have done theirs either way."""
+    with started(prepared, directory.path, fleet) as bench:
         tuning = HostTuning(
             made.shared,
             made.heart,
@@ -190,8 +203,12 @@ def _tuned(prepared: Prepared, directory: RunDirectory, made: Joined, terms: Ter
             live,
             lambda: import_module("tuner.cli.writing"),
             groups=terms.groups,
+            agents=[one.cores for one in fleet.agents] if fleet else [],
         )
-        result = tuning.run()
+        try:
+            result = tuning.run()
+        except DoneElsewhere as done:
+            return done
         write_report(result, directory, prepared)
         make_latest(Path("runs"), prepared.study.spec.study, directory)
         tuning.tell(result)

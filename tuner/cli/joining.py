@@ -23,7 +23,7 @@ def agent(
     """Make load for a run on another machine, until that run ends.
 
     Both sides share a token, PARETUNE_TOKEN. Exit codes: 0 the run is over, 2 the token or the version is another one,
-    3 there is no master or it has vanished, 130 interrupted.
+    3 there is no master, it has vanished, or the run was not done, 130 interrupted.
     """
     with errors():
         check_able(os.environ)

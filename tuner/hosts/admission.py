@@ -8,8 +8,10 @@ from typing import Any
 from tuner.objective import Goal
 from tuner.results import Trial
 
-FACTS = ("cpu", "cores", "gpu", "driver", "server")
+FACTS = ("cpu", "cores", "gpu", "driver", "server", "agents")
 """What has to be the same, see `gate.hosts.facts`."""
+_WITHOUT = {"agents": "none"}
+"""What a fact is of a host that does not have it."""
 WITHIN = 0.1
 """Your configuration's values on two hosts may differ by this share, beside their intervals."""
 
@@ -92,9 +94,9 @@ def differences(one: Host, other: Host, within: float) -> list[str]:
         within: see WITHIN.
     """
     found = [
-        f"{name}: {one.facts.get(name, 'unknown')} there, {other.facts.get(name, 'unknown')} here"
+        f"{name}: {_fact(one, name)} there, {_fact(other, name)} here"
         for name in FACTS
-        if one.facts.get(name) != other.facts.get(name)
+        if _fact(one, name) != _fact(other, name)
     ]
     found += [
         f"workload {name} sends something else here"
@@ -102,6 +104,10 @@ def differences(one: Host, other: Host, within: float) -> list[str]:
         if one.traffic[name] != other.traffic.get(name)
     ]
     return [*found, *_of_baselines(one, other, within)]
+
+
+def _fact(host: Host, name: str) -> str:
+    return host.facts.get(name, _WITHOUT.get(name, "unknown"))
 
 
 def _of_baselines(one: Host, other: Host, within: float) -> list[str]:

@@ -32,6 +32,7 @@ class HostTuning(Tuning):
         heart: says what this host does.
         within: see `admission.WITHIN`.
         groups: a host that differs gets a group of its own, in place of being refused.
+        agents: CPUs of each agent that makes the load; (): this host does.
         arguments: of `Tuning`.
     """
 
@@ -48,10 +49,11 @@ class HostTuning(Tuning):
         measured: Callable[[], object],
         *,
         groups: bool,
+        agents: Sequence[int] = (),
     ) -> None:
         super().__init__(prepared, run, opened, bench, listener, measured)
         self._shared, self._heart, self._within, self._groups = shared, heart, within, groups
-        self._facts = _facts(prepared, bench)
+        self._facts = _facts(prepared, bench, agents)
         self._traffic = {
             name: traffic_hash(one, [prepared.study.resolve(path) for path in one.files()])
             for name, one in prepared.study.spec.workloads.items()
@@ -188,9 +190,9 @@ def _host(entry: Entry) -> Host:
     return Host.of(entry.attributes[BASELINE])
 
 
-def _facts(prepared: Prepared, bench: Bench) -> dict[str, str]:
+def _facts(prepared: Prepared, bench: Bench, agents: Sequence[int]) -> dict[str, str]:
     """Return what matters of this host, as a gate sees it."""
     server, generator = prepared.cores.server, prepared.cores.generator
     mine = len(os.sched_getaffinity(0) | (server or frozenset()))
     total = len((server or frozenset()) | (generator or frozenset())) or mine
-    return facts(bench.environment, total, mine if server is None else len(server), Gpus().driver)
+    return facts(bench.environment, total, mine if server is None else len(server), Gpus().driver, agents)

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from tuner import __version__
+from tuner.load.distributed.options import is_loopback
 from tuner.manifests.files import HOME, Files, split
 from tuner.manifests.names import ManifestError, a_label, a_subdomain, name_of
 from tuner.study.load import Study
+from tuner.study.locustfile import LocustSpec
 from tuner.study.spec import IsolationSpec, SearchSpec
 
 Form = Literal["kubernetes", "compose"]
@@ -25,7 +27,7 @@ DATABASE = "postgresql://tune@postgres/trials"
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _MEMORY = re.compile(r"[1-9]\d*(Mi|Gi)")
 _IMAGE = re.compile(r"[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
-_HERE = ("localhost", "127.0.0.1", "::1")
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - whoever asks them asks itself
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,8 @@ def plan_of(study: Study, asked: Asked) -> Plan:
 def _check(study: Study, asked: Asked) -> None:
     if asked.agents is not None and asked.workers is not None:
         raise ManifestError(
-            "--workers and --agents: a worker makes its own load, and agents are for the one run of `tune run "
-            "--agents`; give one of the two"
+            "--workers and --agents: agents are rendered for the one run of `tune run --agents`, not for workers; give "
+            "one of the two"
         )
     for place, value, form, rule in (
         ("--image", asked.image or "paretune", _IMAGE, "a container image, like registry/paretune:1.0"),
@@ -162,6 +164,8 @@ def _check(study: Study, asked: Asked) -> None:
     ):
         if not form.fullmatch(value):
             raise ManifestError(f"{place}: expected {rule}, but got {value!r}")
+    if asked.agents is not None:
+        _check_for_agents(study)
     if asked.form == "compose":
         for place, given in (
             ("--namespace", asked.namespace),
@@ -182,6 +186,37 @@ def _check(study: Study, asked: Asked) -> None:
             ("isolation", "cores"),
             "names CPUs of one host, and a container gets others: use `isolation: auto`, which takes those it has",
         )
+
+
+def _check_for_agents(study: Study) -> None:
+    """Check that agents, which are in containers of their own, can make the load of a study. Raises StudyError."""
+    target, error = study.spec.target, study.source.error
+    for name, workload in study.spec.workloads.items():
+        if isinstance(workload, LocustSpec):
+            raise error(
+                ("workloads", name, "locustfile"),
+                "its users run where the study runs, and no agent takes a share of them: leave out --agents",
+            )
+    remedy = "with --agents use a server that has an address of its own"
+    key = target.url_key
+    if key is None:
+        raise error(
+            ("target",),
+            "Paretune starts this server, on an address that its own container alone reaches, and each agent is in "
+            f"another one: {remedy} (`launch: remote` with `url` of kind triton, `url` of kind command, or the kinds "
+            "kserve and openai)",
+        )
+    try:
+        host = urlsplit(str(getattr(target, key))).hostname or ""
+    except ValueError as wrong:
+        raise error(("target", key), f"no address of a server: {wrong}") from None
+    if _is_itself(host):
+        raise error(("target", key), f"{host} is each container itself, and each agent is in one of its own: {remedy}")
+
+
+def _is_itself(host: str) -> bool:
+    """Whether the name of a host leads each container to itself."""
+    return is_loopback(host) or host in _ANY
 
 
 def _storage(study: Study, asked: Asked) -> str | None:
@@ -208,7 +243,7 @@ def _storage(study: Study, asked: Asked) -> str | None:
     if "://" not in given or url.scheme.startswith(("sqlite", "journal")):
         raise ManifestError(f"{place}: {given!r} is a file of one host; give a database that all of them reach, like "
                             "postgresql://tune@db/trials")  # fmt: skip
-    if host in _HERE:
+    if host is not None and _is_itself(host):
         raise ManifestError(f"{place}: {host} is each container itself; give the name that they know the database by")
     return given
 

@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from locust.stats import RequestStats
 
 from tuner import __version__
 from tuner.load.distributed.duties import Duties
-from tuner.load.distributed.link import TYPE, packed, unpacked
-from tuner.load.distributed.options import spelled
+from tuner.load.distributed.link import TYPE, UNDONE, packed, unpacked
+from tuner.load.distributed.options import host_of, spelled
 from tuner.load.distributed.trust import TOKEN, Challenge, ForgedError, Seal, nonce, read_token
 
 DONE, USAGE, MASTER_UNUSABLE, INTERRUPTED = 0, 2, 3, 130
@@ -90,13 +91,20 @@ class Worker(WorkerRunner):
     def handle_message(self, msg: Message) -> None:
         """Take what concerns an agent; of users and locustfiles it has none."""
         self.heard_s = time.monotonic()
-        if msg.type == "quit" and isinstance(msg.data, dict):
-            self._end(MASTER_UNUSABLE, f"the master took this agent for lost: {msg.data.get('reason')}")
-        elif msg.type == "quit":
-            words = "the run is over" if self.welcome else "the master ended before it had proved the token"
-            self._end(DONE if self.welcome else MASTER_UNUSABLE, words)
+        if msg.type == "quit":
+            self._end(*self._told_to_go(msg.data if isinstance(msg.data, dict) else {}))
         elif msg.type in _MASTER_SAYS:
             super().handle_message(msg)
+
+    def _told_to_go(self, said: Mapping[str, object]) -> tuple[int, str]:
+        """Return the exit code and the words for a goodbye of the master's."""
+        if not self.welcome:
+            return MASTER_UNUSABLE, "the master ended before it had proved the token"
+        if UNDONE in said:
+            return MASTER_UNUSABLE, "the run ended before it was done; for another try of it start this agent again"
+        if said:
+            return MASTER_UNUSABLE, f"the master took this agent for lost: {said.get('reason')}"
+        return DONE, "the run is over"
 
     def _on_message(self, environment: Environment, msg: Message, **_: Any) -> None:  # noqa: ARG002 - Locust's names
         data = msg.data if isinstance(msg.data, dict) else {}
@@ -168,7 +176,7 @@ def _way_to(host: str, port: int) -> tuple[str, str]:
             with socket.socket(family, socket.SOCK_STREAM if both else socket.SOCK_DGRAM) as probe:
                 probe.settimeout(PROBE_S)
                 probe.connect(address)
-                return str(address[0]) if both else host, str(probe.getsockname()[0])
+                return host_of(address) if both else host, host_of(probe.getsockname())
         except OSError as error:
             why = error
     raise why
@@ -200,7 +208,10 @@ def _say(words: str) -> None:
 
 
 def main() -> None:
-    """Serve a master until it ends; exit codes: 0 it has ended, 2 it or we are refused, 3 it is not there."""
+    """Serve a master until it ends.
+
+    Exit codes: 0 its run is done, 2 it or we are refused, 3 it is not there, or its run ended before it was done.
+    """
     logging.basicConfig(level=logging.CRITICAL)  # what matters is said here
     host, port, wait_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     token = read_token(os.environ)

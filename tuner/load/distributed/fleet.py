@@ -157,10 +157,14 @@ class Fleet:
         self._lanes += 1
         return self._lanes - 1
 
-    def close(self) -> None:
-        """End the master, which ends the agents; safe to call twice."""
+    def close(self, *, done: bool = False) -> None:
+        """End the master, which ends the agents; safe to call twice.
+
+        Args:
+            done: the run has done what it was to do; otherwise its agents end as those of one that may be tried again.
+        """
         with suppress(OSError):
-            self._pipe.send(("close", ()))
+            self._pipe.send(("close", (done,)))
         self._pipe.close()
         try:
             self._process.wait(_END_TIMEOUT_S)
@@ -207,12 +211,14 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(done=error is None)
 
 
 @contextmanager
 def gathered(wanted: AgentsWanted | None, say: Callable[[str], None]) -> Iterator[Fleet | None]:
     """Wait for the agents that are wanted and yield them, None where none are; on the way out they are ended.
+
+    The run is done when the block ends without an error, whatever it found: an SLO that nothing meets, or a regression.
 
     Raises:
         AgentsUsageError: there is no token.

@@ -12,6 +12,8 @@ import msgpack
 from tuner.load.distributed.trust import ForgedError, Seal
 
 TYPE = "paretune"
+UNDONE = "undone"
+"""What a goodbye of the master's has where the run ended before it was done."""
 
 
 class Sender(Protocol):

@@ -24,7 +24,7 @@ from locust.stats import stats_history
 
 from tuner import __version__
 from tuner.load.distributed.commands import Commands
-from tuner.load.distributed.link import TYPE
+from tuner.load.distributed.link import TYPE, UNDONE
 from tuner.load.distributed.options import LOOPBACK, UI_PORT, AgentInfo, AgentsWanted, spelled
 from tuner.load.distributed.roster import Member, Roster
 from tuner.load.distributed.trust import Challenge, ForgedError, nonce
@@ -113,6 +113,12 @@ class Master(MasterRunner):
         self.send_message(TYPE, {"kind": "welcome"}, client_id)
         self.notes.append(f"{info.described}, is there")
 
+    def dismiss(self, *, done: bool) -> None:
+        """End the agents, and say whether the run that they came for is done: if not, the next try needs them again."""
+        for member in [] if done else self.roster.alive:
+            self.send_message("quit", {UNDONE: True}, member.client_id)
+        self.quit()
+
     def _watch(self) -> NoReturn:
         """Take note of the agents that Locust misses."""
         while True:
@@ -167,17 +173,17 @@ def _free(port: int) -> int:
     return port
 
 
-def serve(pipe: Connection, master: Master) -> None:
-    """Do what the tuner says, until it says no more."""
+def serve(pipe: Connection, master: Master) -> bool:
+    """Do what the tuner says, until it says no more; return whether its run is done."""
     commands = Commands(master, pipe)
     while True:
         wait_read(pipe.fileno())
         try:
             name, arguments = pipe.recv()
         except (EOFError, OSError):  # the tuner has ended, or was killed
-            return
+            return False
         if name == "close":
-            return
+            return bool(arguments[0])
         gevent.spawn(commands.run, name, arguments)
 
 
@@ -193,8 +199,7 @@ def main() -> None:
         pipe.send(("error", str(error)))
         return
     pipe.send(("ok", (port, ui_port)))
-    serve(pipe, master)
-    master.quit()
+    master.dismiss(done=serve(pipe, master))
     sys.stderr.flush()
     os._exit(0)  # Locust's sockets would be waited for
 

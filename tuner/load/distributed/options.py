@@ -3,9 +3,11 @@
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from tuner.load.distributed.trust import AgentsUsageError, read_token
 
@@ -80,6 +82,17 @@ def is_loopback(address: str) -> bool:
 def spelled(host: str, port: int) -> str:
     """Return an address as it is written: one of IPv6 stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_of(address: tuple[Any, ...]) -> str:
+    """Return the host of a socket's address; a link-local one has its zone, without which it leads nowhere.
+
+    Raises:
+        OSError: this host has no such zone.
+    """
+    host = str(address[0])
+    zone = int(address[3]) if len(address) > 3 else 0  # of IPv6: the number of an interface
+    return f"{host}%{socket.if_indextoname(zone)}" if zone else host
 
 
 def address_of(text: str, port: int = PORT) -> tuple[str, int]:
