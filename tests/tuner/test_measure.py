@@ -176,9 +176,9 @@ def test_a_load_ends_when_the_one_beside_it_cannot_start(tmp_path: Path, monkeyp
     with scripted_server() as server, Generator() as one, Generator() as other:
         made = Meter(one, Sampler(Gpus()), {"first": Slo({}), "second": Slo({})}, tmp_path, others=(other,))
         deployed: Any = Deployed(server.port, "/", {})
-        with monkeypatch.context() as patched, pytest.raises(GeneratorError, match="no core is left"):
-            patched.setattr(other, "begin", _cannot_begin)
-            offered = [Offered(workload, workload.at(None)) for workload in (first, second)]
+        offered = [Offered(workload, workload.at(None)) for workload in (first, second)]
+        monkeypatch.setattr(other, "begin", _cannot_begin)
+        with pytest.raises(GeneratorError, match="no core is left"):
             made.run_at_once(deployed, offered, Pace.fixed(0.1, 600.0))
         run = made.run(deployed, first, first.at(None), Pace.fixed(0.1, 0.4))
     assert len(run.records.in_window()) == 20
