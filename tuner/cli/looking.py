@@ -101,7 +101,8 @@ def report(
         write_reports(result, directory, prepared)
         path = directory.path / "report.html"
         if summary is not None:
-            _save(summary, lambda: write_atomically(summary, markdown.summary(result, change(result, prepared))))
+            said = markdown.summary(result, change(result, directory, prepared))
+            _save(summary, lambda: write_atomically(summary, said))
         if analyzer is not None:
             _save(analyzer, lambda: write_atomically(analyzer, perf_analyzer.csv_of_best(result)))
         if columns is not None:
