@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from reports import html
 from targets.base import ConfigRefused, TargetError
@@ -18,7 +17,7 @@ from tuner.pick import Pick
 from tuner.results import read_result
 from tuner.rundir import RunDirectory
 from tuner.start_lines import Form, NoStart, start_lines
-from tuner.terminal import note, shown
+from tuner.terminal import note, plain_console, shown
 from tuner.writing import Written, copy_all, kept, put_back, write_all
 
 _AS_BEFORE = "; your files are as they were before"
@@ -170,7 +169,7 @@ def _say(written: list[Written], asked: _Asked) -> None:
             continue
         line = f"{shown(one.path)}{f'  (the old one: {shown(one.backup)})' if one.backup else ''}"
         if asked.form is None:
-            Console().print(line, markup=False, highlight=False, soft_wrap=True)
+            plain_console().print(line, soft_wrap=True)
         else:
             note(line)
 

@@ -3,16 +3,17 @@
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tuner import doctor, knob_rows
 from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE, Json, app, errors, fail
 from tuner.results import result_schema
 from tuner.study.schema import study_schema
+from tuner.terminal import plain_console
 
 
 @app.command()
@@ -28,7 +29,7 @@ def knobs(
         if as_json:
             sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         else:
-            Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(knob_rows.shown(rows)))
+            _print(knob_rows.shown(rows))
 
 
 @app.command()
@@ -48,6 +49,10 @@ def doctor_command(
     """Say what works on this machine, and what to do about what does not. Exit code 3: no target can be used."""
     with errors():
         checks = doctor.examine(fresh=fresh)
-        Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(checks))
+        _print(checks)
         if not doctor.some_server_can_be_tuned(checks):
             raise typer.Exit(TARGET_UNUSABLE)
+
+
+def _print(rows: Sequence[doctor.Row]) -> None:
+    plain_console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(rows))
