@@ -193,6 +193,8 @@ def test_a_model_that_is_gone_is_said(run: Path, own: Path) -> None:
         (["--to", "out", "--link"], "--link goes with --repository"),
         (["--to", "out", "--reload", "localhost:8000"], "--reload goes with --apply"),
         (["--as", "command", "--image", "x"], "--image goes with --as docker"),
+        (["--diff", "--trial", "1", "--pick", "fastest"], "--trial names a configuration, and --pick chooses one"),
+        (["--diff", "--trial", "1", "--pick", "best"], "--trial names a configuration, and --pick chooses one"),
     ],
 )
 def test_options_that_do_not_fit_are_named(arguments: list[str], message: str, run: Path) -> None:

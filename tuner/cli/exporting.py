@@ -58,7 +58,9 @@ def export(
     run_path: RunPath,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="folder to write into")] = None,
     trial: Annotated[int | None, typer.Option(metavar="N", help="another trial than the best")] = None,
-    pick: Annotated[Pick, typer.Option(help="which one: best, knee, fastest or cheapest")] = "best",
+    pick: Annotated[
+        Pick | None, typer.Option(help="which one: best, knee, fastest or cheapest; best if absent")
+    ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="print the change instead, or as well")] = False,
     repository: Annotated[
         bool, typer.Option("--repository", help="with --to: the whole model, its versions and what it needs")
@@ -80,7 +82,10 @@ def export(
     with errors():
         asked = _Asked(to, diff, repository, link, form, image, apply, reload)
         asked.check()
-        made = exported(read_result(run_path), RunDirectory(run_path.resolve()), trial, pick, header=not no_header)
+        if trial is not None and pick is not None:
+            raise typer.BadParameter("--trial names a configuration, and --pick chooses one; give one of them")
+        directory = RunDirectory(run_path.resolve())
+        made = exported(read_result(run_path), directory, trial, pick or "best", header=not no_header)
         _do(made, asked)
 
 

@@ -20,12 +20,16 @@ from tuner.terminal import plain_console
 def knobs(
     kind: Annotated[str, typer.Argument(help="kind of target")],
     model: Annotated[str | None, typer.Option(help="say what holds for this model")] = None,
-    repository: Annotated[Path, typer.Option(metavar="DIR", help="where the model is")] = Path(),
+    repository: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="with --model: where it is; this folder if absent")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List what can be tuned on a kind of target, and the load levels; or what holds for a model of yours."""
     with errors():
-        rows = knob_rows.of_kind(kind) if model is None else knob_rows.of_model(kind, model, repository)
+        if repository is not None and model is None:
+            raise typer.BadParameter("--repository goes with --model NAME: say which model of it the knobs are for")
+        rows = knob_rows.of_kind(kind) if model is None else knob_rows.of_model(kind, model, repository or Path())
         if as_json:
             sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         else:

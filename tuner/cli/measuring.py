@@ -120,8 +120,7 @@ def compare(
     """
     with errors():
         if theirs is not None:
-            if agents is not None:
-                raise typer.BadParameter("--agents is about a load, and stored runs are compared without one")
+            _check_stored(first, second, overrides, agents)
             ratios = head_to_head.of_stored(ours, theirs)
             if as_json:
                 sys.stdout.write(
@@ -141,6 +140,19 @@ def compare(
                 plain_console().print(one, soft_wrap=True)
         if reasons := [*made.ours.reasons, *made.theirs.reasons]:
             fail(NOT_VALID, f"not valid: {'; '.join(reasons)}")
+
+
+def _check_stored(
+    first: list[str] | None, second: list[str] | None, overrides: list[str] | None, agents: AgentsWanted | None
+) -> None:
+    """Raise BadParameter where an option is about a measurement: two stored runs are compared without one."""
+    if agents is not None:
+        raise typer.BadParameter("--agents is about a load, and stored runs are compared without one")
+    for name, given in (("--ours", first), ("--theirs", second), ("--set", overrides)):
+        if given:
+            raise typer.BadParameter(
+                f"{name} goes with STUDY.yaml, whose configurations are measured; stored runs are compared as they are"
+            )
 
 
 def _compare(

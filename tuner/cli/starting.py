@@ -51,6 +51,11 @@ def init(
 
 def _for_folder(what: str | None, directory: Path, model: str | None) -> Path:
     if what in STARTERS:
+        if model is not None:
+            raise typer.BadParameter(
+                f"--model goes with FOLDER, --url or --from-model-analyzer: the starter {what} is written as it is, "
+                "and names its model in target.model"
+            )
         return write_starter(what, directory)
     repository = repository_here(Path()) if what is None else Path(what)
     if repository is None:
