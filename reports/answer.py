@@ -60,7 +60,7 @@ def headline(result: Result) -> Said:
     """Return what to deploy, in a line."""
     best = result.best
     if best is None:
-        return Said(result.message or "Nothing was measured yet", "bad")
+        return Said(words.no_best(result), "bad")
     if best.trial == 0:
         as_it_is = f"The server as it is meets the SLO at {words.load(best.load)}"
         return Said(as_it_is if words.only_load(result.knobs) else "Keep your configuration")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from reports import words
 from tuner.results import Comparison, Ratio
@@ -18,8 +19,7 @@ def ratios(found: Mapping[str, Mapping[str, Ratio]]) -> Table:
         table.add_column(name, justify="right" if name in ("ours / theirs", "95% interval") else "left")
     for workload, by_metric in found.items():
         for key, ratio in by_metric.items():
-            colour = _COLOURS[ratio.verdict]
-            verdict = f"[{colour}]{ratio.verdict}[/]" if colour else ratio.verdict
+            verdict = Text(ratio.verdict, style=_COLOURS[ratio.verdict])
             table.add_row(workload, words.gain_of(key), f"{ratio.value:.3f}", words.interval(ratio, 3), verdict)
     return table
 

@@ -16,7 +16,7 @@ def summary(result: Result, diff: str = "") -> str:
         parts.append("\n".join(_table(rows)))
     if diff:
         parts.append(f"```diff\n{diff.rstrip()}\n```")
-    tried = len(result.trials) - 1
+    tried = max(0, len(result.trials) - 1)
     parts.append(
         f"{tried} configuration{'' if tried == 1 else 's'} tried beside yours, in {result.timing.wall_s:.0f} s."
     )

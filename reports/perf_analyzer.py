@@ -23,14 +23,16 @@ PERCENTILES = ("p50", "p90", "p95", "p99")
 def csv_of_best(result: Result) -> str:
     """Return a row for each load level of the primary workload, measured with the best configuration of the server.
 
-    Where nothing is the best it is the user's configuration. perf_analyzer parts a latency into client, network and
-    server; a Paretune latency begins at the intended send time, so what the server does not claim stands under
-    `Network+Server Send/Recv`, waiting for a connection included, and the two of the client are 0.
+    Where nothing is the best it is the user's configuration; where nothing was measured there is the heading alone.
+    perf_analyzer parts a latency into client, network and server; a Paretune latency begins at the intended send time,
+    so what the server does not claim stands under `Network+Server Send/Recv`, waiting for a connection included, and
+    the two of the client are 0.
     """
-    config = server_part(result.best.config if result.best else result.trial(0).config)
+    own = [trial.config for trial in result.trials if trial.number == 0]
+    configs = [server_part(config) for config in ([result.best.config] if result.best else own)]
     found: dict[float, Point] = {}
     for trial in result.trials:
-        if server_part(trial.config) == config and trial.state == "complete":
+        if server_part(trial.config) in configs and trial.state == "complete":
             same = [point for point in trial.points if point.workload == result.study.workloads[0]]
             found |= {point.load.level: point for point in same}
     mode = next((point.load.mode for point in found.values()), "closed")

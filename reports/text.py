@@ -46,12 +46,13 @@ def headline(result: Result) -> str:
     """Return the answer in a line or two."""
     best = result.best
     if best is None:
-        return f"{result.message}\n{_closest(result)}".strip()
+        return f"{words.no_best(result)}\n{_closest(result)}".strip()
     slo = words.slo(result.study, result.own_metrics)
     if best.trial == 0 and words.only_load(result.knobs):
         return f"The server as it is meets the SLO ({slo}) at {words.load(best.load)}"
     if best.trial == 0:
-        return f"Keep your configuration: {result.message} (SLO: {slo})"
+        why = result.message or "nothing better was found until the run ended"
+        return f"Keep your configuration: {why} (SLO: {slo})"
     confirmed = (
         f"SLO met ({slo})" if best.confirmed else f"not confirmed: {result.message or 'the run was interrupted'}"
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from tuner.catalog import AT_LEAST, METRICS
-from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, SloVerdict, Value
+from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, Result, SloVerdict, Value
 from tuner.run_info import MetricInfo, StudyInfo
 from tuner.units import format_value
 
@@ -127,6 +127,17 @@ def gain(estimate: Estimate | None) -> str:
     if estimate is None:
         return "none claimed"
     return f"{estimate.value:.2f}x, 95% interval {interval(estimate)}"
+
+
+def no_best(result: Result) -> str:
+    """Return why a run has no best configuration: its message, or how far it came where it had no time for one."""
+    if result.message:
+        return result.message
+    if not any(trial.points for trial in result.trials):
+        return "Nothing was measured yet"
+    if result.state == "running":
+        return "Nothing is recommended yet: the run is under way"
+    return "Nothing that was measured meets the SLO"
 
 
 def only_load(knobs: Sequence[KnobInfo]) -> bool:

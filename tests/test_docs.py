@@ -31,6 +31,8 @@ from targets.simulated import config as queue_config
 from targets.simulated.target import SimulatedTarget
 from targets.triton import config as model_config
 from targets.triton import ensemble
+from targets.triton.flags import KNOBS as FLAGS
+from targets.triton.knobs import CATALOGUE
 from targets.triton.repository import UserModel
 from targets.triton.target import TritonTarget
 from tuner import cli, metrics, records, results, run_info, tuning, usage
@@ -624,6 +626,14 @@ def test_every_knob_is_documented() -> None:
     assert described == [knob.name for knob in TritonTarget.all_knobs()]
     page = (ROOT / "docs" / "triton.md").read_text()
     assert all(f"`{name}`" in page for name in LOAD_NAMES)
+
+
+def test_the_number_of_tritons_knobs_is_told_as_it_is() -> None:
+    readme, changes = ((ROOT / name).read_text() for name in ("README.md", "CHANGELOG.md"))
+    told = re.findall(r"^\| \[NVIDIA Triton\].* (\d+) knobs \|$", readme, re.MULTILINE)
+    assert told == [str(len(TritonTarget.all_knobs()))]
+    of_each = re.findall(r"Triton: (\d+) knobs of config\.pbtxt .*? and (\d+) flags", changes, re.DOTALL)
+    assert of_each == [(str(len(CATALOGUE)), str(len(FLAGS)))], "`precision` is no field of config.pbtxt"
 
 
 def test_the_diff_in_the_documentation_is_what_an_export_changes(tmp_path: Path) -> None:

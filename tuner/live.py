@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live as Drawing
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -13,6 +13,7 @@ from rich.text import Text
 from tuner.objective import Goal
 from tuner.results import Trial, Value
 from tuner.space import Space
+from tuner.terminal import plain_console
 from tuner.trial_words import TrialWords
 
 _LABEL = 9
@@ -35,7 +36,7 @@ class Live:
     ) -> None:
         self._words = TrialWords(space, goals)
         self._trials, self._quiet = trials, quiet
-        self._console = Console(stderr=True)
+        self._console = plain_console(stderr=True)
         self._phase, self._now = "start", ""
         self._spent_s, self._budget_s = 0.0, 0.0
         self._tried = 0
@@ -107,7 +108,7 @@ class Live:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(text, soft_wrap=True)
 
     def _draw(self) -> None:
         if self._drawing is not None:

@@ -52,16 +52,28 @@ def with_header(text: str, lines: tuple[str, ...]) -> str:
     The comment stands behind a first line that names an interpreter. Without lines an earlier one is taken away.
     """
     newline = "\r\n" if "\r\n" in text else "\n"
-    first = _FIRST_LINE.match(text)
-    start = first.end() if first else 0
-    there = _HEADER.match(text, start)
-    rest = text[there.end() if there else start :]
-    return text[:start] + "".join(f"{MARK}{line}{newline}" for line in lines) + rest
+    before, _, rest = _parts(text)
+    return before + "".join(f"{MARK}{line}{newline}" for line in lines) + rest
 
 
 def without_header(text: str) -> str:
     """Return a text without the comment of an export."""
     return with_header(text, ())
+
+
+def headed_as(text: str, other: str) -> str:
+    """Return a text with the comment that an export wrote into another one; without any where that has none."""
+    before, _, rest = _parts(text)
+    return before + _parts(other)[1] + rest
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Return what stands before the comment of an export, the comment, and the rest."""
+    first = _FIRST_LINE.match(text)
+    start = first.end() if first else 0
+    there = _HEADER.match(text, start)
+    end = there.end() if there else start
+    return text[:start], text[start:end], text[end:]
 
 
 def signed(

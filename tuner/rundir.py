@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -260,3 +260,16 @@ def write_files(folder: Path, files: Mapping[Path, str]) -> None:
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, text)
+
+
+def read_files(folder: Path) -> dict[Path, str]:
+    """Return path -> text of what `write_files` wrote into a folder, in the order of the paths; {} without a folder.
+
+    A file that is no text was put there by somebody else, and is left out.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with suppress(UnicodeDecodeError):
+                found[path.relative_to(folder)] = path.read_bytes().decode()
+    return found

@@ -14,9 +14,21 @@ STOPPED = 130
 _SHOW_CURSOR = "\x1b[?25h"
 
 
+def plain_console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Return a console that prints every text as it is, in tables too.
+
+    Rich would take `[x]` for markup, which vanishes or is an error, and `model.py:100:` for a picture of 100 points.
+
+    Args:
+        stderr: print there instead of on stdout.
+        width: in columns, None for that of the terminal.
+    """
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
 def note(message: str) -> None:
     """Say something on stderr."""
-    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+    plain_console(stderr=True).print(message, soft_wrap=True)
 
 
 def unsaid(_message: str) -> None:

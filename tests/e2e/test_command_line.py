@@ -151,6 +151,28 @@ def test_one_run_alone_cannot_be_compared(tmp_path: Path) -> None:
     assert "give another one to compare it with" in ended.stderr.replace("\n", " ").replace("│", "").replace("  ", " ")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["init", "triton", "--model", "resnet50"], "--model goes with FOLDER, --url or --from-model-analyzer"),
+        (["init", "digits", "--model", "resnet50"], "the starter digits is written as it is"),
+        (["compare", "run", "run", "--ours", "instances=2"], "--ours goes with STUDY.yaml"),
+        (["compare", "run", "run", "--theirs", "instances=2"], "--theirs goes with STUDY.yaml"),
+        (["compare", "run", "run", "--set", "space.instances=2"], "--set goes with STUDY.yaml"),
+        (["compare", "run", "run", "--agents", "1"], "--agents is about a load"),
+        (["knobs", "triton", "--repository", "models"], "--repository goes with --model NAME"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused_with_what_it_goes_with(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    ended = tune(*arguments, cwd=tmp_path, PARETUNE_TOKEN="0" * 64)
+    assert ended.returncode == BAD_USAGE
+    assert message in " ".join(re.sub(r"[│\n]", " ", ended.stderr).split())
+    assert ended.stdout == ""
+    assert not list(tmp_path.iterdir()), "nothing was written"
+
+
 def test_a_run_on_cpus_that_are_not_here_is_exported_all_the_same(small_study: WriteStudy, tmp_path: Path) -> None:
     study = small_study(isolation={"cores": {"server": "9998-9999", "generator": 0}})
     stored = result(trial(1, config={"max_batch_size": 4}))

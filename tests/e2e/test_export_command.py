@@ -24,7 +24,7 @@ from targets.triton.installation import find_installation
 from tests.support.written_run import written_run
 from tests.triton.test_triton_files import MODEL
 from tuner import cli
-from tuner.provenance import MARK
+from tuner.provenance import MARK, with_header, without_header
 
 TUNED = {"max_batch_size": 4, "max_queue_delay": 0.0005, "instances": 2}
 WriteStudy = Callable[..., Path]
@@ -113,6 +113,42 @@ def test_a_diff_is_one_that_can_be_applied(run: Path, own: Path, tmp_path: Path)
     assert patched(own.read_bytes().decode(), diff).encode() == wanted
 
 
+def test_the_report_tells_the_change_after_it_was_applied_too(run: Path, own: Path, tmp_path: Path) -> None:
+    before = own.read_text()
+    export(run, "--apply")
+    diff = summarized(run, tmp_path / "summary.md")
+    assert diff.startswith("--- yours/digits/config.pbtxt\n+++ best/digits/config.pbtxt\n@@ -")
+    assert patched(before, diff) == without_header(own.read_text()) != before
+    assert 'id="config-diff"' in (run / "report.html").read_text()
+    shutil.rmtree(own.parent)
+    assert summarized(run, tmp_path / "summary.md") == diff, "the model is not needed"
+
+
+def test_the_header_of_an_earlier_export_is_no_part_of_a_change(run: Path, own: Path, tmp_path: Path) -> None:
+    first = summarized(run, tmp_path / "summary.md")
+    yours = run / "yours" / "digits" / "config.pbtxt"
+    yours.write_text(with_header(yours.read_text(), ("of an earlier run",)))
+    diff = summarized(run, tmp_path / "summary.md")
+    changed = [line for line in diff.splitlines() if line[0] in "+-"]
+    assert changed == [line for line in first.splitlines() if line[0] in "+-"]
+    assert patched(yours.read_text(), diff) == with_header(patched(own.read_text(), first), ("of an earlier run",))
+
+
+def test_a_run_that_kept_no_files_has_the_change_of_a_new_export(run: Path, tmp_path: Path) -> None:
+    first = summarized(run, tmp_path / "summary.md")
+    shutil.rmtree(run / "yours")
+    assert summarized(run, tmp_path / "summary.md") == first
+
+
+def summarized(run: Path, summary: Path) -> str:
+    """Write a run's report again, and return the change that its summary has."""
+    ended = CliRunner().invoke(cli.app, ["report", str(run), "--markdown", str(summary)])
+    assert ended.exit_code == 0, ended.stderr
+    found = re.search(r"^```diff\n(.*?)^```$", summary.read_text(), re.MULTILINE | re.DOTALL)
+    assert found, summary.read_text()
+    return found[1]
+
+
 def patched(text: str, diff: str) -> str:
     """Apply a unified diff, checking every line of it."""
     lines, at, out = re.findall(r"[^\n]*\n|[^\n]+", text), 0, []
@@ -157,6 +193,8 @@ def test_a_model_that_is_gone_is_said(run: Path, own: Path) -> None:
         (["--to", "out", "--link"], "--link goes with --repository"),
         (["--to", "out", "--reload", "localhost:8000"], "--reload goes with --apply"),
         (["--as", "command", "--image", "x"], "--image goes with --as docker"),
+        (["--diff", "--trial", "1", "--pick", "fastest"], "--trial names a configuration, and --pick chooses one"),
+        (["--diff", "--trial", "1", "--pick", "best"], "--trial names a configuration, and --pick chooses one"),
     ],
 )
 def test_options_that_do_not_fit_are_named(arguments: list[str], message: str, run: Path) -> None:

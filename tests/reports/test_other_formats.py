@@ -2,12 +2,15 @@
 
 import csv
 import math
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from reports import markdown, parquet, perf_analyzer
-from tests.tuner.result_builders import estimate, point, result, trial
-from tuner.results import Point, Result, Server
+from tests.tuner.result_builders import best, estimate, point, result, trial
+from tuner import cli
+from tuner.results import KnobInfo, Point, Result, RunState, Server, Trial, to_json
 
 COLUMNS = (
     "Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,Server Compute Infer,"
@@ -51,6 +54,46 @@ def test_a_summary_in_markdown_has_the_answer_the_change_and_no_broken_table() -
     assert "```diff\n+count: 2\n```" in text
     assert "0 configurations tried beside yours" in text
     assert "- server: a \\| b" in text
+
+
+REFUSED = trial(0, state="refused")
+MEASURED = trial(0, measured(8))
+
+
+@pytest.mark.parametrize(
+    ("state", "trials", "said"),
+    [
+        ("interrupted", [], "Nothing was measured yet"),
+        ("failed", [REFUSED], "Nothing was measured yet"),
+        ("running", [MEASURED], "Nothing is recommended yet: the run is under way"),
+        ("interrupted", [MEASURED], "Nothing that was measured meets the SLO"),
+    ],
+)
+def test_a_run_without_an_answer_says_how_far_it_came(state: RunState, trials: list[Trial], said: str) -> None:
+    text = markdown.summary(result(*trials).model_copy(update={"state": state}))
+    assert text.split("\n\n")[1] == said
+    assert "\n0 configurations tried beside yours" in text
+    assert "None" not in text
+
+
+def test_your_own_configuration_is_kept_for_a_reason_where_a_run_was_interrupted() -> None:
+    knob = KnobInfo(name="instances", unit="", applied="reload", doc="", values=[1, 2])
+    found = result(MEASURED).model_copy(update={"best": best(0, confirmed=False), "knobs": [knob]})
+    text = markdown.summary(found)
+    assert "Keep your configuration: nothing better was found until the run ended (SLO: p99 <= 10.00 ms)" in text
+
+
+@pytest.mark.parametrize("trials", [[], [REFUSED]])
+def test_the_csv_of_a_run_without_a_measurement_has_the_heading_alone(trials: list[Trial]) -> None:
+    assert perf_analyzer.csv_of_best(result(*trials)) == f"Concurrency,{COLUMNS}\n"
+
+
+def test_every_report_of_a_run_without_a_trial_is_written(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(to_json(result()))
+    asked = ["report", str(tmp_path), "--markdown", str(tmp_path / "s.md"), "--perf-analyzer", str(tmp_path / "pa.csv")]
+    ended = CliRunner().invoke(cli.app, asked)
+    assert ended.exit_code == 0, ended.stderr
+    assert all((tmp_path / name).stat().st_size for name in ("report.html", "s.md", "pa.csv"))
 
 
 @pytest.mark.parametrize(

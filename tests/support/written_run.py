@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from targets.base import Value
-from tests.tuner.result_builders import best, result, trial
+from tests.tuner.result_builders import best, estimate, point, result, trial
+from tuner.provenance import signed
 from tuner.results import to_json
 from tuner.rundir import RunDirectory, write_files
 from tuner.space import server_part
@@ -17,12 +18,17 @@ def written_run(study: Path, run: Path, config: Mapping[str, Value]) -> Path:
     run.mkdir()
     target = prepare(load_study(study, ["isolation=none"]), run / "log.txt").target
     own = target.user_config()
-    made = target.export({**own, **server_part(config)})
-    stored = result(trial(0, config=dict(own)), trial(1, config={**own, **config}))
+    one, tuned = point(), {**own, **config}
+    metrics = {**one.metrics, "latency_p50_s": estimate(0.005), "error_rate": estimate(0.0)}
+    measured = one.model_copy(update={"metrics": metrics})
+    stored = result(trial(0, measured, config=dict(own)), trial(1, measured, config=tuned))
     told = stored.study.model_copy(update={"path": str(study), "text": study.read_text()})
     environment = {"paretune": "0.0.1", "started": "2026-11-27 00:12 UTC"}
-    found = stored.model_copy(update={"study": told, "environment": environment, "best": best(1, gain=(1.5, 1.4, 1.6))})
+    exported = {"config": tuned, "export": "best", "export_verified": True}
+    confirmed = best(1, gain=(1.5, 1.4, 1.6)).model_copy(update=exported)
+    found = stored.model_copy(update={"study": told, "environment": environment, "best": confirmed})
     (run / "result.json").write_text(to_json(found))
+    made = signed(target.export(server_part(tuned)), told.name, run.name, environment, 1, confirmed)
     directory = RunDirectory(run)
     write_files(directory.yours, made.originals)
     write_files(directory.best, made.files)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from targets.exports import Export
 from tests.tuner.result_builders import best
-from tuner.provenance import MARK, header, marked, signed, with_header, without_header
+from tuner.provenance import MARK, headed_as, header, marked, signed, with_header, without_header
 
 ENVIRONMENT = {"paretune": "0.9.0", "started": "2026-11-27 00:12 UTC"}
 LINES = ("one", "two")
@@ -60,6 +60,11 @@ def test_it_stands_at_the_head_behind_the_interpreter_with_the_files_line_ends()
     assert with_header("a: 1\r\n", LINES) == f"{MARK}one\r\n{MARK}two\r\na: 1\r\n"
     assert with_header("#!/bin/sh\nexit\n", ("one",)) == f"#!/bin/sh\n{MARK}one\nexit\n"
     assert with_header("", ("one",)) == f"{MARK}one\n"
+
+
+@given(TEXT)
+def test_a_text_that_was_signed_is_headed_as_before(text: str) -> None:
+    assert headed_as(with_header(text, LINES), text) == text
 
 
 def test_comments_of_the_users_stay() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.rundir import RunDirectory, RunDirectoryError, StudyMark, back_up, locked, open_run
+from tuner.rundir import RunDirectory, RunDirectoryError, StudyMark, back_up, locked, open_run, read_files, write_files
 
 
 def opened(root: Path, fingerprint: str = "f1", out: Path | None = None, *, fresh: bool = False) -> RunDirectory:
@@ -285,3 +285,11 @@ def test_every_run_has_an_identity_of_its_own_and_keeps_it(tmp_path: Path) -> No
 def test_a_run_that_goes_on_with_another_budget_keeps_its_identity(tmp_path: Path) -> None:
     before = changed(tmp_path, GIVEN).identity()
     assert changed(tmp_path, {**GIVEN, "search": {"budget": {"trials": 80}, "seed": 7}}).identity() == before
+
+
+def test_files_are_read_back_byte_for_byte_and_what_is_no_text_is_left_out(tmp_path: Path) -> None:
+    files = {Path("b/config.pbtxt"): "name: \u00e9\r\n", Path("a.json"): "{}"}
+    write_files(tmp_path / "best", files)
+    (tmp_path / "best" / "model.pyc").write_bytes(b"\xff\xfe")
+    assert list(read_files(tmp_path / "best").items()) == sorted(files.items())
+    assert read_files(tmp_path / "none") == {}

@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tuner.cli.frame import BAD_USAGE, RunPath, app, errors, fail
 from tuner.exporting import prepared_again
 from tuner.results import read_result
 from tuner.rundir import RunDirectory
 from tuner.storage import kept_in, open_storage
+from tuner.terminal import plain_console
 
 DASHBOARD_PORT = 8080
 
@@ -33,5 +33,5 @@ def ui(
         prepared = prepared_again(result, directory)
         asked = prepared.study.spec.search.storage if prepared else None
         storage = open_storage(kept_in(directory.path, asked), directory.path)
-        Console().print(f"http://localhost:{port}  (Ctrl-C ends it)", highlight=False)
+        plain_console().print(f"http://localhost:{port}  (Ctrl-C ends it)")
         dashboard.run_server(storage, host="localhost", port=port)

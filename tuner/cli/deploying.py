@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tuner.cli.frame import Overrides, StudyPath, app, errors
 from tuner.manifests.compose import compose_file, folders
@@ -14,7 +13,7 @@ from tuner.manifests.kubernetes import objects
 from tuner.manifests.plan import Asked, Form, Plan, Resources, plan_of
 from tuner.manifests.text import yaml_of
 from tuner.study.load import load_study
-from tuner.terminal import note, shown
+from tuner.terminal import note, plain_console, shown
 from tuner.writing import write_all
 
 
@@ -68,7 +67,7 @@ def _write(plan: Plan, form: Form, to: Path | None) -> None:
         sys.stdout.write(text)
         return
     for one in write_all({to / ("kubernetes.yaml" if form == "kubernetes" else "compose.yaml"): text}):
-        Console().print(shown(one.path), markup=False, highlight=False, soft_wrap=True)
+        plain_console().print(shown(one.path), soft_wrap=True)
     if form == "compose":
         for folder in folders(plan):
             (to / folder).mkdir(parents=True, exist_ok=True)

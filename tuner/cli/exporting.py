@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from reports import html
 from targets.base import ConfigRefused, TargetError
@@ -18,7 +17,7 @@ from tuner.pick import Pick
 from tuner.results import read_result
 from tuner.rundir import RunDirectory
 from tuner.start_lines import Form, NoStart, start_lines
-from tuner.terminal import note, shown
+from tuner.terminal import note, plain_console, shown
 from tuner.writing import Written, copy_all, kept, put_back, write_all
 
 _AS_BEFORE = "; your files are as they were before"
@@ -59,7 +58,9 @@ def export(
     run_path: RunPath,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="folder to write into")] = None,
     trial: Annotated[int | None, typer.Option(metavar="N", help="another trial than the best")] = None,
-    pick: Annotated[Pick, typer.Option(help="which one: best, knee, fastest or cheapest")] = "best",
+    pick: Annotated[
+        Pick | None, typer.Option(help="which one: best, knee, fastest or cheapest; best if absent")
+    ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="print the change instead, or as well")] = False,
     repository: Annotated[
         bool, typer.Option("--repository", help="with --to: the whole model, its versions and what it needs")
@@ -81,7 +82,10 @@ def export(
     with errors():
         asked = _Asked(to, diff, repository, link, form, image, apply, reload)
         asked.check()
-        made = exported(read_result(run_path), RunDirectory(run_path.resolve()), trial, pick, header=not no_header)
+        if trial is not None and pick is not None:
+            raise typer.BadParameter("--trial names a configuration, and --pick chooses one; give one of them")
+        directory = RunDirectory(run_path.resolve())
+        made = exported(read_result(run_path), directory, trial, pick or "best", header=not no_header)
         _do(made, asked)
 
 
@@ -170,7 +174,7 @@ def _say(written: list[Written], asked: _Asked) -> None:
             continue
         line = f"{shown(one.path)}{f'  (the old one: {shown(one.backup)})' if one.backup else ''}"
         if asked.form is None:
-            Console().print(line, markup=False, highlight=False, soft_wrap=True)
+            plain_console().print(line, soft_wrap=True)
         else:
             note(line)
 

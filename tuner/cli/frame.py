@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info, get_group
 
 from tuner import __version__
+from tuner.terminal import plain_console
 
 BAD_USAGE, TARGET_UNUSABLE, NOT_VALID, OUR_BUG, INTERRUPTED = 2, 3, 5, 70, 130
 DEBUG = "PARETUNE_DEBUG"
@@ -137,10 +137,10 @@ def _root(
     if debug:
         os.environ[DEBUG] = "1"
     if version:
-        Console().print(f"paretune {__version__}")
+        plain_console().print(f"paretune {__version__}")
         raise typer.Exit
     if ctx.invoked_subcommand is None:
-        Console().print(FIRST_CONTACT, markup=False, highlight=False, soft_wrap=True)
+        plain_console().print(FIRST_CONTACT, soft_wrap=True)
 
 
 @contextmanager
@@ -172,7 +172,7 @@ def _bug(error: Exception, *, shown: bool) -> str:
 
 def fail(code: int, message: str) -> NoReturn:
     """Say what is wrong, and end with an exit code."""
-    Console(stderr=True).print(f"tune: {message}", markup=False, highlight=False, soft_wrap=True)
+    plain_console(stderr=True).print(f"tune: {message}", soft_wrap=True)
     raise typer.Exit(code)
 
 

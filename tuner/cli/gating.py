@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from reports.gate import history as history_report
@@ -24,7 +23,7 @@ from tuner.live import Live
 from tuner.load.distributed.options import AgentsWanted
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.load import load_study
-from tuner.terminal import interruptible, note, shown
+from tuner.terminal import interruptible, note, plain_console, shown
 from tuner.wiring import Prepared, prepare
 
 DEFAULT = "check"
@@ -74,8 +73,8 @@ class _Outputs:
         if self.as_json:
             sys.stdout.write(result.model_dump_json(by_alias=True, indent=1) + "\n")
         else:
-            console = Console(width=max(140, shutil.get_terminal_size().columns))
-            console.print(table.picture(result), highlight=False)
+            console = plain_console(width=max(140, shutil.get_terminal_size().columns))
+            console.print(table.picture(result))
 
 
 @gate.callback()
@@ -230,7 +229,7 @@ def accept(
     """Make what a gate measured the new baseline, with who accepted it, when and why in the file."""
     with errors():
         made = baseline.accept(run, to, by=by, why=why)
-        Console().print(f"{shown(to)}", highlight=False, soft_wrap=True)
+        plain_console().print(f"{shown(to)}", soft_wrap=True)
         if lacks := baseline.lacking(made):
             note(lacks)
 
@@ -248,5 +247,5 @@ def show_history(
             note(f"{name} is no baseline and is left out")
         courses = history.courses(found.entries)
         write_atomically(to, history_report.render(place.name, courses))
-        Console().print(history_report.table(courses))
-        Console().print(f"page     {shown(to)}", highlight=False, soft_wrap=True)
+        plain_console().print(history_report.table(courses))
+        plain_console().print(f"page     {shown(to)}", soft_wrap=True)

@@ -3,32 +3,37 @@
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tuner import doctor, knob_rows
 from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE, Json, app, errors, fail
 from tuner.results import result_schema
 from tuner.study.schema import study_schema
+from tuner.terminal import plain_console
 
 
 @app.command()
 def knobs(
     kind: Annotated[str, typer.Argument(help="kind of target")],
     model: Annotated[str | None, typer.Option(help="say what holds for this model")] = None,
-    repository: Annotated[Path, typer.Option(metavar="DIR", help="where the model is")] = Path(),
+    repository: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="with --model: where it is; this folder if absent")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List what can be tuned on a kind of target, and the load levels; or what holds for a model of yours."""
     with errors():
-        rows = knob_rows.of_kind(kind) if model is None else knob_rows.of_model(kind, model, repository)
+        if repository is not None and model is None:
+            raise typer.BadParameter("--repository goes with --model NAME: say which model of it the knobs are for")
+        rows = knob_rows.of_kind(kind) if model is None else knob_rows.of_model(kind, model, repository or Path())
         if as_json:
             sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         else:
-            Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(knob_rows.shown(rows)))
+            _print(knob_rows.shown(rows))
 
 
 @app.command()
@@ -48,6 +53,10 @@ def doctor_command(
     """Say what works on this machine, and what to do about what does not. Exit code 3: no target can be used."""
     with errors():
         checks = doctor.examine(fresh=fresh)
-        Console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(checks))
+        _print(checks)
         if not doctor.some_server_can_be_tuned(checks):
             raise typer.Exit(TARGET_UNUSABLE)
+
+
+def _print(rows: Sequence[doctor.Row]) -> None:
+    plain_console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(rows))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from targets.base import TargetError
 from tuner.cli.agents import load_makers, takes_agents, told_by
@@ -33,7 +32,7 @@ from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, make_latest, open_run, unused
 from tuner.storage import FILES, JOURNAL, close_storage, open_storage, shared
 from tuner.study.load import Study, load_study
-from tuner.terminal import interruptible, note, shown
+from tuner.terminal import interruptible, note, plain_console, shown
 from tuner.wiring import Prepared, prepare, started
 from workloads.units import parse_duration, parse_fraction
 
@@ -128,7 +127,7 @@ def status(
             from reports import hosts  # noqa: PLC0415 - imported where it is printed
 
             for part in hosts.picture(found):
-                Console().print(part, highlight=False)
+                plain_console().print(part)
 
 
 def _loaded(study: Path, storage: str | None, overrides: list[str] | None) -> Study:
@@ -222,4 +221,5 @@ def _told(said: Mapping[str, Any], *, as_json: bool) -> None:
         return
     best = said.get("best")
     found = f"trial {best['trial']}" if best else "nothing that meets the SLO"
-    Console().print(f"done: {said['host']} confirmed {found}; its report is there in {said['run']}", soft_wrap=True)
+    line = f"done: {said['host']} confirmed {found}; its report is there in {said['run']}"
+    plain_console().print(line, soft_wrap=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from reports import bench as bench_report
 from reports import images, markdown, parquet, perf_analyzer, trials
@@ -19,7 +18,7 @@ from tuner.exporting import prepared_again
 from tuner.files import write_atomically
 from tuner.results import Result, Trial, read_result
 from tuner.rundir import RunDirectory
-from tuner.terminal import note, shown
+from tuner.terminal import note, plain_console, shown
 from workloads.units import parse_price
 
 
@@ -41,10 +40,10 @@ def show(
             document = [each.model_dump(mode="json") for each in ([one] if one else result.trials)]
             sys.stdout.write(json.dumps(document[0] if one else document, indent=1) + "\n")
         elif one is not None:
-            Console().print(trials.head(result, one), highlight=False, soft_wrap=True)
-            Console().print(bench_report.picture(one, result.environment.get("isolation", "unknown"), None))
+            plain_console().print(trials.head(result, one), soft_wrap=True)
+            plain_console().print(bench_report.picture(one, result.environment.get("isolation", "unknown"), None))
         else:
-            Console().print(trials.table(result))
+            plain_console().print(trials.table(result))
 
 
 def _trial(result: Result, number: int) -> Trial:
@@ -67,7 +66,7 @@ def open_command(run_path: RunPath) -> None:
 
 
 def _open(path: Path) -> None:
-    Console().print(shown(path), highlight=False, soft_wrap=True)
+    plain_console().print(shown(path), soft_wrap=True)
     if not webbrowser.open(path.as_uri()):
         note("no browser could be started here; open the file above in one")
 
@@ -101,20 +100,21 @@ def report(
         write_reports(result, directory, prepared)
         path = directory.path / "report.html"
         if summary is not None:
-            _save(summary, lambda: write_atomically(summary, markdown.summary(result, change(result, prepared))))
+            said = markdown.summary(result, change(result, directory, prepared))
+            _save(summary, lambda: write_atomically(summary, said))
         if analyzer is not None:
             _save(analyzer, lambda: write_atomically(analyzer, perf_analyzer.csv_of_best(result)))
         if columns is not None:
             _save(columns, lambda: parquet.write_trials(result, columns))
         for made in (summary, analyzer, columns):
             if made is not None:
-                Console().print(str(made), highlight=False, soft_wrap=True)
+                plain_console().print(str(made), soft_wrap=True)
         if pictures is not None:
             _draw(result, directory.path, pictures)
         if open_it:
             _open(path)
         else:
-            Console().print(shown(path), highlight=False, soft_wrap=True)
+            plain_console().print(shown(path), soft_wrap=True)
 
 
 def _priced(result: Result, price: float | None) -> Result:
@@ -133,7 +133,7 @@ def _draw(result: Result, run: Path, kind: images.Format) -> None:
     except OSError as error:
         fail(BAD_USAGE, f"{folder}: cannot be written ({error.strerror})")
     for path in made:
-        Console().print(shown(path), highlight=False, soft_wrap=True)
+        plain_console().print(shown(path), soft_wrap=True)
 
 
 def _save(path: Path, write: Callable[[], None]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from reports import bench as bench_report
 from reports import comparison
@@ -37,7 +36,7 @@ from tuner.results import Comparison, Trial
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import load_study
-from tuner.terminal import interruptible
+from tuner.terminal import interruptible, plain_console
 from tuner.wiring import Bench, Prepared, prepare, started
 from tuner.workload import every_load
 
@@ -72,7 +71,7 @@ def bench(
         if as_json:
             sys.stdout.write(trial.model_dump_json(indent=1) + "\n")
         else:
-            console = Console(width=max(140, shutil.get_terminal_size().columns))
+            console = plain_console(width=max(140, shutil.get_terminal_size().columns))
             core_rps = ceiling.core_rps if ceiling else None
             console.print(bench_report.picture(trial, made.environment["isolation"], core_rps))
         _end_bench(trial)
@@ -121,15 +120,14 @@ def compare(
     """
     with errors():
         if theirs is not None:
-            if agents is not None:
-                raise typer.BadParameter("--agents is about a load, and stored runs are compared without one")
+            _check_stored(first, second, overrides, agents)
             ratios = head_to_head.of_stored(ours, theirs)
             if as_json:
                 sys.stdout.write(
                     json.dumps(ratios, indent=1, default=lambda ratio: ratio.model_dump(mode="json")) + "\n"
                 )
             else:
-                Console().print(comparison.ratios(ratios))
+                plain_console().print(comparison.ratios(ratios))
             return
         if ours.is_dir():
             raise typer.BadParameter(f"{ours} is a run: give another one to compare it with")
@@ -137,11 +135,24 @@ def compare(
         if as_json:
             sys.stdout.write(made.model_dump_json(indent=1) + "\n")
         else:
-            Console().print(comparison.sides(made), comparison.ratios(made.ratios))
+            plain_console().print(comparison.sides(made), comparison.ratios(made.ratios))
             for one in made.notes:
-                Console().print(one, markup=False, highlight=False, soft_wrap=True)
+                plain_console().print(one, soft_wrap=True)
         if reasons := [*made.ours.reasons, *made.theirs.reasons]:
             fail(NOT_VALID, f"not valid: {'; '.join(reasons)}")
+
+
+def _check_stored(
+    first: list[str] | None, second: list[str] | None, overrides: list[str] | None, agents: AgentsWanted | None
+) -> None:
+    """Raise BadParameter where an option is about a measurement: two stored runs are compared without one."""
+    if agents is not None:
+        raise typer.BadParameter("--agents is about a load, and stored runs are compared without one")
+    for name, given in (("--ours", first), ("--theirs", second), ("--set", overrides)):
+        if given:
+            raise typer.BadParameter(
+                f"{name} goes with STUDY.yaml, whose configurations are measured; stored runs are compared as they are"
+            )
 
 
 def _compare(

@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from reports import preview as preview_report
 from tuner.cli.frame import BAD_USAGE, Overrides, StudyPath, app, errors, fail
 from tuner.files import write_atomically
 from tuner.previewing import previews as previewed
 from tuner.study.load import load_study
-from tuner.terminal import shown
+from tuner.terminal import plain_console, shown
 from tuner.traffic import make_workloads
 from workloads.units import parse_duration
 
@@ -38,7 +37,7 @@ def preview(
             fail(BAD_USAGE, f"--time: {error}")
         chosen = [one for one in workloads if workload in (None, one.name)]
         previews = [part for one in chosen for part in previewed(one, loaded, duration_s)]
-        Console().print(preview_report.picture(previews), highlight=False)
+        plain_console().print(preview_report.picture(previews))
         if page is not None:
             write_atomically(page, preview_report.page(loaded.spec.study, previews))
-            Console().print(f"page     {shown(page)}", highlight=False, soft_wrap=True)
+            plain_console().print(f"page     {shown(page)}", soft_wrap=True)

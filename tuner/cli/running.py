@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
-from rich.console import Console
 
 from targets.base import TargetError
 from tuner import events
@@ -32,7 +31,7 @@ from tuner.load.distributed.options import AgentsWanted
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.load import Study, load_study
-from tuner.terminal import interruptible, note, shown
+from tuner.terminal import interruptible, note, plain_console, shown
 from tuner.wiring import Bench, Prepared, prepare, started
 
 Stream = Annotated[bool, typer.Option("--events", help="write each event of the run as a line of JSON on stdout")]
@@ -166,13 +165,13 @@ def show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
         return
     from reports import text  # noqa: PLC0415 - imported with what the reports are written by
 
-    console = Console()
+    console = plain_console()
     if (table := text.summary(result)) is not None:
         console.print(table)
-    console.print(text.headline(result), highlight=False)
+    console.print(text.headline(result))
     where = shown(directory.path)
-    console.print(f"report   {where}/report.html", highlight=False, soft_wrap=True)
+    console.print(f"report   {where}/report.html", soft_wrap=True)
     if result.best and result.best.export:
         verified = "loaded by the server" if result.best.export_verified else "not verified"
-        console.print(f"config   {where}/{result.best.export}/  ({verified})", highlight=False, soft_wrap=True)
-        console.print(f"apply    tune export {where} --to YOUR_FOLDER", highlight=False, soft_wrap=True)
+        console.print(f"config   {where}/{result.best.export}/  ({verified})", soft_wrap=True)
+        console.print(f"apply    tune export {where} --to YOUR_FOLDER", soft_wrap=True)

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tuner.cli.frame import BAD_USAGE, app, errors, fail
 from tuner.found_studies import repository_here, write_for_repository, write_for_server
 from tuner.starters import STARTERS, StarterError, write_imported, write_starter
-from tuner.terminal import note, shown
+from tuner.terminal import note, plain_console, shown
 
 
 @app.command()
@@ -47,11 +46,16 @@ def init(
             target = write_for_server(url, directory, model)
         else:
             target = _for_folder(what, directory, model)
-        Console().print(f"{target}  (next: tune {target})", highlight=False, soft_wrap=True)
+        plain_console().print(f"{target}  (next: tune {target})", soft_wrap=True)
 
 
 def _for_folder(what: str | None, directory: Path, model: str | None) -> Path:
     if what in STARTERS:
+        if model is not None:
+            raise typer.BadParameter(
+                f"--model goes with FOLDER, --url or --from-model-analyzer: the starter {what} is written as it is, "
+                "and names its model in target.model"
+            )
         return write_starter(what, directory)
     repository = repository_here(Path()) if what is None else Path(what)
     if repository is None:

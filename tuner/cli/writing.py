@@ -6,8 +6,9 @@ from reports import html
 from reports.charts import page
 from targets.exports import Export
 from tuner.files import write_atomically
+from tuner.provenance import headed_as
 from tuner.results import Result
-from tuner.rundir import RunDirectory
+from tuner.rundir import RunDirectory, read_files
 from tuner.space import server_part
 from tuner.terminal import shown
 from tuner.wiring import Prepared
@@ -22,13 +23,13 @@ def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | 
     Args:
         result: of the run.
         directory: the run's.
-        prepared: the study, for the change that the export makes; None: its files are not there any more.
+        prepared: the study, for the command that applies the change; None: its files are not there any more.
     """
     export = _export(result, prepared)
     place = html.Place(
         shown(directory.path.resolve()), shown(Path(result.study.path)), own_files=bool(export and export.places)
     )
-    diff = "" if export is None else html.config_diff(export.originals, export.files)
+    diff = _change(result, directory, export)
     files = html.downloads(result, diff)
     for name in WRITTEN:
         write_atomically(directory.path / name, files[name])
@@ -36,9 +37,22 @@ def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | 
     write_atomically(directory.path / "report.html", content)
 
 
-def change(result: Result, prepared: Prepared | None) -> str:
-    """Return the change that the export makes to the user's own files, "" where there is none to show."""
-    export = _export(result, prepared)
+def change(result: Result, directory: RunDirectory, prepared: Prepared | None) -> str:
+    """Return the change that the export makes to the user's own files, "" where there is none to show.
+
+    Args:
+        result: of the run.
+        directory: the run's; it keeps both sides of the change.
+        prepared: the study, for runs that do not; None: its files are not there any more.
+    """
+    return _change(result, directory, _export(result, prepared))
+
+
+def _change(result: Result, directory: RunDirectory, export: Export | None) -> str:
+    """Return the change as the run made it: the user's own files may have it already, or may be others by now."""
+    best, yours = read_files(directory.best), read_files(directory.yours)
+    if result.best is not None and result.best.export is not None and best and yours:
+        return html.config_diff(yours, {path: headed_as(text, yours.get(path, "")) for path, text in best.items()})
     return "" if export is None else html.config_diff(export.originals, export.files)
 
 
