@@ -131,6 +131,6 @@ class Searching:
         ranked = self.found.ranked()
         if not any(one.trial.number for one in ranked):
             return budget.least_reserve_s(settings, prices, workloads, self.budget.total_s)
-        found = [confirm.contender(one.trial, one.point, workloads) for one in ranked[:1]]
+        found = [confirm.contender_of(one) for one in ranked[:1]]
         rounds = confirm.rounds_needed(self.trier, found, self.found.by_number(), settings)
         return budget.reserve_s(settings, prices, rounds, workloads, self.budget.total_s)
