@@ -12,7 +12,7 @@ from tuner.applying import ApplyCosts
 from tuner.budget import Prices
 from tuner.confirm import Contender
 from tuner.nesting import knob_names
-from tuner.objective import Goal
+from tuner.objective import Goal, least
 from tuner.once import Once
 from tuner.preference import FIRST, Preference, best_values, regrets
 from tuner.probes import WORTH
@@ -202,7 +202,7 @@ class Findings:
 
         def value(goal: Goal) -> float:
             found = metrics[goal.workload].get(goal.key)
-            return found.value if found is not None else 0.0 if goal.maximize else math.inf
+            return found.value if found is not None else least(goal) if goal.maximize else math.inf
 
         return float(self.scores([[value(goal) for goal in self.goals]])[0])
 

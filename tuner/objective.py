@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tuner.catalog import key_of
+from tuner.catalog import LABELLED, key_of
 from tuner.results import Point
 from tuner.study.spec import OBJECTIVE
 
@@ -67,7 +67,14 @@ def evaluate(points: Sequence[Point], goals: Sequence[Goal]) -> Objective:
 
 def pessimistic(goals: Sequence[Goal], constraints: Sequence[str]) -> Objective:
     """Return the objective of a configuration that could not be measured: worst values, everything violated."""
-    return Objective(tuple(0.0 if goal.maximize else WORST for goal in goals), dict.fromkeys(constraints, WORST))
+    return Objective(tuple(map(least, goals)), dict.fromkeys(constraints, WORST))
+
+
+def least(goal: Goal) -> float:
+    """Return the worst value of a goal; a score of answers may be below 0."""
+    if not goal.maximize:
+        return WORST
+    return -WORST if goal.metric in LABELLED else 0.0
 
 
 def evened(told: Sequence[Objective], maximize: Sequence[bool]) -> list[Objective]:

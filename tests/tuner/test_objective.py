@@ -91,3 +91,14 @@ def test_all_have_the_same_violations_in_the_same_order() -> None:
 def test_while_nothing_was_measured_all_are_alike() -> None:
     assert evened([], [True]) == []
     assert evened([Objective((WORST,), {})] * 2, [False]) == [Objective((0.0,), {})] * 2
+
+
+def test_the_worst_score_of_answers_is_below_0() -> None:
+    """Beside scores of -0.2 a 0 would be the best of all."""
+    goals = (Goal(True, "a", "goodput"), Goal(True, "a", "accuracy"), Goal(False, "a", "prediction_error"))
+    assert pessimistic(goals, []).values == (0.0, -WORST, WORST)
+    assert evened([Objective((1.0, -0.2, 0.1), {}), pessimistic(goals, [])], [True, True, False])[1].values == (
+        0.0,
+        -0.2,
+        0.1,
+    )
