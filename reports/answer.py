@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from reports import words
+from reports.points import together_with
 from tuner.catalog import BOUNDED, METRICS, key_of
-from tuner.companions import companions
 from tuner.results import Best, Confirmation, Estimate, Point, Result
 from tuner.units import format_value
 from tuner.usage_metrics import usage_metrics
@@ -178,8 +178,7 @@ def _yours(result: Result) -> Found:
     point = _baseline_point(result)
     if point is None:
         return {}
-    together = (point, *companions(result.trial(0), point))
-    return {one.workload: one.metrics for one in together}
+    return {one.workload: one.metrics for one in together_with(result, result.trial(0), point)}
 
 
 def _baseline_point(result: Result) -> Point | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import words
-from tuner.companions import companions
+from tuner.companions import combinations, companions
 from tuner.results import LEVEL_NAMES, Confirmation, Point, Result, Side, Trial, Value
 
 LOAD_KNOBS = tuple(LEVEL_NAMES.values())
@@ -37,13 +37,14 @@ def all_points(result: Result) -> list[Placed]:
 
 
 def meets(result: Result, trial: Trial, point: Point) -> bool:
-    """Return whether a point and what goes with it on the other workloads meet every SLO, as measured."""
-    together = (point, *companions(trial, point))
-    names = {one.workload for one in together}
-    return (
-        trial.state == "complete"
-        and names == set(result.study.workloads)
+    """Return whether a point and what goes with it on the other workloads meet every SLO, as measured.
+
+    Where several of their loads go with it, it does so with one of them.
+    """
+    return trial.state == "complete" and any(
+        {one.workload for one in together} == set(result.study.workloads)
         and all(violation <= 0 for one in together for violation in one.violations.values())
+        for together in combinations(trial, point)
     )
 
 
@@ -94,9 +95,19 @@ def own_point(result: Result) -> tuple[Trial, Point] | None:
     return own, min(primary, key=lambda point: max(point.violations.values(), default=0.0))
 
 
-def beside(trial: Trial, point: Point, workload: str) -> Point | None:
+def together_with(result: Result, trial: Trial, point: Point) -> tuple[Point, ...]:
+    """Return a point with those of the other workloads that go with it: of your configuration those that it is best at.
+
+    Where several loads of another workload go with it otherwise, the first one is taken.
+    """
+    own = result.baseline
+    of_own = own is not None and trial.number == own.trial and trial.points[own.point : own.point + 1] == [point]
+    return (point, *companions(trial, point, own.loads if own is not None and of_own else None))
+
+
+def beside(result: Result, trial: Trial, point: Point, workload: str) -> Point | None:
     """Return the point of a workload that goes with one of the primary workload: itself, or its companion."""
-    return next((one for one in (point, *companions(trial, point)) if one.workload == workload), None)
+    return next((one for one in together_with(result, trial, point) if one.workload == workload), None)
 
 
 def two_sides(result: Result, workload: str) -> Sequence[tuple[str, Trial, Point]]:
@@ -109,7 +120,7 @@ def two_sides(result: Result, workload: str) -> Sequence[tuple[str, Trial, Point
         if pair is None:
             continue
         trial, primary = pair
-        point = beside(trial, primary, workload)
+        point = beside(result, trial, primary, workload)
         if point is not None:
             name = f"{called(result, trial.number)}, {words.load(point.load)}"
             found.setdefault((trial.number, trial.points.index(point)), (name, trial, point))

@@ -6,8 +6,8 @@ from rich import box
 from rich.table import Table
 
 from reports import words
+from reports.points import together_with
 from tuner.catalog import key_of
-from tuner.companions import companions
 from tuner.results import Estimate, Load, Result, Side, Value
 from tuner.run_info import MetricInfo
 
@@ -92,8 +92,8 @@ def _baseline(result: Result) -> tuple[dict[str, Value], _Found] | None:
         return None
     trial = result.trial(0)
     point = trial.points[result.baseline.point]
-    found = {one.workload: one.metrics for one in companions(trial, point)}
-    return _with_load(trial.config, point.load), {point.workload: point.metrics, **found}
+    found = {one.workload: one.metrics for one in together_with(result, trial, point)}
+    return _with_load(trial.config, point.load), found
 
 
 def _with_load(config: Mapping[str, Value], load: Load) -> dict[str, Value]:

@@ -1,16 +1,22 @@
 """The trials of a run in the terminal."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.table import Table
 
 from reports import words
+from reports.points import together_with
 from tuner.catalog import key_of
-from tuner.companions import companions
+from tuner.companions import combinations
 from tuner.results import Point, Result, Trial, overall
 
 
 def table(result: Result) -> Table:
-    """Return a row for each point of the primary workload; a trial without a point has one with its reason."""
+    """Return a row for each point of the primary workload; a trial without a point has one with its reason.
+
+    Where several loads of another workload go with a point, it has a row with each.
+    """
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     goals = [_goal(result, objective) for objective in result.study.objectives]
     made.add_column("trial", justify="right")
@@ -27,10 +33,11 @@ def table(result: Result) -> Table:
             made.add_row(name, config, trial.state, *("" for _ in goals), trial.reason or "")
             continue
         for point in points:
-            together = [point, *companions(trial, point)]
-            values = (_value(result, together, *goal) for goal in goals)
-            made.add_row(name, config, words.load(point.load), *values, _verdict(together))
-            name = config = ""
+            ways = combinations(trial, point) or [together_with(result, trial, point)]
+            for together in ways:
+                values = (_value(result, together, *goal) for goal in goals)
+                made.add_row(name, config, _loads(ways, together), *values, _verdict(together))
+                name = config = ""
     made.caption = "* the best of this run, 0 your own configuration"
     return made
 
@@ -60,12 +67,22 @@ def _mark(result: Result, trial: Trial) -> str:
     return " *" if result.best is not None and result.best.trial == trial.number else ""
 
 
-def _value(result: Result, points: list[Point], workload: str, metric: str) -> str:
+def _value(result: Result, points: Sequence[Point], workload: str, metric: str) -> str:
     found = [point.metrics.get(key_of(metric)) for point in points if point.workload == workload]
     return words.metric_value(metric, found[0].value, result.own_metrics) if found and found[0] else ""
 
 
-def _verdict(points: list[Point]) -> str:
+def _loads(ways: Sequence[Sequence[Point]], together: Sequence[Point]) -> str:
+    """Return the load of a point, and that of each other workload of which several go with it."""
+    others = [
+        one
+        for at, one in enumerate(together[1:], 1)
+        if "." not in one.workload and any(way[at].load != one.load for way in ways)
+    ]
+    return ", ".join([words.load(together[0].load), *(f"{one.workload} {words.load(one.load)}" for one in others)])
+
+
+def _verdict(points: Sequence[Point]) -> str:
     """Return `met`, or what is not by the verdicts; where a stored run has none, by the values."""
     several = len({point.workload for point in points}) > 1
     found = {f"{point.workload}.{name}" if several else name: one for point in points

@@ -14,6 +14,7 @@ from tuner.catalog import BOUNDED, METRICS
 from tuner.compare import ratios_of_pairs
 from tuner.metrics import generator_report
 from tuner.offered import Offered
+from tuner.rank import Candidate
 from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
 from tuner.runs import Run, pooled_runs, stored_server
 from tuner.stats import P99_MIN_SAMPLES
@@ -72,8 +73,16 @@ class Rounds:
         return [pooled_runs(group) for group in self.runs[workload]]
 
 
+def contender_of(one: Candidate) -> Contender:
+    """Return a candidate as a contender: at the loads that its points were measured at."""
+    return Contender(one.trial.number, one.trial.config, one.loads)
+
+
 def contender(trial: Trial, point: int, workloads: Sequence[Workload]) -> Contender:
-    """Return a trial's point as a contender: its load on the primary workload, and what goes with it on the others."""
+    """Return a trial's point as a contender where nothing valid goes with it: at any load that it was measured at.
+
+    That is its own load on every workload that was measured under it, and the first one on the others.
+    """
     chosen = trial.points[point]
     if chosen.window is not None:
         together = {one.workload: one.load for one in trial.points if one.window == chosen.window}

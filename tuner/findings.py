@@ -12,7 +12,7 @@ from tuner.applying import ApplyCosts
 from tuner.budget import Prices
 from tuner.confirm import Contender
 from tuner.nesting import knob_names
-from tuner.objective import Goal
+from tuner.objective import Goal, least
 from tuner.once import Once
 from tuner.preference import FIRST, Preference, best_values, regrets
 from tuner.probes import WORTH
@@ -24,6 +24,7 @@ from tuner.results import (
     Estimate,
     FrontPoint,
     KnobInfo,
+    Load,
     Point,
     Ratio,
     Result,
@@ -174,11 +175,13 @@ class Findings:
 
     def baseline_contenders(self, count: int) -> list[Contender]:
         """Return the user's configuration at its best levels, best first, or where it comes closest to the SLO."""
-        own = self._own()[:count]
-        if own:
-            return [confirm.contender(one.trial, one.point, self.workloads) for one in own]
-        near = rank.closest([one for one in self.candidates() if one.trial.number == 0])
-        return [confirm.contender(self.by_number()[0], near.point if near else 0, self.workloads)]
+        by_values: dict[tuple[float, ...], Candidate] = {}
+        for one in self._own():  # a load that changes no objective is not another level
+            by_values.setdefault(one.objective.values, one)
+        own = list(by_values.values())[:count]
+        if not own:
+            own = rank.nearest([one for one in self.candidates() if one.trial.number == 0])[:1]
+        return [confirm.contender_of(one) for one in own] or [confirm.contender(self.by_number()[0], 0, self.workloads)]
 
     def probe_start(self) -> Candidate | None:
         """Return the baseline at the lowest load level that is about as good as its best: one with room to its SLO."""
@@ -199,14 +202,14 @@ class Findings:
 
         def value(goal: Goal) -> float:
             found = metrics[goal.workload].get(goal.key)
-            return found.value if found is not None else 0.0 if goal.maximize else math.inf
+            return found.value if found is not None else least(goal) if goal.maximize else math.inf
 
         return float(self.scores([[value(goal) for goal in self.goals]])[0])
 
-    def regrets(self, trial: int, point: int) -> dict[str, float]:
-        """Return objective -> the share by which a trial's point falls short of the best that met the SLO on it."""
+    def regrets(self, trial: int, loads: Mapping[str, Load]) -> dict[str, float]:
+        """Return objective -> the share by which a trial under some loads falls short of the best that met the SLO."""
         feasible = [one for one in self.candidates() if one.feasible]
-        mine = [one for one in feasible if (one.trial.number, one.point) == (trial, point)]
+        mine = [one for one in feasible if (one.trial.number, one.loads) == (trial, loads)]
         if self.preference.how == "first" or not mine:
             return {}
         maximize = [goal.maximize for goal in self.goals]
@@ -229,7 +232,7 @@ class Findings:
             verdicts={name: slo_verdicts(found, bounds[name]) for name, found in metrics.items()},
             objective=self.goals[0].key,
             gain_vs_baseline=None,
-            regrets=self.regrets(trial.number, candidate.point),
+            regrets=self.regrets(trial.number, candidate.loads),
         )
 
     def confirmed(self, candidate: Contender, made: Confirmation) -> Best:
@@ -251,7 +254,7 @@ class Findings:
             verdicts=made.candidate.verdicts,
             objective=self.goals[0].key,
             gain_vs_baseline=self.gain(made) if self.baseline() else None,
-            regrets=self.regrets(candidate.trial, index),
+            regrets=self.regrets(candidate.trial, candidate.loads),
         )
 
     def gain(self, made: Confirmation) -> Ratio | None:
@@ -299,11 +302,9 @@ class Findings:
 
 def front_point(candidate: Candidate, front: Sequence[FrontPoint]) -> FrontPoint:
     """Return a candidate as the front lists it, or with a membership of 0 where it does not."""
-    trial, point = candidate.trial.number, candidate.point
-    return next(
-        (one for one in front if (one.trial, one.point) == (trial, point)),
-        FrontPoint(trial=trial, point=point, meets_slo=candidate.feasible, membership=0.0, on_front=False),
-    )
+    unlisted = rank.front_point(candidate, 0.0, on_front=False)
+    place = unlisted.trial, unlisted.point, unlisted.loads
+    return next((one for one in front if (one.trial, one.point, one.loads) == place), unlisted)
 
 
 def study_info(study: Study) -> StudyInfo:

@@ -1,9 +1,9 @@
 """What a trial is worth: the study's objectives as numbers, its SLOs as violations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tuner.catalog import key_of
+from tuner.catalog import LABELLED, key_of
 from tuner.results import Point
 from tuner.study.spec import OBJECTIVE
 
@@ -67,4 +67,44 @@ def evaluate(points: Sequence[Point], goals: Sequence[Goal]) -> Objective:
 
 def pessimistic(goals: Sequence[Goal], constraints: Sequence[str]) -> Objective:
     """Return the objective of a configuration that could not be measured: worst values, everything violated."""
-    return Objective(tuple(0.0 if goal.maximize else WORST for goal in goals), dict.fromkeys(constraints, WORST))
+    return Objective(tuple(map(least, goals)), dict.fromkeys(constraints, WORST))
+
+
+def least(goal: Goal) -> float:
+    """Return the worst value of a goal; a score of answers may be below 0."""
+    if not goal.maximize:
+        return WORST
+    return -WORST if goal.metric in LABELLED else 0.0
+
+
+def evened(told: Sequence[Objective], maximize: Sequence[bool]) -> list[Objective]:
+    """Return objectives for a sampler that scales each value and violation by the spread of all.
+
+    Beside a single value of WORST all others would be the same to it. In its place stands the worst that was measured:
+    of a value, 0.0 where there is none; of a violation 1.0 at least, for it is one. All have the same violations, in
+    the same order, 0.0 where one was not looked at.
+
+    Args:
+        told: of the trials so far.
+        maximize: per value, whether more is better.
+    """
+    measured = [_known(one.values[at] for one in told) for at in range(len(maximize))]
+    worst = [
+        (min(known) if more else max(known)) if known else 0.0 for known, more in zip(measured, maximize, strict=True)
+    ]
+    names = sorted({name for one in told for name in one.violations})
+    furthest = {name: max([1.0, *_known(one.violations.get(name, 0.0) for one in told)]) for name in names}
+    return [
+        Objective(
+            tuple(
+                max(value, last) if more else min(value, last)
+                for value, last, more in zip(one.values, worst, maximize, strict=True)
+            ),
+            {name: min(one.violations.get(name, 0.0), furthest[name]) for name in names},
+        )
+        for one in told
+    ]
+
+
+def _known(values: Iterable[float]) -> list[float]:
+    return [value for value in values if abs(value) < WORST]

@@ -41,16 +41,23 @@ class Preference:
 
 
 FIRST = Preference()
+FURTHEST = 1e9
+"""Regret of what has no end, where the best is below 0."""
 
 
 def regrets(values: Floats, bests: Floats, maximize: Sequence[bool]) -> Floats:
     """Return the share by which each value falls short of the best of its objective, shape [rows, objectives].
 
-    1 - value / best where more is better, 1 - best / value where less is: 0 at the best, towards 1 the worse it is.
+    1 - value / best where more is better, 1 - best / value where less is: 0 at the best, towards 1 the worse it is. Of
+    a best below 0, as scores of answers may be, it is |value - best| / |best|: 1 at twice the distance from 0, and more
+    than that beyond. Where the best is 0, all that is worse has lost all of it.
     """
+    more = np.asarray(maximize)
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(np.asarray(maximize), values / bests, bests / values)
-    return np.asarray(1 - np.nan_to_num(share, nan=1.0))
+        share = np.where(more, values / bests, bests / values)
+        away = np.where(more, bests - values, values - bests) / np.abs(bests)
+    away = np.nan_to_num(away, posinf=FURTHEST)
+    return np.where(bests < 0, away, 1 - np.nan_to_num(share, nan=1.0, neginf=0.0))
 
 
 def best_values(values: Floats, maximize: Sequence[bool]) -> Floats:

@@ -65,7 +65,9 @@ def next_probe(
 def starting_points(space: Space, start: Candidate | None) -> list[Config]:
     """Return the configurations that the study wants tried first, at the load where the user's works best."""
     own = {one.name: space.own[one.name] for one in space if space.own.get(one.name) in one.values}
-    origin = (start and _origin(space, start)) or {}
+    origin: dict[str, Value] = {}
+    if start is not None:  # a knob of it that is not in the space takes no load with it
+        origin = _levels(space, start) | (_origin(space, start) or {})
     return [{**own, **origin, **config} for config in space.starts]
 
 

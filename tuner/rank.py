@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tuner.catalog import LABELLED
-from tuner.companions import among
+from tuner.companions import combinations
 from tuner.front import membership, non_dominated
 from tuner.objective import Goal, Objective, evaluate, pessimistic
-from tuner.results import Closest, Estimate, FrontPoint, Point, Trial
+from tuner.results import Closest, Estimate, FrontPoint, Load, Point, Trial
 
 LEAST_MEMBERSHIP = 0.05
 """Points that are less probably on the front are not listed, unless their measured values are on it."""
@@ -37,9 +37,14 @@ class Candidate:
         """Whether every SLO is met on every workload."""
         return self.objective.feasible
 
+    @property
+    def loads(self) -> dict[str, Load]:
+        """Workload or class -> the load that it was measured at."""
+        return {one.workload: one.load for one in self.points}
+
 
 def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequence[Goal]) -> list[Candidate]:
-    """Return every valid primary point that was measured on all workloads.
+    """Return every valid primary point with each combination of points of the other workloads that go with it.
 
     Args:
         trials: any; those that were not measured, and points that are not valid, are passed over.
@@ -53,9 +58,11 @@ def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequenc
         for index, point in enumerate(trial.points):
             if point.workload != workloads[0] or not point.validity.valid:
                 continue
-            together = (point, *among(trial, point, workloads[1:]))
-            if len(together) == len(workloads) and _has_all(together, goals):
-                found.append(Candidate(trial, index, evaluate(together, goals), together))
+            found += [
+                Candidate(trial, index, evaluate(together, goals), together)
+                for together in combinations(trial, point, workloads[1:])
+                if _has_all(together, goals)
+            ]
     return found
 
 
@@ -76,10 +83,7 @@ def best_of_each(found: Sequence[Candidate], goal: Goal) -> list[Candidate]:
     by_trial: dict[int, list[Candidate]] = {}
     for one in found:
         by_trial.setdefault(one.trial.number, []).append(one)
-    return [
-        (by_value(group, goal) or [min(group, key=lambda one: max(one.objective.violations.values(), default=0.0))])[0]
-        for group in by_trial.values()
-    ]
+    return [(by_value(group, goal) or nearest(group))[0] for group in by_trial.values()]
 
 
 def by_value(found: Sequence[Candidate], goal: Goal) -> list[Candidate]:
@@ -109,13 +113,10 @@ def pareto(found: Sequence[Candidate], goals: Sequence[Goal]) -> list[FrontPoint
 
     The noise is drawn from a generator with a fixed seed: the same points always give the same probabilities.
     Accuracies have none here: all variants answer the same items, so it is common to all of them.
+
+    A point that goes with several loads of the other workloads is listed once, with those that it does best with.
     """
-    traded = {f"{goal.workload}.{goal.metric}" for goal in goals}
-    admitted = [
-        one
-        for one in found
-        if all(violation <= 0 for name, violation in one.objective.violations.items() if name not in traded)
-    ]
+    admitted = _admitted(found, goals)
     if not admitted:
         return []
     maximize = [goal.maximize for goal in goals]
@@ -129,23 +130,53 @@ def pareto(found: Sequence[Candidate], goals: Sequence[Goal]) -> list[FrontPoint
     drawn, lowest, highest = np.maximum([values, low, high], 0.0)  # a mean score below 0 has no logarithm
     probable = membership(drawn, lowest, highest, maximize, np.random.default_rng(0), DRAWS)
     kept = np.flatnonzero(on_front | (probable >= LEAST_MEMBERSHIP))
+    best_first = sorted(kept, key=lambda index: (not on_front[index], -probable[index]))
+    once: dict[tuple[int, int], int] = {}
+    for index in best_first:
+        once.setdefault((admitted[index].trial.number, admitted[index].point), int(index))
     return [
-        FrontPoint(
-            trial=admitted[index].trial.number,
-            point=admitted[index].point,
-            meets_slo=admitted[index].feasible,
-            membership=float(probable[index]),
-            on_front=bool(on_front[index]),
-        )
-        for index in sorted(kept, key=lambda index: admitted[index].objective.values)
+        front_point(admitted[index], float(probable[index]), on_front=bool(on_front[index]))
+        for index in sorted(once.values(), key=lambda index: (admitted[index].objective.values, index))
     ]
+
+
+def front_point(one: Candidate, membership: float, *, on_front: bool) -> FrontPoint:
+    """Return a candidate as results tell of it."""
+    return FrontPoint(
+        trial=one.trial.number,
+        point=one.point,
+        loads={name: load for name, load in one.loads.items() if name != one.points[0].workload},
+        meets_slo=one.feasible,
+        membership=membership,
+        on_front=on_front,
+    )
+
+
+def _admitted(found: Sequence[Candidate], goals: Sequence[Goal]) -> list[Candidate]:
+    """Return the candidates that miss no SLO but on the objectives, one for each point and values of the objectives.
+
+    What the others' loads do not change would be drawn several times, and each draw take a share of the membership.
+    """
+    traded = {f"{goal.workload}.{goal.metric}" for goal in goals}
+    admitted: dict[tuple[int, int, tuple[float, ...]], Candidate] = {}
+    for one in found:
+        if all(violation <= 0 for name, violation in one.objective.violations.items() if name not in traded):
+            key = one.trial.number, one.point, one.objective.values
+            if key not in admitted or (one.feasible and not admitted[key].feasible):
+                admitted[key] = one
+    return list(admitted.values())
+
+
+def nearest(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates in the order of their worst violation, the smallest first."""
+    return sorted(found, key=lambda one: max(one.objective.violations.values(), default=0.0))
 
 
 def closest(found: Sequence[Candidate]) -> Closest | None:
     """Return the point whose worst violation is the smallest, None when nothing was measured."""
     if not found:
         return None
-    best = min(found, key=lambda one: max(one.objective.violations.values(), default=0.0))
+    best = nearest(found)[0]
     missed = {name: value for name, value in best.objective.violations.items() if value > 0}
     return Closest(trial=best.trial.number, point=best.point, missed=missed)
 

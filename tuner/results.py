@@ -209,6 +209,7 @@ class FrontPoint(Data):
 
     trial: int
     point: int
+    loads: dict[str, Load] = Field({}, description="other workload -> the load that the point is judged with")
     meets_slo: bool
     membership: float = Field(description="probability of being on the front under the measurement noise")
     on_front: bool = Field(description="non-dominated by the measured values")

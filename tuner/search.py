@@ -28,7 +28,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from targets.base import Config, Value
-from tuner.objective import WORST, Goal, Objective
+from tuner.objective import WORST, Goal, Objective, evened
 from tuner.results import Trial
 from tuner.space import Parameter, Space
 from tuner.storage import kept
@@ -306,6 +306,8 @@ class Search:
     def _sampled(self, number: int, kept: Config) -> "_Drawn":
         """Ask the sampler."""
         sampler = self._sampler(number, kept)
+        if self._kind == "gp":
+            return _Asked(self._study.directions).ask(sampler, self.space, _evened(self._told, self._study.directions))
         if self._focuses and number > STARTUP_TRIALS and number % FRONT_EVERY:
             # For the first objective alone: a sampler of several spreads its few trials along the whole front.
             return self._first.ask(sampler, self.space, self._told)
@@ -315,9 +317,7 @@ class Search:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             free = self._free_sampler(number)
-            if not kept:
-                return free
-            return PartialFixedSampler(self._kept(kept), free)
+            return PartialFixedSampler(self._kept(kept), free) if kept else free
 
     def _free_sampler(self, number: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
@@ -384,3 +384,15 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 def _clipped(value: float) -> float:
     return float(np.clip(value, -WORST, WORST))
+
+
+def _evened(told: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+    """Return trials as a sampler is told of them that scales what it is told, see `objective.evened`."""
+    as_told = [Objective(tuple(one.values), one.constraints) for one in told]
+    maximize = [one is StudyDirection.MAXIMIZE for one in directions]
+    return [
+        optuna.create_trial(
+            params=one.params, distributions=one.distributions, values=made.values, constraints=dict(made.violations)
+        )
+        for one, made in zip(told, evened(as_told, maximize), strict=True)
+    ]

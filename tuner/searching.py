@@ -100,7 +100,8 @@ class Searching:
             return True  # nothing meets it yet: that is no reason to stop looking
         values = np.array([one.objective.values for one in found])
         maximize = [goal.maximize for goal in self.found.goals]
-        reference = np.where(maximize, 0.0, values.max(axis=0) * GROWTH)
+        below = np.minimum(0.0, values.min(axis=0) * GROWTH)  # scores of answers may be below 0
+        reference = np.where(maximize, below, values.max(axis=0) * GROWTH)
         last = sorted(trial.number for trial in self.found.trials)[
             -patience
         ]  # those of other hosts' groups are missing
@@ -131,6 +132,6 @@ class Searching:
         ranked = self.found.ranked()
         if not any(one.trial.number for one in ranked):
             return budget.least_reserve_s(settings, prices, workloads, self.budget.total_s)
-        found = [confirm.contender(one.trial, one.point, workloads) for one in ranked[:1]]
+        found = [confirm.contender_of(one) for one in ranked[:1]]
         rounds = confirm.rounds_needed(self.trier, found, self.found.by_number(), settings)
         return budget.reserve_s(settings, prices, rounds, workloads, self.budget.total_s)

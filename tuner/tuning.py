@@ -173,7 +173,7 @@ class Tuning:
         The user's configuration is measured again at its two best load levels, and meets the winner at the better
         one whose values are within the SLO again: a level that met it by luck would make for a false comparison.
         """
-        contenders = [confirm.contender(one.trial, one.point, self._workloads) for one in ranked]
+        contenders = [confirm.contender_of(one) for one in ranked]
         own = self._found.baseline_contenders(budget.BASELINE_LEVELS)
         self._baseline = own[0]
         quick = budget.shortlist_rounds(self._spec.confirm, self._workloads)

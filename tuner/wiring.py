@@ -195,7 +195,7 @@ def _check_sampler(study: Study, target: Target, space: Space) -> None:
 
 
 def _beyond_the_twin(study: Study) -> str:
-    """Return what a workload has that the twin does not simulate, "" where there is nothing."""
+    """Return what a study asks for that the twin does not simulate, "" where there is nothing."""
     for name, workload in study.spec.workloads.items():
         if isinstance(workload, LocustSpec):
             return f"{name} is a locustfile, and what its users do is not known before"
@@ -203,7 +203,8 @@ def _beyond_the_twin(study: Study) -> str:
             return f"the classes of {name} have priorities, and it serves in the order of arrival"
         if workload.sequences is not None:
             return f"requests of {name} belong to sequences, and it simulates single ones"
-    return ""
+    (first, *_) = parse_goals(study.spec.objectives, next(iter(study.spec.workloads)))
+    return "" if first.metric in FORECAST else f"the first objective, {first.metric}, is not simulated"
 
 
 def _check_gpus(study: Study) -> None:
@@ -325,13 +326,10 @@ def simulation_of(prepared: Prepared) -> Simulation:
     roles = roles_of(prepared.target.knobs(), searched)
     if roles is None:
         return Simulation(None, f"of {spec.target.kind} no knob is known to set its batches")
-    goal = prepared.goals[0]
     if spec.search.choose != "first":
         return Simulation(None, f"it proposes for one objective, and `choose: {spec.search.choose}` asks for several")
     if why := _beyond_the_twin(prepared.study):
         return Simulation(None, why)
-    if goal.metric not in FORECAST:
-        return Simulation(None, f"{goal.metric} is not simulated")
     cores = len(prepared.cores.server or os.sched_getaffinity(0))
     return Simulation(Twin(space, prepared.workloads, prepared.goals, spec.bounds(), roles, cores, spec.search.seed))
 

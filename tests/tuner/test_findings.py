@@ -1,13 +1,17 @@
 """What a run knows: the baseline's place, and who is measured again."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 from result_builders import GOALS, candidate, estimate, point, trial
 from workload_builders import workload
 
 from tuner.findings import Findings, front_point
+from tuner.objective import Goal
+from tuner.preference import FIRST, Preference
 from tuner.rank import candidates, pareto
 from tuner.results import FrontPoint, Trial
+from workloads.arrivals import Poisson
 
 
 def test_the_baseline_is_as_the_front_lists_it() -> None:
@@ -59,3 +63,63 @@ def test_a_few_spoiled_trials_leave_the_answer_to_the_others() -> None:
     found.trials = [trial(0, point()), trial(1, point()), spoilt(2)]
     assert found.spoiled() == []
     assert found.nothing_met() == "no configuration met the SLO"
+
+
+# A baseline whose workloads have loads of different kinds.
+
+WEB = Goal(True, "web", "throughput")
+
+
+def of_two_kinds(goals: Sequence[Goal], preference: Preference = FIRST) -> Findings:
+    """Return a run whose baseline was measured at two concurrencies, and at two rates of another workload."""
+    rates = [point("web", rate, throughput=rate, mode="open") for rate in (100, 400)]
+    levels = [point(level=1, p99=0.001), point(level=16, throughput=300, p99=0.002)]
+    workloads = [workload(), workload("web", Poisson(50.0))]
+    found = Findings(None, None, workloads, goals, preference=preference)  # type: ignore[arg-type]
+    found.trials = [trial(0, *levels, *rates)]
+    return found
+
+
+def levels(found: Findings, count: int = 2) -> list[tuple[float, float]]:
+    return [(one.loads["steady"].level, one.loads["web"].level) for one in found.baseline_contenders(count)]
+
+
+def test_the_baseline_meets_a_candidate_at_its_best_load_of_the_objectives_workload() -> None:
+    """At 100 requests per second it could not have answered more, whatever the server is able to."""
+    assert levels(of_two_kinds([WEB])) == [(1, 400), (1, 100)]
+
+
+def test_the_baselines_two_best_levels_are_two_of_the_objectives() -> None:
+    assert levels(of_two_kinds([GOALS[0]])) == [(16, 100), (1, 100)]
+
+
+def test_a_choice_by_several_objectives_looks_at_every_load_of_the_baseline() -> None:
+    found = of_two_kinds([GOALS[0], WEB], Preference("robust"))
+    assert levels(found) == [(16, 400), (1, 400)]
+    best = found.baseline()
+    assert best is not None
+    assert found.regrets(0, best.loads) == {"maximize steady.throughput": 0.0, "maximize web.throughput": 0.0}
+
+
+def test_what_the_baseline_is_probed_from_is_its_best_load_of_each_workload() -> None:
+    start = of_two_kinds([WEB]).probe_start()
+    assert start is not None
+    assert [(name, load.level) for name, load in start.loads.items()] == [("steady", 1), ("web", 400)]
+
+
+def test_a_baseline_that_misses_its_slo_meets_a_candidate_where_it_comes_closest() -> None:
+    found = of_two_kinds([WEB])
+    missed = [
+        one.model_copy(update={"violations": {"p99": over}})
+        for one, over in zip(found.trials[0].points, (0.3, 0.2, 0.9, 0.1), strict=True)
+    ]
+    found.trials = [trial(0, *missed)]
+    assert levels(found) == [(16, 400)]
+
+
+def test_the_result_says_at_which_loads_the_baseline_is_best() -> None:
+    found = of_two_kinds([WEB])
+    best = found.baseline()
+    assert best is not None
+    listed = front_point(best, pareto(found.candidates(), found.goals))
+    assert (listed.point, listed.loads["web"].level, listed.membership) == (0, 400, 1.0)

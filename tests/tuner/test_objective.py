@@ -5,7 +5,7 @@ import math
 import pytest
 from result_builders import point
 
-from tuner.objective import WORST, Goal, Objective, evaluate, parse_goals, pessimistic
+from tuner.objective import WORST, Goal, Objective, evaluate, evened, parse_goals, pessimistic
 
 
 def test_an_objective_is_about_the_primary_workload_unless_named() -> None:
@@ -56,3 +56,49 @@ def test_what_could_not_be_measured_is_worst_in_everything() -> None:
     assert worst.values == (0.0, WORST)
     assert worst.violations == {"a.p99": WORST, "b.error_rate": WORST}
     assert not worst.feasible
+
+
+# What a sampler that scales is told.
+
+
+def test_what_could_not_be_measured_is_as_bad_as_the_worst_that_was() -> None:
+    """Scaled beside 1e9 all measured latencies would be one and the same."""
+    goals = (Goal(True, "a", "goodput"), Goal(False, "a", "p99"))
+    told = [Objective((300.0, 0.01), {"a.p99": -0.2}), Objective((100.0, 0.04), {"a.p99": 3.0})]
+    found = evened([*told, pessimistic(goals, ["a.p99"])], [True, False])
+    assert found[:2] == told
+    assert found[2] == Objective((0.0, 0.04), {"a.p99": 3.0})
+
+
+def test_what_could_not_be_measured_stays_a_violation_where_all_else_is_none() -> None:
+    told = [Objective((1.0,), {"a.p99": -0.5}), Objective((1.0,), {"a.p99": WORST})]
+    assert [one.feasible for one in evened(told, [True])] == [True, False]
+
+
+def test_all_have_the_same_violations_in_the_same_order() -> None:
+    told = [
+        Objective((1.0,), {"b.p99": 0.1, "a.p99": -0.1}),
+        Objective((2.0,), dict.fromkeys(("a.p99", "b.accuracy_drop", "b.p99"), WORST)),
+        Objective((3.0,), {}),
+    ]
+    assert [list(one.violations.items()) for one in evened(told, [True])] == [
+        [("a.p99", -0.1), ("b.accuracy_drop", 0.0), ("b.p99", 0.1)],
+        [("a.p99", 1.0), ("b.accuracy_drop", 1.0), ("b.p99", 1.0)],
+        [("a.p99", 0.0), ("b.accuracy_drop", 0.0), ("b.p99", 0.0)],
+    ]
+
+
+def test_while_nothing_was_measured_all_are_alike() -> None:
+    assert evened([], [True]) == []
+    assert evened([Objective((WORST,), {})] * 2, [False]) == [Objective((0.0,), {})] * 2
+
+
+def test_the_worst_score_of_answers_is_below_0() -> None:
+    """Beside scores of -0.2 a 0 would be the best of all."""
+    goals = (Goal(True, "a", "goodput"), Goal(True, "a", "accuracy"), Goal(False, "a", "prediction_error"))
+    assert pessimistic(goals, []).values == (0.0, -WORST, WORST)
+    assert evened([Objective((1.0, -0.2, 0.1), {}), pessimistic(goals, [])], [True, True, False])[1].values == (
+        0.0,
+        -0.2,
+        0.1,
+    )

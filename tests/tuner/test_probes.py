@@ -1,13 +1,14 @@
 """The first proposals: one knob moved at a time, then all moves that helped."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from result_builders import GOALS, candidate, point, trial
 
 from targets.base import Config, Knob, Value
 from tuner.objective import Goal
-from tuner.probes import WORTH, next_probe
+from tuner.probes import WORTH, next_probe, starting_points, unmeasured_variants
 from tuner.rank import Candidate, candidates
 from tuner.space import Parameter, Space
 
@@ -188,3 +189,35 @@ def test_each_workload_gives_the_level_that_it_has_in_the_space() -> None:
     for rate, levels in ((100.0, {"concurrency": 4, "rate": 100.0}), (70.0, None)):
         asked = next_probe(space, of_both(start(), rate, goal), goal, [], [])
         assert asked == (levels and {**ORIGIN, "batch": 8, **levels})
+
+
+# What the study wants tried first, and variants that were not measured.
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (ORIGIN, {"delay": 0.0, "precision": "fp32", "concurrency": 4}),
+        ({"batch": 2, "precision": "fp32"}, {"precision": "fp32", "concurrency": 4}),
+        ({**ORIGIN, "delay": 0.3}, {"precision": "fp32", "concurrency": 4}),
+    ],
+    ids=["in the space", "a knob that it does not have", "a value outside"],
+)
+def test_a_starting_point_is_at_the_load_of_the_start(config: Config, expected: Mapping[str, Value]) -> None:
+    """Without a load it would be tried at the lowest one of the space, and told as what that configuration is worth."""
+    own = {name: value for name, value in config.items() if name != "concurrency"}
+    space = replace(SPACE, own=own, starts=({"batch": 8}, {"batch": 8, "concurrency": 16}))
+    first, second = starting_points(space, start(config))
+    assert first == {"batch": 8, **expected}
+    assert second == {"batch": 8, **expected, "concurrency": 16}
+
+
+def test_a_variant_is_measured_at_the_load_of_a_start_outside_the_space() -> None:
+    own: dict[str, Value] = {"batch": 2, "precision": "fp32"}
+    found = unmeasured_variants(replace(SPACE, own=own), start(own), [own])
+    assert found == [{"batch": 2, "precision": name, "concurrency": 4} for name in ("int8", "fp16")]
+
+
+def test_without_a_start_a_starting_point_names_no_load() -> None:
+    space = replace(SPACE, own={"batch": 2}, starts=({"delay": 0.005},))
+    assert starting_points(space, None) == [{"batch": 2, "delay": 0.005}]

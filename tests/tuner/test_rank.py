@@ -1,14 +1,15 @@
 """Which points count, which is best, and which came closest."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from result_builders import GOALS, candidate, point, trial
 
 from tuner.companions import companions
 from tuner.objective import Goal
-from tuner.rank import best_of_each, by_value, candidates, closest, feasible_front, pareto
-from tuner.results import Closest, FrontPoint, TrialState, Validity
+from tuner.rank import Candidate, best_of_each, by_value, candidates, closest, feasible_front, pareto
+from tuner.results import Closest, FrontPoint, Point, TrialState, Validity
 
 STEADY = ["steady"]
 BOTH = ["steady", "bursty"]
@@ -66,8 +67,8 @@ def test_concurrency_2_is_not_2_requests_per_second() -> None:
         point("bursty", mode="open", level=9),
         point("bursty", mode="open", level=2, violations={"p99": 1.0}),
     )
-    (found,) = candidates([trial(1, point(level=2), first, second)], BOTH, GOALS)
-    assert found.feasible
+    found = candidates([trial(1, point(level=2), first, second)], BOTH, GOALS)
+    assert [(one.points[1], one.feasible) for one in found] == [(first, True), (second, False)]
 
 
 def test_values_follow_the_goals() -> None:
@@ -266,3 +267,70 @@ def test_the_best_of_each_trial_is_feasible_where_one_is() -> None:
         GOALS,
     )
     assert [(one.trial.number, one.point) for one in best_of_each(found, GOALS[0])] == [(1, 1), (2, 1)]
+
+
+# Loads of several workloads.
+
+
+def web(*rates: float) -> list[Point]:
+    """Points of an open loop: it answers what it is offered."""
+    return [point("web", rate, throughput=rate, mode="open") for rate in rates]
+
+
+def levels_of(found: Sequence[Candidate]) -> list[tuple[float, ...]]:
+    return [tuple(load.level for load in one.loads.values()) for one in found]
+
+
+def test_every_load_of_a_workload_with_another_kind_of_load_goes_with_every_level() -> None:
+    """A closed loop's concurrency says nothing of an open loop's rate: both were measured by themselves."""
+    goal = Goal(True, "web", "throughput")
+    own = trial(0, point(level=1), point(level=16), *web(100, 400))
+    found = candidates([own], ["steady", "web"], [goal])
+    assert levels_of(found) == [(1, 100), (1, 400), (16, 100), (16, 400)]
+    assert [one.objective.values for one in found] == [(100,), (400,), (100,), (400,)]
+    assert levels_of(by_value(found, goal)[:2]) == [(1, 400), (16, 400)]
+    assert levels_of(candidates([own], ["web", "steady"], [goal])) == [(100, 1), (100, 16), (400, 1), (400, 16)]
+
+
+def test_the_classes_of_a_mix_are_under_the_load_of_their_workload() -> None:
+    mixed = [point(name, rate, mode="open") for rate in (100, 400) for name in ("web", "web.read", "web.write")]
+    found = candidates([trial(0, point(level=1), *mixed)], ["steady", "web", "web.read", "web.write"], GOALS)
+    assert levels_of(found) == [(1, 100, 100, 100), (1, 400, 400, 400)]
+
+
+def test_a_load_that_was_not_valid_goes_with_nothing() -> None:
+    first, second = web(100, 400)
+    spoiled = second.model_copy(update={"validity": Validity(valid=False, reasons=["late"])})
+    found = candidates([trial(0, point(level=1), first, spoiled)], ["steady", "web"], GOALS)
+    assert levels_of(found) == [(1, 100)]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["as a climb measures", "as the baseline is measured"])
+@pytest.mark.parametrize("mode", ["users", "closed"])
+def test_a_workload_with_a_load_of_its_own_goes_with_every_level_of_the_same_kind(mode: str, before: bool) -> None:
+    rising = [point("steady", level, mode=mode) for level in (1, 2, 4)]
+    fixed = point("shop", 5, mode=mode)
+    own = trial(0, *([fixed, *rising] if before else [*rising, fixed]))
+    found = candidates([own], ["steady", "shop"], GOALS)
+    assert levels_of(found) == [(1, 5), (2, 5), (4, 5)]
+    assert levels_of(candidates([own], ["shop", "steady"], GOALS)) == [(5, 1), (5, 2), (5, 4)]
+
+
+def test_of_a_point_with_several_loads_the_companions_are_those_that_are_meant() -> None:
+    own = trial(0, point(level=1), *web(100, 400))
+    first, second = own.points[1:]
+    assert companions(own, own.points[0]) == [first]
+    assert companions(own, own.points[0], {"web": second.load}) == [second]
+
+
+def test_the_front_lists_a_point_once_with_the_loads_that_it_does_best_with() -> None:
+    own = trial(0, point(level=1, p99=0.01), point(level=16, p99=0.02), *web(100, 400))
+    goals = [Goal(True, "web", "throughput"), Goal(False, "steady", "p99")]
+    found = pareto(candidates([own], ["steady", "web"], goals), goals)
+    assert [(one.point, one.loads["web"].level, one.on_front) for one in found] == [(0, 400, True)]
+
+
+def test_loads_that_change_no_objective_take_no_share_of_the_front() -> None:
+    own = trial(0, point(level=1, throughputs=LEADING, throughput=200), *web(100, 400))
+    (one,) = pareto(candidates([own], ["steady", "web"], GOALS), GOALS)
+    assert (one.membership, one.loads["web"].level) == (1.0, 100)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
 from result_builders import GOALS, point, trial
 
 from targets.base import Config, Knob, Value
@@ -260,6 +263,34 @@ def test_configurations_that_could_not_be_measured_are_told_too(tmp_path: Path) 
         assert proposal is not None
         one.tell(trial(proposal.number, config=proposal.config, state="refused"), pessimistic(GOALS, ["steady.p99"]))
     assert [stored.state for stored in one.trials()] == ["refused"] * (STARTUP_TRIALS + 2)
+
+
+def test_a_sampler_that_scales_is_told_of_the_worst_that_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Gaussian process needs a package that is large; what it is told is looked at in its place."""
+    told: list[list[FrozenTrial]] = []
+
+    class InItsPlace(RandomSampler):
+        def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+            told.append(study.get_trials(states=(TrialState.COMPLETE,)))
+            return super().infer_relative_search_space(study, trial)
+
+    monkeypatch.setattr("tuner.search.GPSampler", lambda **settings: InItsPlace(seed=settings["seed"]))
+    one = search(tmp_path, sampler="gp")
+    names = ("steady.p99", "other.accuracy_drop")
+    for objective in (Objective((300.0, 0.02), {"steady.p99": -0.5}), pessimistic(GOALS, names), None):
+        proposal = one.ask()
+        assert proposal is not None
+        if objective is not None:
+            tell(one, proposal, objective)
+    assert [len(trials) for trials in told] == [0, 1, 2]
+    first, refused = told[-1]
+    assert (first.values, refused.values) == ([300.0, 0.02], [0.0, 0.02])
+    assert list(first.constraints.items()) == [("other.accuracy_drop", 0.0), ("steady.p99", -0.5)]
+    assert list(refused.constraints.items()) == [("other.accuracy_drop", 1.0), ("steady.p99", 1.0)]
+    assert first.params == stored_trials(tmp_path)[0].params
+    assert stored_trials(tmp_path)[1].values == [0.0, WORST], "what is stored stays as it was told"
 
 
 # Interrupted runs.

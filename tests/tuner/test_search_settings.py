@@ -82,6 +82,11 @@ def test_weights_are_those_of_the_objectives(folder: Path, search: str, said: st
         ("sampler: auto", "", ""),
         ("sampler: auto", "[minimize p99]", ""),
         ("choose: robust", "", "`choose: robust` asks for several"),
+        (
+            "sampler: auto",
+            "[minimize server_cpu, maximize goodput]",
+            "the first objective, server_cpu, is not simulated",
+        ),
     ],
 )
 def test_why_a_server_is_not_simulated_is_said(folder: Path, search: str, objectives: str, missing: str) -> None:
@@ -89,6 +94,13 @@ def test_why_a_server_is_not_simulated_is_said(folder: Path, search: str, object
     simulation = simulation_of(prepared)
     assert missing in simulation.missing
     assert (simulation.twin is None) == bool(missing)
+
+
+def test_a_twin_that_was_asked_for_says_that_it_does_not_simulate_the_first_objective(folder: Path) -> None:
+    study = load_study(write(folder, "sampler: twin", "[minimize server_cpu, maximize goodput]"))
+    with pytest.raises(StudyError, match=r"study\.yaml:11: search\.sampler: .*server_cpu, is not simulated; take tpe"):
+        prepare(study, folder / "log.txt")
+    prepare(load_study(write(folder, "sampler: twin", "[maximize goodput, minimize server_cpu]")), folder / "log.txt")
 
 
 def test_a_database_that_cannot_be_reached_is_no_bug_of_ours(folder: Path) -> None:

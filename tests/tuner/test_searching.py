@@ -4,11 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from result_builders import GOALS, point, trial
+from result_builders import GOALS, estimate, point, trial
 from workload_builders import workload
 
 from tuner.budget import Budget
 from tuner.findings import Findings
+from tuner.objective import Goal
 from tuner.results import Trial
 from tuner.search import Choice
 from tuner.searching import Searching
@@ -86,6 +87,25 @@ def test_patience_counts_trials_where_another_group_of_hosts_has_the_numbers_bet
 
 def test_a_front_that_grows_by_less_than_a_percent_does_not_grow() -> None:
     assert searching(Planned(), *series(1000, 1001, 1002, 1003), patience=3)._ending() == "patience"
+
+
+def scored(*throughputs: float) -> Searching:
+    """Return a search whose answers have a score below 0, the same one of all trials."""
+    one = searching(Planned(), *series(*throughputs), patience=3)
+    one.found.goals = (GOALS[0], Goal(True, "steady", "accuracy"))
+    score = {"accuracy": estimate(-0.5)}
+    one.found.trials = [
+        whole.model_copy(
+            update={"points": [at.model_copy(update={"metrics": {**at.metrics, **score}}) for at in whole.points]}
+        )
+        for whole in one.found.trials
+    ]
+    return one
+
+
+def test_patience_sees_a_front_grow_whose_scores_are_below_0() -> None:
+    assert scored(100, 90, 80, 130)._ending() is None
+    assert scored(100, 90, 80, 70)._ending() == "patience"
 
 
 def test_patience_does_not_end_a_search_that_found_nothing_yet() -> None:
