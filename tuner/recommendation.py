@@ -1,0 +1,73 @@
+"""What a run recommends, and what it says of that. Takes findings and writes into them; no clock, no I/O."""
+
+from tuner import confirm, rank
+from tuner.confirm import Contender
+from tuner.findings import Findings
+from tuner.results import Confirmation
+
+DONE, SLO_MISSED, UNDECIDED = 0, 4, 5
+NOTHING_BETTER = "no configuration tried meets the SLO but your own"
+NOTHING_TRIED = "there was no time to try another one; raise `search.budget.time`"
+ONLY_THE_LOAD = "only the load was searched, nothing of the server"
+
+
+def recommend(found: Findings, candidate: Contender, made: Confirmation) -> None:
+    """Take a confirmed candidate as the best, unless the user's own configuration is as good."""
+    if made.verdict == "missed":
+        if found.best is None:
+            found.confirmation = made
+            found.message = f"trial {candidate.trial} missed its SLO when it was confirmed"
+        return
+    found.confirmation = made
+    baseline = found.baseline()
+    if baseline is not None and made.verdict == "met" and not _improves(found, made):
+        found.message = "no configuration was measurably better than your own"
+        found.best = found.unconfirmed(baseline)
+        return
+    found.message = confirm.remark(made)
+    found.best = found.confirmed(candidate, made)
+
+
+def _improves(found: Findings, made: Confirmation) -> bool:
+    """Whether the candidate is better: on the first objective with its whole interval, else by the preference."""
+    if found.preference.how == "first":
+        return found.improves(made)
+    return found.score(made.candidate.metrics) > found.score(made.baseline.metrics)
+
+
+def settle(found: Findings) -> None:
+    """Take what is left when no candidate was confirmed: the user's configuration, or the best as measured."""
+    found.best = found.unconfirmed(found.baseline() or found.ranked()[0])
+    found.message = found.message or "no candidate kept its SLO in the confirmation"
+
+
+def without_challengers(found: Findings, *, of_server: bool, out_of_time: bool) -> None:
+    """Take the user's configuration as the best known where no trial met the SLO; if it does not, say what came closest.
+
+    Args:
+        found: what is known.
+        of_server: whether anything of the server was searched.
+        out_of_time: whether there was no time to try anything.
+    """
+    baseline = found.baseline()
+    if baseline is not None:
+        tried = NOTHING_TRIED if out_of_time else NOTHING_BETTER
+        found.message = tried if of_server else ONLY_THE_LOAD
+        found.best = found.unconfirmed(baseline)
+        return
+    found.closest = rank.closest(found.candidates())
+    found.message = found.nothing_met()
+
+
+def exit_code(found: Findings, *, out_of_time: bool) -> int:
+    """Return the exit code of a run that went through.
+
+    Args:
+        found: what is known.
+        out_of_time: whether there was no time to try anything.
+    """
+    if found.best is None:
+        return UNDECIDED if found.spoiled() else SLO_MISSED
+    if out_of_time:
+        return UNDECIDED
+    return DONE if found.best.confirmed or found.best.trial == 0 else UNDECIDED
