@@ -9,20 +9,37 @@ DONE, SLO_MISSED, UNDECIDED = 0, 4, 5
 NOTHING_BETTER = "no configuration tried meets the SLO but your own"
 NOTHING_TRIED = "there was no time to try another one; raise `search.budget.time`"
 ONLY_THE_LOAD = "only the load was searched, nothing of the server"
+NOT_BETTER = "no configuration was measurably better than your own"
+
+
 
 
 def recommend(found: Findings, candidate: Contender, made: Confirmation) -> None:
-    """Take a confirmed candidate as the best, unless the user's own configuration is as good."""
+    """Take a confirmed candidate as the best, unless the user's own configuration is as good.
+
+    Where the confirmation could not decide on every SLO, a candidate is the best as long as nothing else is: those that
+    come after it were ranked below it. It is none if it is certainly worse than the user's configuration.
+
+    Args:
+        found: what is known.
+        candidate: who was confirmed.
+        made: its confirmation.
+    """
     if made.verdict == "missed":
         if found.best is None:
             found.confirmation = made
             found.message = f"trial {candidate.trial} missed its SLO when it was confirmed"
         return
+    if made.verdict == "undecided" and found.best is not None:
+        return
     found.confirmation = made
     baseline = found.baseline()
     if baseline is not None and made.verdict == "met" and not _improves(found, made):
-        found.message = "no configuration was measurably better than your own"
+        found.message = NOT_BETTER
         found.best = found.unconfirmed(baseline)
+        return
+    if baseline is not None and made.verdict == "undecided" and _worsens(found, made):
+        found.message = NOT_BETTER
         return
     found.message = confirm.remark(made)
     found.best = found.confirmed(candidate, made)
@@ -33,6 +50,14 @@ def _improves(found: Findings, made: Confirmation) -> bool:
     if found.preference.how == "first":
         return found.improves(made)
     return found.score(made.candidate.metrics) > found.score(made.baseline.metrics)
+
+
+def _worsens(found: Findings, made: Confirmation) -> bool:
+    """Whether the candidate is worse, likewise."""
+    if found.preference.how == "first":
+        gain = found.gain(made)
+        return gain is not None and gain.verdict == "worse"
+    return found.score(made.candidate.metrics) < found.score(made.baseline.metrics)
 
 
 def settle(found: Findings) -> None:

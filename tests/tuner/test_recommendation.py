@@ -1,0 +1,127 @@
+"""What a run recommends when its best trials were measured again, and which exit code that makes."""
+
+from types import SimpleNamespace
+
+from result_builders import GOALS, estimate, point, trial
+from workload_builders import workload
+
+from tuner.confirm import Contender
+from tuner.findings import Findings
+from tuner.preference import Preference
+from tuner.recommendation import DONE, NOT_BETTER, UNDECIDED, exit_code, recommend, settle
+from tuner.results import Confirmation, Load, Ratio, Side, SloVerdict, Trial, Verdict
+
+LOAD = Load(mode="closed", level=1)
+P99_S = 0.01
+"""The bound."""
+
+
+def findings(*trials: Trial) -> Findings:
+    study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {"p99": P99_S}}))
+    return Findings(study, None, [workload()], GOALS, list(trials))  # type: ignore[arg-type]
+
+
+def met(number: int, throughput: float) -> Trial:
+    """Return a trial that met the SLO in the search."""
+    return trial(number, point(throughput=throughput, p99=P99_S / 2))
+
+
+def missed(number: int) -> Trial:
+    """Return a trial that missed it there."""
+    return trial(number, point(violations={"p99": 1.0}))
+
+
+def side(number: int, throughput: float, verdict: SloVerdict, p99: float) -> Side:
+    return Side(
+        trial=number,
+        config={},
+        load=LOAD,
+        metrics={"steady": {"throughput_rps": estimate(throughput), "latency_p99_s": estimate(p99)}},
+        verdicts={"steady": {"p99": verdict}},
+        server={},
+        valid=True,
+    )
+
+
+def confirmed(
+    found: Findings, number: int, verdict: SloVerdict, gain: Verdict = "better", p99: float = P99_S / 2
+) -> None:
+    """Tell the findings of the confirmation of a trial against a baseline of 100 requests per second."""
+    ratio = {"better": 1.5, "worse": 0.5}.get(gain, 1.0)
+    made = Confirmation(
+        candidate=side(number, 100 * ratio, verdict, p99),
+        baseline=side(0, 100, "met", P99_S / 2),
+        redeployments=4,
+        rounds=24,
+        gains={"throughput_rps": Ratio(**estimate(ratio).model_dump(), verdict=gain)},
+        verdict=verdict,
+    )
+    recommend(found, Contender(number, {}, {"steady": LOAD}), made)
+
+
+def chosen(found: Findings) -> tuple[int, bool]:
+    """Return the number of the best trial, and whether it is confirmed."""
+    assert found.best is not None
+    return found.best.trial, found.best.confirmed
+
+
+# several candidates, one after the other
+
+
+def test_of_several_undecided_candidates_the_first_is_the_best() -> None:
+    found = findings(met(0, 100), met(1, 300), met(2, 200))
+    confirmed(found, 1, "undecided")
+    confirmed(found, 2, "undecided", "no difference")
+    assert chosen(found) == (1, False)
+    assert found.confirmation is not None
+    assert found.confirmation.candidate.trial == 1
+    assert found.message == "the confirmation could not decide on every SLO"
+    assert exit_code(found, out_of_time=False) == UNDECIDED
+
+
+def test_an_undecided_candidate_that_is_certainly_worse_than_yours_is_not_recommended() -> None:
+    found = findings(met(0, 100), met(1, 300))
+    confirmed(found, 1, "undecided", "worse")
+    assert found.best is None
+    settle(found)
+    assert chosen(found) == (0, False)
+    assert found.message == NOT_BETTER
+    assert exit_code(found, out_of_time=False) == DONE
+
+
+def test_after_one_that_is_worse_another_one_may_be_recommended() -> None:
+    found = findings(met(0, 100), met(1, 300), met(2, 200))
+    confirmed(found, 1, "undecided", "worse")
+    confirmed(found, 2, "undecided", "inconclusive")
+    assert chosen(found) == (2, False)
+
+
+def test_a_candidate_that_is_slower_than_a_baseline_without_the_slo_is_recommended() -> None:
+    found = findings(missed(0), met(1, 80))
+    confirmed(found, 1, "undecided", "worse")
+    assert chosen(found) == (1, False)
+
+
+def test_with_a_preference_among_objectives_its_score_says_what_is_worse() -> None:
+    found = findings(met(0, 100), met(1, 300))
+    found.preference = Preference("weighted", (1.0, 0.0))
+    confirmed(found, 1, "undecided", "worse")
+    assert found.best is None
+    found.preference = Preference("weighted", (0.0, 1.0))
+    confirmed(found, 1, "undecided", "worse", p99=P99_S / 4)
+    assert chosen(found) == (1, False)
+
+
+def test_a_candidate_that_is_certain_takes_the_place_of_an_undecided_one() -> None:
+    found = findings(met(0, 100), met(1, 300), met(2, 200))
+    confirmed(found, 1, "undecided")
+    confirmed(found, 2, "met")
+    assert chosen(found) == (2, True)
+    assert exit_code(found, out_of_time=False) == DONE
+
+
+def test_a_candidate_that_is_no_better_leaves_you_your_own() -> None:
+    found = findings(met(0, 100), met(1, 300))
+    confirmed(found, 1, "met", "inconclusive")
+    assert chosen(found) == (0, False)
+    assert found.message == NOT_BETTER
