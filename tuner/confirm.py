@@ -59,6 +59,16 @@ class Rounds:
         for one, run in zip(offered, runs, strict=True):
             self.runs[one.workload.name][-1].append(run)
 
+    @property
+    def redeployments(self) -> int:
+        """How many there are so far."""
+        return len(next(iter(self.runs.values()), ()))
+
+    def cut(self, redeployments: int) -> None:
+        """Forget what came after so many redeployments."""
+        for redeployed in self.runs.values():
+            del redeployed[redeployments:]
+
     def count(self, workload: str) -> int:
         """Return how many rounds, or longer measurements in their place, there are of a workload."""
         return sum(map(len, self.runs[workload]))
@@ -109,7 +119,7 @@ def redeploy_and_measure(
         rounds: workload -> rounds of each contender.
         round_s: length of a round; a bursty workload gets four of its periods at least.
     """
-    calls = len(next(iter(gathered[0].runs.values()), []))
+    calls = gathered[0].redeployments
     order = list(range(len(contenders)))
     if not trier.target.side_by_side:
         for index in order if calls % 2 == 0 else reversed(order):

@@ -96,12 +96,15 @@ class Confirming:
         return self.budget.left_s() >= 2 * self._cost_s(pair, self._rounds(pair))
 
     def _measure(self, contenders: Sequence[Contender], gathered: Sequence[Rounds], rounds: Mapping[str, int]) -> bool:
-        """Measure contenders side by side once more; False when the server did not stand it."""
+        """Measure contenders once more; False, and nothing is added, when server or load generator did not stand it."""
+        before = gathered[0].redeployments
         try:
             confirm.redeploy_and_measure(self.trier, contenders, gathered, rounds, self.spec.confirm.round)
         except (ConfigRefused, ServerDied, GeneratorError) as error:
             numbers = ", ".join(str(one.trial) for one in contenders)
             self.listener.note(f"the server did not stand trials {numbers} side by side: {error}")
+            for runs in gathered:
+                runs.cut(before)
             self.trier.target.start()
             return False
         self.progress()

@@ -1,0 +1,127 @@
+"""How the best trials are measured again on a server that does not stand it, with a real server and a real load."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import workload_builders
+from result_builders import GOALS
+
+from targets.base import Config, Deployment, ServerCounters, ServerDied, Target
+from targets.simulated.target import SimulatedTarget
+from tests.support.targets import simulated_target
+from tuner.accuracy.variants import Accuracies
+from tuner.budget import Budget
+from tuner.confirm import Contender, Rounds, per_redeployment
+from tuner.confirming import Confirming
+from tuner.load.generator import Generator
+from tuner.measure import Meter
+from tuner.slo import Slo
+from tuner.stopping import Pace
+from tuner.study.spec import ConfirmSpec
+from tuner.telemetry.nvml import Gpus
+from tuner.telemetry.sampler import Sampler
+from tuner.trials import Trier
+from workloads.arrivals import Poisson
+
+QUEUE = '{"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 1.0, "each_ms": 0.0}'
+ROUNDS = {"steady": 2}
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedTarget]:
+    folder = tmp_path_factory.mktemp("simulated")
+    (folder / "models" / "queue").mkdir(parents=True)
+    (folder / "models" / "queue" / "queue.json").write_text(QUEUE)
+    made = simulated_target(folder / "log.txt", model="queue", repository=folder / "models")
+    made.start()
+    yield made
+    made.stop()
+
+
+MakeConfirming = Callable[[object], Confirming]
+
+
+@pytest.fixture
+def confirming(tmp_path: Path) -> Iterator[MakeConfirming]:
+    """Make what measures again on a target; what it says goes to its `listener.said`."""
+
+    def made(target: object) -> Confirming:
+        said: list[str] = []
+        steady = workload_builders.workload("steady", Poisson(200.0))
+        trier = Trier(
+            target=target,  # type: ignore[arg-type]
+            meter=Meter(generator, Sampler(Gpus()), {"steady": Slo({"p99": 1.0})}, tmp_path),
+            workloads=[steady],
+            accuracies=Accuracies(),
+            pace=Pace.fixed(0.05, 0.2),
+            goals=GOALS,
+            tolerance=0.5,
+            confidence=0.99,
+            run_path=tmp_path,
+        )
+        spec = SimpleNamespace(confirm=ConfirmSpec(round="0.1 s"))
+        listener = SimpleNamespace(note=said.append, said=said)
+        return Confirming(spec, trier, None, Budget(100.0), listener, lambda: None)  # type: ignore[arg-type]
+
+    with Generator() as generator:
+        yield made
+
+
+def contenders(target: Target, count: int) -> list[Contender]:
+    steady = workload_builders.workload("steady", Poisson(200.0))
+    return [Contender(number, target.user_config(), {"steady": steady.at(None)}) for number in range(count)]
+
+
+def redeployments(gathered: Sequence[Rounds]) -> list[int]:
+    """Return how many redeployments of each are there, all of them measured."""
+    assert all(group for rounds in gathered for groups in rounds.runs.values() for group in groups)
+    return [rounds.redeployments for rounds in gathered]
+
+
+class Losing:
+    """The simulated server, as if it were lost while a deployment is measured whose alias a test says."""
+
+    side_by_side = True
+    lost = ""
+
+    def __init__(self, target: SimulatedTarget) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def deploy(self, config: Config, alias: str) -> "Lost":
+        return Lost(self._target.deploy(config, alias), alias, self)
+
+
+class Lost:
+    """A deployment on it."""
+
+    def __init__(self, deployment: Deployment, alias: str, target: Losing) -> None:
+        self._deployment, self._alias, self._target = deployment, alias, target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._deployment, name)
+
+    def statistics(self) -> Callable[[], ServerCounters]:
+        if self._target.lost == self._alias:
+            raise ServerDied("the server ended")
+        return self._deployment.statistics()
+
+
+@pytest.mark.parametrize("lost", ["contender0", "contender1"])
+def test_what_was_half_measured_when_the_server_was_lost_does_not_count(
+    target: SimulatedTarget, confirming: MakeConfirming, lost: str
+) -> None:
+    losing = Losing(target)
+    made, pair, gathered = confirming(losing), contenders(target, 2), [Rounds(), Rounds()]
+    assert made._measure(pair, gathered, ROUNDS)
+    losing.lost = lost
+    assert not made._measure(pair, gathered, ROUNDS)
+    assert redeployments(gathered) == [1, 1]
+    assert [len(per_redeployment(made.trier, rounds, "steady")) for rounds in gathered] == [1, 1]
+    losing.lost = ""
+    assert made._measure(pair, gathered, ROUNDS)
+    assert redeployments(gathered) == [2, 2]
