@@ -30,6 +30,7 @@ class Confirming:
         budget: of time.
         listener: who watches.
         progress: called after each measurement.
+        failed: why the last measurement that could not be made was not; "" while all could.
     """
 
     spec: StudySpec
@@ -38,6 +39,7 @@ class Confirming:
     budget: Budget
     listener: Listener
     progress: Callable[[], None]
+    failed: str = ""
     _baseline: Contender = field(init=False)
 
     def shortlisted(self, ranked: Sequence[Candidate]) -> list[Contender]:
@@ -90,6 +92,11 @@ class Confirming:
             rounds = fitting
         return made
 
+    @property
+    def apart(self) -> bool:
+        """Whether the server has no room for two, so that a candidate and yours are measured one after the other."""
+        return self.trier.room < 2
+
     def time_for_next(self, contender: Contender) -> bool:
         """Whether there is time to confirm another one after a contender."""
         pair = [contender, contender]
@@ -99,14 +106,17 @@ class Confirming:
         """Measure contenders once more; False, and nothing is added, when server or load generator did not stand it."""
         before = gathered[0].redeployments
         try:
-            confirm.redeploy_and_measure(self.trier, contenders, gathered, rounds, self.spec.confirm.round)
+            full = confirm.redeploy_and_measure(self.trier, contenders, gathered, rounds, self.spec.confirm.round)
         except (ConfigRefused, ServerDied, GeneratorError) as error:
             numbers = ", ".join(str(one.trial) for one in contenders)
-            self.listener.note(f"the server did not stand trials {numbers} side by side: {error}")
+            self.failed = str(error)
+            self.listener.note(f"trials {numbers} could not be measured again: {error}")
             for runs in gathered:
                 runs.cut(before)
             self.trier.target.start()
             return False
+        if full is not None:
+            self.listener.note(f"so many are measured one after the other from here on: {full}")
         self.progress()
         return True
 

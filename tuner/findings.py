@@ -51,6 +51,7 @@ class Findings:
         trials: the baseline (number 0) and every trial told.
         shortlist: the candidates measured again, if that was done.
         confirmation: the last one made.
+        unmade: why none could be made, "" where one was or none was tried.
         best: what to deploy.
         closest: if nothing met the SLO.
         message: what a person should know beside it.
@@ -64,6 +65,7 @@ class Findings:
     trials: list[Trial] = field(default_factory=list)
     shortlist: list[Side] = field(default_factory=list)
     confirmation: Confirmation | None = None
+    unmade: str = ""
     best: Best | None = None
     closest: Closest | None = None
     message: str | None = None

@@ -14,7 +14,7 @@ NOT_BETTER = "no configuration was measurably better than your own"
 
 
 
-def recommend(found: Findings, candidate: Contender, made: Confirmation) -> None:
+def recommend(found: Findings, candidate: Contender, made: Confirmation, *, apart: bool = False) -> None:
     """Take a confirmed candidate as the best, unless the user's own configuration is as good.
 
     Where the confirmation could not decide on every SLO, a candidate is the best as long as nothing else is: those that
@@ -24,6 +24,7 @@ def recommend(found: Findings, candidate: Contender, made: Confirmation) -> None
         found: what is known.
         candidate: who was confirmed.
         made: its confirmation.
+        apart: see `confirm.remark`.
     """
     if made.verdict == "missed":
         if found.best is None:
@@ -41,7 +42,7 @@ def recommend(found: Findings, candidate: Contender, made: Confirmation) -> None
     if baseline is not None and made.verdict == "undecided" and _worsens(found, made):
         found.message = NOT_BETTER
         return
-    found.message = confirm.remark(made)
+    found.message = confirm.remark(made, apart=apart)
     found.best = found.confirmed(candidate, made)
 
 
@@ -60,8 +61,16 @@ def _worsens(found: Findings, made: Confirmation) -> bool:
     return found.score(made.candidate.metrics) < found.score(made.baseline.metrics)
 
 
-def settle(found: Findings) -> None:
-    """Take what is left when no candidate was confirmed: the user's configuration, or the best as measured."""
+def settle(found: Findings, failed: str = "") -> None:
+    """Take what is left when no candidate was confirmed: the user's configuration, or the best as measured.
+
+    Args:
+        found: what is known.
+        failed: why the last measurement that could not be made was not, "" where all were.
+    """
+    if found.confirmation is None:
+        found.unmade = failed
+        found.message = f"no confirmation could be made: {failed}"
     found.best = found.unconfirmed(found.baseline() or found.ranked()[0])
     found.message = found.message or "no candidate kept its SLO in the confirmation"
 
@@ -93,6 +102,6 @@ def exit_code(found: Findings, *, out_of_time: bool) -> int:
     """
     if found.best is None:
         return UNDECIDED if found.spoiled() else SLO_MISSED
-    if out_of_time:
+    if out_of_time or found.unmade:
         return UNDECIDED
     return DONE if found.best.confirmed or found.best.trial == 0 else UNDECIDED

@@ -146,11 +146,11 @@ class Tuning:
             self._listener.phase("confirm", f"trial {contender.trial} against your configuration")
             made = self._confirming.confirm(contender)
             if made is not None:
-                recommendation.recommend(self._found, contender, made)
+                recommendation.recommend(self._found, contender, made, apart=self._confirming.apart)
                 if made.verdict == "met" or not self._confirming.time_for_next(contender):
                     break
         if self._found.best is None:
-            recommendation.settle(self._found)
+            recommendation.settle(self._found, self._confirming.failed)
 
     def _export(self, best: Best) -> None:
         """Write the best configuration in the server's own format and load it once as it is."""

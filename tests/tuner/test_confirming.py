@@ -8,12 +8,13 @@ import pytest
 import workload_builders
 from result_builders import GOALS
 
-from targets.base import Config, Deployment, ServerCounters, ServerDied, Target
+from targets.base import Config, ConfigRefused, Deployment, ServerCounters, ServerDied, Target, TargetError
 from targets.simulated.target import SimulatedTarget
 from tests.support.targets import simulated_target
+from tuner import head_to_head
 from tuner.accuracy.variants import Accuracies
 from tuner.budget import Budget
-from tuner.confirm import Contender, Rounds, per_redeployment
+from tuner.confirm import APART, Contender, Rounds, per_redeployment
 from tuner.confirming import Confirming
 from tuner.load.generator import Generator
 from tuner.measure import Meter
@@ -125,3 +126,90 @@ def test_what_was_half_measured_when_the_server_was_lost_does_not_count(
     losing.lost = ""
     assert made._measure(pair, gathered, ROUNDS)
     assert redeployments(gathered) == [2, 2]
+
+
+class Roomy:
+    """The simulated server, as if it had room for so many deployments; it says so or ends, as a test wants it."""
+
+    side_by_side = True
+
+    def __init__(self, target: SimulatedTarget, room: int, refusal: type[TargetError] = ConfigRefused) -> None:
+        self._target, self._room, self._refusal = target, room, refusal
+        self.loaded: list[str] = []
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def start(self) -> None:
+        self.loaded.clear()
+        self._target.start()
+
+    def deploy(self, config: Config, alias: str) -> "Loaded":
+        self.asked.append(alias)
+        if len(self.loaded) >= self._room:
+            raise self._refusal("out of memory")
+        self.loaded.append(alias)
+        return Loaded(self._target.deploy(config, alias), alias, self)
+
+
+class Loaded:
+    """A deployment on it."""
+
+    def __init__(self, deployment: Deployment, alias: str, target: Roomy) -> None:
+        self._deployment, self._alias, self._target = deployment, alias, target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._deployment, name)
+
+    def retire(self) -> None:
+        self._target.loaded.remove(self._alias)
+        self._deployment.retire()
+
+
+@pytest.mark.parametrize("refusal", [ConfigRefused, ServerDied])
+def test_what_does_not_fit_side_by_side_is_measured_one_after_the_other(
+    target: SimulatedTarget, confirming: MakeConfirming, refusal: type[TargetError]
+) -> None:
+    roomy = Roomy(target, 1, refusal)
+    made, pair, gathered = confirming(roomy), contenders(target, 2), [Rounds(), Rounds()]
+    assert not made.apart
+    assert made._measure(pair, gathered, ROUNDS)
+    assert made.apart
+    assert made._measure(pair, gathered, ROUNDS)
+    assert redeployments(gathered) == [2, 2]
+    assert roomy.asked == ["contender0", "contender1", *["contender"] * 4], "it is tried once"
+    assert roomy.loaded == []
+    assert made.failed == ""
+    assert made.listener.said == [  # type: ignore[attr-defined]
+        "so many are measured one after the other from here on: trial 1 could not be loaded beside 0: out of memory"
+    ]
+
+
+def test_where_three_do_not_fit_two_still_stand_side_by_side(
+    target: SimulatedTarget, confirming: MakeConfirming
+) -> None:
+    roomy = Roomy(target, 2)
+    made, three = confirming(roomy), contenders(target, 3)
+    assert made._measure(three, [Rounds(), Rounds(), Rounds()], ROUNDS)
+    assert not made.apart
+    roomy.asked.clear()
+    assert made._measure(three[:2], [Rounds(), Rounds()], ROUNDS)
+    assert roomy.asked == ["contender0", "contender1"]
+
+
+def test_a_configuration_that_is_refused_alone_is_not_measured(
+    target: SimulatedTarget, confirming: MakeConfirming
+) -> None:
+    made, gathered = confirming(Roomy(target, 0)), [Rounds(), Rounds()]
+    assert not made._measure(contenders(target, 2), gathered, ROUNDS)
+    assert redeployments(gathered) == [0, 0]
+    assert made.failed == "out of memory"
+    assert not made.apart, "that says nothing of how many fit"
+
+
+def test_a_comparison_says_what_did_not_fit_side_by_side(target: SimulatedTarget, confirming: MakeConfirming) -> None:
+    trier = confirming(Roomy(target, 1)).trier
+    ours, theirs = contenders(target, 2)
+    made = head_to_head.measure(trier, (ours, theirs), ConfirmSpec(redeployments=2, rounds=2, round="0.1 s"))
+    assert made.notes == [f"{APART}: trial 1 could not be loaded beside 0: out of memory"]

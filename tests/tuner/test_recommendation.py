@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from result_builders import GOALS, estimate, point, trial
 from workload_builders import workload
 
-from tuner.confirm import Contender
+from tuner.confirm import APART, Contender
 from tuner.findings import Findings
 from tuner.preference import Preference
 from tuner.recommendation import DONE, NOT_BETTER, UNDECIDED, exit_code, recommend, settle
@@ -44,7 +44,13 @@ def side(number: int, throughput: float, verdict: SloVerdict, p99: float) -> Sid
 
 
 def confirmed(
-    found: Findings, number: int, verdict: SloVerdict, gain: Verdict = "better", p99: float = P99_S / 2
+    found: Findings,
+    number: int,
+    verdict: SloVerdict,
+    gain: Verdict = "better",
+    p99: float = P99_S / 2,
+    *,
+    apart: bool = False,
 ) -> None:
     """Tell the findings of the confirmation of a trial against a baseline of 100 requests per second."""
     ratio = {"better": 1.5, "worse": 0.5}.get(gain, 1.0)
@@ -56,7 +62,7 @@ def confirmed(
         gains={"throughput_rps": Ratio(**estimate(ratio).model_dump(), verdict=gain)},
         verdict=verdict,
     )
-    recommend(found, Contender(number, {}, {"steady": LOAD}), made)
+    recommend(found, Contender(number, {}, {"steady": LOAD}), made, apart=apart)
 
 
 def chosen(found: Findings) -> tuple[int, bool]:
@@ -125,3 +131,33 @@ def test_a_candidate_that_is_no_better_leaves_you_your_own() -> None:
     confirmed(found, 1, "met", "inconclusive")
     assert chosen(found) == (0, False)
     assert found.message == NOT_BETTER
+
+
+# no confirmation
+
+
+def test_where_no_confirmation_could_be_made_the_run_is_not_decided() -> None:
+    found = findings(met(0, 100), met(1, 300))
+    settle(found, "out of memory")
+    assert chosen(found) == (0, False)
+    assert found.message == "no confirmation could be made: out of memory"
+    assert exit_code(found, out_of_time=False) == UNDECIDED
+
+
+def test_where_one_could_be_made_what_failed_does_not_count() -> None:
+    found = findings(met(0, 100), met(1, 300), met(2, 200))
+    confirmed(found, 1, "missed")
+    settle(found, "out of memory")
+    assert found.message == "trial 1 missed its SLO when it was confirmed"
+    assert exit_code(found, out_of_time=False) == DONE
+
+
+def test_a_gain_of_sides_that_did_not_fit_together_says_so() -> None:
+    found = findings(met(0, 100), met(1, 300))
+    confirmed(found, 1, "met", apart=True)
+    assert found.message == APART
+    confirmed(found, 1, "undecided", apart=True)
+    assert found.message == APART, "there is a certain one"
+    other = findings(met(0, 100), met(1, 300))
+    confirmed(other, 1, "undecided", apart=True)
+    assert other.message == f"the confirmation could not decide on every SLO; {APART}"

@@ -1,0 +1,90 @@
+"""Whole runs of a study whose server or load generator fails in one part of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from targets.base import Config, ConfigRefused, Deployment, Target
+from tests.support.simulated_study import write_simulated_study
+from tuner.opening import open_search
+from tuner.results import Result, Trial, Value
+from tuner.rundir import StudyMark, open_run
+from tuner.study.load import load_study
+from tuner.tuning import Tuning
+from tuner.wiring import prepare, started
+
+
+class Heard:
+    """A listener that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def phase(self, name: str, detail: str) -> None:
+        self.notes.append(f"{name}: {detail}")
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def resumed(self, trials: Sequence[Trial], best: Trial | None) -> None: ...
+
+    def attempt(self, number: int, config: "dict[str, Value]") -> None: ...
+
+    def trial(self, trial: Trial, best: Trial | None) -> None: ...
+
+    def progress(self, spent_s: float, budget_s: float) -> None: ...
+
+
+class Ended(NamedTuple):
+    result: Result
+    notes: list[str]
+
+
+def tuned(folder: Path, target_of: Callable[[Target], object], *overrides: str) -> Ended:
+    """Run the study of the simulated server on a target that is made of its own."""
+    study = load_study(write_simulated_study(folder), overrides)
+    directory = open_run(folder / "runs", study.spec.study, StudyMark(""), None, fresh=True)
+    prepared = prepare(study, directory.log)
+    prepared = replace(prepared, target=target_of(prepared.target))  # type: ignore[arg-type]
+    heard = Heard()
+    with started(prepared, directory.path) as bench:
+        opened = open_search(prepared, directory)
+        result = Tuning(prepared, directory, opened, bench, heard, lambda: None).run()  # type: ignore[arg-type]
+    return Ended(result, heard.notes)
+
+
+class Refusing:
+    """The simulated server, as if it refused to load a contender of the confirmation when a test says so."""
+
+    side_by_side = True
+
+    def __init__(self, target: Target, refuses: Callable[[str], bool]) -> None:
+        self._target, self._refuses = target, refuses
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def deploy(self, config: Config, alias: str) -> Deployment:
+        if self._refuses(alias):
+            raise ConfigRefused(f"out of memory for {alias}")
+        return self._target.deploy(config, alias)
+
+
+def test_where_only_one_deployment_fits_a_gain_is_found_all_the_same(tmp_path: Path) -> None:
+    ended = tuned(tmp_path, lambda target: Refusing(target, lambda alias: alias in ("contender1", "contender2")))
+    made = ended.result.confirmation
+    assert made is not None
+    assert made.redeployments == 2
+    assert made.gains["throughput_rps"].n == 2
+    assert any("could not be loaded beside" in one for one in ended.notes)
+
+
+def test_where_no_confirmation_can_be_made_the_run_says_why_and_is_not_decided(tmp_path: Path) -> None:
+    ended = tuned(tmp_path, lambda target: Refusing(target, lambda alias: alias.startswith("contender")))
+    assert ended.result.confirmation is None
+    assert ended.result.message is not None
+    assert ended.result.message.startswith("no confirmation could be made: out of memory for contender")
+    assert ended.result.exit_code == 5
+    assert ended.result.best is not None
+    assert ended.result.best.trial == 0
