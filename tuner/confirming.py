@@ -26,7 +26,7 @@ class Confirming:
     Attributes:
         spec: the study.
         trier: target and instruments.
-        found: what came of the search; the shortlist is added.
+        found: what came of the search; the shortlist, and who missed an SLO in it, is added.
         budget: of time.
         listener: who watches.
         progress: called after each measurement.
@@ -156,8 +156,9 @@ class Confirming:
     def _kept(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[tuple[Contender, Rounds]]:
         """Return the contenders that did not miss an SLO, with what was measured of them."""
         sides = self._sides(contenders, gathered)
-        entries = zip(contenders, gathered, sides, strict=True)
-        return [(one, runs) for one, runs, side in entries if confirm.overall(side) != "missed"]
+        self.found.missed |= {side.trial: side for side in sides if confirm.overall(side) == "missed"}
+        entries = zip(contenders, gathered, strict=True)
+        return [(one, runs) for one, runs in entries if one.trial not in self.found.missed]
 
     def _standing(self, entries: Sequence[tuple[Contender, Rounds]]) -> Standing:
         if not entries:

@@ -10,6 +10,7 @@ NOTHING_BETTER = "no configuration tried meets the SLO but your own"
 NOTHING_TRIED = "there was no time to try another one; raise `search.budget.time`"
 ONLY_THE_LOAD = "only the load was searched, nothing of the server"
 NOT_BETTER = "no configuration was measurably better than your own"
+NOTHING_KEPT = "what met the SLO in the search missed it when it was measured again"
 
 
 
@@ -27,6 +28,7 @@ def recommend(found: Findings, candidate: Contender, made: Confirmation, *, apar
         apart: see `confirm.remark`.
     """
     if made.verdict == "missed":
+        found.missed[candidate.trial] = made.candidate
         if found.best is None:
             found.confirmation = made
             found.message = f"trial {candidate.trial} missed its SLO when it was confirmed"
@@ -64,6 +66,8 @@ def _worsens(found: Findings, made: Confirmation) -> bool:
 def settle(found: Findings, failed: str = "") -> None:
     """Take what is left when no candidate was confirmed: the user's configuration, or the best as measured.
 
+    What missed its SLO when it was measured again is not. With nothing left the run has no best.
+
     Args:
         found: what is known.
         failed: why the last measurement that could not be made was not, "" where all were.
@@ -71,8 +75,13 @@ def settle(found: Findings, failed: str = "") -> None:
     if found.confirmation is None:
         found.unmade = failed
         found.message = f"no confirmation could be made: {failed}"
-    found.best = found.unconfirmed(found.baseline() or found.ranked()[0])
-    found.message = found.message or "no candidate kept its SLO in the confirmation"
+    left = found.baseline() or next(iter(found.not_missed()), None)
+    if left is not None:
+        found.best = found.unconfirmed(left)
+        return
+    found.closest = found.closest_measured()
+    if not found.unmade:
+        found.message = NOTHING_KEPT
 
 
 def without_challengers(found: Findings, *, of_server: bool, out_of_time: bool) -> None:
@@ -101,7 +110,7 @@ def exit_code(found: Findings, *, out_of_time: bool) -> int:
         out_of_time: whether there was no time to try anything.
     """
     if found.best is None:
-        return UNDECIDED if found.spoiled() else SLO_MISSED
+        return UNDECIDED if found.spoiled() or found.unmade else SLO_MISSED
     if out_of_time or found.unmade:
         return UNDECIDED
     return DONE if found.best.confirmed or found.best.trial == 0 else UNDECIDED

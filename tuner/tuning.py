@@ -184,9 +184,9 @@ class Tuning:
 
     def _settle(self, state: RunState, exit_code: int) -> None:
         """Write what there is when a run ends early."""
-        ranked = self._found.ranked()
-        if self._found.best is None and ranked:
-            self._found.best = self._found.unconfirmed(ranked[0])
+        left = self._found.not_missed()
+        if self._found.best is None and left:
+            self._found.best = self._found.unconfirmed(left[0])
         self._publish(state, exit_code)
 
     def _publish(self, state: RunState, exit_code: int | None) -> Result:

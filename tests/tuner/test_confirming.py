@@ -213,3 +213,15 @@ def test_a_comparison_says_what_did_not_fit_side_by_side(target: SimulatedTarget
     ours, theirs = contenders(target, 2)
     made = head_to_head.measure(trier, (ours, theirs), ConfirmSpec(redeployments=2, rounds=2, round="0.1 s"))
     assert made.notes == [f"{APART}: trial 1 could not be loaded beside 0: out of memory"]
+
+
+def test_who_missed_an_slo_in_the_shortlist_is_remembered(target: SimulatedTarget, confirming: MakeConfirming) -> None:
+    made, pair, gathered = confirming(target), contenders(target, 2), [Rounds(), Rounds()]
+    made.found = SimpleNamespace(missed={})  # type: ignore[assignment]
+    made.trier.meter.slos["steady"] = Slo({"p50": 1e-5})  # type: ignore[index]
+    assert made._measure(pair, gathered, {"steady": 12})
+    assert made._kept(pair, gathered) == []
+    assert {number: one.verdicts["steady"] for number, one in made.found.missed.items()} == {
+        0: {"p50": "missed"},
+        1: {"p50": "missed"},
+    }

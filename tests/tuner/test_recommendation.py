@@ -2,13 +2,23 @@
 
 from types import SimpleNamespace
 
+import pytest
 from result_builders import GOALS, estimate, point, trial
 from workload_builders import workload
 
 from tuner.confirm import APART, Contender
 from tuner.findings import Findings
 from tuner.preference import Preference
-from tuner.recommendation import DONE, NOT_BETTER, UNDECIDED, exit_code, recommend, settle
+from tuner.recommendation import (
+    DONE,
+    NOT_BETTER,
+    NOTHING_KEPT,
+    SLO_MISSED,
+    UNDECIDED,
+    exit_code,
+    recommend,
+    settle,
+)
 from tuner.results import Confirmation, Load, Ratio, Side, SloVerdict, Trial, Verdict
 
 LOAD = Load(mode="closed", level=1)
@@ -161,3 +171,45 @@ def test_a_gain_of_sides_that_did_not_fit_together_says_so() -> None:
     other = findings(met(0, 100), met(1, 300))
     confirmed(other, 1, "undecided", apart=True)
     assert other.message == f"the confirmation could not decide on every SLO; {APART}"
+
+
+# missed when measured again
+
+
+def test_what_missed_the_slo_when_it_was_confirmed_is_not_recommended() -> None:
+    found = findings(missed(0), met(1, 300), met(2, 200))
+    confirmed(found, 1, "missed", p99=0.015)
+    settle(found)
+    assert chosen(found) == (2, False)
+    assert found.message == "trial 1 missed its SLO when it was confirmed"
+    assert exit_code(found, out_of_time=False) == UNDECIDED
+
+
+def test_where_everything_missed_it_when_it_was_measured_again_nothing_is_recommended() -> None:
+    found = findings(missed(0), met(1, 300), met(2, 200), met(3, 100))
+    found.missed[3] = side(3, 100, "missed", 0.04)  # in the shortlist
+    confirmed(found, 1, "missed", p99=0.015)
+    confirmed(found, 2, "missed", p99=0.013)
+    settle(found)
+    assert found.best is None
+    assert found.message == NOTHING_KEPT
+    assert found.closest is not None
+    assert (found.closest.trial, found.closest.point) == (2, 0)
+    assert found.closest.missed == pytest.approx({"steady.p99": 0.3})
+    assert exit_code(found, out_of_time=False) == SLO_MISSED
+
+
+def test_what_came_closer_in_the_search_came_closest() -> None:
+    found = findings(missed(0), met(1, 300), trial(2, point(violations={"p99": 0.1})))
+    confirmed(found, 1, "missed", p99=0.015)
+    settle(found)
+    assert found.closest is not None
+    assert (found.closest.trial, found.closest.missed) == (2, {"steady.p99": 0.1})
+
+
+def test_your_own_configuration_is_left_where_no_candidate_kept_the_slo() -> None:
+    found = findings(met(0, 100), met(1, 300))
+    confirmed(found, 1, "missed", p99=0.015)
+    settle(found)
+    assert chosen(found) == (0, False)
+    assert exit_code(found, out_of_time=False) == DONE
