@@ -6,6 +6,7 @@ from tuner.findings import Findings
 from tuner.results import Confirmation
 
 DONE, SLO_MISSED, UNDECIDED = 0, 4, 5
+OWN_MISSED = "your own configuration misses the SLO"
 NOTHING_BETTER = "no configuration tried meets the SLO but your own"
 NOTHING_TRIED = "there was no time to try another one; raise `search.budget.time`"
 ONLY_THE_LOAD = "only the load was searched, nothing of the server"
@@ -99,7 +100,7 @@ def without_challengers(found: Findings, *, of_server: bool, out_of_time: bool) 
         found.best = found.unconfirmed(baseline)
         return
     found.closest = rank.closest(found.candidates())
-    found.message = found.nothing_met()
+    found.message = f"{OWN_MISSED}, and {NOTHING_TRIED}" if out_of_time and not found.spoiled() else found.nothing_met()
 
 
 def exit_code(found: Findings, *, out_of_time: bool) -> int:
@@ -110,7 +111,7 @@ def exit_code(found: Findings, *, out_of_time: bool) -> int:
         out_of_time: whether there was no time to try anything.
     """
     if found.best is None:
-        return UNDECIDED if found.spoiled() or found.unmade else SLO_MISSED
+        return UNDECIDED if out_of_time or found.spoiled() or found.unmade else SLO_MISSED
     if out_of_time or found.unmade:
         return UNDECIDED
     return DONE if found.best.confirmed or found.best.trial == 0 else UNDECIDED

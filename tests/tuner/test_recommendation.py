@@ -12,12 +12,16 @@ from tuner.preference import Preference
 from tuner.recommendation import (
     DONE,
     NOT_BETTER,
+    NOTHING_BETTER,
     NOTHING_KEPT,
+    NOTHING_TRIED,
+    ONLY_THE_LOAD,
     SLO_MISSED,
     UNDECIDED,
     exit_code,
     recommend,
     settle,
+    without_challengers,
 )
 from tuner.results import Confirmation, Load, Ratio, Side, SloVerdict, Trial, Verdict
 
@@ -213,3 +217,46 @@ def test_your_own_configuration_is_left_where_no_candidate_kept_the_slo() -> Non
     settle(found)
     assert chosen(found) == (0, False)
     assert exit_code(found, out_of_time=False) == DONE
+
+
+# nothing to confirm
+
+
+def test_a_baseline_that_misses_its_slo_and_uses_up_the_time_decides_nothing() -> None:
+    found = findings(missed(0))
+    without_challengers(found, of_server=True, out_of_time=True)
+    assert found.best is None
+    assert found.closest is not None
+    assert found.message == (
+        "your own configuration misses the SLO, and there was no time to try another one; raise `search.budget.time`"
+    )
+    assert exit_code(found, out_of_time=True) == UNDECIDED
+
+
+def test_where_others_were_tried_and_missed_it_too_nothing_met_the_slo() -> None:
+    found = findings(missed(0), missed(1))
+    without_challengers(found, of_server=True, out_of_time=False)
+    assert found.message == "no configuration met the SLO"
+    assert exit_code(found, out_of_time=False) == SLO_MISSED
+
+
+def test_a_baseline_that_the_generator_spoiled_is_said_to_be() -> None:
+    found = findings(missed(0).model_copy(update={"state": "invalid", "reason": "sent late"}))
+    without_challengers(found, of_server=True, out_of_time=True)
+    assert found.message is not None
+    assert found.message.endswith("sent late")
+    assert exit_code(found, out_of_time=True) == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("of_server", "out_of_time", "message", "code"),
+    [(True, True, NOTHING_TRIED, UNDECIDED), (True, False, NOTHING_BETTER, DONE), (False, False, ONLY_THE_LOAD, DONE)],
+)
+def test_where_only_yours_meets_the_slo_it_is_the_best_known(
+    of_server: bool, out_of_time: bool, message: str, code: int
+) -> None:
+    found = findings(met(0, 100))
+    without_challengers(found, of_server=of_server, out_of_time=out_of_time)
+    assert chosen(found) == (0, False)
+    assert found.message == message
+    assert exit_code(found, out_of_time=out_of_time) == code

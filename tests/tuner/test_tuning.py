@@ -88,3 +88,13 @@ def test_where_no_confirmation_can_be_made_the_run_says_why_and_is_not_decided(t
     assert ended.result.exit_code == 5
     assert ended.result.best is not None
     assert ended.result.best.trial == 0
+
+
+def test_a_baseline_that_misses_its_slo_and_uses_up_the_time_leaves_the_run_undecided(tmp_path: Path) -> None:
+    result = tuned(tmp_path, lambda target: target, "slo.p99=1 ms", "search.budget.time=1 s").result
+    assert [trial.number for trial in result.trials] == [0]
+    assert result.exit_code == 5
+    assert result.best is None
+    assert result.closest is not None
+    assert result.message is not None
+    assert result.message.endswith("there was no time to try another one; raise `search.budget.time`")
