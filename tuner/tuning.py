@@ -9,6 +9,7 @@ from tuner.confirming import Confirming
 from tuner.endings import SAID
 from tuner.files import write_atomically
 from tuner.listener import Listener
+from tuner.load.generator import GeneratorError
 from tuner.opening import Opened
 from tuner.provenance import signed
 from tuner.rank import Candidate
@@ -74,6 +75,7 @@ class Tuning:
 
         Raises:
             TargetError: the target cannot be used (any more).
+            GeneratorError: it could not measure the user's configuration.
             KeyboardInterrupt: passed on, after the result so far was written.
         """
         try:
@@ -83,9 +85,9 @@ class Tuning:
         except KeyboardInterrupt:
             self._settle("interrupted", 130)
             raise
-        except TargetError as error:
+        except (TargetError, GeneratorError) as error:
             self._found.message = str(error)
-            self._settle("failed", 3)
+            self._settle("failed", 3 if isinstance(error, TargetError) else recommendation.UNDECIDED)
             raise
         code = recommendation.exit_code(self._found, out_of_time=self._out_of_time())
         return self._publish("done", code)
@@ -93,7 +95,12 @@ class Tuning:
     # -- baseline --
 
     def _measure_baseline(self) -> None:
-        """Measure the configuration that the user has, at every load level that candidates may get."""
+        """Measure the configuration that the user has, at every load level that candidates may get.
+
+        Raises:
+            TargetError: the server does not take it, or was lost.
+            GeneratorError: the load generator failed before it had a point on every workload.
+        """
         config = self._target.user_config()
         self._trier.accuracies.reference = self._trier.variant(config)
         stored = self._search.remembered("baseline")
@@ -104,6 +111,12 @@ class Tuning:
         trial = self._trier.baseline(config, self._found.space)
         if trial.state in ("refused", "crashed", "hung"):
             raise TargetError(f"your own configuration cannot be measured ({trial.state}): {trial.reason}")
+        missing = {one.name for one in self._workloads} - {point.workload for point in trial.points}
+        if missing:
+            raise GeneratorError(
+                f"your own configuration was not measured on {', '.join(sorted(missing))}, so nothing can be compared "
+                f"with it: {trial.reason}; the same command measures it again"
+            )
         self._remember_accuracies()
         self._search.remember("baseline", trial.model_dump(mode="json"))
         self._trial_ended(trial)

@@ -5,10 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from targets.base import Config, ConfigRefused, Deployment, Target
 from tests.support.simulated_study import write_simulated_study
+from tuner.load.generator import Generator, GeneratorError, LoadRun
 from tuner.opening import open_search
-from tuner.results import Result, Trial, Value
+from tuner.results import Result, Trial, Value, read_result
 from tuner.rundir import StudyMark, open_run
 from tuner.study.load import load_study
 from tuner.tuning import Tuning
@@ -41,10 +44,10 @@ class Ended(NamedTuple):
     notes: list[str]
 
 
-def tuned(folder: Path, target_of: Callable[[Target], object], *overrides: str) -> Ended:
-    """Run the study of the simulated server on a target that is made of its own."""
-    study = load_study(write_simulated_study(folder), overrides)
-    directory = open_run(folder / "runs", study.spec.study, StudyMark(""), None, fresh=True)
+def tuned(folder: Path, target_of: Callable[[Target], object], *overrides: str, fresh: bool = True) -> Ended:
+    """Run the study of the simulated server on a target that is made of its own, or go on with it."""
+    study = load_study(write_simulated_study(folder) if fresh else folder / "study.yaml", overrides)
+    directory = open_run(folder / "runs", study.spec.study, StudyMark(""), None, fresh=fresh)
     prepared = prepare(study, directory.log)
     prepared = replace(prepared, target=target_of(prepared.target))  # type: ignore[arg-type]
     heard = Heard()
@@ -98,3 +101,33 @@ def test_a_baseline_that_misses_its_slo_and_uses_up_the_time_leaves_the_run_unde
     assert result.closest is not None
     assert result.message is not None
     assert result.message.endswith("there was no time to try another one; raise `search.budget.time`")
+
+
+class Spoiling(Generator):
+    """A load generator that fails in its first measurements."""
+
+    left = 0
+
+    def finish(self) -> LoadRun:
+        run = super().finish()
+        if Spoiling.left:
+            Spoiling.left -= 1
+            raise GeneratorError("a process of it ended")
+        return run
+
+
+def test_a_baseline_without_a_point_ends_the_run_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.wiring.Generator", Spoiling)
+    monkeypatch.setattr(Spoiling, "left", 1)
+    with pytest.raises(GeneratorError, match=r"was not measured on steady, .*: a process of it ended; the same command"):
+        tuned(tmp_path, lambda target: target)
+    (run,) = {path.resolve() for path in (tmp_path / "runs" / "queue").iterdir()}
+    result = read_result(run)
+    assert (result.state, result.exit_code, result.trials) == ("failed", 5, [])
+    assert result.message is not None
+    assert "a process of it ended" in result.message
+    again = tuned(tmp_path, lambda target: target, fresh=False).result
+    assert again.state == "done"
+    assert [trial.number for trial in again.trials] == [0, 1, 2]
