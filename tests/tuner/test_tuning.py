@@ -131,3 +131,14 @@ def test_a_baseline_without_a_point_ends_the_run_with_the_reason(
     again = tuned(tmp_path, lambda target: target, fresh=False).result
     assert again.state == "done"
     assert [trial.number for trial in again.trials] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("levels", "made"), [("[2, 8]", True), ("[4]", False)])
+def test_a_shortlist_of_one_is_made_where_yours_met_the_slo_at_two_levels(
+    tmp_path: Path, levels: str, made: bool
+) -> None:
+    """Which of the two it is compared at is not known without."""
+    ended = tuned(tmp_path, lambda target: target, f"space.concurrency={levels}", "search.budget.trials=1")
+    shortlists = [one for one in ended.notes if one.startswith("shortlist: ")]
+    assert shortlists == (["shortlist: the 1 best and yours again, side by side"] if made else [])
+    assert any(one.startswith("confirm: ") for one in ended.notes)
