@@ -14,8 +14,6 @@ NOT_BETTER = "no configuration was measurably better than your own"
 NOTHING_KEPT = "what met the SLO in the search missed it when it was measured again"
 
 
-
-
 def recommend(found: Findings, candidate: Contender, made: Confirmation, *, apart: bool = False) -> None:
     """Take a confirmed candidate as the best, unless the user's own configuration is as good.
 
@@ -86,7 +84,7 @@ def settle(found: Findings, failed: str = "") -> None:
 
 
 def without_challengers(found: Findings, *, of_server: bool, out_of_time: bool) -> None:
-    """Take the user's configuration as the best known where no trial met the SLO; if it does not, say what came closest.
+    """Take the user's configuration as the best known where no trial met the SLO, or say what came closest.
 
     Args:
         found: what is known.

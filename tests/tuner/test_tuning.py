@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import pytest
 
+from reports import text
 from targets.base import Config, ConfigRefused, Deployment, Target
 from tests.support.simulated_study import write_simulated_study
+from tuner.cli.writing import write_reports
 from tuner.load.generator import Generator, GeneratorError, LoadRun
 from tuner.opening import open_search
-from tuner.results import Result, Trial, Value, read_result
-from tuner.rundir import StudyMark, open_run
+from tuner.recommendation import NOTHING_KEPT
+from tuner.results import Closest, Result, Trial, Value, read_result
+from tuner.rundir import RunDirectory, StudyMark, open_run
 from tuner.study.load import load_study
 from tuner.tuning import Tuning
 from tuner.wiring import prepare, started
@@ -121,7 +124,7 @@ def test_a_baseline_without_a_point_ends_the_run_with_the_reason(
 ) -> None:
     monkeypatch.setattr("tuner.wiring.Generator", Spoiling)
     monkeypatch.setattr(Spoiling, "left", 1)
-    with pytest.raises(GeneratorError, match=r"was not measured on steady, .*: a process of it ended; the same command"):
+    with pytest.raises(GeneratorError, match=r"not measured on steady, .*: a process of it ended; the same command"):
         tuned(tmp_path, lambda target: target)
     (run,) = {path.resolve() for path in (tmp_path / "runs" / "queue").iterdir()}
     result = read_result(run)
@@ -142,3 +145,16 @@ def test_a_shortlist_of_one_is_made_where_yours_met_the_slo_at_two_levels(
     shortlists = [one for one in ended.notes if one.startswith("shortlist: ")]
     assert shortlists == (["shortlist: the 1 best and yours again, side by side"] if made else [])
     assert any(one.startswith("confirm: ") for one in ended.notes)
+
+
+def test_a_run_that_confirmed_nothing_and_has_no_best_has_a_report(tmp_path: Path) -> None:
+    result = tuned(tmp_path, lambda target: target).result
+    assert result.confirmation is not None
+    closest = Closest(trial=1, point=0, missed={"steady.p99": 0.25})
+    nothing = result.model_copy(update={"best": None, "closest": closest, "message": NOTHING_KEPT, "exit_code": 4})
+    directory = RunDirectory(tmp_path / "runs" / "queue" / "latest")
+    write_reports(nothing, directory, None)
+    page = (directory.path / "report.html").read_text()
+    assert NOTHING_KEPT in page
+    assert "steady.p99 is 25.0% over its bound" in page
+    assert text.headline(nothing) == f"{NOTHING_KEPT}\nClosest: trial 1 missed steady.p99 by 25%"
