@@ -35,7 +35,7 @@ from targets.triton.flags import KNOBS as FLAGS
 from targets.triton.knobs import CATALOGUE
 from targets.triton.repository import UserModel
 from targets.triton.target import TritonTarget
-from tuner import cli, metrics, records, results, run_info, tuning, usage
+from tuner import cli, metrics, recommendation, records, results, run_info, usage
 from tuner.catalog import BOUNDED, METRICS, STREAMED, USED
 from tuner.cli import frame
 from tuner.gate import document, hosts, running
@@ -844,14 +844,14 @@ def test_every_command_has_a_page_that_the_overview_lists() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/command-line.md"])
 def test_the_exit_codes_are_documented(page: str) -> None:
-    assert frame.NOT_VALID == tuning.UNDECIDED
+    assert frame.NOT_VALID == recommendation.UNDECIDED
     assert [int(row[0]) for row in table((ROOT / page).read_text(), "exit code", "meaning")] == [
-        tuning.DONE,
+        recommendation.DONE,
         running.REGRESSION,
         frame.BAD_USAGE,
         frame.TARGET_UNUSABLE,
-        tuning.SLO_MISSED,
-        tuning.UNDECIDED,
+        recommendation.SLO_MISSED,
+        recommendation.UNDECIDED,
         frame.OUR_BUG,
         frame.INTERRUPTED,
     ]

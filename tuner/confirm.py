@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from targets.base import Config
+from targets.base import Config, ConfigRefused, Deployment, ServerDied
 from tuner import results, verdicts
 from tuner.catalog import BOUNDED, METRICS
 from tuner.compare import ratios_of_pairs
@@ -29,6 +29,7 @@ MAX_ROUNDS_FACTOR = 4
 MOST_ROUNDS = 1000
 """Draws of a workload that a redeployment may take; each round of it has one that all sides share."""
 MARGIN = 1.5
+APART = "there was no room for both side by side, so they were measured one after the other"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,16 @@ class Rounds:
         """Add what was measured of them, in the same order."""
         for one, run in zip(offered, runs, strict=True):
             self.runs[one.workload.name][-1].append(run)
+
+    @property
+    def redeployments(self) -> int:
+        """How many there are so far."""
+        return len(next(iter(self.runs.values()), ()))
+
+    def cut(self, redeployments: int) -> None:
+        """Forget what came after so many redeployments."""
+        for redeployed in self.runs.values():
+            del redeployed[redeployments:]
 
     def count(self, workload: str) -> int:
         """Return how many rounds, or longer measurements in their place, there are of a workload."""
@@ -103,31 +114,35 @@ def redeploy_and_measure(
     gathered: Sequence[Rounds],
     rounds: Mapping[str, int],
     round_s: float,
-) -> None:
+) -> str | None:
     """Deploy every contender anew and measure all of them on every workload.
 
     Where the server can have them side by side they are measured in turn, and the order of measuring alternates from
-    one round to the next. Where it cannot, each is deployed and measured for as long as all its rounds would take,
-    one after the other. The order of deployment alternates from one call to the next. Each round is another draw of the
-    traffic, the same one for all contenders.
+    one round to the next. Where it cannot, or has no room for so many, each is deployed and measured for as long as all
+    its rounds would take, one after the other. The order of deployment alternates from one call to the next. Each round
+    is another draw of the traffic, the same one for all contenders.
 
     Args:
-        trier: target, instruments and workloads.
+        trier: target, instruments and workloads; it learns how many deployments there is room for.
         contenders: the configurations.
         gathered: one per contender; what was measured is added.
         rounds: workload -> rounds of each contender.
         round_s: length of a round; a bursty workload gets four of its periods at least.
+
+    Returns:
+        What did not fit beside what, and why, if that was found out here.
+
+    Raises:
+        ConfigRefused, ServerDied, GeneratorError: one cannot be deployed, or not be measured.
     """
-    calls = len(next(iter(gathered[0].runs.values()), []))
+    calls = gathered[0].redeployments
     order = list(range(len(contenders)))
-    if not trier.target.side_by_side:
-        for index in order if calls % 2 == 0 else reversed(order):
+    turn = order if calls % 2 == 0 else order[::-1]
+    deployments, why = _side_by_side(trier, contenders, turn)
+    if not deployments:
+        for index in turn:
             _measure_alone(trier, contenders[index], gathered[index], rounds, round_s)
-        return
-    deployments = {
-        index: trier.deploy(contenders[index].config, f"contender{index}")
-        for index in (order if calls % 2 == 0 else reversed(order))
-    }
+        return why
     for index, deployment in deployments.items():
         trier.learn_accuracy(deployment, trier.variant(contenders[index].config))
     for group in groups(trier.workloads):
@@ -142,6 +157,36 @@ def redeploy_and_measure(
                 gathered[index].add(offered, trier.measure_at_once(deployments[index], offered, pace))
     for deployment in deployments.values():
         trier.retire(deployment)
+    return None
+
+
+def _side_by_side(
+    trier: Trier, contenders: Sequence[Contender], turn: Sequence[int]
+) -> tuple[dict[int, Deployment], str | None]:
+    """Deploy all contenders, in the order of their turn; none, and the reason if it is new, where there is no room.
+
+    Raises:
+        ConfigRefused, ServerDied: of the first of them, with nothing beside it.
+    """
+    deployments: dict[int, Deployment] = {}
+    if not trier.target.side_by_side or len(contenders) > trier.room:
+        return deployments, None
+    for index in turn:
+        one = contenders[index]
+        try:
+            deployments[index] = trier.deploy(one.config, f"contender{index}")
+        except (ConfigRefused, ServerDied) as error:
+            if not deployments:
+                raise
+            trier.room = len(deployments)
+            if isinstance(error, ServerDied):
+                trier.target.start()
+            else:
+                for other in deployments.values():
+                    trier.retire(other)
+            beside = ", ".join(str(contenders[other].trial) for other in deployments)
+            return {}, f"trial {one.trial} could not be loaded beside {beside}: {error}"
+    return deployments, None
 
 
 def _measure_alone(trier: Trier, one: Contender, gathered: Rounds, rounds: Mapping[str, int], round_s: float) -> None:
@@ -310,8 +355,18 @@ def confirmation(
     )
 
 
-def remark(made: Confirmation) -> str | None:
-    """Say what a reader of the gain should know of the confirmation."""
+def remark(made: Confirmation, *, apart: bool = False) -> str | None:
+    """Say what a reader of the gain should know of the confirmation.
+
+    Args:
+        made: the confirmation.
+        apart: the server had no room for both side by side.
+    """
+    said = [one for one in (_decided(made), APART if apart else None) if one is not None]
+    return "; ".join(said) or None
+
+
+def _decided(made: Confirmation) -> str | None:
     if made.verdict != "met":
         return "the confirmation could not decide on every SLO"
     if overall(made.baseline) == "missed":

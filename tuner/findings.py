@@ -11,6 +11,7 @@ from tuner import confirm, rank
 from tuner.applying import ApplyCosts
 from tuner.budget import Prices
 from tuner.confirm import Contender
+from tuner.metrics import violations
 from tuner.nesting import knob_names
 from tuner.objective import Goal, least
 from tuner.once import Once
@@ -52,6 +53,8 @@ class Findings:
         trials: the baseline (number 0) and every trial told.
         shortlist: the candidates measured again, if that was done.
         confirmation: the last one made.
+        unmade: why none could be made, "" where one was or none was tried.
+        missed: trial -> how it missed an SLO when it was measured again.
         best: what to deploy.
         closest: if nothing met the SLO.
         message: what a person should know beside it.
@@ -65,6 +68,8 @@ class Findings:
     trials: list[Trial] = field(default_factory=list)
     shortlist: list[Side] = field(default_factory=list)
     confirmation: Confirmation | None = None
+    unmade: str = ""
+    missed: dict[int, Side] = field(default_factory=dict)
     best: Best | None = None
     closest: Closest | None = None
     message: str | None = None
@@ -110,6 +115,10 @@ class Findings:
     def ranked(self) -> list[Candidate]:
         """Return the points that meet every SLO, the baseline's included, best first."""
         return self._ranked(self.candidates())
+
+    def not_missed(self) -> list[Candidate]:
+        """Return those of them that did not miss an SLO when they were measured again."""
+        return [one for one in self.ranked() if one.trial.number not in self.missed]
 
     def _ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         found = rank.by_value(candidates, self.goals[0])
@@ -237,13 +246,7 @@ class Findings:
 
     def confirmed(self, candidate: Contender, made: Confirmation) -> Best:
         """Return a candidate as the best, with what its confirmation measured."""
-        primary = self.names[0]
-        points = self.by_number()[candidate.trial].points
-        index = next(
-            number
-            for number, point in enumerate(points)
-            if point.workload == primary and point.load == candidate.loads[primary]
-        )
+        index = self._point_at(candidate.trial, made.candidate.load)
         return Best(
             trial=candidate.trial,
             point=index,
@@ -255,6 +258,30 @@ class Findings:
             objective=self.goals[0].key,
             gain_vs_baseline=self.gain(made) if self.baseline() else None,
             regrets=self.regrets(candidate.trial, candidate.loads),
+        )
+
+    def closest_measured(self) -> Closest | None:
+        """Return the point that came closest, by what was measured last of each trial; None when nothing was measured.
+
+        What met the SLO in the search counts as it missed it when it was measured again.
+        """
+        bounds, found = self.bounds, [rank.closest([one for one in self.candidates() if not one.feasible])]
+        for number, side in self.missed.items():
+            over = {
+                f"{name}.{slo}": share
+                for name, metrics in side.metrics.items()
+                for slo, share in violations(metrics, bounds[name]).items()
+                if share > 0
+            }
+            found.append(Closest(trial=number, point=self._point_at(number, side.load), missed=over) if over else None)
+        return min(filter(None, found), key=lambda one: max(one.missed.values()), default=None)
+
+    def _point_at(self, trial: int, load: Load) -> int:
+        """Return the index of the primary workload's point of a trial at a load."""
+        return next(
+            number
+            for number, point in enumerate(self.by_number()[trial].points)
+            if point.workload == self.names[0] and point.load == load
         )
 
     def gain(self, made: Confirmation) -> Ratio | None:

@@ -58,8 +58,10 @@ def measure(trier: Trier, pair: tuple[Contender, Contender], settings: ConfirmSp
     """
     gathered = (Rounds(), Rounds())
     rounds = {workload.name: settings.rounds for workload in trier.workloads}
-    for _ in range(settings.redeployments):
+    said = [
         confirm.redeploy_and_measure(trier, pair, gathered, rounds, settings.round)
+        for _ in range(settings.redeployments)
+    ]
     error = 1 - trier.confidence
     ours, theirs = (confirm.side(trier, one, runs, error) for one, runs in zip(pair, gathered, strict=True))
     ratios = {}
@@ -72,6 +74,7 @@ def measure(trier: Trier, pair: tuple[Contender, Contender], settings: ConfirmSp
         redeployments=settings.redeployments,
         rounds=settings.redeployments * settings.rounds,
         ratios=ratios,
+        notes=[f"{confirm.APART}: {one}" for one in said if one is not None],
     )
 
 

@@ -250,7 +250,9 @@ class Comparison(Data):
     redeployments: int
     rounds: int = Field(description="of each side and workload")
     ratios: dict[str, dict[str, Ratio]] = Field(description="workload -> metric -> ours / theirs")
-    notes: list[str] = Field([], description="agents that were lost, and who made the load then")
+    notes: list[str] = Field(
+        [], description="agents that were lost, and who made the load then; what did not fit side by side"
+    )
 
 
 class Best(Data):

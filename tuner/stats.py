@@ -305,9 +305,17 @@ class _Worth:
 
 def _worth(above: NDArray[np.bool_], confidence: float, most: float = math.inf) -> _Worth:
     worth = min(effective_size(above), most)
-    tail = (1 + confidence) / 2
-    z, t = float(special.ndtri(tail)), float(special.stdtrit(degrees_of_freedom(worth), tail))
-    return _Worth(worth, worth * (z / t) ** 2)
+    return _Worth(worth, worth * _normal_to_student((1 + confidence) / 2, degrees_of_freedom(worth)) ** 2)
+
+
+def _normal_to_student(tail: float, freedom: float) -> float:
+    """Return z / t, the quantiles of the normal and of Student's distribution at a probability of 0.5 and above.
+
+    In the middle both are 0, and their ratio is that of the densities there, Student's over the normal one.
+    """
+    if tail - 0.5 < 1e-9:
+        return math.sqrt(2 / freedom) * math.exp(special.gammaln((freedom + 1) / 2) - special.gammaln(freedom / 2))
+    return float(special.ndtri(tail)) / float(special.stdtrit(freedom, tail))
 
 
 def _shares_that_admit(wanted: float, n: float, confidence: float) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Try one configuration: deploy it, measure every workload, and turn whatever happens into a trial."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -56,6 +57,7 @@ class Trier:
         measured_s: time spent under load so far.
         applied_s: time that the server took to start, and to load and unload configurations, so far.
         repeated: measurements that were begun anew so far, because a part of the load generator was lost in them.
+        room: deployments that fit side by side, as far as that was found out.
     """
 
     target: Target
@@ -71,6 +73,7 @@ class Trier:
     measured_s: float = 0.0
     applied_s: float = 0.0
     repeated: int = 0
+    room: float = math.inf
     _beside_s: list[float] = field(default_factory=list)
     _deployed: Deployment | None = None
     _reached: float | None = None

@@ -371,6 +371,16 @@ def test_the_share_that_waits_long_in_a_queue_is_covered(n: int, share: float, r
     assert coverage(share, lambda rng: share_over(waits(rng, n), wait_quantile(1 - share)), runs) >= ENOUGH
 
 
+@pytest.mark.parametrize("share", [0.3, 0.02])
+def test_without_any_confidence_the_interval_of_a_share_is_the_limit_of_narrow_ones(share: float) -> None:
+    values = Ordered.of(ar1(np.random.default_rng(1), 4000))
+    bound = float(scipy_stats.norm.isf(share))
+    none, little = (stats.share(values, bound, confidence) for confidence in (0.0, 1e-5))
+    assert none.low == pytest.approx(little.low, rel=1e-4)
+    assert none.high == pytest.approx(little.high, rel=1e-4)
+    assert none.low < none.value < none.high, "of the exact interval: of a whole number of events"
+
+
 def test_a_share_counts_failures_and_only_what_is_above() -> None:
     assert share_over(np.array([1.0, 2.0, 3.0, math.inf]), 2.0).value == 0.5
 

@@ -569,6 +569,12 @@ def test_the_whole_window_is_the_last_of_the_looks() -> None:
     assert at_the_cap(many, asked, Pace(0.0, 0.0, 1.0, 3.0)) == Decision("cap", {"error_rate": "undecided"})
 
 
+@pytest.mark.parametrize(("slow", "expected"), [(4, "met"), (400, "missed")])
+def test_the_only_look_at_the_least_confidence_has_a_verdict(slow: int, expected: str) -> None:
+    asked = replace(aims({"p99": BOUND_S}), confidence=0.5)
+    assert at_the_cap(with_slow(slow), asked, Pace.fixed(0.0, 3.0)) == Decision("cap", {"p99": expected})
+
+
 # How often it is wrong.
 
 RATE = 5_000.0

@@ -27,6 +27,7 @@ from tuner.hosts.tuning import HostTuning
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.options import AgentsWanted
+from tuner.load.generator import GeneratorError
 from tuner.objective import parse_goals
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, make_latest, open_run, unused
@@ -174,10 +175,10 @@ def _work(loaded: Study, directory: RunDirectory, terms: Terms, agents: AgentsWa
 
 @contextmanager
 def _kept(directory: RunDirectory, prepared: Prepared) -> Iterator[None]:
-    """Report what there is when a host's work is interrupted or its server is lost."""
+    """Report what there is when a host's work is interrupted, or its server or load generator is lost."""
     try:
         yield
-    except (KeyboardInterrupt, TargetError):
+    except (KeyboardInterrupt, TargetError, GeneratorError):
         if directory.result.exists():
             write_report(read_result(directory.path), directory, prepared)
             note(

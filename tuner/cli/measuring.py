@@ -180,6 +180,6 @@ def _compare(
         made.trier.learn_reference(user)
         live.phase("compare", f"two configurations in turn, deployed {prepared.study.spec.confirm.redeployments} times")
         found = head_to_head.measure(made.trier, (pair[0], pair[1]), prepared.study.spec.confirm)
-    found = found.model_copy(update={"notes": list(fleet.losses) if fleet else []})
+    found = found.model_copy(update={"notes": [*found.notes, *(fleet.losses if fleet else ())]})
     write_atomically(directory.path / "compare.json", found.model_dump_json(indent=1))
     return found

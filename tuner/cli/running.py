@@ -28,6 +28,7 @@ from tuner.listener import Listener, Listeners
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.options import AgentsWanted
+from tuner.load.generator import GeneratorError
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.load import Study, load_study
@@ -114,7 +115,7 @@ def _tune(
             listener = _listener(live, prepared, events_to)
             told_by(fleet, listener.note)
             return _tuned(directory, prepared, listener, fleet)
-    except (KeyboardInterrupt, TargetError):
+    except (KeyboardInterrupt, TargetError, GeneratorError):
         if directory.result.exists():
             write_report(read_result(directory.path), directory, prepared)
             note(f"what there is: {shown(directory.path)}; the same command resumes")

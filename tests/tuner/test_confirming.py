@@ -1,0 +1,227 @@
+"""How the best trials are measured again on a server that does not stand it, with a real server and a real load."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import workload_builders
+from result_builders import GOALS
+
+from targets.base import Config, ConfigRefused, Deployment, ServerCounters, ServerDied, Target, TargetError
+from targets.simulated.target import SimulatedTarget
+from tests.support.targets import simulated_target
+from tuner import head_to_head
+from tuner.accuracy.variants import Accuracies
+from tuner.budget import Budget
+from tuner.confirm import APART, Contender, Rounds, per_redeployment
+from tuner.confirming import Confirming
+from tuner.load.generator import Generator
+from tuner.measure import Meter
+from tuner.slo import Slo
+from tuner.stopping import Pace
+from tuner.study.spec import ConfirmSpec
+from tuner.telemetry.nvml import Gpus
+from tuner.telemetry.sampler import Sampler
+from tuner.trials import Trier
+from workloads.arrivals import Poisson
+
+QUEUE = '{"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 1.0, "each_ms": 0.0}'
+ROUNDS = {"steady": 2}
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedTarget]:
+    folder = tmp_path_factory.mktemp("simulated")
+    (folder / "models" / "queue").mkdir(parents=True)
+    (folder / "models" / "queue" / "queue.json").write_text(QUEUE)
+    made = simulated_target(folder / "log.txt", model="queue", repository=folder / "models")
+    made.start()
+    yield made
+    made.stop()
+
+
+MakeConfirming = Callable[[object], Confirming]
+
+
+@pytest.fixture
+def confirming(tmp_path: Path) -> Iterator[MakeConfirming]:
+    """Make what measures again on a target; what it says goes to its `listener.said`."""
+
+    def made(target: object) -> Confirming:
+        said: list[str] = []
+        steady = workload_builders.workload("steady", Poisson(200.0))
+        trier = Trier(
+            target=target,  # type: ignore[arg-type]
+            meter=Meter(generator, Sampler(Gpus()), {"steady": Slo({"p99": 1.0})}, tmp_path),
+            workloads=[steady],
+            accuracies=Accuracies(),
+            pace=Pace.fixed(0.05, 0.2),
+            goals=GOALS,
+            tolerance=0.5,
+            confidence=0.99,
+            run_path=tmp_path,
+        )
+        spec = SimpleNamespace(confirm=ConfirmSpec(round="0.1 s"))
+        listener = SimpleNamespace(note=said.append, said=said)
+        return Confirming(spec, trier, None, Budget(100.0), listener, lambda: None)  # type: ignore[arg-type]
+
+    with Generator() as generator:
+        yield made
+
+
+def contenders(target: Target, count: int) -> list[Contender]:
+    steady = workload_builders.workload("steady", Poisson(200.0))
+    return [Contender(number, target.user_config(), {"steady": steady.at(None)}) for number in range(count)]
+
+
+def redeployments(gathered: Sequence[Rounds]) -> list[int]:
+    """Return how many redeployments of each are there, all of them measured."""
+    assert all(group for rounds in gathered for groups in rounds.runs.values() for group in groups)
+    return [rounds.redeployments for rounds in gathered]
+
+
+class Losing:
+    """The simulated server, as if it were lost while a deployment is measured whose alias a test says."""
+
+    side_by_side = True
+    lost = ""
+
+    def __init__(self, target: SimulatedTarget) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def deploy(self, config: Config, alias: str) -> "Lost":
+        return Lost(self._target.deploy(config, alias), alias, self)
+
+
+class Lost:
+    """A deployment on it."""
+
+    def __init__(self, deployment: Deployment, alias: str, target: Losing) -> None:
+        self._deployment, self._alias, self._target = deployment, alias, target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._deployment, name)
+
+    def statistics(self) -> Callable[[], ServerCounters]:
+        if self._target.lost == self._alias:
+            raise ServerDied("the server ended")
+        return self._deployment.statistics()
+
+
+@pytest.mark.parametrize("lost", ["contender0", "contender1"])
+def test_what_was_half_measured_when_the_server_was_lost_does_not_count(
+    target: SimulatedTarget, confirming: MakeConfirming, lost: str
+) -> None:
+    losing = Losing(target)
+    made, pair, gathered = confirming(losing), contenders(target, 2), [Rounds(), Rounds()]
+    assert made._measure(pair, gathered, ROUNDS)
+    losing.lost = lost
+    assert not made._measure(pair, gathered, ROUNDS)
+    assert redeployments(gathered) == [1, 1]
+    assert [len(per_redeployment(made.trier, rounds, "steady")) for rounds in gathered] == [1, 1]
+    losing.lost = ""
+    assert made._measure(pair, gathered, ROUNDS)
+    assert redeployments(gathered) == [2, 2]
+
+
+class Roomy:
+    """The simulated server, as if it had room for so many deployments; it says so or ends, as a test wants it."""
+
+    side_by_side = True
+
+    def __init__(self, target: SimulatedTarget, room: int, refusal: type[TargetError] = ConfigRefused) -> None:
+        self._target, self._room, self._refusal = target, room, refusal
+        self.loaded: list[str] = []
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def start(self) -> None:
+        self.loaded.clear()
+        self._target.start()
+
+    def deploy(self, config: Config, alias: str) -> "Loaded":
+        self.asked.append(alias)
+        if len(self.loaded) >= self._room:
+            raise self._refusal("out of memory")
+        self.loaded.append(alias)
+        return Loaded(self._target.deploy(config, alias), alias, self)
+
+
+class Loaded:
+    """A deployment on it."""
+
+    def __init__(self, deployment: Deployment, alias: str, target: Roomy) -> None:
+        self._deployment, self._alias, self._target = deployment, alias, target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._deployment, name)
+
+    def retire(self) -> None:
+        self._target.loaded.remove(self._alias)
+        self._deployment.retire()
+
+
+@pytest.mark.parametrize("refusal", [ConfigRefused, ServerDied])
+def test_what_does_not_fit_side_by_side_is_measured_one_after_the_other(
+    target: SimulatedTarget, confirming: MakeConfirming, refusal: type[TargetError]
+) -> None:
+    roomy = Roomy(target, 1, refusal)
+    made, pair, gathered = confirming(roomy), contenders(target, 2), [Rounds(), Rounds()]
+    assert not made.apart
+    assert made._measure(pair, gathered, ROUNDS)
+    assert made.apart
+    assert made._measure(pair, gathered, ROUNDS)
+    assert redeployments(gathered) == [2, 2]
+    assert roomy.asked == ["contender0", "contender1", *["contender"] * 4], "it is tried once"
+    assert roomy.loaded == []
+    assert made.failed == ""
+    assert made.listener.said == [  # type: ignore[attr-defined]
+        "so many are measured one after the other from here on: trial 1 could not be loaded beside 0: out of memory"
+    ]
+
+
+def test_where_three_do_not_fit_two_still_stand_side_by_side(
+    target: SimulatedTarget, confirming: MakeConfirming
+) -> None:
+    roomy = Roomy(target, 2)
+    made, three = confirming(roomy), contenders(target, 3)
+    assert made._measure(three, [Rounds(), Rounds(), Rounds()], ROUNDS)
+    assert not made.apart
+    roomy.asked.clear()
+    assert made._measure(three[:2], [Rounds(), Rounds()], ROUNDS)
+    assert roomy.asked == ["contender0", "contender1"]
+
+
+def test_a_configuration_that_is_refused_alone_is_not_measured(
+    target: SimulatedTarget, confirming: MakeConfirming
+) -> None:
+    made, gathered = confirming(Roomy(target, 0)), [Rounds(), Rounds()]
+    assert not made._measure(contenders(target, 2), gathered, ROUNDS)
+    assert redeployments(gathered) == [0, 0]
+    assert made.failed == "out of memory"
+    assert not made.apart, "that says nothing of how many fit"
+
+
+def test_a_comparison_says_what_did_not_fit_side_by_side(target: SimulatedTarget, confirming: MakeConfirming) -> None:
+    trier = confirming(Roomy(target, 1)).trier
+    ours, theirs = contenders(target, 2)
+    made = head_to_head.measure(trier, (ours, theirs), ConfirmSpec(redeployments=2, rounds=2, round="0.1 s"))
+    assert made.notes == [f"{APART}: trial 1 could not be loaded beside 0: out of memory"]
+
+
+def test_who_missed_an_slo_in_the_shortlist_is_remembered(target: SimulatedTarget, confirming: MakeConfirming) -> None:
+    made, pair, gathered = confirming(target), contenders(target, 2), [Rounds(), Rounds()]
+    made.found = SimpleNamespace(missed={})  # type: ignore[assignment]
+    made.trier.meter.slos["steady"] = Slo({"p50": 1e-5})  # type: ignore[index]
+    assert made._measure(pair, gathered, {"steady": 12})
+    assert made._kept(pair, gathered) == []
+    assert {number: one.verdicts["steady"] for number, one in made.found.missed.items()} == {
+        0: {"p50": "missed"},
+        1: {"p50": "missed"},
+    }

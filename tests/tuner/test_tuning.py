@@ -1,0 +1,160 @@
+"""Whole runs of a study whose server or load generator fails in one part of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from reports import text
+from targets.base import Config, ConfigRefused, Deployment, Target
+from tests.support.simulated_study import write_simulated_study
+from tuner.cli.writing import write_reports
+from tuner.load.generator import Generator, GeneratorError, LoadRun
+from tuner.opening import open_search
+from tuner.recommendation import NOTHING_KEPT
+from tuner.results import Closest, Result, Trial, Value, read_result
+from tuner.rundir import RunDirectory, StudyMark, open_run
+from tuner.study.load import load_study
+from tuner.tuning import Tuning
+from tuner.wiring import prepare, started
+
+
+class Heard:
+    """A listener that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def phase(self, name: str, detail: str) -> None:
+        self.notes.append(f"{name}: {detail}")
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def resumed(self, trials: Sequence[Trial], best: Trial | None) -> None: ...
+
+    def attempt(self, number: int, config: "dict[str, Value]") -> None: ...
+
+    def trial(self, trial: Trial, best: Trial | None) -> None: ...
+
+    def progress(self, spent_s: float, budget_s: float) -> None: ...
+
+
+class Ended(NamedTuple):
+    result: Result
+    notes: list[str]
+
+
+def tuned(folder: Path, target_of: Callable[[Target], object], *overrides: str, fresh: bool = True) -> Ended:
+    """Run the study of the simulated server on a target that is made of its own, or go on with it."""
+    study = load_study(write_simulated_study(folder) if fresh else folder / "study.yaml", overrides)
+    directory = open_run(folder / "runs", study.spec.study, StudyMark(""), None, fresh=fresh)
+    prepared = prepare(study, directory.log)
+    prepared = replace(prepared, target=target_of(prepared.target))  # type: ignore[arg-type]
+    heard = Heard()
+    with started(prepared, directory.path) as bench:
+        opened = open_search(prepared, directory)
+        result = Tuning(prepared, directory, opened, bench, heard, lambda: None).run()  # type: ignore[arg-type]
+    return Ended(result, heard.notes)
+
+
+class Refusing:
+    """The simulated server, as if it refused to load a contender of the confirmation when a test says so."""
+
+    side_by_side = True
+
+    def __init__(self, target: Target, refuses: Callable[[str], bool]) -> None:
+        self._target, self._refuses = target, refuses
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def deploy(self, config: Config, alias: str) -> Deployment:
+        if self._refuses(alias):
+            raise ConfigRefused(f"out of memory for {alias}")
+        return self._target.deploy(config, alias)
+
+
+def test_where_only_one_deployment_fits_a_gain_is_found_all_the_same(tmp_path: Path) -> None:
+    ended = tuned(tmp_path, lambda target: Refusing(target, lambda alias: alias in ("contender1", "contender2")))
+    made = ended.result.confirmation
+    assert made is not None
+    assert made.redeployments == 2
+    assert made.gains["throughput_rps"].n == 2
+    assert any("could not be loaded beside" in one for one in ended.notes)
+
+
+def test_where_no_confirmation_can_be_made_the_run_says_why_and_is_not_decided(tmp_path: Path) -> None:
+    ended = tuned(tmp_path, lambda target: Refusing(target, lambda alias: alias.startswith("contender")))
+    assert ended.result.confirmation is None
+    assert ended.result.message is not None
+    assert ended.result.message.startswith("no confirmation could be made: out of memory for contender")
+    assert ended.result.exit_code == 5
+    assert ended.result.best is not None
+    assert ended.result.best.trial == 0
+
+
+def test_a_baseline_that_misses_its_slo_and_uses_up_the_time_leaves_the_run_undecided(tmp_path: Path) -> None:
+    result = tuned(tmp_path, lambda target: target, "slo.p99=1 ms", "search.budget.time=1 s").result
+    assert [trial.number for trial in result.trials] == [0]
+    assert result.exit_code == 5
+    assert result.best is None
+    assert result.closest is not None
+    assert result.message is not None
+    assert result.message.endswith("there was no time to try another one; raise `search.budget.time`")
+
+
+class Spoiling(Generator):
+    """A load generator that fails in its first measurements."""
+
+    left = 0
+
+    def finish(self) -> LoadRun:
+        run = super().finish()
+        if Spoiling.left:
+            Spoiling.left -= 1
+            raise GeneratorError("a process of it ended")
+        return run
+
+
+def test_a_baseline_without_a_point_ends_the_run_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.wiring.Generator", Spoiling)
+    monkeypatch.setattr(Spoiling, "left", 1)
+    with pytest.raises(GeneratorError, match=r"not measured on steady, .*: a process of it ended; the same command"):
+        tuned(tmp_path, lambda target: target)
+    (run,) = {path.resolve() for path in (tmp_path / "runs" / "queue").iterdir()}
+    result = read_result(run)
+    assert (result.state, result.exit_code, result.trials) == ("failed", 5, [])
+    assert result.message is not None
+    assert "a process of it ended" in result.message
+    again = tuned(tmp_path, lambda target: target, fresh=False).result
+    assert again.state == "done"
+    assert [trial.number for trial in again.trials] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("levels", "made"), [("[2, 8]", True), ("[4]", False)])
+def test_a_shortlist_of_one_is_made_where_yours_met_the_slo_at_two_levels(
+    tmp_path: Path, levels: str, made: bool
+) -> None:
+    """Which of the two it is compared at is not known without."""
+    ended = tuned(tmp_path, lambda target: target, f"space.concurrency={levels}", "search.budget.trials=1")
+    shortlists = [one for one in ended.notes if one.startswith("shortlist: ")]
+    assert shortlists == (["shortlist: the 1 best and yours again, side by side"] if made else [])
+    assert any(one.startswith("confirm: ") for one in ended.notes)
+
+
+def test_a_run_that_confirmed_nothing_and_has_no_best_has_a_report(tmp_path: Path) -> None:
+    result = tuned(tmp_path, lambda target: target).result
+    assert result.confirmation is not None
+    closest = Closest(trial=1, point=0, missed={"steady.p99": 0.25})
+    nothing = result.model_copy(update={"best": None, "closest": closest, "message": NOTHING_KEPT, "exit_code": 4})
+    directory = RunDirectory(tmp_path / "runs" / "queue" / "latest")
+    write_reports(nothing, directory, None)
+    page = (directory.path / "report.html").read_text()
+    assert NOTHING_KEPT in page
+    assert "steady.p99 is 25.0% over its bound" in page
+    assert text.headline(nothing) == f"{NOTHING_KEPT}\nClosest: trial 1 missed steady.p99 by 25%"
