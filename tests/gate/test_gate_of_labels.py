@@ -56,3 +56,14 @@ def test_a_drop_of_any_score_is_counted_against_a_baseline(path: Path) -> None:
     lost.write_text(lost.read_text().replace("0.6", "0.5"))
     worse = gated("against", study, baseline, "workload")
     assert [one.state for one in worse.rules if one.rule == "accuracy_drop"] == ["fail"]
+
+
+PLAIN = "workloads.plain={arrival: {process: closed}, requests: {source: dataset, path: requests.npz}}"
+
+
+def test_a_bound_on_labelled_items_is_a_rule_of_the_workloads_that_have_some(path: Path) -> None:
+    bounds = "slo={p99: 900 ms, accuracy_drop: 1%, accuracy: 10%}"
+    found = gated("alone", load_study(path, (*SETTINGS, PLAIN, bounds)))
+    rules = {(one.workload, one.rule) for one in found.rules}
+    assert rules == {("steady", "p99"), ("steady", "accuracy"), ("steady", "accuracy_drop"), ("plain", "p99")}
+    assert found.new.bounds["plain"] == {"p99": 0.9}

@@ -13,7 +13,7 @@ from tuner.gate.baseline import now
 from tuner.gate.document import Form, Measurement
 from tuner.gate.gathering import Gathered
 from tuner.gate.rounds import Rounds, Side, least, longest_s
-from tuner.gate.rules import OF_SERVER
+from tuner.gate.rules import OF_SERVER, measurable
 from tuner.gate.running import About, Gate
 from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
@@ -226,6 +226,7 @@ def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) 
     study, cpus = prepared.study, len(os.sched_getaffinity(0) | (prepared.cores.server or frozenset()))
     total = len((prepared.cores.server or frozenset()) | (prepared.cores.generator or frozenset())) or cpus
     server = len(prepared.cores.server) if prepared.cores.server is not None else cpus
+    errors = {part: one.is_error for part, one in scorings_of(prepared.workloads).items()}
     return About(
         study=study.spec.study,
         label=label,
@@ -237,5 +238,5 @@ def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) 
         },
         environment=dict(bench.environment),
         rules=limits(study),
-        bounds=study.spec.bounds(),
+        bounds=measurable(study.spec.bounds(), errors),
     )
