@@ -183,3 +183,34 @@ def test_what_cannot_fit_into_the_time_cap_is_refused_before_anything_starts(
     _, loads = opening.chosen(prepared, None)
     with nullcontext() if message is None else pytest.raises(StudyError, match=message):
         opening.check_time("ab", prepared, loads)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("gate.users=5",), "gate.users: no workload of this study is a locustfile; take it out"),
+        (
+            ("gate.rate=50/s", "workloads.bursty.arrival={process: closed}"),
+            "gate.rate: no workload of this study is an open loop; take it out",
+        ),
+    ],
+)
+def test_a_load_that_no_workload_takes_is_refused(settings: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    prepared = prepare(load_study(write_simulated_study(tmp_path), (*SETTINGS, *settings)), tmp_path / "log.txt")
+    with pytest.raises(StudyError) as refused:
+        opening.chosen(prepared, None)
+    assert str(refused.value).endswith(message)
+
+
+def test_a_workload_keeps_the_load_of_its_own_and_the_others_take_that_of_the_gate(tmp_path: Path) -> None:
+    settings = (*SETTINGS, "workloads.bursty.arrival={process: closed}")
+    prepared = prepare(load_study(write_simulated_study(tmp_path), settings), tmp_path / "log.txt")
+    steady, bursty = (replace(prepared.workloads[0], concurrency=3), prepared.workloads[1])
+    _, loads = opening.chosen(replace(prepared, workloads=(steady, bursty)), None)
+    assert {name: load.level for name, load in loads.items()} == {"steady": 3, "bursty": 2}
+    with pytest.raises(StudyError) as refused:
+        opening.chosen(replace(prepared, workloads=(steady,)), None)
+    assert str(refused.value).endswith(
+        "gate.concurrency: no workload takes it: steady has `concurrency` of its own; change "
+        "`workloads.steady.arrival.concurrency` in its place"
+    )

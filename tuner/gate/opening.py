@@ -26,6 +26,10 @@ from tuner.wiring import Bench, Prepared, started
 from tuner.workload import Workload, at_once, load_level, parts_of
 
 _ONE_SIDE_AT_ONCE = "one side measures its workloads at once, the other one after the other"
+_LOOPS = {"concurrency": "a closed loop", "rate": "an open loop", "users": "a locustfile"}
+"""Load level -> the kind of workload that has it."""
+_OWN_LEVEL = {"concurrency": "arrival.concurrency", "users": "users"}
+"""Load level -> where a workload has one of its own."""
 
 
 def check(study: Study, form: Form) -> None:
@@ -115,19 +119,34 @@ def _why(spec: StudySpec, rule: str) -> str:
 def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, dict[str, Load]]:
     """Return the configuration that the study's files have, and the load of each workload.
 
-    A knob with one value in the space has that value. The load level is that of `gate`, else the only one of the
-    space, else that of the baseline.
+    A knob with one value in the space has that value. The load level is a workload's own, else that of `gate`, else the
+    only one of the space, else that of the baseline.
 
     Raises:
-        StudyError: a workload has no level, or several to choose from.
+        StudyError: a workload has no level, or several to choose from, or no workload takes a level of `gate`.
     """
     space, gate = prepared.space, prepared.study.spec.gate
     fixed = {one.name: one.values[0] for one in space if len(one.values) == 1}
     levels = {"concurrency": gate.concurrency, "rate": gate.rate, "users": gate.users}
     given = {name: level for name, level in levels.items() if level is not None}
+    for name in given:
+        _check_taken(prepared, name)
     loads = {one.name: _load(prepared, one, space, {**fixed, **given}, baseline) for one in prepared.workloads}
     config = {**prepared.target.user_config(), **server_part(space.active(fixed))}
     return config, {part.name: loads[workload.name] for workload, part in parts_of(prepared.workloads)}
+
+
+def _check_taken(prepared: Prepared, name: str) -> None:
+    """Check that some workload takes a load level of the gate. Raises StudyError."""
+    having = [one for one in prepared.workloads if one.level_name == name]
+    if any(not one.fixed_level for one in having):
+        return
+    why = f"no workload of this study is {_LOOPS[name]}; take it out"
+    if having:
+        whose = having[0].name
+        own = f"workloads.{whose}.{_OWN_LEVEL[name]}"
+        why = f"no workload takes it: {whose} has `{name}` of its own; change `{own}` in its place"
+    raise prepared.study.source.error(("gate", name), why)
 
 
 def _load(
