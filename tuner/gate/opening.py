@@ -12,7 +12,7 @@ from tuner.gate import hosts
 from tuner.gate.baseline import now
 from tuner.gate.document import Form, Measurement
 from tuner.gate.gathering import Gathered
-from tuner.gate.rounds import Rounds, Side, least, longest_s
+from tuner.gate.rounds import Demand, Rounds, Side, least, longest_s
 from tuner.gate.rules import OF_SERVER, measurable
 from tuner.gate.running import About, Gate
 from tuner.load.distributed.fleet import Fleet
@@ -54,21 +54,19 @@ def check(study: Study, form: Form) -> None:
         raise study.source.error(("gate",), "there is no rule: give one, like `gate: {throughput: -5%, p99: +10%}`")
 
 
-def check_time(form: Form, prepared: Prepared, loads: Mapping[str, Load]) -> None:
+def check_time(form: Form, study: Study, sides: Sequence[Demand]) -> None:
     """Check that what has to be measured before the first look fits into the time cap.
 
     Args:
         form: of the gate.
-        prepared: the new side; in the form `ab` the old one takes as long.
-        loads: workload -> load.
+        study: of the side that is judged.
+        sides: what each is loaded with.
 
     Raises:
         StudyError: it does not.
     """
-    study, count = prepared.study, least(form, prepared.study.spec.gate)
-    spec, measure, sides = study.spec.gate, study.spec.measure, 2 if form == "ab" else 1
-    pace = Pace(measure.warmup, measure.max_warmup, measure.window, measure.max_window)
-    needed_s = count * sides * longest_s(prepared.workloads, loads, pace, spec)
+    spec, count = study.spec.gate, least(form, study.spec.gate)
+    needed_s = count * longest_s(sides, spec)
     if needed_s <= spec.time:
         return
     key = "redeployments" if form == "ab" else "restarts"
@@ -78,6 +76,13 @@ def check_time(form: Form, prepared: Prepared, loads: Mapping[str, Load]) -> Non
         f"not {spec.time:g} s: give `gate.time: {math.ceil(needed_s)} s`, or lower `gate.{key}`, `gate.rounds`, "
         "`gate.round` or `measure.max_warmup`",
     )
+
+
+def demand(prepared: Prepared, loads: Mapping[str, Load]) -> Demand:
+    """Return what a side is loaded with: the workloads of its study, at these loads and at its pace."""
+    measure = prepared.study.spec.measure
+    pace = Pace(measure.warmup, measure.max_warmup, measure.window, measure.max_window)
+    return Demand(prepared.workloads, loads, pace)
 
 
 def limits(study: Study) -> dict[str, dict[str, float]]:
@@ -171,15 +176,25 @@ def measured_at(
 
     Raises:
         StudyError: a workload has no level, or the time cap is too short.
-        HostsDiffer: one side measures its workloads at once, the other does not.
+        HostsDiffer: one side has a workload that the other has not, or measures them at once, the other does not.
     """
+    _check_same_workloads(sides)
+    found = [chosen(one, baseline) for one in sides]
+    demands = [demand(one, loads) for one, (_, loads) in zip(sides, found, strict=True)]
+    check_time(form, sides[-1].study, demands)
+    return found
+
+
+def _check_same_workloads(sides: Sequence[Prepared]) -> None:
+    """Check that all sides can be measured in the same rounds. Raises HostsDiffer."""
     if len({at_once(one.workloads) for one in sides}) > 1:
         raise hosts.HostsDiffer(
             f"not comparable: workload: {_ONE_SIDE_AT_ONCE}; give both sides several models, or one"
         )
-    found = [chosen(one, baseline) for one in sides]
-    check_time(form, sides[-1], found[-1][1])
-    return found
+    names = [{one.name for one in side.workloads} for side in sides]
+    if lone := sorted(names[0] ^ names[-1]):
+        told = f"{', '.join(lone)} stands on one side only"
+        raise hosts.HostsDiffer(f"not comparable: workload: {told}; give both sides the same workloads")
 
 
 @contextmanager
@@ -229,9 +244,6 @@ def _differences(
     settings = [hosts.Setting(one.host, one.traffic, side.loads) for one, side in zip(about, sides, strict=True)]
     if baseline is not None:
         return hosts.check(hosts.Setting.of(baseline), settings[-1], despite)
-    if lone := sorted(set(settings[0].traffic) ^ set(settings[-1].traffic)):
-        told = f"{', '.join(lone)} stands on one side only"
-        raise hosts.HostsDiffer(f"not comparable: workload: {told}; give both sides the same workloads")
     return hosts.check(settings[0], settings[-1], [*despite, "server"], hosts.TOGETHER)
 
 
