@@ -18,7 +18,7 @@ from reports.gate import junit, markdown, page, table
 from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, app, errors, fail
 from tuner.files import write_atomically
-from tuner.gate import baseline, history, opening, running
+from tuner.gate import asked, baseline, history, opening, running
 from tuner.gate.document import Form, GateResult, Measurement
 from tuner.gate.hosts import FACTS
 from tuner.gate.revisions import checked_out
@@ -195,7 +195,7 @@ def _measured(
     form: Form = "ab" if len(labelled) > 1 else "alone" if stored is None else "against"
     studies = [(label, load_study(path, overrides)) for label, path in labelled]
     judged = studies[-1][1]
-    opening.check(judged, form)
+    asked.check(judged)
     directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
     logs = [directory.path / "log-old.txt", directory.log][-len(studies) :]
     prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
@@ -222,7 +222,7 @@ def _measured(
 
 def _notes(prepared: list[Prepared]) -> list[str]:
     """Say what a reader should know before anything was measured."""
-    rules = [opening.limits(one.study) for one in prepared]
+    rules = [asked.limits(one.study) for one in prepared]
     return ["the two sides have different rules; those of the new one hold"] if rules[0] != rules[-1] else []
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from targets.base import Config
 from tuner.accuracy.variants import Accuracies, scorings_of
 from tuner.gate import hosts
+from tuner.gate.asked import check_items, limits
 from tuner.gate.baseline import now
 from tuner.gate.document import Form, Measurement
 from tuner.gate.gathering import Gathered
@@ -20,7 +21,6 @@ from tuner.results import Load
 from tuner.space import Space, server_part
 from tuner.stopping import Pace
 from tuner.study.load import Study
-from tuner.study.spec import StudySpec
 from tuner.telemetry.nvml import Gpus
 from tuner.wiring import Bench, Prepared, started
 from tuner.workload import Workload, at_once, load_level, parts_of
@@ -30,28 +30,6 @@ _LOOPS = {"concurrency": "a closed loop", "rate": "an open loop", "users": "a lo
 """Load level -> the kind of workload that has it."""
 _OWN_LEVEL = {"concurrency": "arrival.concurrency", "users": "users"}
 """Load level -> where a workload has one of its own."""
-
-
-def check(study: Study, form: Form) -> None:
-    """Check that a study's gate fits the study.
-
-    Raises:
-        StudyError: it names no workload of the study, gives one a rule that is judged on another, or there is no rule
-            at all.
-    """
-    spec, gate = study.spec, study.spec.gate
-    known = list(spec.bounds())
-    for name in gate.workloads:
-        if name not in known:
-            raise study.source.error(
-                ("gate", "workloads", name), f"no workload of this study; there are {', '.join(known)}"
-            )
-        for rule in gate.workloads[name].limits():
-            if (whose := _judged_on(spec, name, rule)) != name:
-                place = ("gate", "workloads", name, rule)
-                raise study.source.error(place, f"{_why(spec, rule)}; give the rule to {whose}")
-    if (form == "alone" or not limits(study)) and not any(spec.bounds().values()):
-        raise study.source.error(("gate",), "there is no rule: give one, like `gate: {throughput: -5%, p99: +10%}`")
 
 
 def check_time(form: Form, study: Study, sides: Sequence[Demand]) -> None:
@@ -83,42 +61,6 @@ def demand(prepared: Prepared, loads: Mapping[str, Load]) -> Demand:
     measure = prepared.study.spec.measure
     pace = Pace(measure.warmup, measure.max_warmup, measure.window, measure.max_window)
     return Demand(prepared.workloads, loads, pace)
-
-
-def limits(study: Study) -> dict[str, dict[str, float]]:
-    """Return workload -> rule -> limit; a class of a mix has only the rules that name it.
-
-    A rule that would be the same one on several workloads stands on that which it is judged on.
-    """
-    spec, found = study.spec, {}
-    for name in spec.bounds():
-        of_class = "." in name
-        own = spec.gate.workloads[name].limits() if of_class and name in spec.gate.workloads else {}
-        given = own if of_class else spec.gate.limits_of(name)
-        found[name] = {rule: limit for rule, limit in given.items() if _judged_on(spec, name, rule) == name}
-    return {name: rules for name, rules in found.items() if rules}
-
-
-def _judged_on(spec: StudySpec, name: str, rule: str) -> str:
-    """Return the workload that tells of a rule on a workload or class: mostly that one.
-
-    A server is cold for the first workload, but for all of them where these ask models of their own at once. What it
-    uses is that of all workloads then.
-    """
-    whole, first, several = name.partition(".")[0], next(iter(spec.workloads)), bool(spec.target.several)
-    if rule == "cold_start":
-        return whole if several else first
-    if rule in OF_SERVER:
-        return first if several else whole
-    return name
-
-
-def _why(spec: StudySpec, rule: str) -> str:
-    if rule in OF_SERVER:
-        return "what the server uses is told of all requests together"
-    if spec.target.several:
-        return "a cold start is told of a whole workload"
-    return "a server is cold for the first workload only"
 
 
 def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, dict[str, Load]]:
@@ -175,10 +117,11 @@ def measured_at(
     """Return configuration and loads of each side, see `chosen`: all that can be checked before a server is started.
 
     Raises:
-        StudyError: a workload has no level, or the time cap is too short.
+        StudyError: a rule finds no labelled items, a workload has no level, or the time cap is too short.
         HostsDiffer: one side has a workload that the other has not, or measures them at once, the other does not.
     """
     _check_same_workloads(sides)
+    check_items(sides[-1].study, sides[-1].workloads)
     found = [chosen(one, baseline) for one in sides]
     demands = [demand(one, loads) for one, (_, loads) in zip(sides, found, strict=True)]
     check_time(form, sides[-1].study, demands)
@@ -232,7 +175,8 @@ def opened(
             _side(label, bench, config, loads)
             for (label, _), bench, (config, loads) in zip(sides, made, loaded, strict=True)
         ]
-        rounds = Rounds(opposed, spec, in_turn=spec.sides == "in_turn")
+        of_server = [rule for rule in OF_SERVER if any(rule in own for own in about[-1].rules.values())]
+        rounds = Rounds(opposed, spec, of_server, in_turn=spec.sides == "in_turn")
         told = [*notes, *_differences(about, opposed, baseline, despite)]
         yield Gate(form, spec, rounds, about, baseline, told, fleet)
 
@@ -268,6 +212,6 @@ def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) 
             for name, workload in study.spec.workloads.items()
         },
         environment=dict(bench.environment),
-        rules=limits(study),
+        rules=measurable(limits(study), errors),
         bounds=measurable(study.spec.bounds(), errors),
     )

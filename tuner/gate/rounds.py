@@ -11,7 +11,7 @@ from itertools import chain
 
 import psutil
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling
+from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling, TargetError
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
@@ -146,12 +146,14 @@ class Rounds:
     Attributes:
         sides: one, or old and new.
         spec: the study's `gate` section.
+        of_server: the rules on what the server uses.
         in_turn: whether only one side is loaded at a time; set when memory does not allow both.
         notes: what a reader should know of how it was measured.
     """
 
     sides: Sequence[Side]
     spec: GateSpec
+    of_server: Sequence[str] = ()
     in_turn: bool = False
     notes: list[str] = field(default_factory=list)
     _done: int = 0
@@ -183,8 +185,15 @@ class Rounds:
         self._done += 1
 
     def _one_deployed(self, index: int) -> dict[int, Deployment]:
+        """Deploy a side. Raises TargetError where its processes have to be known, and are not."""
         side = self.sides[index]
-        return {index: side.trier.deploy(side.config, ALIAS)}
+        deployment = side.trier.deploy(side.config, ALIAS)
+        if self.of_server and not deployment.processes():
+            raise TargetError(
+                f"{', '.join(self.of_server)}: cannot be measured of {side.label}, for the server's processes are not "
+                "known here; take it out of `gate`, or let Paretune start the server on this host"
+            )
+        return {index: deployment}
 
     def _all_deployed(self, order: Sequence[int]) -> dict[int, Deployment]:
         """Deploy every side; {} and `in_turn` where memory does not allow it."""
