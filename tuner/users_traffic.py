@@ -17,7 +17,7 @@ from tuner.study.source import Keys
 from tuner.users import NO_REQUESTS, Users
 from tuner.workload import Workload
 
-_NO_TOKENS = "Locust does not tell when tokens come, so a locustfile's requests have none; "
+NO_TOKENS = "Locust does not tell when tokens come, so a locustfile's requests have none; "
 
 
 def make_users_workload(study: Study, name: str, spec: LocustSpec, seed: int) -> Workload:
@@ -92,11 +92,11 @@ def _check_metrics(study: Study, name: str, spec: LocustSpec) -> None:
         for metric in metrics:
             if metric in STREAMED:
                 remedy = "take it out" if place[0] == "workloads" else "give the bound to the other workloads"
-                raise study.source.error((*place, metric), _NO_TOKENS + remedy)
+                raise study.source.error((*place, metric), NO_TOKENS + remedy)
     first = next(iter(study.spec.workloads))
     for index, goal in enumerate(parse_goals(study.spec.objectives, first)):
         if goal.workload.partition(".")[0] == name and goal.metric in STREAMED:
-            raise study.source.error(("objectives", index), _NO_TOKENS + "take another objective")
+            raise study.source.error(("objectives", index), NO_TOKENS + "take another objective")
 
 
 def _looked_into(study: Study, place: Keys, spec: LocustSpec, path: Path) -> Locustfile:

@@ -117,7 +117,7 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     check_sequences(study, workloads, space)
     _check_requests(study, target, workloads)
     _check_sampler(study, target, space)
-    _check_gpus(study)
+    check_gpus(study, asked_of_use(spec))
     _check_configs(study, target, space)
     return Prepared(study, target, space, workloads, cores)
 
@@ -207,11 +207,19 @@ def _beyond_the_twin(study: Study) -> str:
     return "" if first.metric in FORECAST else f"the first objective, {first.metric}, is not simulated"
 
 
-def _check_gpus(study: Study) -> None:
-    """Check that a GPU of this host tells what the study asks for. Raises StudyError."""
-    asked = [(place, name) for place, name in asked_of_use(study.spec) if name in OF_GPUS]
-    gpus = Gpus() if asked else None
-    for place, name in asked:
+def check_gpus(study: Study, asked: Sequence[tuple[Keys, str]]) -> None:
+    """Check that a GPU of this host tells what a study asks for.
+
+    Args:
+        study: that asks.
+        asked: place in the study, and the metric; those that are none of GPUs are passed over.
+
+    Raises:
+        StudyError: no GPU does, at that place.
+    """
+    of_gpus = [(place, name) for place, name in asked if name in OF_GPUS]
+    gpus = Gpus() if of_gpus else None
+    for place, name in of_gpus:
         if gpus is not None and (why := gpus.lacking(*OF_GPUS[name])):
             raise study.source.error(place, f"no GPU of this host tells `{name}`: {why}; take it out")
 

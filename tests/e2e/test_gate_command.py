@@ -152,6 +152,8 @@ Change = Callable[[str], str]
         ),
         (lambda text: text, ["--ab", "HEAD~1", "HEAD"], "not a git repository"),
         (lambda text: text, ["--despite", "weather"], "--despite weather: expected one of cpu, cores"),
+        (lambda text: text, ["--junit", "models"], "models: cannot be written (it is a folder); name another file"),
+        (lambda text: text, ["--html", "requests.npz/x.html"], "requests.npz/x.html: cannot be written (its folder: "),
     ],
 )
 def test_a_gate_that_cannot_be_made_says_why(

@@ -47,3 +47,11 @@ def test_agents_take_no_share_of_a_locustfile(tmp_path: Path) -> None:
         ended = tune(*command, "--agents", "1", cwd=tmp_path, PARETUNE_TOKEN="one that nobody guesses")
         assert ended.returncode == 2
         assert "study.yaml:5: workloads.shop.locustfile: the users of a locustfile run on this host" in ended.stderr
+
+
+def test_a_gate_says_that_a_locustfile_has_users_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, ASKING)
+    ended = tune("gate", "study.yaml", "--set", "gate.users=20", cwd=tmp_path)
+    assert ended.returncode == 2
+    said = "gate.users: no workload takes it: shop has `users` of its own; change `workloads.shop.users` in its place"
+    assert said in ended.stderr

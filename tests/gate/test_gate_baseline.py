@@ -1,6 +1,7 @@
 """Baselines as files: small, readable, and refused when they are not what was accepted."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,17 @@ import pytest
 from tests.gate.gate_builders import measurement
 from tests.support.tune import tune
 from tuner.gate import histogram, hosts
-from tuner.gate.baseline import MEASURED, RESULT, BaselineError, accept, lacking, read_measurement, written
-from tuner.gate.gathering import packed, stored_scores
+from tuner.gate.baseline import (
+    MEASURED,
+    RESULT,
+    BaselineError,
+    accept,
+    lacking,
+    parse_measurement,
+    read_measurement,
+    written,
+)
+from tuner.gate.gathering import kept, packed, stored_scores
 from tuner.gate.hosts import HostsDiffer, Setting
 from tuner.gate.running import compare
 
@@ -135,9 +145,19 @@ def test_failed_requests_have_no_latency_in_the_histogram() -> None:
 
 def test_which_items_were_right_is_kept_bit_by_bit() -> None:
     scores = np.array([1.0, 0, 1, 1, 0, 0, 0, 1, 1])
-    kept = {"value": 5 / 9, "items": 9, "right": packed(scores)}
+    as_bits = {"value": 5 / 9, "items": 9, "right": packed(scores)}
     one = measurement()
     data = one.model_dump(by_alias=True)
-    data["workloads"]["steady"]["accuracy"] = kept
+    data["workloads"]["steady"]["accuracy"] = as_bits
     assert stored_scores(type(one).model_validate(data))["steady"].tolist() == scores.tolist()
     assert packed(np.array([0.5, 1.0])) is None
+
+
+def test_scores_that_are_no_0_or_1_are_kept_exactly() -> None:
+    scores = np.array([0.1, math.inf, 1 / 3, 0.0, 1.0, -0.25])
+    one = kept(math.inf, scores)
+    assert (one.items, one.right) == (6, None)
+    steady = measurement().workloads["steady"].model_copy(update={"accuracy": one})
+    back = parse_measurement("kept", written(measurement(workloads={"steady": steady})))
+    assert stored_scores(back)["steady"].tolist() == scores.tolist()
+    assert kept(0.5, np.array([1.0, 0.0])).scores is None, "bits say these"

@@ -10,7 +10,7 @@ from tuner.gate.deciding import Look, decide, figures, overall
 from tuner.gate.document import Accuracy, Measurement
 from tuner.gate.gathering import packed
 from tuner.gate.intervals import looks
-from tuner.gate.rules import rules_of
+from tuner.gate.rules import measurable, rules_of
 from tuner.gate.running import compare
 
 LIMITS = {"throughput": 0.05, "p99": 0.10}
@@ -233,3 +233,15 @@ def test_a_baseline_of_few_restarts_leaves_everything_inconclusive() -> None:
 def test_one_that_fails_outweighs_all_others() -> None:
     found = compare(measurement(), measurement([50.0, 51.0, 49.0, 50.0, 50.5], rules={"throughput": 0.05}), [])
     assert overall(found.rules) == "fail"
+
+
+def test_labelled_items_tell_of_the_rules_on_their_kind_of_score() -> None:
+    asked = dict.fromkeys(["throughput", "accuracy", "prediction_error", "accuracy_drop"], 0.1)
+    errors = {"right": False, "far": True}
+    found = measurable({"right": asked, "far": asked, "plain": asked, "plain.class": {}}, errors)
+    assert {name: list(own) for name, own in found.items()} == {
+        "right": ["throughput", "accuracy", "accuracy_drop"],
+        "far": ["throughput", "prediction_error", "accuracy_drop"],
+        "plain": ["throughput"],
+        "plain.class": [],
+    }

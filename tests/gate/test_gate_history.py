@@ -198,3 +198,12 @@ def test_a_study_in_no_repository_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_baselines_is_named(tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match="no baseline there"):
         of_folder(tmp_path)
+
+
+def test_users_of_a_locustfile_are_no_offered_rate(tmp_path: Path) -> None:
+    for number, users in enumerate([20, 20, 50, 50]):
+        steady = measurement([70.0]).workloads["steady"]
+        steady = steady.model_copy(update={"load": Load(mode="users", level=users)})
+        (tmp_path / f"{number}.json").write_text(accepted(number, 70.0, workloads={"steady": steady}))
+    found = courses(of_folder(tmp_path).entries)
+    assert {one.place.load for one in found} == {"20 users", "50 users"}

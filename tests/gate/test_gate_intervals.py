@@ -56,6 +56,16 @@ def test_a_figure_that_every_new_deployment_lost_has_changed_for_certain(bounds:
         assert bounds(old, new, 0.01).low == -math.inf
 
 
+def test_a_deployment_without_a_request_says_nothing_of_a_share() -> None:
+    old, new = [(30, 1000), (50, 1000), (40, 1000)], [(300, 1000), (330, 1000), (315, 1000)]
+    found = intervals.share_difference(old, new, 0.01)
+    assert found.low > 0
+    assert intervals.share_difference([*old, (0, 0)], [(0, 0), *new, (0, 0)], 0.01) == found
+    none = intervals.share_difference(old, [(0, 0)] * 3, 0.01)
+    assert (none.why, none.low, none.high) == ("no requests", -math.inf, math.inf)
+    assert intervals.share_difference([], new, 0.01).why == "no requests"
+
+
 def test_without_an_error_on_either_side_the_difference_is_bounded_by_the_requests() -> None:
     none = [(0, 10_000)] * 3
     found = intervals.share_difference(none, none, 0.01)

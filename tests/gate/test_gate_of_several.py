@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.gate import hosts, opening
+from tuner.gate import asked, hosts
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
 
@@ -55,7 +55,7 @@ def study(folder: Path, *replaced: tuple[str, str]) -> Study:
 
 
 def rules(made: Study) -> dict[str, set[str]]:
-    return {name: set(limits) for name, limits in opening.limits(made).items()}
+    return {name: set(limits) for name, limits in asked.limits(made).items()}
 
 
 OF_SERVER = {"memory", "energy", "cpu"}
@@ -68,7 +68,7 @@ def test_every_model_has_a_cold_start_and_what_the_server_uses_is_judged_once(tm
         "chat": {"throughput", "cold_start"},
         "chat.short": {"p95"},
     }
-    assert [opening.limits(made)[name]["throughput"] for name in ("shop", "chat")] == [0.05, 0.2]
+    assert [asked.limits(made)[name]["throughput"] for name in ("shop", "chat")] == [0.05, 0.2]
 
 
 def test_of_one_model_the_first_workload_is_cold_and_each_has_what_the_server_uses_for_it(tmp_path: Path) -> None:
@@ -97,13 +97,13 @@ def test_a_rule_that_another_workload_tells_of_is_refused_with_its_name(
 ) -> None:
     made = study(tmp_path, *replaced, ("chat: {throughput: -20%}", f"{name}: {{{rule}: +5%}}"))
     with pytest.raises(StudyError) as refused:
-        opening.check(made, "ab")
+        asked.check(made)
     assert str(refused.value).partition("gate.workloads.")[2] == f"{name}.{rule}: {why}; give the rule to {whose}"
 
 
 def test_rules_where_they_are_told_are_taken(tmp_path: Path) -> None:
-    given = "{cold_start: +5%, throughput: -1%}\n    shop: {memory: +5%, cpu: +5%, energy: +5%, cold_start: +5%}"
-    opening.check(study(tmp_path, ("{throughput: -20%}", given)), "ab")
+    given = "{cold_start: +5%, throughput: -1%}\n    shop: {memory: +5%, cpu: +5%, cold_start: +5%}"
+    asked.check(study(tmp_path, ("{throughput: -20%}", given), ("  energy: +10%\n", "")))
 
 
 def hashes(made: Study) -> dict[str, str]:

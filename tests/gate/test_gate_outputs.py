@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,6 +13,8 @@ from rich.console import Console
 from reports.gate import drawing, junit, markdown, page, table
 from tests.gate.gate_builders import measurement, noisy
 from tests.support.junit import violations
+from tests.support.tune import tune
+from tuner.gate.baseline import written
 from tuner.gate.document import GateResult
 from tuner.gate.running import compare
 
@@ -99,3 +102,31 @@ def test_another_parser_reads_the_same_cases_from_the_junit_file(inconclusive: s
     assert {one.name: one.value for one in suite.properties()} == {"new": "<new>", "old": "main"}
     (failure,) = next(case for case in suite if case.is_failure).result
     assert failure.message.startswith("throughput: 100/s -> 80/s")
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A measurement that has a throughput a fifth below that of a good one."""
+    (tmp_path / "old.json").write_text(written(gate(0.8).old or measurement()))
+    (tmp_path / "new.json").write_text(written(gate(0.8).new))
+    (tmp_path / "taken").write_text("a file, no folder")
+    return tmp_path
+
+
+def test_a_file_that_cannot_be_written_costs_neither_the_verdict_nor_the_other_files(stored: Path) -> None:
+    files = ["--junit", "taken/junit.xml", "--markdown", "deep/folder/gate.md"]
+    ended = tune("gate", "compare", "old.json", "new.json", *files, cwd=stored)
+    assert ended.returncode == 2
+    assert "FAIL: a regression: steady throughput" in ended.stdout
+    assert re.search(r"taken/junit\.xml: cannot be written \(.+\); name another file", ended.stderr)
+    assert "Traceback" not in ended.stderr
+    assert "FAIL: a regression" in (stored / "deep" / "folder" / "gate.md").read_text()
+
+
+def test_a_history_makes_its_folder_and_names_a_page_that_cannot_be_written(stored: Path) -> None:
+    made = tune("gate", "history", "new.json", "--to", "pages/history.html", cwd=stored)
+    assert made.returncode == 0, made.stderr
+    assert (stored / "pages" / "history.html").is_file()
+    refused = tune("gate", "history", "new.json", "--to", "taken/history.html", cwd=stored)
+    assert refused.returncode == 2
+    assert "taken/history.html: cannot be written" in refused.stderr

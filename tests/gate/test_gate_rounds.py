@@ -13,6 +13,7 @@ import pytest
 from tests.support.simulated_study import write_simulated_study
 from tuner.confirm import DROPPED_SHARE
 from tuner.gate import opening, rounds
+from tuner.gate.hosts import HostsDiffer
 from tuner.gate.running import Gate
 from tuner.load.generator import LoadLost
 from tuner.measure import Meter
@@ -154,7 +155,7 @@ def test_a_round_of_workloads_at_once_suits_each_of_them_and_is_measured_once(ga
     side = gate.rounds.sides[0]
     at_once = [replace(one, model=f"model of {one.name}") for one in (steady, bursty)]
     apart_s, together_s, alone_s = (
-        rounds.longest_s(those, side.loads, side.trier.pace, gate.spec)
+        rounds.longest_s([replace(side.demand, workloads=those)], gate.spec)
         for those in ([steady, bursty], at_once, [bursty])
     )
     assert together_s == pytest.approx(alone_s), "the bursts need the most"
@@ -182,4 +183,77 @@ def test_what_cannot_fit_into_the_time_cap_is_refused_before_anything_starts(
     prepared = prepare(load_study(write_simulated_study(tmp_path), (*SETTINGS, *settings)), tmp_path / "log.txt")
     _, loads = opening.chosen(prepared, None)
     with nullcontext() if message is None else pytest.raises(StudyError, match=message):
-        opening.check_time("ab", prepared, loads)
+        opening.check_time("ab", prepared.study, [opening.demand(prepared, loads)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("gate.users=5",), "gate.users: no workload of this study is a locustfile; take it out"),
+        (
+            ("gate.rate=50/s", "workloads.bursty.arrival={process: closed}"),
+            "gate.rate: no workload of this study is an open loop; take it out",
+        ),
+    ],
+)
+def test_a_load_that_no_workload_takes_is_refused(settings: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    prepared = prepare(load_study(write_simulated_study(tmp_path), (*SETTINGS, *settings)), tmp_path / "log.txt")
+    with pytest.raises(StudyError) as refused:
+        opening.chosen(prepared, None)
+    assert str(refused.value).endswith(message)
+
+
+def test_a_workload_keeps_the_load_of_its_own_and_the_others_take_that_of_the_gate(tmp_path: Path) -> None:
+    settings = (*SETTINGS, "workloads.bursty.arrival={process: closed}")
+    prepared = prepare(load_study(write_simulated_study(tmp_path), settings), tmp_path / "log.txt")
+    steady, bursty = (replace(prepared.workloads[0], concurrency=3), prepared.workloads[1])
+    _, loads = opening.chosen(replace(prepared, workloads=(steady, bursty)), None)
+    assert {name: load.level for name, load in loads.items()} == {"steady": 3, "bursty": 2}
+    with pytest.raises(StudyError) as refused:
+        opening.chosen(replace(prepared, workloads=(steady,)), None)
+    assert str(refused.value).endswith(
+        "gate.concurrency: no workload takes it: steady has `concurrency` of its own; change "
+        "`workloads.steady.arrival.concurrency` in its place"
+    )
+
+
+def of_settings(folder: Path, *settings: str) -> rounds.Demand:
+    """What a side of this study is loaded with."""
+    prepared = prepare(load_study(write_simulated_study(folder), (*SETTINGS, *settings)), folder / "log.txt")
+    return opening.demand(prepared, opening.chosen(prepared, None)[1])
+
+
+def test_each_side_settles_at_its_own_pace_and_both_have_the_longer_round(tmp_path: Path) -> None:
+    usual, slow, ramped = (
+        of_settings(tmp_path / name, *settings)
+        for name, settings in (
+            ("usual", ()),
+            ("slow", ("measure.max_warmup=30 s",)),
+            ("ramped", ("workloads.steady.arrival.ramp_up=10 s",)),
+        )
+    )
+    spec = load_study(tmp_path / "usual" / "study.yaml", SETTINGS).spec.gate
+    one_s = rounds.longest_s([usual], spec)
+    assert rounds.longest_s([usual, usual], spec) == pytest.approx(2 * one_s)
+    for sides in ([usual, slow], [slow, usual]):
+        assert rounds.longest_s(sides, spec) == pytest.approx(one_s + rounds.longest_s([slow], spec))
+        assert rounds.longest_s(sides, spec) > 30
+    assert rounds.common_pace([usual, ramped], ["steady"], spec) == rounds.common_pace([ramped], ["steady"], spec)
+    assert rounds.longest_s([usual, ramped], spec) > one_s + rounds.longest_s([ramped], spec)
+
+
+@pytest.mark.parametrize("slow", ["old", "new"])
+def test_the_time_cap_counts_the_slow_side_whichever_it_is(slow: str, tmp_path: Path) -> None:
+    path, warmups = write_simulated_study(tmp_path), {slow: ("measure.max_warmup=60 s",)}
+    settings = {name: (*SETTINGS, *warmups.get(name, ())) for name in ("old", "new")}
+    sides = [prepare(load_study(path, given), tmp_path / f"{name}.txt") for name, given in settings.items()]
+    with pytest.raises(StudyError, match=r"gate.time: 3 redeployments .* takes up to 18\d\.\d s, not 120 s"):
+        opening.measured_at("ab", sides, None)
+
+
+def test_a_workload_of_one_side_only_is_refused_before_a_server_is_started(tmp_path: Path) -> None:
+    path = write_simulated_study(tmp_path)
+    sides = [prepare(load_study(path, one), tmp_path / "log.txt") for one in (SETTINGS[:1], SETTINGS)]
+    for both in (sides, sides[::-1]):
+        with pytest.raises(HostsDiffer, match="bursty stands on one side only; give both sides the same workloads"):
+            opening.measured_at("ab", both, None)

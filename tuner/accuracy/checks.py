@@ -22,21 +22,21 @@ def check_labels(study: Study, workloads: Sequence[Workload]) -> None:
     """
     scorings = scorings_of(workloads)
     for name in set(_NAMES) & set(study.spec.slo.bounds()):
-        _require(study, ("slo", name), name, scorings)
+        require(study, ("slo", name), name, scorings)
     for workload, spec in study.spec.workloads.items():
         parts = {part: one for part, one in scorings.items() if part.partition(".")[0] == workload}
         for name in set(_NAMES) & set(spec.slo.bounds()):
-            _require(study, ("workloads", workload, "slo", name), name, parts, "this workload")
+            require(study, ("workloads", workload, "slo", name), name, parts, "this workload")
         classes = "mix" if isinstance(spec, WorkloadSpec) else "classes"
         for of_class, one in (spec.mix or {}).items():
             part = f"{workload}.{of_class}"
             own = {part: scorings[part]} if part in scorings else {}
             for name in set(_NAMES) & set(one.slo.bounds()):
-                _require(study, ("workloads", workload, classes, of_class, "slo", name), name, own, "this class")
+                require(study, ("workloads", workload, classes, of_class, "slo", name), name, own, "this class")
     for index, goal in enumerate(parse_goals(study.spec.objectives, workloads[0].name)):
         if goal.metric in LABELLED:
             own = {goal.workload: scorings[goal.workload]} if goal.workload in scorings else {}
-            _require(study, ("objectives", index), goal.metric, own, f"workload {goal.workload!r}")
+            require(study, ("objectives", index), goal.metric, own, f"workload {goal.workload!r}")
             if index == 0:
                 raise study.source.error(
                     ("objectives", 0),
@@ -45,7 +45,19 @@ def check_labels(study: Study, workloads: Sequence[Workload]) -> None:
                 )
 
 
-def _require(study: Study, place: Keys, name: str, scorings: Mapping[str, Scoring], whose: str = "no workload") -> None:
+def require(study: Study, place: Keys, name: str, scorings: Mapping[str, Scoring], whose: str = "no workload") -> None:
+    """Check that scores tell of what is asked of accuracy.
+
+    Args:
+        study: that asks.
+        place: where it does.
+        name: of the metric.
+        scorings: workload, or class of one -> how its labelled items are scored.
+        whose: these are, in words.
+
+    Raises:
+        StudyError: there are none, or they are of another kind.
+    """
     if not scorings:
         of = (
             "no workload's requests have labels"

@@ -1,7 +1,9 @@
 """The gate: `gate`, `gate compare`, `gate accept`, `gate history`."""
 
+import os
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,9 @@ from typer.core import TyperGroup
 from reports.gate import history as history_report
 from reports.gate import junit, markdown, page, table
 from tuner.cli.agents import load_makers, takes_agents, told_by
-from tuner.cli.frame import Json, Out, Overrides, Quiet, app, errors
+from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, app, errors, fail
 from tuner.files import write_atomically
-from tuner.gate import baseline, history, opening, running
+from tuner.gate import asked, baseline, history, opening, running
 from tuner.gate.document import Form, GateResult, Measurement
 from tuner.gate.hosts import FACTS
 from tuner.gate.revisions import checked_out
@@ -56,25 +58,57 @@ class _Outputs:
     """Where results go."""
 
     as_json: bool
-    junit: Path | None
-    markdown: Path | None
-    html: Path | None
+    junit: Path | None = None
+    markdown: Path | None = None
+    html: Path | None = None
+
+    @property
+    def _files(self) -> list[tuple[Path, Callable[[GateResult], str]]]:
+        """Every file that is asked for, and what makes its content."""
+        wanted = ((self.junit, junit.report), (self.markdown, markdown.summary), (self.html, page.render))
+        return [(path, content) for path, content in wanted if path is not None]
+
+    def check(self) -> None:
+        """End with an error where a file that is asked for cannot be written: nothing is measured in vain then."""
+        for path, _ in self._files:
+            if why := _unwritable(path):
+                fail(BAD_USAGE, _said_of(path, why))
 
     def write(self, result: GateResult) -> None:
-        """Write every file that is asked for, and print the table or JSON."""
-        for path, content in (
-            (self.junit, junit.report),
-            (self.markdown, markdown.summary),
-            (self.html, page.render),
-        ):
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, content(result))
+        """Write every file that is asked for, and print the table or JSON; then say which file could not be written."""
+        failed = [why for path, content in self._files if (why := _save(path, content(result)))]
         if self.as_json:
             sys.stdout.write(result.model_dump_json(by_alias=True, indent=1) + "\n")
         else:
             console = plain_console(width=max(140, shutil.get_terminal_size().columns))
             console.print(table.picture(result))
+        if failed:
+            fail(BAD_USAGE, "; ".join(failed))
+
+
+def _unwritable(path: Path) -> str:
+    """Say why a file cannot be written, "" where nothing speaks against it. Its folder is made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"its folder: {error.strerror}"
+    if path.is_dir():
+        return "it is a folder"
+    return "" if os.access(path.parent, os.W_OK | os.X_OK) else "nothing may be written into its folder"
+
+
+def _save(path: Path, content: str) -> str:
+    """Write a file, in a folder that is made if need be; say why it could not be, "" where it was."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        return _said_of(path, str(error.strerror))
+    return ""
+
+
+def _said_of(path: Path, why: str) -> str:
+    return f"{path}: cannot be written ({why}); name another file"
 
 
 @gate.callback()
@@ -113,6 +147,7 @@ def check(
     with errors():
         _check_usage(study, against, ab, despite or [])
         outputs = _Outputs(as_json, junit_file, markdown_file, html_file)
+        outputs.check()
         with ExitStack() as stack:
             labelled = _sides(study, ab, stack)
             stored = baseline.read_measurement(against) if against is not None else None
@@ -159,7 +194,7 @@ def _measured(
     form: Form = "ab" if len(labelled) > 1 else "alone" if stored is None else "against"
     studies = [(label, load_study(path, overrides)) for label, path in labelled]
     judged = studies[-1][1]
-    opening.check(judged, form)
+    asked.check(judged)
     directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
     logs = [directory.path / "log-old.txt", directory.log][-len(studies) :]
     prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
@@ -186,7 +221,7 @@ def _measured(
 
 def _notes(prepared: list[Prepared]) -> list[str]:
     """Say what a reader should know before anything was measured."""
-    rules = [opening.limits(one.study) for one in prepared]
+    rules = [asked.limits(one.study) for one in prepared]
     return ["the two sides have different rules; those of the new one hold"] if rules[0] != rules[-1] else []
 
 
@@ -246,6 +281,7 @@ def show_history(
         for name in found.skipped:
             note(f"{name} is no baseline and is left out")
         courses = history.courses(found.entries)
-        write_atomically(to, history_report.render(place.name, courses))
         plain_console().print(history_report.table(courses))
+        if why := _save(to, history_report.render(place.name, courses)):
+            fail(BAD_USAGE, why)
         plain_console().print(f"page     {shown(to)}", soft_wrap=True)

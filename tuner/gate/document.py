@@ -36,6 +36,9 @@ class Accuracy(Data):
     right: str | None = Field(
         None, description="one bit for each item, in hexadecimal; null where scores are no 0 or 1"
     )
+    scores: str | None = Field(
+        None, description="score of each item: base64 of float64, little-endian; null where `right` says them"
+    )
 
 
 class Measured(Data):

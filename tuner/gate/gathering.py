@@ -1,5 +1,6 @@
 """What was measured of one side so far, deployment by deployment, and the document that it makes."""
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ COLD_REQUESTS = 32
 OLD_SIDE = "(old side)"
 """The variant under which the answers of the other side are kept."""
 _DIGITS = 6
+_STORED = np.dtype("<f8")
 _KEPT = frozenset(one.key for name, one in METRICS.items() if one.better and name not in LABELLED)
 
 
@@ -149,7 +151,7 @@ class Gathered:
         value = next((told[key].value for key in map(_key, LABELLED) if key in told), None)
         if scores is None or value is None:
             return None
-        return Accuracy(value=value, items=len(scores), right=packed(scores))
+        return kept(value, scores)
 
     def compare_answers_with(self, scores: Mapping[str, Scores]) -> list[str]:
         """Have accuracy drops counted from the scores of the other side, item by item.
@@ -186,6 +188,18 @@ def cold_start_s(records: Records) -> float:
     return float(np.mean(first)) if len(first) else math.inf
 
 
+def kept(value: float, scores: Scores) -> Accuracy:
+    """Return what is kept of the answers to labelled items: each score exactly, to be compared item by item.
+
+    Args:
+        value: of all items together.
+        scores: of each, shape [n].
+    """
+    right = packed(scores)
+    each = None if right is not None else base64.b64encode(scores.astype(_STORED).tobytes()).decode()
+    return Accuracy(value=value, items=len(scores), right=right, scores=each)
+
+
 def packed(scores: Scores) -> str | None:
     """Return scores of 0 and 1 as hexadecimal bits, None of any others."""
     if not np.isin(scores, (0, 1)).all():
@@ -194,11 +208,11 @@ def packed(scores: Scores) -> str | None:
 
 
 def unpacked(one: Accuracy) -> Scores | None:
-    """Return the scores that `packed` kept, None where it kept none."""
-    if one.right is None:
-        return None
-    bits = np.unpackbits(np.frombuffer(bytes.fromhex(one.right), np.uint8), count=one.items)
-    return bits.astype(np.float64)
+    """Return the scores that `kept` kept, shape [n], None where there are none."""
+    if one.right is not None:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(one.right), np.uint8), count=one.items)
+        return bits.astype(np.float64)
+    return None if one.scores is None else np.frombuffer(base64.b64decode(one.scores), _STORED).astype(np.float64)
 
 
 def stored_scores(measurement: Measurement) -> dict[str, Scores]:

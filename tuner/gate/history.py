@@ -194,7 +194,8 @@ def _within(one: Measurement, workload: str, key: str) -> str:
 
 
 def _at(load: Load) -> str:
-    return f"{load.level:g} in flight" if load.mode == "closed" else f"{load.level:g}/s offered"
+    said = {"closed": " in flight", "open": "/s offered", "users": " users"}
+    return f"{load.level:g}{said[load.mode]}"
 
 
 def _beside(one: Measurement, workload: str) -> str:

@@ -139,22 +139,23 @@ def share_difference(old: Sequence[tuple[int, int]], new: Sequence[tuple[int, in
     The one takes requests as independent: exact binomial intervals of both sides (Clopper and Pearson, 1934) put
     together by MOVER (Zou and Donner, Statistics in Medicine 27, 2008). The other takes deployments as independent:
     Welch's interval of their shares, where some differ. Failures come in clusters, which the first does not know;
-    without one on either side the second knows nothing.
+    without one on either side the second knows nothing. A deployment without a request has no share and is left out.
 
     Args:
         old: (events, requests) of each deployment.
         new: of the other side.
         error: of each bound.
     """
-    n = min(len(old), len(new))
-    sums = [tuple(map(sum, zip(*side, strict=True))) if side else (0, 0) for side in (old, new)]
-    if not all(requests for _, requests in sums):
-        return unknown("no requests", n)
+    asked = [[(events, requests) for events, requests in side if requests] for side in (old, new)]
+    n = min(map(len, asked))
+    if n == 0:
+        return unknown("no requests")
+    sums = [tuple(map(sum, zip(*side, strict=True))) for side in asked]
     one, two = (stats.proportion(events, requests, 1 - 2 * error) for events, requests in sums)
     value = two.value - one.value
     low = value - math.hypot(two.value - two.low, one.high - one.value)
     high = value + math.hypot(two.high - two.value, one.value - one.low)
-    shares = [np.array([events / requests for events, requests in side]) for side in (old, new)]
+    shares = [np.array([events / requests for events, requests in side]) for side in asked]
     variances = [float(np.var(one, ddof=1)) / len(one) if len(one) > 1 else 0.0 for one in shares]
     if sum(variances) > 0:
         half = float(special.stdtrit(max(1, n - 1), 1 - error)) * math.sqrt(sum(variances))

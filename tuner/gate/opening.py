@@ -9,62 +9,42 @@ from pathlib import Path
 from targets.base import Config
 from tuner.accuracy.variants import Accuracies, scorings_of
 from tuner.gate import hosts
+from tuner.gate.asked import check_items, limits
 from tuner.gate.baseline import now
 from tuner.gate.document import Form, Measurement
 from tuner.gate.gathering import Gathered
-from tuner.gate.rounds import Rounds, Side, least, longest_s
-from tuner.gate.rules import OF_SERVER
+from tuner.gate.rounds import Demand, Rounds, Side, least, longest_s
+from tuner.gate.rules import OF_SERVER, measurable
 from tuner.gate.running import About, Gate
 from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
 from tuner.space import Space, server_part
 from tuner.stopping import Pace
 from tuner.study.load import Study
-from tuner.study.spec import StudySpec
 from tuner.telemetry.nvml import Gpus
 from tuner.wiring import Bench, Prepared, started
 from tuner.workload import Workload, at_once, load_level, parts_of
 
 _ONE_SIDE_AT_ONCE = "one side measures its workloads at once, the other one after the other"
+_LOOPS = {"concurrency": "a closed loop", "rate": "an open loop", "users": "a locustfile"}
+"""Load level -> the kind of workload that has it."""
+_OWN_LEVEL = {"concurrency": "arrival.concurrency", "users": "users"}
+"""Load level -> where a workload has one of its own."""
 
 
-def check(study: Study, form: Form) -> None:
-    """Check that a study's gate fits the study.
-
-    Raises:
-        StudyError: it names no workload of the study, gives one a rule that is judged on another, or there is no rule
-            at all.
-    """
-    spec, gate = study.spec, study.spec.gate
-    known = list(spec.bounds())
-    for name in gate.workloads:
-        if name not in known:
-            raise study.source.error(
-                ("gate", "workloads", name), f"no workload of this study; there are {', '.join(known)}"
-            )
-        for rule in gate.workloads[name].limits():
-            if (whose := _judged_on(spec, name, rule)) != name:
-                place = ("gate", "workloads", name, rule)
-                raise study.source.error(place, f"{_why(spec, rule)}; give the rule to {whose}")
-    if (form == "alone" or not limits(study)) and not any(spec.bounds().values()):
-        raise study.source.error(("gate",), "there is no rule: give one, like `gate: {throughput: -5%, p99: +10%}`")
-
-
-def check_time(form: Form, prepared: Prepared, loads: Mapping[str, Load]) -> None:
+def check_time(form: Form, study: Study, sides: Sequence[Demand]) -> None:
     """Check that what has to be measured before the first look fits into the time cap.
 
     Args:
         form: of the gate.
-        prepared: the new side; in the form `ab` the old one takes as long.
-        loads: workload -> load.
+        study: of the side that is judged.
+        sides: what each is loaded with.
 
     Raises:
         StudyError: it does not.
     """
-    study, count = prepared.study, least(form, prepared.study.spec.gate)
-    spec, measure, sides = study.spec.gate, study.spec.measure, 2 if form == "ab" else 1
-    pace = Pace(measure.warmup, measure.max_warmup, measure.window, measure.max_window)
-    needed_s = count * sides * longest_s(prepared.workloads, loads, pace, spec)
+    spec, count = study.spec.gate, least(form, study.spec.gate)
+    needed_s = count * longest_s(sides, spec)
     if needed_s <= spec.time:
         return
     key = "redeployments" if form == "ab" else "restarts"
@@ -76,58 +56,44 @@ def check_time(form: Form, prepared: Prepared, loads: Mapping[str, Load]) -> Non
     )
 
 
-def limits(study: Study) -> dict[str, dict[str, float]]:
-    """Return workload -> rule -> limit; a class of a mix has only the rules that name it.
-
-    A rule that would be the same one on several workloads stands on that which it is judged on.
-    """
-    spec, found = study.spec, {}
-    for name in spec.bounds():
-        of_class = "." in name
-        own = spec.gate.workloads[name].limits() if of_class and name in spec.gate.workloads else {}
-        given = own if of_class else spec.gate.limits_of(name)
-        found[name] = {rule: limit for rule, limit in given.items() if _judged_on(spec, name, rule) == name}
-    return {name: rules for name, rules in found.items() if rules}
-
-
-def _judged_on(spec: StudySpec, name: str, rule: str) -> str:
-    """Return the workload that tells of a rule on a workload or class: mostly that one.
-
-    A server is cold for the first workload, but for all of them where these ask models of their own at once. What it
-    uses is that of all workloads then.
-    """
-    whole, first, several = name.partition(".")[0], next(iter(spec.workloads)), bool(spec.target.several)
-    if rule == "cold_start":
-        return whole if several else first
-    if rule in OF_SERVER:
-        return first if several else whole
-    return name
-
-
-def _why(spec: StudySpec, rule: str) -> str:
-    if rule in OF_SERVER:
-        return "what the server uses is told of all requests together"
-    if spec.target.several:
-        return "a cold start is told of a whole workload"
-    return "a server is cold for the first workload only"
+def demand(prepared: Prepared, loads: Mapping[str, Load]) -> Demand:
+    """Return what a side is loaded with: the workloads of its study, at these loads and at its pace."""
+    measure = prepared.study.spec.measure
+    pace = Pace(measure.warmup, measure.max_warmup, measure.window, measure.max_window)
+    return Demand(prepared.workloads, loads, pace)
 
 
 def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, dict[str, Load]]:
     """Return the configuration that the study's files have, and the load of each workload.
 
-    A knob with one value in the space has that value. The load level is that of `gate`, else the only one of the
-    space, else that of the baseline.
+    A knob with one value in the space has that value. The load level is a workload's own, else that of `gate`, else the
+    only one of the space, else that of the baseline.
 
     Raises:
-        StudyError: a workload has no level, or several to choose from.
+        StudyError: a workload has no level, or several to choose from, or no workload takes a level of `gate`.
     """
     space, gate = prepared.space, prepared.study.spec.gate
     fixed = {one.name: one.values[0] for one in space if len(one.values) == 1}
     levels = {"concurrency": gate.concurrency, "rate": gate.rate, "users": gate.users}
     given = {name: level for name, level in levels.items() if level is not None}
+    for name in given:
+        _check_taken(prepared, name)
     loads = {one.name: _load(prepared, one, space, {**fixed, **given}, baseline) for one in prepared.workloads}
     config = {**prepared.target.user_config(), **server_part(space.active(fixed))}
     return config, {part.name: loads[workload.name] for workload, part in parts_of(prepared.workloads)}
+
+
+def _check_taken(prepared: Prepared, name: str) -> None:
+    """Check that some workload takes a load level of the gate. Raises StudyError."""
+    having = [one for one in prepared.workloads if one.level_name == name]
+    if any(not one.fixed_level for one in having):
+        return
+    why = f"no workload of this study is {_LOOPS[name]}; take it out"
+    if having:
+        whose = having[0].name
+        own = f"workloads.{whose}.{_OWN_LEVEL[name]}"
+        why = f"no workload takes it: {whose} has `{name}` of its own; change `{own}` in its place"
+    raise prepared.study.source.error(("gate", name), why)
 
 
 def _load(
@@ -151,16 +117,27 @@ def measured_at(
     """Return configuration and loads of each side, see `chosen`: all that can be checked before a server is started.
 
     Raises:
-        StudyError: a workload has no level, or the time cap is too short.
-        HostsDiffer: one side measures its workloads at once, the other does not.
+        StudyError: a rule finds no labelled items, a workload has no level, or the time cap is too short.
+        HostsDiffer: one side has a workload that the other has not, or measures them at once, the other does not.
     """
+    _check_same_workloads(sides)
+    check_items(sides[-1].study, sides[-1].workloads)
+    found = [chosen(one, baseline) for one in sides]
+    demands = [demand(one, loads) for one, (_, loads) in zip(sides, found, strict=True)]
+    check_time(form, sides[-1].study, demands)
+    return found
+
+
+def _check_same_workloads(sides: Sequence[Prepared]) -> None:
+    """Check that all sides can be measured in the same rounds. Raises HostsDiffer."""
     if len({at_once(one.workloads) for one in sides}) > 1:
         raise hosts.HostsDiffer(
             f"not comparable: workload: {_ONE_SIDE_AT_ONCE}; give both sides several models, or one"
         )
-    found = [chosen(one, baseline) for one in sides]
-    check_time(form, sides[-1], found[-1][1])
-    return found
+    names = [{one.name for one in side.workloads} for side in sides]
+    if lone := sorted(names[0] ^ names[-1]):
+        told = f"{', '.join(lone)} stands on one side only"
+        raise hosts.HostsDiffer(f"not comparable: workload: {told}; give both sides the same workloads")
 
 
 @contextmanager
@@ -198,7 +175,8 @@ def opened(
             _side(label, bench, config, loads)
             for (label, _), bench, (config, loads) in zip(sides, made, loaded, strict=True)
         ]
-        rounds = Rounds(opposed, spec, in_turn=spec.sides == "in_turn")
+        of_server = [rule for rule in OF_SERVER if any(rule in own for own in about[-1].rules.values())]
+        rounds = Rounds(opposed, spec, of_server, in_turn=spec.sides == "in_turn")
         told = [*notes, *_differences(about, opposed, baseline, despite)]
         yield Gate(form, spec, rounds, about, baseline, told, fleet)
 
@@ -210,9 +188,6 @@ def _differences(
     settings = [hosts.Setting(one.host, one.traffic, side.loads) for one, side in zip(about, sides, strict=True)]
     if baseline is not None:
         return hosts.check(hosts.Setting.of(baseline), settings[-1], despite)
-    if lone := sorted(set(settings[0].traffic) ^ set(settings[-1].traffic)):
-        told = f"{', '.join(lone)} stands on one side only"
-        raise hosts.HostsDiffer(f"not comparable: workload: {told}; give both sides the same workloads")
     return hosts.check(settings[0], settings[-1], [*despite, "server"], hosts.TOGETHER)
 
 
@@ -226,6 +201,7 @@ def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) 
     study, cpus = prepared.study, len(os.sched_getaffinity(0) | (prepared.cores.server or frozenset()))
     total = len((prepared.cores.server or frozenset()) | (prepared.cores.generator or frozenset())) or cpus
     server = len(prepared.cores.server) if prepared.cores.server is not None else cpus
+    errors = {part: one.is_error for part, one in scorings_of(prepared.workloads).items()}
     return About(
         study=study.spec.study,
         label=label,
@@ -236,6 +212,6 @@ def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) 
             for name, workload in study.spec.workloads.items()
         },
         environment=dict(bench.environment),
-        rules=limits(study),
-        bounds=study.spec.bounds(),
+        rules=measurable(limits(study), errors),
+        bounds=measurable(study.spec.bounds(), errors),
     )

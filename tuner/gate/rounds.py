@@ -7,10 +7,11 @@ seconds, meets both alike. Where it does not, each is loaded and measured alone,
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 
 import psutil
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling
+from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling, TargetError
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
@@ -58,18 +59,54 @@ def cold_pace(pace: Pace, spec: GateSpec) -> Pace:
     return Pace(pace.warmup_s, pace.max_warmup_s, spec.round, spec.round)
 
 
-def longest_s(workloads: Sequence[Workload], loads: Mapping[str, Load], pace: Pace, spec: GateSpec) -> float:
-    """Return how long one side is under load in one redeployment at most, in seconds.
+@dataclass(frozen=True)
+class Demand:
+    """What a side is loaded with.
+
+    Attributes:
+        workloads: of its study.
+        loads: workload -> load.
+        pace: of its study's measurements.
+    """
+
+    workloads: Sequence[Workload]
+    loads: Mapping[str, Load]
+    pace: Pace
+
+    def offered(self, names: Sequence[str], draw: int | None = None) -> list[Offered]:
+        """Return workloads at this side's loads.
+
+        Args:
+            names: of the workloads.
+            draw: of their traffic, the same one on every side; None: the first.
+        """
+        own = {one.name: one for one in self.workloads}
+        drawn = [own[name] if draw is None else own[name].drawn_anew(draw) for name in names]
+        return [Offered(one, self.loads[one.name]) for one in drawn]
+
+
+def longest_s(sides: Sequence[Demand], spec: GateSpec) -> float:
+    """Return how long all sides together are under load in one redeployment at most, in seconds.
 
     Args:
-        workloads: of the study; a new deployment settles under the first, or under all that are measured at once.
-        loads: workload -> load.
-        pace: of the study's measurements.
-        spec: its `gate` section.
+        sides: one, or old and new, with the same workloads. A new deployment settles under the first workload of the
+            last side, or under all that are measured at once, at the pace of its own side; rounds are as long on all.
+        spec: the `gate` section of the last one.
     """
-    windows = [[Offered(one, loads[one.name]) for one in group] for group in groups(workloads)]
-    rounds_s = (spec.rounds * _load_s(offered, round_pace(offered, spec)) for offered in windows)
-    return _load_s(windows[0], cold_pace(pace, spec)) + sum(rounds_s)
+    together = [[one.name for one in group] for group in groups(sides[-1].workloads)]
+    settling_s = sum(_load_s(side.offered(together[0]), cold_pace(side.pace, spec)) for side in sides)
+    return settling_s + sum(spec.rounds * _round_s(sides, names, spec) for names in together)
+
+
+def common_pace(sides: Sequence[Demand], names: Sequence[str], spec: GateSpec) -> Pace:
+    """Return how long a round of these workloads is on every side: as the side needs that needs the most."""
+    return round_pace([*chain.from_iterable(side.offered(names) for side in sides)], spec)
+
+
+def _round_s(sides: Sequence[Demand], names: Sequence[str], spec: GateSpec) -> float:
+    """Return how long a round of these workloads takes on all sides together at most, in seconds."""
+    pace = common_pace(sides, names, spec)
+    return sum(_load_s(side.offered(names), pace) for side in sides)
 
 
 def _load_s(offered: Sequence[Offered], pace: Pace) -> float:
@@ -96,16 +133,10 @@ class Side:
     loads: Mapping[str, Load]
     gathered: Gathered
 
-    def offered(self, names: Sequence[str], draw: int | None = None) -> list[Offered]:
-        """Return workloads at this side's loads.
-
-        Args:
-            names: of the workloads.
-            draw: of their traffic, the same one on every side; None: the first.
-        """
-        own = {one.name: one for one in self.trier.workloads}
-        drawn = [own[name] if draw is None else own[name].drawn_anew(draw) for name in names]
-        return [Offered(one, self.loads[one.name]) for one in drawn]
+    @property
+    def demand(self) -> Demand:
+        """What it is loaded with."""
+        return Demand(self.trier.workloads, self.loads, self.trier.pace)
 
 
 @dataclass
@@ -115,12 +146,14 @@ class Rounds:
     Attributes:
         sides: one, or old and new.
         spec: the study's `gate` section.
+        of_server: the rules on what the server uses.
         in_turn: whether only one side is loaded at a time; set when memory does not allow both.
         notes: what a reader should know of how it was measured.
     """
 
     sides: Sequence[Side]
     spec: GateSpec
+    of_server: Sequence[str] = ()
     in_turn: bool = False
     notes: list[str] = field(default_factory=list)
     _done: int = 0
@@ -132,8 +165,7 @@ class Rounds:
 
     def redeployment_s(self) -> float:
         """Return how long all sides are measured in one redeployment at most, in seconds: it is fixed beforehand."""
-        first = self.sides[0]
-        return len(self.sides) * longest_s(self.workloads, first.loads, first.trier.pace, self.spec)
+        return longest_s([side.demand for side in self.sides], self.spec)
 
     def redeploy(self) -> None:
         """Deploy all sides anew, measure them, and add that to what was gathered.
@@ -153,8 +185,15 @@ class Rounds:
         self._done += 1
 
     def _one_deployed(self, index: int) -> dict[int, Deployment]:
+        """Deploy a side. Raises TargetError where its processes have to be known, and are not."""
         side = self.sides[index]
-        return {index: side.trier.deploy(side.config, ALIAS)}
+        deployment = side.trier.deploy(side.config, ALIAS)
+        if self.of_server and not deployment.processes():
+            raise TargetError(
+                f"{', '.join(self.of_server)}: cannot be measured of {side.label}, for the server's processes are not "
+                "known here; take it out of `gate`, or let Paretune start the server on this host"
+            )
+        return {index: deployment}
 
     def _all_deployed(self, order: Sequence[int]) -> dict[int, Deployment]:
         """Deploy every side; {} and `in_turn` where memory does not allow it."""
@@ -191,11 +230,11 @@ class Rounds:
         runs: dict[int, dict[str, list[Run]]] = {index: {} for index in order}
         for group in groups(self.workloads):
             names = [one.name for one in group]
-            pace = round_pace(self.sides[0].offered(names), self.spec)
+            pace = common_pace([side.demand for side in self.sides], names, self.spec)
             for number in range(self.spec.rounds):
                 for index in order if number % 2 == 0 else reversed(order):
                     side = self.sides[index]
-                    offered = side.offered(names, self._done * MOST_ROUNDS + number)
+                    offered = side.demand.offered(names, self._done * MOST_ROUNDS + number)
                     measured = side.trier.measure_at_once(deployments[index], offered, pace)
                     for name, run in zip(names, measured, strict=True):
                         runs[index].setdefault(name, []).append(run)
@@ -214,7 +253,7 @@ class Rounds:
         short = cold_pace(side.trier.pace, self.spec)
         while True:
             repeated = side.trier.repeated
-            runs = side.trier.measure_at_once(deployments[index], side.offered(names), short)
+            runs = side.trier.measure_at_once(deployments[index], side.demand.offered(names), short)
             if side.trier.repeated == repeated:
                 break
             side.trier.retire(deployments.pop(index))

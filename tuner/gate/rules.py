@@ -23,6 +23,8 @@ OF_ITEMS = ("accuracy", "prediction_error")
 OF_SERVER = ("memory", "energy", "cpu")
 """Rules on what the server uses: it is told of all requests of a window together."""
 
+_OF_LABELS = (*OF_ITEMS, "accuracy_drop")
+
 Kind = Literal["ratio", "points", "slo"]
 
 
@@ -84,3 +86,20 @@ def rules_of(
         for name, bound in of_workload.items():
             found.append(Rule(workload, name, "slo", bound, name == "accuracy"))
     return tuple(found)
+
+
+def measurable(asked: Mapping[str, Mapping[str, float]], errors: Mapping[str, bool]) -> dict[str, dict[str, float]]:
+    """Return rules, or SLOs, without those on labelled items that a workload or class does not have.
+
+    Args:
+        asked: workload, or class of one -> rule or SLO -> limit or bound.
+        errors: of those that have labelled items, whether these are scored by their errors.
+    """
+    return {
+        part: {name: limit for name, limit in own.items() if name not in _OF_LABELS or _tells(errors.get(part), name)}
+        for part, own in asked.items()
+    }
+
+
+def _tells(errors: bool | None, name: str) -> bool:
+    return errors is not None and name in ("accuracy_drop", "prediction_error" if errors else "accuracy")

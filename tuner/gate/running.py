@@ -251,7 +251,7 @@ def _message(rules: Sequence[RuleFound], state: str) -> str:
         return f"{what}: {', '.join(which)}"
     if state == "inconclusive":
         return f"not decided: {', '.join(which)}"
-    return f"no regression: {len(rules)} rules pass"
+    return f"no regression: {len(rules)} rules pass" if rules else "measured: there is nothing to hold it against"
 
 
 def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequence[int]) -> Measurement:

@@ -37,11 +37,12 @@ def own_bounds(source: Source, data: Mapping[str, Any], target: TargetOptions | 
             hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
             raise source.error(("slo", str(name)), f"unknown key `{name}`; {hint}")
         elif name in STREAMED and not target.streams:
-            raise source.error(("slo", name), _streams_none(target))
+            raise source.error(("slo", name), streams_none(target))
     return {"slo": read}
 
 
-def _streams_none(target: TargetOptions) -> str:
+def streams_none(target: TargetOptions) -> str:
+    """Say why there are no tokens to measure on a server that streams none."""
     return f"{target.kind} does not stream tokens, so its answers have none"
 
 
@@ -55,7 +56,7 @@ def check_classes(source: Source, spec: StudySpec) -> None:
     for name, workload in spec.workloads.items():
         for metric in workload.slo.bounds():
             if metric in STREAMED and not spec.target.streams:
-                raise source.error(("workloads", name, "slo", metric), _streams_none(spec.target))
+                raise source.error(("workloads", name, "slo", metric), streams_none(spec.target))
         if workload.sequences is not None and not spec.target.takes_sequences:
             raise source.error(
                 ("workloads", name, "sequences"), f"{spec.target.kind} knows no sequences of requests; take it out"
@@ -64,7 +65,7 @@ def check_classes(source: Source, spec: StudySpec) -> None:
             place = ("workloads", name, "mix", of_class)
             for metric in one.slo.bounds():
                 if metric in STREAMED and not spec.target.streams:
-                    raise source.error((*place, "slo", metric), _streams_none(spec.target))
+                    raise source.error((*place, "slo", metric), streams_none(spec.target))
             if one.priority and not spec.target.takes_priority:
                 raise source.error(
                     (*place, "priority"), f"{spec.target.kind} takes no priorities of requests; take it out"
