@@ -185,7 +185,7 @@ class ComposedTriton(TritonTarget):
         for part in parts:
             name = names[part.name]
             if not (server.repository / name).exists() or staged_text(server.repository, name) != texts[name]:
-                stage(part.model.directory, server.repository, name, texts[name])
+                stage(part.model.directory, server.repository, name, part.config, texts[name])
 
     def _read_back_all(
         self, server: TritonServer, parts: Sequence[Part], names: Mapping[str, str], config: Config
@@ -220,7 +220,7 @@ class ComposedTriton(TritonTarget):
         top = parts[-1]
         composing = {part.name: part.name for part in parts if not part.top}
         for part in parts:
-            stage(part.model.directory, server.repository, part.name, part.model.text or None)
+            stage(part.model.directory, server.repository, part.name, part.config, part.model.text or None)
         server.load(top.name)
         for part in parts:
             said = model_config.knob_values(part.config, BY_NAME if part.model.text else ())

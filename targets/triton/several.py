@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -61,6 +62,10 @@ class _Member(TritonTarget):
             response_cache=any(one.response_cache for one in own),
             rate_limit=any(one.rate_limit for one in own),
         )
+
+    def _needed(self) -> list[Path]:
+        """Return what the server needs for any of the models."""
+        return list(dict.fromkeys(path for one in self._together for path in TritonTarget._needed(one)))
 
     def began(self) -> None:
         """Take note that the server was started."""

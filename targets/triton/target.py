@@ -26,14 +26,14 @@ from targets.triton import flags as flags_of
 from targets.triton import loading, reloading, rules, wire_stream
 from targets.triton.deployment import TritonDeployment
 from targets.triton.docker import DockerLauncher, Mount
-from targets.triton.exporting import load_flags, needed, start_of
+from targets.triton.exporting import load_flags, start_of
 from targets.triton.fleet import Fleet
 from targets.triton.found import models_in
 from targets.triton.installation import find_installation
 from targets.triton.knobs import ALWAYS_READ, BY_NAME, KNOBS
 from targets.triton.launch import Launcher, LocalLauncher
 from targets.triton.options import TritonOptions
-from targets.triton.repository import CONFIG_NAME, UserModel, read_model, stage
+from targets.triton.repository import CONFIG_NAME, UserModel, needed, read_model, stage
 from targets.triton.server import ServerLog, TritonServer
 from targets.triton.transport import Memories, Transport, check_model, shown
 from targets.triton.wire import check_inputs, check_sequences, described
@@ -179,7 +179,13 @@ class TritonTarget:
         if options.docker is None:
             return LocalLauncher(resolve(options.server) if options.server else None)
         mounts = [Mount(resolve(here), there) for here, there in options.docker.mounts.items()]
-        return DockerLauncher(options.docker, [model.directory for model in self._models.values()], mounts)
+        return DockerLauncher(options.docker, self._needed(), mounts)
+
+    def _needed(self) -> list[Path]:
+        """Return the user's folders and files that the server needs, whichever variant it has."""
+        bases = map(self._base, (None, *self._options.variants))
+        found = [needed(self._repository(), model.name, config).values() for model, config in bases]
+        return list(dict.fromkeys(path for paths in found for path in paths))
 
     def _server_for(self, config: Config, alias: str) -> TritonServer:
         """Return the server with the flags of a configuration.
@@ -275,9 +281,9 @@ class TritonTarget:
     def _loaded_as_it_is(self, server: TritonServer, path: Path, text: str, requests: Requests) -> TritonDeployment:
         """Load a file of an export as it is, read back that the server has what it says, and ask once."""
         name = path.parent.name
-        stage(self._model(name).directory, server.repository, name, text)
-        server.load(name)
         wanted = model_config.parse(text, path)
+        stage(self._model(name).directory, server.repository, name, wanted, text)
+        server.load(name)
         loading.read_back(server, name, wanted, model_config.knob_values(wanted, BY_NAME))
         deployment = self._deployment({}, server, name, wanted, VERIFIED)
         deployment.ask_once(requests)
