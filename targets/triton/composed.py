@@ -56,7 +56,7 @@ class ComposedTriton(TritonTarget):
         if name not in self._models and directory.is_dir() and not (directory / CONFIG_NAME).exists():
             self._models[name] = UserModel(name, directory, "", model_config.ModelConfig())
         elif name not in self._models:
-            text, parsed = read_model(self._repository(), name)
+            text, parsed = read_model(self._repository(), name, self._context.texts)
             self._models[name] = UserModel(name, directory, text, parsed)
         return self._models[name]
 

@@ -1,7 +1,7 @@
 """The user's model repository, read only, and the server's own, where models stand under aliases."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,21 @@ class UserModel:
         return pbtxt.read(self.text, model_config.ModelConfig())[1]
 
 
-def read_model(repository: Path, model: str) -> tuple[str, model_config.ModelConfig]:
+def read_model(
+    repository: Path, model: str, texts: Mapping[Path, str] | None = None
+) -> tuple[str, model_config.ModelConfig]:
     """Return the text and the meaning of a model's config.pbtxt.
+
+    Args:
+        repository: the user's models.
+        model: one of them.
+        texts: path of a file -> what is taken for its text.
 
     Raises:
         TargetError: no repository, no such model in it, no config.pbtxt, or one that does not parse.
     """
     path, text = read_config(repository, model, CONFIG_NAME)
+    text = (texts or {}).get(path, text)
     parsed = model_config.parse(text, path)
     if parsed.name and parsed.name != model:
         raise TargetError(f"{path}: `name` is {parsed.name!r}, but the folder is {model!r}; Triton wants them equal")

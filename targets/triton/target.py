@@ -270,6 +270,11 @@ class TritonTarget:
             "or restart the server",
         )
 
+    def place_of(self, path: Path) -> Path | None:
+        """Return where the user's own config.pbtxt stands, None for flags, and without a repository."""
+        known = self._options.repository is not None and path != flags_of.FILE
+        return self._repository() / path if known else None
+
     def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, compare what is loaded with what they say, and ask once."""
         flags = flags_of.from_text(export.files.get(flags_of.FILE, ""))
@@ -332,7 +337,7 @@ class TritonTarget:
     def _model(self, name: str) -> UserModel:
         if name not in self._models:
             repository = self._repository()
-            text, parsed = read_model(repository, name)
+            text, parsed = read_model(repository, name, self._context.texts)
             check_model(self._options, parsed, name)
             self._models[name] = UserModel(name, repository / name, text, parsed)
         return self._models[name]

@@ -12,13 +12,14 @@ from tuner.study.load import load_study
 from tuner.wiring import prepare
 
 
-def written_run(study: Path, run: Path, config: Mapping[str, Value]) -> Path:
-    """Write the directory of a run whose trial 1 is confirmed to be the best."""
+def written_run(study: Path, run: Path, config: Mapping[str, Value], *others: Mapping[str, Value]) -> Path:
+    """Write the directory of a run whose trial 1 is confirmed to be the best; others are those of further trials."""
     run.mkdir()
     target = prepare(load_study(study, ["isolation=none"]), run / "log.txt").target
     own = target.user_config()
     made = target.export({**own, **server_part(config)})
-    stored = result(trial(0, config=dict(own)), trial(1, config={**own, **config}))
+    tried = [{**own, **one} for one in (config, *others)]
+    stored = result(trial(0, config=dict(own)), *(trial(number, config=one) for number, one in enumerate(tried, 1)))
     told = stored.study.model_copy(update={"path": str(study), "text": study.read_text()})
     environment = {"paretune": "0.0.1", "started": "2026-11-27 00:12 UTC"}
     found = stored.model_copy(update={"study": told, "environment": environment, "best": best(1, gain=(1.5, 1.4, 1.6))})
