@@ -164,6 +164,17 @@ def find_engine(name: str) -> str:
     )
 
 
+def default_runtime(engine: str) -> str | None:
+    """Return what an engine runs containers with that name no runtime, None where it does not say."""
+    if (found := shutil.which(engine)) is None:
+        return None
+    try:
+        ended = _ask(found, "info", "--format={{.DefaultRuntime}}")
+    except TargetError:
+        return None
+    return (not ended.returncode and ended.stdout.strip()) or None
+
+
 def check_image(engine: str, image: str) -> str:
     """Check that the engine answers and has an image; return the engine's version.
 

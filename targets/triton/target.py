@@ -29,6 +29,7 @@ from targets.triton.docker import DockerLauncher, Mount
 from targets.triton.exporting import load_flags, start_of
 from targets.triton.fleet import Fleet
 from targets.triton.found import models_in
+from targets.triton.gpus import gpus_of
 from targets.triton.installation import find_installation
 from targets.triton.knobs import ALWAYS_READ, BY_NAME, KNOBS
 from targets.triton.launch import Launcher, LocalLauncher
@@ -78,8 +79,7 @@ class TritonTarget:
             model_config.check_variant(name, overlay)
         # What knobs change: the user's own configuration and those of the variants.
         self._bases = [self._user.config, *(self._base(name)[1] for name in options.variants)]
-        hidden = options.docker is not None and options.docker.gpus is None
-        self._gpus: tuple[int, ...] | None = () if hidden else rules.gpus_here()
+        self._gpus = gpus_of(options)
 
     @staticmethod
     def all_knobs() -> Sequence[Knob]:
