@@ -204,6 +204,7 @@ class ComposedTriton(TritonTarget):
         top = paths[parts[-1].name]
         return replace(
             whole,
+            start=self._start_of(*(part.config for part in parts)),
             files={**{paths[part.name]: texts[part.name] for part in changed}, **whole.files},
             originals={**{paths[part.name]: part.model.text for part in changed}, **whole.originals},
             places={**{paths[part.name]: part.model.directory / CONFIG_NAME for part in changed}, **whole.places},

@@ -91,9 +91,7 @@ def run_command(
         f"--name={place.name}",
         f"--label={LABEL}",
         *(published if options.network == "bridge" else ["--network=host"]),
-        f"--shm-size={options.shm_size}",
-        *([f"--gpus={_gpus(options.gpus)}"] if options.gpus else []),
-        *([f"--user={options.user}"] if options.user else []),
+        *granted(options),
         *([f"--cpuset-cpus={','.join(map(str, sorted(place.cpus)))}"] if place.cpus else []),
         *(f"--mount={mount.text()}" for mount in mounts),
         *(f"--env={name}={value}" for name, value in options.env.items()),
@@ -101,6 +99,15 @@ def run_command(
         options.image,
         "tritonserver",
         *flags,
+    ]
+
+
+def granted(options: DockerOptions) -> list[str]:
+    """Return the arguments of the engine for memory, GPUs and user."""
+    return [
+        f"--shm-size={options.shm_size}",
+        *([f"--gpus={_gpus(options.gpus)}"] if options.gpus else []),
+        *([f"--user={options.user}"] if options.user else []),
     ]
 
 

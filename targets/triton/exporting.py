@@ -1,10 +1,14 @@
 """How Triton is started on an exported config.pbtxt."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from targets.exports import FOLDER, Start
+from targets.triton.docker import Mount, granted
+from targets.triton.options import DockerOptions
 
 IMAGE = "nvcr.io/nvidia/tritonserver:YY.MM-py3"
+ALL_GPUS = "--gpus=all"
 
 
 def load_flags(model: str) -> tuple[str, ...]:
@@ -12,15 +16,27 @@ def load_flags(model: str) -> tuple[str, ...]:
     return ("--model-control-mode=explicit", f"--load-model={model}")
 
 
-def start_of(repository: Path) -> Start:
-    """Return how Triton is started on a repository."""
+def start_of(repository: Path, docker: DockerOptions | None, mounts: Sequence[Mount], *, gpus: bool) -> Start:
+    """Return how Triton is started on a repository.
+
+    Args:
+        repository: the user's.
+        docker: the container that the study has it in, None for none: then the image is not known.
+        mounts: what that container sees besides.
+        gpus: without a container of the study's: whether it needs GPUs.
+    """
+    # Without the first the Python backend has 64 MB: it takes 1 MB for each instance at the start, and more later.
+    options = ["--shm-size=1g", *([ALL_GPUS] if gpus else [])]
+    if docker is not None:
+        options = [*granted(docker), *(f"--mount={one.text()}" for one in mounts), *docker.args]
     return Start(
         program=("tritonserver",),
         files=(f"--model-repository={FOLDER}",),
         home=repository,
-        image=IMAGE,
+        image=IMAGE if docker is None else docker.image,
         in_image=("tritonserver",),
         folder="/models",
         ports=(8000, 8001, 8002),
-        docker=("--shm-size=1g",),  # the Python backend takes 1 MB for each instance at the start, and more later
+        docker=tuple(options),
+        env={} if docker is None else docker.env,
     )

@@ -63,6 +63,11 @@ def flags(offer: Offer) -> tuple[str, ...]:
     )
 
 
+def on_gpus(config: model_config_pb2.ModelConfig) -> bool:
+    """Whether a model says that it needs a GPU."""
+    return any(group.kind == KINDS["gpu"] for group in config.instance_group)
+
+
 def unusable(one: ModelKnob, config: model_config_pb2.ModelConfig, gpus: tuple[int, ...] | None) -> str:
     """Say why no value of a knob can be used on a model, "" where one can.
 

@@ -19,6 +19,7 @@ from targets.base import (
     Value,
 )
 from targets.common import a_dataset, named_choices
+from targets.exports import Start
 from targets.found import FoundModel
 from targets.options import ServerMetric
 from targets.triton import config as model_config
@@ -178,8 +179,18 @@ class TritonTarget:
         options, resolve = self._options, self._context.resolve
         if options.docker is None:
             return LocalLauncher(resolve(options.server) if options.server else None)
-        mounts = [Mount(resolve(here), there) for here, there in options.docker.mounts.items()]
-        return DockerLauncher(options.docker, self._needed(), mounts)
+        return DockerLauncher(options.docker, self._needed(), self._mounts())
+
+    def _mounts(self) -> list[Mount]:
+        """Return what the study wants a container to see besides."""
+        given = {} if self._options.docker is None else self._options.docker.mounts
+        return [Mount(self._context.resolve(here), there) for here, there in given.items()]
+
+    def _start_of(self, *wanted: model_config.ModelConfig) -> Start:
+        """Return how a server is started on these configurations, as the study has it."""
+        local = self._options.launch == "local" and self._gpus != ()
+        gpus = local or any(map(rules.on_gpus, wanted))
+        return start_of(self._repository(), self._options.docker, self._mounts(), gpus=gpus)
 
     def _needed(self) -> list[Path]:
         """Return the user's folders and files that the server needs, whichever variant it has."""
@@ -264,7 +275,7 @@ class TritonTarget:
             commented=frozenset({path}),
             places={path: model.directory / CONFIG_NAME},
             folders=needed(repository, model.name, wanted),
-            start=start_of(repository),
+            start=self._start_of(wanted),
             flags=(*load_flags(model.name), *flags_of.server_flags(config, self._usual_flags)),
             takes_effect=f"have it loaded again with `--reload URL` or `POST /v2/repository/models/{model.name}/load`, "
             "or restart the server",
@@ -363,15 +374,18 @@ class TritonTarget:
         needed = rules.offer_for(self._expected, self._bases, self._gpus)
         return replace(
             needed,
-            response_cache=needed.response_cache or _gives(self._own_flags, "--cache-config"),
-            rate_limit=needed.rate_limit or _gives(self._own_flags, "--rate-limit"),
+            response_cache=needed.response_cache or flags_of.gives(self._own_flags, "--cache-config"),
+            rate_limit=needed.rate_limit or flags_of.gives(self._own_flags, "--rate-limit"),
         )
 
     @property
     def _usual_flags(self) -> tuple[str, ...]:
         """The user's own flags, and those that the study's knobs need beside."""
         needed = rules.flags(self._offer())
-        return (*self._own_flags, *(one for one in needed if not _gives(self._own_flags, one.partition("=")[0])))
+        return (
+            *self._own_flags,
+            *(one for one in needed if not flags_of.gives(self._own_flags, one.partition("=")[0])),
+        )
 
     def _deployment(
         self, config: Config, server: TritonServer, name: str, wanted: model_config.ModelConfig, alias: str
@@ -382,8 +396,3 @@ class TritonTarget:
     def _forget(self, alias: str) -> None:
         self._fleet.forget(alias)
         self._deployed.pop(alias, None)
-
-
-def _gives(flags: Sequence[str], name: str) -> bool:
-    """Whether a command line gives a flag."""
-    return any(flag.partition("=")[0] == name for flag in flags)
