@@ -1,7 +1,7 @@
 """What every target signs: how a server is started, configured, asked, observed and written back."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -192,11 +192,13 @@ class Context:
         folder: what relative paths of the options start from: where the study file stands.
         log_path: where the server's log goes; it is appended to.
         cpus: CPUs the server is pinned to, or None.
+        texts: path of a file of the user's -> what is taken for its text; a target that is `KnowsPlaces` minds it.
     """
 
     folder: Path
     log_path: Path
     cpus: frozenset[int] | None = None
+    texts: Mapping[Path, str] = field(default_factory=dict)
 
     def resolve(self, path: Path) -> Path:
         """Return a path of the options as an absolute one."""

@@ -88,6 +88,19 @@ class Applying(Protocol):
 
 
 @runtime_checkable
+class KnowsPlaces(Protocol):
+    """A target that knows where the files of exports stand, and can be made on other texts of them: `Context.texts`."""
+
+    def place_of(self, path: Path) -> Path | None:
+        """Return where the user's own file stands, None where that is not known.
+
+        Args:
+            path: of a file in an export.
+        """
+        ...
+
+
+@runtime_checkable
 class Reloading(Protocol):
     """A target whose server takes changed files without a restart; the server may run anywhere."""
 

@@ -1,10 +1,11 @@
 """What a stored run exports: its study and its model are read again, nothing is started."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from targets.base import Config, Export, TargetError
+from targets.base import Config, Export, Target, TargetError
+from targets.exports import KnowsPlaces
 from tuner.pick import NothingToPick, Pick, picked
 from tuner.provenance import marked, signed, without_header
 from tuner.results import Result
@@ -21,7 +22,10 @@ class ExportError(Exception):
 
 @dataclass(frozen=True)
 class Exported:
-    """A configuration of a run, written into the user's files as they are now.
+    """A configuration of a run, written into the user's files.
+
+    These are as they are now, but for one that an export of the same run wrote: it is as it was in the run. What one
+    configuration sets and another leaves out would stay in it otherwise.
 
     Attributes:
         export: the files, and what goes with them.
@@ -65,8 +69,9 @@ def exported(
             f"the study {result.study.path} and its model repository are needed, and are not there any more"
         )
     own = server_part(config)
-    made = prepared.target.export(own)
-    changed = _changed(made, directory)
+    prepared, written = _as_in_the_run(prepared, result, directory)
+    made = _over(prepared.target.export(own), written)
+    changed = _changed(made, directory, written)
     if header:
         made = signed(made, result.study.name, directory.path.name, result.environment, number, result.best)
     else:
@@ -74,14 +79,125 @@ def exported(
     return Exported(made, prepared, changed, own)
 
 
-def _changed(export: Export, directory: RunDirectory) -> list[Path]:
-    """Return the user's files that are neither what the run started from nor what it wrote."""
+@dataclass(frozen=True)
+class _Own:
+    """A file of the user's that has changed since the run.
+
+    Attributes:
+        place: where it stands.
+        before: its text in the run.
+        now: its text.
+    """
+
+    place: Path
+    before: str
+    now: str
+
+
+def _as_in_the_run(prepared: Prepared, result: Result, directory: RunDirectory) -> tuple[Prepared, Mapping[Path, _Own]]:
+    """Return the target on the files of the run where it was an export of this run that changed them, and these files.
+
+    Args:
+        prepared: the target on the files as they are now.
+        result: of the run.
+        directory: of the run.
+
+    Returns:
+        The target, and path in an export -> the file.
+    """
+    changed = dict(_changed_files(prepared.target, directory))
+    before = _on(changed, result, directory) if changed else None
+    if before is None:
+        return prepared, {}
+    written = _written(changed, before.target, result, directory)
+    if not written:
+        return prepared, {}
+    if written.keys() != changed.keys():
+        before = _on(written, result, directory)
+    return (prepared, {}) if before is None else (before, written)
+
+
+def _on(files: Mapping[Path, _Own], result: Result, directory: RunDirectory) -> Prepared | None:
+    """Read a run's study and model again, with files as they were in the run."""
+    return prepared_again(result, directory, {own.place: own.before for own in files.values()})
+
+
+def _changed_files(target: Target, directory: RunDirectory) -> Iterator[tuple[Path, _Own]]:
+    """Yield the files that say something else than in the run, by their paths in an export."""
+    if not isinstance(target, KnowsPlaces):
+        return
+    for kept in sorted(directory.yours.rglob("*")):
+        path = kept.relative_to(directory.yours)
+        place, before = target.place_of(path), _text(kept)
+        now = None if place is None else _text(place)
+        if place is not None and before is not None and now is not None and now != before:
+            yield path, _Own(place, before, now)
+
+
+def _written(changed: Mapping[Path, _Own], target: Target, result: Result, directory: RunDirectory) -> dict[Path, _Own]:
+    """Return those of changed files that say what an export of the run says.
+
+    Args:
+        changed: path in an export -> the file.
+        target: on these files as they were in the run.
+        result: of the run.
+        directory: of the run.
+    """
+    found: dict[Path, _Own] = {}
+    for texts in _exports([*changed], target, result, directory):
+        found |= {path: own for path, own in changed.items() if path in texts and _same(texts[path], own.now)}
+        if len(found) == len(changed):
+            break
+    return {path: own for path, own in changed.items() if path in found}
+
+
+def _exports(
+    paths: Sequence[Path], target: Target, result: Result, directory: RunDirectory
+) -> Iterator[Mapping[Path, str]]:
+    """Yield what the run wrote itself, and then what an export of each of its trials writes."""
+    best = {path: _text(directory.best / path) for path in paths}
+    yield {path: text for path, text in best.items() if text is not None}
+    configs: list[Config] = []
+    for trial in result.trials:
+        config = server_part(trial.config)
+        if config in configs:
+            continue
+        configs.append(config)
+        try:
+            yield target.export(config).files
+        except TargetError:  # it was refused in the run, too
+            continue
+
+
+def _over(export: Export, written: Mapping[Path, _Own]) -> Export:
+    """Return an export made from files as they were in the run as a change of what stands there now.
+
+    A file of its models that it leaves as it was in the run goes with it where that is not what stands there.
+    """
+    left = {path: own for path, own in written.items() if path not in export.files and path.parent in export.folders}
+    files = {**{path: own.before for path, own in left.items()}, **export.files}
+    return replace(
+        export,
+        files=files,
+        originals={**export.originals, **{path: own.now for path, own in written.items() if path in files}},
+        places={**{path: own.place for path, own in left.items()}, **export.places},
+    )
+
+
+def _changed(export: Export, directory: RunDirectory, written: Mapping[Path, _Own]) -> list[Path]:
+    """Return the user's files that are neither what the run started from nor what an export of it wrote."""
     return [
         path
         for path, text in export.originals.items()
         if (yours := _text(directory.yours / path)) is not None
-        and without_header(text) not in (without_header(yours), without_header(_text(directory.best / path) or ""))
+        and path not in written
+        and not any(_same(text, other) for other in (yours, _text(directory.best / path) or ""))
     ]
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two texts differ in their headers at most."""
+    return without_header(one) == without_header(other)
 
 
 def _text(path: Path) -> str | None:
@@ -91,11 +207,17 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def prepared_again(result: Result, directory: RunDirectory) -> Prepared | None:
-    """Read a run's study and model again, None when they are not there any more."""
+def prepared_again(result: Result, directory: RunDirectory, texts: Mapping[Path, str] | None = None) -> Prepared | None:
+    """Read a run's study and model again, None when they are not there any more.
+
+    Args:
+        result: of the run.
+        directory: of the run.
+        texts: path of a file of the user's -> what is taken for its text.
+    """
     # Nothing is started or searched: the CPUs that it names and the sampler need not be here.
     overrides = [*result.study.overrides, "isolation=none", "search.sampler=auto"]
     try:
-        return prepare(load_study(Path(result.study.path), overrides, result.study.text), directory.log)
+        return prepare(load_study(Path(result.study.path), overrides, result.study.text), directory.log, texts)
     except (StudyError, TargetError):
         return None

@@ -95,8 +95,13 @@ class Bench:
     environment: Mapping[str, str]
 
 
-def prepare(study: Study, log_path: Path) -> Prepared:
+def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = None) -> Prepared:
     """Check everything that can be checked without a server.
+
+    Args:
+        study: the study.
+        log_path: where the server's log goes.
+        texts: path of a file of the user's -> what is taken for its text, by targets that can do that.
 
     Raises:
         StudyError: a value of the study does not fit the target or cannot be read.
@@ -104,7 +109,8 @@ def prepare(study: Study, log_path: Path) -> Prepared:
     """
     spec = study.spec
     cores = _cores(study)
-    target = registry.create(spec.target, Context(study.source.path.parent.resolve(), log_path, cores.server))
+    context = Context(study.source.path.parent.resolve(), log_path, cores.server, texts or {})
+    target = registry.create(spec.target, context)
     wanted = flat(spec.space, target.knobs(), study.source)
     if isinstance(target, KnowsRules):
         target.expect(tuple(wanted))

@@ -56,7 +56,7 @@ class ComposedTriton(TritonTarget):
         if name not in self._models and directory.is_dir() and not (directory / CONFIG_NAME).exists():
             self._models[name] = UserModel(name, directory, "", model_config.ModelConfig())
         elif name not in self._models:
-            text, parsed = read_model(self._repository(), name)
+            text, parsed = read_model(self._repository(), name, self._context.texts)
             self._models[name] = UserModel(name, directory, text, parsed)
         return self._models[name]
 
@@ -185,7 +185,7 @@ class ComposedTriton(TritonTarget):
         for part in parts:
             name = names[part.name]
             if not (server.repository / name).exists() or staged_text(server.repository, name) != texts[name]:
-                stage(part.model.directory, server.repository, name, texts[name])
+                stage(part.model.directory, server.repository, name, part.config, texts[name])
 
     def _read_back_all(
         self, server: TritonServer, parts: Sequence[Part], names: Mapping[str, str], config: Config
@@ -204,6 +204,7 @@ class ComposedTriton(TritonTarget):
         top = paths[parts[-1].name]
         return replace(
             whole,
+            start=self._start_of(*(part.config for part in parts)),
             files={**{paths[part.name]: texts[part.name] for part in changed}, **whole.files},
             originals={**{paths[part.name]: part.model.text for part in changed}, **whole.originals},
             places={**{paths[part.name]: part.model.directory / CONFIG_NAME for part in changed}, **whole.places},
@@ -220,7 +221,7 @@ class ComposedTriton(TritonTarget):
         top = parts[-1]
         composing = {part.name: part.name for part in parts if not part.top}
         for part in parts:
-            stage(part.model.directory, server.repository, part.name, part.model.text or None)
+            stage(part.model.directory, server.repository, part.name, part.config, part.model.text or None)
         server.load(top.name)
         for part in parts:
             said = model_config.knob_values(part.config, BY_NAME if part.model.text else ())

@@ -1,7 +1,8 @@
 """Triton's model configuration: read, overlaid with a variant, changed by knobs, and compared with what is loaded."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from os.path import normpath
+from pathlib import Path, PurePath
 
 from google.protobuf import json_format, text_format
 from google.protobuf.message import Message
@@ -14,6 +15,8 @@ from targets.triton.rules import missing_part, out_of_range
 
 ModelConfig = model_config_pb2.ModelConfig
 Variants = Mapping[str, Mapping[str, object]]
+OF_MODEL = "$$TRITON_MODEL_DIRECTORY/"
+"""What a parameter begins with that names a path from its model's folder on."""
 
 
 def parse(text: str, path: Path) -> model_config_pb2.ModelConfig:
@@ -155,7 +158,7 @@ def mismatches(asked: Message, loaded: Message, path: str = "") -> Iterator[str]
             continue
         if _is_map(field):
             for key in value:
-                if key not in actual or actual[key] != value[key]:
+                if key not in actual or not _same_entry(value[key], actual[key]):
                     yield f"{here}[{key}]"
         elif field.is_repeated:
             yield from _repeated_mismatches(value, actual, here)
@@ -176,6 +179,22 @@ def _repeated_mismatches(asked: Sequence[object], loaded: Sequence[object], here
             yield from mismatches(one, other, f"{here}[{index}].")
         elif one != other:
             yield f"{here}[{index}]: asked {one}, loaded {other}"
+
+
+def _same_entry(asked: object, loaded: object) -> bool:
+    """Whether an entry of a map is the one asked for.
+
+    The Python backend puts the path of the model's folder into a parameter that begins with the word for it, and takes
+    `..` out.
+    """
+    if asked == loaded:
+        return True
+    text, said = str(getattr(asked, "string_value", "")), str(getattr(loaded, "string_value", ""))
+    if not text.startswith(OF_MODEL) or not said.startswith("/"):
+        return False
+    inside = [part for part in PurePath(normpath(text.removeprefix(OF_MODEL))).parts if part != ".."]
+    found = PurePath(normpath(said)).parts
+    return list(found[len(found) - len(inside) :]) == inside
 
 
 def _expanded(overlay: Mapping[str, object]) -> dict[str, object]:

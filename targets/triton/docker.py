@@ -41,12 +41,12 @@ class DockerLauncher:
 
     Attributes:
         options: the section `docker` of the study's target.
-        models: folders of the models that may be loaded.
+        needed: folders of the models that may be loaded, and what these name beside.
         mounts: what the study wants to be seen besides.
     """
 
     options: DockerOptions
-    models: Sequence[Path]
+    needed: Sequence[Path]
     mounts: Sequence[Mount] = ()
 
     @property
@@ -58,7 +58,7 @@ class DockerLauncher:
         """Check that the engine has the image, and return the command line that runs it."""
         engine = find_engine(self.options.engine)
         version = check_image(engine, self.options.image)
-        seen = [*_same_place([place.repository, *paths_seen(self.models)]), *self.mounts]
+        seen = [*_same_place([place.repository, *paths_seen(self.needed)]), *self.mounts]
         return Launch(
             command=run_command(engine, self.options, place, seen, flags),
             env=dict(os.environ),
@@ -91,9 +91,7 @@ def run_command(
         f"--name={place.name}",
         f"--label={LABEL}",
         *(published if options.network == "bridge" else ["--network=host"]),
-        f"--shm-size={options.shm_size}",
-        *([f"--gpus={_gpus(options.gpus)}"] if options.gpus else []),
-        *([f"--user={options.user}"] if options.user else []),
+        *granted(options),
         *([f"--cpuset-cpus={','.join(map(str, sorted(place.cpus)))}"] if place.cpus else []),
         *(f"--mount={mount.text()}" for mount in mounts),
         *(f"--env={name}={value}" for name, value in options.env.items()),
@@ -101,6 +99,15 @@ def run_command(
         options.image,
         "tritonserver",
         *flags,
+    ]
+
+
+def granted(options: DockerOptions) -> list[str]:
+    """Return the arguments of the engine for memory, GPUs and user."""
+    return [
+        f"--shm-size={options.shm_size}",
+        *([f"--gpus={_gpus(options.gpus)}"] if options.gpus else []),
+        *([f"--user={options.user}"] if options.user else []),
     ]
 
 
@@ -113,19 +120,19 @@ def _same_place(paths: Sequence[Path]) -> list[Mount]:
     return [Mount(path, path) for path in paths]
 
 
-def paths_seen(models: Sequence[Path]) -> list[Path]:
-    """Return what a container has to see, at the same paths, so that every link to and in these folders leads on.
+def paths_seen(needed: Sequence[Path]) -> list[Path]:
+    """Return what a container has to see, at the same paths, so that every link to and in these places leads on.
 
     The server's repository holds links to where the entries of a model's folder really are; links further down lead
     from link to link.
 
     Args:
-        models: folders of models.
+        needed: folders of models, and files and folders that are used beside them.
     """
     found: list[Path] = []
-    for model in models:
-        _see(model.resolve(), found)
-        for entry in model.resolve().iterdir():
+    for place in (path.resolve() for path in needed):
+        _see(place, found)
+        for entry in place.iterdir() if place.is_dir() else ():
             _see(entry.resolve(), found)
     return found
 
@@ -162,6 +169,17 @@ def find_engine(name: str) -> str:
         f"target.docker.engine: no command {name!r} on this machine; install Docker Engine, name another engine that "
         "takes the same command line (podman), or take `launch: local`"
     )
+
+
+def default_runtime(engine: str) -> str | None:
+    """Return what an engine runs containers with that name no runtime, None where it does not say."""
+    if (found := shutil.which(engine)) is None:
+        return None
+    try:
+        ended = _ask(found, "info", "--format={{.DefaultRuntime}}")
+    except TargetError:
+        return None
+    return (not ended.returncode and ended.stdout.strip()) or None
 
 
 def check_image(engine: str, image: str) -> str:

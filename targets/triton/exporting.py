@@ -1,62 +1,14 @@
-"""What goes with an exported config.pbtxt: the folders that the model needs, and how Triton is started on them."""
+"""How Triton is started on an exported config.pbtxt."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-from targets.base import TargetError
 from targets.exports import FOLDER, Start
-from targets.triton.config import ModelConfig
-from targets.triton.repository import read_model
+from targets.triton.docker import Mount, granted
+from targets.triton.options import DockerOptions
 
-_OF_MODEL = "$$TRITON_MODEL_DIRECTORY/"
 IMAGE = "nvcr.io/nvidia/tritonserver:YY.MM-py3"
-
-
-def needed(repository: Path, model: str, config: ModelConfig) -> dict[Path, Path]:
-    """Return what a server needs to serve a model: path in a repository -> the user's folder or file.
-
-    That is the model's folder, those of the models that an ensemble is made of, and what a parameter names beside the
-    folder of its model, like a shared environment of the Python backend. What a model calls by itself is not known.
-    A composing model that is not in the repository is left out: the server says what it lacks.
-    """
-    found = {Path(model): repository / model}
-    _add(repository, model, config, found)
-    return found
-
-
-def _add(repository: Path, model: str, config: ModelConfig, found: dict[Path, Path]) -> None:
-    for path in _named_files(repository, model, config):
-        found[path.relative_to(repository)] = path
-    for step in config.ensemble_scheduling.step:
-        name = step.model_name
-        if Path(name) in found or not (repository / name).is_dir():
-            continue
-        found[Path(name)] = repository / name
-        try:
-            _add(repository, name, read_model(repository, name)[1], found)
-        except TargetError:
-            continue  # Triton completes a model without a configuration of its own
-
-
-def _named_files(repository: Path, model: str, config: ModelConfig) -> Iterator[Path]:
-    """Yield what parameters name in the repository, outside of the model's own folder."""
-    for parameter in config.parameters.values():
-        if not parameter.string_value.startswith(_OF_MODEL):
-            continue
-        path = _normal(repository / model, parameter.string_value.removeprefix(_OF_MODEL))
-        if path.exists() and path.is_relative_to(repository) and not path.is_relative_to(repository / model):
-            yield path
-
-
-def _normal(folder: Path, relative: str) -> Path:
-    """Return a path without `..`; links stay links."""
-    parts: list[str] = []
-    for part in (folder / relative).parts:
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return Path(*parts)
+ALL_GPUS = "--gpus=all"
 
 
 def load_flags(model: str) -> tuple[str, ...]:
@@ -64,15 +16,27 @@ def load_flags(model: str) -> tuple[str, ...]:
     return ("--model-control-mode=explicit", f"--load-model={model}")
 
 
-def start_of(repository: Path) -> Start:
-    """Return how Triton is started on a repository."""
+def start_of(repository: Path, docker: DockerOptions | None, mounts: Sequence[Mount], *, gpus: bool) -> Start:
+    """Return how Triton is started on a repository.
+
+    Args:
+        repository: the user's.
+        docker: the container that the study has it in, None for none: then the image is not known.
+        mounts: what that container sees besides.
+        gpus: without a container of the study's: whether it needs GPUs.
+    """
+    # Without the first the Python backend has 64 MB: it takes 1 MB for each instance at the start, and more later.
+    options = ["--shm-size=1g", *([ALL_GPUS] if gpus else [])]
+    if docker is not None:
+        options = [*granted(docker), *(f"--mount={one.text()}" for one in mounts), *docker.args]
     return Start(
         program=("tritonserver",),
         files=(f"--model-repository={FOLDER}",),
         home=repository,
-        image=IMAGE,
+        image=IMAGE if docker is None else docker.image,
         in_image=("tritonserver",),
         folder="/models",
         ports=(8000, 8001, 8002),
-        docker=("--shm-size=1g",),  # the Python backend takes 1 MB for each instance at the start, and more later
+        docker=tuple(options),
+        env={} if docker is None else docker.env,
     )

@@ -210,3 +210,8 @@ def mismatches(flags: Sequence[str], options: Mapping[str, str]) -> Iterator[str
             asked = values[flag.knob.name]
             if shown != flag.shown(asked):
                 yield f"{flag.knob.name}: asked {asked}, the server says {flag.option} is {shown}"
+
+
+def gives(flags: Sequence[str], name: str) -> bool:
+    """Whether a command line gives a flag."""
+    return any(flag.partition("=")[0] == name for flag in flags)

@@ -23,14 +23,15 @@ def load(server: TritonServer, model: UserModel, wanted: model_config.ModelConfi
     if model.unknown:
         _load_text(server, model, wanted, name)
     else:
-        stage(model.directory, server.repository, name)
+        stage(model.directory, server.repository, name, wanted)
         server.load(name, model_config.to_json(wanted, name))
     read_back(server, name, wanted, config)
 
 
 def _load_text(server: TritonServer, model: UserModel, wanted: model_config.ModelConfig, name: str) -> None:
     """Load a configuration as a file: the load API's JSON would be without the fields that we do not know."""
-    stage(model.directory, server.repository, name, rewritten(model, model_config.named(wanted, name)))
+    text = rewritten(model, model_config.named(wanted, name))
+    stage(model.directory, server.repository, name, wanted, text)
     try:
         server.load(name)
     except ConfigRefused as error:

@@ -19,10 +19,9 @@ from targets.base import TargetError
 from targets.kserve.options import Headers, Url, variables
 from targets.options import Section, ServerMetric
 from targets.triton.cache import METRICS as CACHE_METRICS
-from targets.triton.exporting import needed
 from targets.triton.flags import CACHE_CONFIG, flag_name, given_flags
 from targets.triton.metrics import METRICS
-from targets.triton.repository import read_model
+from targets.triton.repository import needed, read_model
 from targets.triton.requesting import RequestOptions
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from targets.base import Config, Context, Export, TargetError
+from targets.base import Config, Context, Export, ServerDied, TargetError
 from targets.kserve.target import control_of, site_of, tls_of
 from targets.triton import config as model_config
 from targets.triton.composed import ComposedTriton, has_ensemble
@@ -14,6 +14,7 @@ from targets.triton.ensemble import Part, is_ensemble
 from targets.triton.options import TritonOptions
 from targets.triton.remote import RemoteDeployment, RemoteTriton, reached
 from targets.triton.repository import UserModel
+from targets.triton.served import ServedModels
 
 
 def serves_ensemble(options: TritonOptions, context: Context) -> bool:
@@ -61,6 +62,28 @@ class RemoteComposed(RemoteTriton, ComposedTriton):
 
     def _names(self) -> Sequence[str]:
         return [*self._composing, self._options.model]
+
+    def _look_at_models(self, *, missing: bool = False) -> ServedModels:
+        """Return the models as they are. Raises TargetError where one has to be loaded and is not."""
+        if not missing and self._served is None:
+            for variant in (None, *self._options.variants):
+                self._check_loaded("target.model" if variant is None else f"target.variants.{variant}", variant)
+        return super()._look_at_models(missing=missing)
+
+    def _check_loaded(self, place: str, variant: str | None) -> None:
+        """Check that the server has all composing models of a variant: they get back what they have at the start."""
+        *composing, top = self._parts(*self._base(variant))
+        for part in composing:
+            try:
+                self._control().config(part.name)
+            except ServerDied:
+                raise
+            except TargetError as error:
+                raise TargetError(
+                    f"{place}: ensemble {top.name!r} is composed of model {part.name!r}, of which the server tells no "
+                    f"configuration: {error}; load it there before (POST /v2/repository/models/{part.name}/load), or "
+                    "take a model that is loaded"
+                ) from None
 
     def deploy(self, config: Config, alias: str) -> RemoteDeployment:  # type: ignore[override]
         """Load what a configuration changes, in place of what was there before, and read all models back."""

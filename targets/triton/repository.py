@@ -1,5 +1,7 @@
 """The user's model repository, read only, and the server's own, where models stand under aliases."""
 
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,42 +28,124 @@ class UserModel:
         return pbtxt.read(self.text, model_config.ModelConfig())[1]
 
 
-def read_model(repository: Path, model: str) -> tuple[str, model_config.ModelConfig]:
+def read_model(
+    repository: Path, model: str, texts: Mapping[Path, str] | None = None
+) -> tuple[str, model_config.ModelConfig]:
     """Return the text and the meaning of a model's config.pbtxt.
+
+    Args:
+        repository: the user's models.
+        model: one of them.
+        texts: path of a file -> what is taken for its text.
 
     Raises:
         TargetError: no repository, no such model in it, no config.pbtxt, or one that does not parse.
     """
     path, text = read_config(repository, model, CONFIG_NAME)
+    text = (texts or {}).get(path, text)
     parsed = model_config.parse(text, path)
     if parsed.name and parsed.name != model:
         raise TargetError(f"{path}: `name` is {parsed.name!r}, but the folder is {model!r}; Triton wants them equal")
     return text, parsed
 
 
-def stage(source: Path, repository: Path, name: str, text: str | None = None) -> None:
+def needed(repository: Path, model: str, config: model_config.ModelConfig) -> dict[Path, Path]:
+    """Return what a server needs to serve a model: path in a repository -> the user's folder or file.
+
+    That is the model's folder, those of the models that an ensemble is made of, and what a parameter names beside the
+    folder of its model, like a shared environment of the Python backend. What a model calls by itself is not known.
+    A composing model that is not in the repository is left out: the server says what it lacks.
+    """
+    found = {Path(model): repository / model}
+    _add(repository, model, config, found)
+    return found
+
+
+def _add(repository: Path, model: str, config: model_config.ModelConfig, found: dict[Path, Path]) -> None:
+    for path in named_files(repository, model, config):
+        found[path.relative_to(repository)] = path
+    for step in config.ensemble_scheduling.step:
+        name = step.model_name
+        if Path(name) in found or not (repository / name).is_dir():
+            continue
+        found[Path(name)] = repository / name
+        try:
+            _add(repository, name, read_model(repository, name)[1], found)
+        except TargetError:
+            continue  # Triton completes a model without a configuration of its own
+
+
+def named_files(repository: Path, model: str, config: model_config.ModelConfig) -> Iterator[Path]:
+    """Yield the files and folders that parameters name in the repository, outside of the model's own folder."""
+    for parameter in config.parameters.values():
+        if not parameter.string_value.startswith(model_config.OF_MODEL):
+            continue
+        path = _normal(repository / model, parameter.string_value.removeprefix(model_config.OF_MODEL))
+        if path.exists() and path.is_relative_to(repository) and not path.is_relative_to(repository / model):
+            yield path
+
+
+def _normal(folder: Path, relative: str) -> Path:
+    """Return a path without `..`; links stay links."""
+    parts: list[str] = []
+    for part in (folder / relative).parts:
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return Path(*parts)
+
+
+def stage(source: Path, repository: Path, name: str, config: model_config.ModelConfig, text: str | None = None) -> None:
     """Make a model available to the server under a name: links to the user's files, and its own config.pbtxt.
+
+    What parameters name beside the model's folder is linked beside it here, so that `..` leads to it.
 
     Args:
         source: the user's model folder.
         repository: the server's repository.
         name: the name it gets there.
+        config: that it is loaded with.
         text: config.pbtxt, or None when the configuration comes with the load call.
     """
     directory = repository / name
+    if directory.is_symlink():  # it was a folder that another model's parameter names: that is the user's own
+        directory.unlink()
     directory.mkdir(exist_ok=True)
     links = {entry.name: entry.resolve() for entry in source.iterdir() if entry.name != CONFIG_NAME}
     present = {entry.name: entry.resolve() for entry in directory.iterdir() if entry.name != CONFIG_NAME}
     # An untouched folder lets Triton change the instance count in place instead of loading the model anew.
     if links != present:
         for name_there in present:
-            (directory / name_there).unlink()
+            _remove(directory / name_there)
         for name_there, target in links.items():
             (directory / name_there).symlink_to(target)
     if text is None:
         (directory / CONFIG_NAME).unlink(missing_ok=True)
     else:
         (directory / CONFIG_NAME).write_text(text)
+    for path in named_files(source.parent, source.name, config):
+        _link(path, repository / path.relative_to(source.parent))
+
+
+def _link(source: Path, place: Path) -> None:
+    """Link a file or folder of the user's; in a folder of the server's what it lacks, but for a config.pbtxt."""
+    if source.is_dir() and place.is_dir() and not place.is_symlink():
+        for entry in source.iterdir():
+            if entry.name != CONFIG_NAME:
+                _link(entry, place / entry.name)
+    elif not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)  # a link to what is gone
+        place.symlink_to(source.resolve())
+
+
+def _remove(entry: Path) -> None:
+    """Remove a link, or a folder of links."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
 
 
 def staged_text(repository: Path, name: str) -> str | None:

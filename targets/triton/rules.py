@@ -5,10 +5,8 @@ src/model_config_utils.cc, of warm-up in the same repository, of the comments in
 of the backends.
 """
 
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tritonclient.grpc import model_config_pb2
@@ -17,7 +15,6 @@ from targets.base import ConfigRefused, Knob, Value
 from targets.triton.fields import KINDS, as_numbers
 from targets.triton.knobs import BATCHING, ModelKnob
 
-DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
 SCHEDULERS = "dynamic_batching, sequence_batching and ensemble_scheduling exclude one another"
 CACHE_BYTES = 64 * 2**20
 LIMITER_KNOBS = ("rate_limiter_priority", "rate_limiter_count")
@@ -66,21 +63,9 @@ def flags(offer: Offer) -> tuple[str, ...]:
     )
 
 
-def gpus_here(driver: Path = DRIVER_GPUS, environment: Mapping[str, str] = os.environ) -> tuple[int, ...]:
-    """Return the numbers of the GPUs that a server on this machine sees.
-
-    Args:
-        driver: folder with an entry for each GPU that NVIDIA's driver has.
-        environment: its CUDA_VISIBLE_DEVICES hides the GPUs that it does not name.
-    """
-    present = len(list(driver.iterdir())) if driver.is_dir() else 0
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        visible = [part.strip() for part in named.split(",")]
-        # CUDA stops at the first one that is none.
-        shown = next((index for index, part in enumerate(visible) if part in ("", "-1")), len(visible))
-        present = min(present, shown)
-    return tuple(range(present))
+def on_gpus(config: model_config_pb2.ModelConfig) -> bool:
+    """Whether a model says that it needs a GPU."""
+    return any(group.kind == KINDS["gpu"] for group in config.instance_group)
 
 
 def unusable(one: ModelKnob, config: model_config_pb2.ModelConfig, gpus: tuple[int, ...] | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from targets.triton import flags as flags_of
 from targets.triton import rules
 from targets.triton.composed import has_ensemble
 from targets.triton.deployment import TritonDeployment
+from targets.triton.exporting import ALL_GPUS
 from targets.triton.options import TritonOptions
 from targets.triton.target import VERIFIED, TritonTarget
 from workloads.requests import Requests
@@ -61,6 +63,10 @@ class _Member(TritonTarget):
             response_cache=any(one.response_cache for one in own),
             rate_limit=any(one.rate_limit for one in own),
         )
+
+    def _needed(self) -> list[Path]:
+        """Return what the server needs for any of the models."""
+        return list(dict.fromkeys(path for one in self._together for path in TritonTarget._needed(one)))
 
     def began(self) -> None:
         """Take note that the server was started."""
@@ -180,6 +186,7 @@ class SeveralTriton(TritonTarget):
         """Return each model's config.pbtxt with the tuned fields changed, and the flags where there are any."""
         made = {name: member.export(self._own(name, config)) for name, member in self._members.items()}
         first, *others = made.values()
+        on_gpus = [one.start for one in made.values() if one.start is not None and ALL_GPUS in one.start.docker]
         files, originals = dict(first.files), dict(first.originals)
         places, folders = dict(first.places), dict(first.folders)
         for one in others:
@@ -197,6 +204,7 @@ class SeveralTriton(TritonTarget):
             ),
             places=places,
             folders=folders,
+            start=on_gpus[0] if on_gpus else first.start,
             flags=tuple(dict.fromkeys(flag for one in made.values() for flag in one.flags)),
             takes_effect="have each model loaded again with `--reload URL`, or restart the server",
         )

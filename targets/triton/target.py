@@ -19,6 +19,7 @@ from targets.base import (
     Value,
 )
 from targets.common import a_dataset, named_choices
+from targets.exports import Start
 from targets.found import FoundModel
 from targets.options import ServerMetric
 from targets.triton import config as model_config
@@ -26,14 +27,15 @@ from targets.triton import flags as flags_of
 from targets.triton import loading, reloading, rules, wire_stream
 from targets.triton.deployment import TritonDeployment
 from targets.triton.docker import DockerLauncher, Mount
-from targets.triton.exporting import load_flags, needed, start_of
+from targets.triton.exporting import load_flags, start_of
 from targets.triton.fleet import Fleet
 from targets.triton.found import models_in
+from targets.triton.gpus import gpus_of
 from targets.triton.installation import find_installation
 from targets.triton.knobs import ALWAYS_READ, BY_NAME, KNOBS
 from targets.triton.launch import Launcher, LocalLauncher
 from targets.triton.options import TritonOptions
-from targets.triton.repository import CONFIG_NAME, UserModel, read_model, stage
+from targets.triton.repository import CONFIG_NAME, UserModel, needed, read_model, stage
 from targets.triton.server import ServerLog, TritonServer
 from targets.triton.transport import Memories, Transport, check_model, shown
 from targets.triton.wire import check_inputs, check_sequences, described
@@ -78,8 +80,7 @@ class TritonTarget:
             model_config.check_variant(name, overlay)
         # What knobs change: the user's own configuration and those of the variants.
         self._bases = [self._user.config, *(self._base(name)[1] for name in options.variants)]
-        hidden = options.docker is not None and options.docker.gpus is None
-        self._gpus: tuple[int, ...] | None = () if hidden else rules.gpus_here()
+        self._gpus = gpus_of(options)
 
     @staticmethod
     def all_knobs() -> Sequence[Knob]:
@@ -178,8 +179,24 @@ class TritonTarget:
         options, resolve = self._options, self._context.resolve
         if options.docker is None:
             return LocalLauncher(resolve(options.server) if options.server else None)
-        mounts = [Mount(resolve(here), there) for here, there in options.docker.mounts.items()]
-        return DockerLauncher(options.docker, [model.directory for model in self._models.values()], mounts)
+        return DockerLauncher(options.docker, self._needed(), self._mounts())
+
+    def _mounts(self) -> list[Mount]:
+        """Return what the study wants a container to see besides."""
+        given = {} if self._options.docker is None else self._options.docker.mounts
+        return [Mount(self._context.resolve(here), there) for here, there in given.items()]
+
+    def _start_of(self, *wanted: model_config.ModelConfig) -> Start:
+        """Return how a server is started on these configurations, as the study has it."""
+        local = self._options.launch == "local" and self._gpus != ()
+        gpus = local or any(map(rules.on_gpus, wanted))
+        return start_of(self._repository(), self._options.docker, self._mounts(), gpus=gpus)
+
+    def _needed(self) -> list[Path]:
+        """Return the user's folders and files that the server needs, whichever variant it has."""
+        bases = map(self._base, (None, *self._options.variants))
+        found = [needed(self._repository(), model.name, config).values() for model, config in bases]
+        return list(dict.fromkeys(path for paths in found for path in paths))
 
     def _server_for(self, config: Config, alias: str) -> TritonServer:
         """Return the server with the flags of a configuration.
@@ -258,11 +275,16 @@ class TritonTarget:
             commented=frozenset({path}),
             places={path: model.directory / CONFIG_NAME},
             folders=needed(repository, model.name, wanted),
-            start=start_of(repository),
+            start=self._start_of(wanted),
             flags=(*load_flags(model.name), *flags_of.server_flags(config, self._usual_flags)),
             takes_effect=f"have it loaded again with `--reload URL` or `POST /v2/repository/models/{model.name}/load`, "
             "or restart the server",
         )
+
+    def place_of(self, path: Path) -> Path | None:
+        """Return where the user's own config.pbtxt stands, None for flags, and without a repository."""
+        known = self._options.repository is not None and path != flags_of.FILE
+        return self._repository() / path if known else None
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, compare what is loaded with what they say, and ask once."""
@@ -275,9 +297,9 @@ class TritonTarget:
     def _loaded_as_it_is(self, server: TritonServer, path: Path, text: str, requests: Requests) -> TritonDeployment:
         """Load a file of an export as it is, read back that the server has what it says, and ask once."""
         name = path.parent.name
-        stage(self._model(name).directory, server.repository, name, text)
-        server.load(name)
         wanted = model_config.parse(text, path)
+        stage(self._model(name).directory, server.repository, name, wanted, text)
+        server.load(name)
         loading.read_back(server, name, wanted, model_config.knob_values(wanted, BY_NAME))
         deployment = self._deployment({}, server, name, wanted, VERIFIED)
         deployment.ask_once(requests)
@@ -326,7 +348,7 @@ class TritonTarget:
     def _model(self, name: str) -> UserModel:
         if name not in self._models:
             repository = self._repository()
-            text, parsed = read_model(repository, name)
+            text, parsed = read_model(repository, name, self._context.texts)
             check_model(self._options, parsed, name)
             self._models[name] = UserModel(name, repository / name, text, parsed)
         return self._models[name]
@@ -352,15 +374,18 @@ class TritonTarget:
         needed = rules.offer_for(self._expected, self._bases, self._gpus)
         return replace(
             needed,
-            response_cache=needed.response_cache or _gives(self._own_flags, "--cache-config"),
-            rate_limit=needed.rate_limit or _gives(self._own_flags, "--rate-limit"),
+            response_cache=needed.response_cache or flags_of.gives(self._own_flags, "--cache-config"),
+            rate_limit=needed.rate_limit or flags_of.gives(self._own_flags, "--rate-limit"),
         )
 
     @property
     def _usual_flags(self) -> tuple[str, ...]:
         """The user's own flags, and those that the study's knobs need beside."""
         needed = rules.flags(self._offer())
-        return (*self._own_flags, *(one for one in needed if not _gives(self._own_flags, one.partition("=")[0])))
+        return (
+            *self._own_flags,
+            *(one for one in needed if not flags_of.gives(self._own_flags, one.partition("=")[0])),
+        )
 
     def _deployment(
         self, config: Config, server: TritonServer, name: str, wanted: model_config.ModelConfig, alias: str
@@ -371,8 +396,3 @@ class TritonTarget:
     def _forget(self, alias: str) -> None:
         self._fleet.forget(alias)
         self._deployed.pop(alias, None)
-
-
-def _gives(flags: Sequence[str], name: str) -> bool:
-    """Whether a command line gives a flag."""
-    return any(flag.partition("=")[0] == name for flag in flags)

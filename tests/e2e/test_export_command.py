@@ -104,6 +104,71 @@ def test_what_an_export_wrote_is_no_edit(run: Path) -> None:
     assert "has changed since the run" not in export(run, "--diff").stderr
 
 
+# -- the way back, and to another trial, once a configuration was written --
+
+
+@pytest.fixture
+def bare(small_study: WriteStudy, own: Path, tmp_path: Path) -> Path:
+    """A run whose model leaves batching and instances to Triton, so that its own configuration says nothing of them."""
+    bare = re.sub(r"dynamic_batching \{ \}\n|instance_group \[.*?^\]\n", "", own.read_text(), flags=re.M | re.S)
+    assert "instance_group" not in bare
+    assert "dynamic_batching" not in bare
+    own.write_text(bare)
+    return written_run(small_study(), tmp_path / "run", TUNED, {"max_batch_size": 16})
+
+
+def test_the_way_back_leads_to_the_file_of_the_run_byte_for_byte(bare: Path, own: Path) -> None:
+    before = own.read_bytes()
+    export(bare, "--apply")
+    assert values(own) == TUNED
+    diff = export(bare, "--trial", 0, "--diff").stdout
+    assert patched(own.read_text(), diff).encode() == before, "a diff of what stands there now"
+    ended = export(bare, "--trial", 0, "--apply")
+    assert "has changed since the run" not in ended.stderr
+    assert "config.pbtxt.bak" in ended.stdout
+    assert own.read_bytes() == before
+    assert "says so already" in export(bare, "--trial", 0, "--apply").stderr
+
+
+def test_a_trial_is_written_alike_whichever_was_written_before(bare: Path, own: Path) -> None:
+    before = own.read_bytes()
+    export(bare, "--trial", 2, "--apply")
+    second = own.read_bytes()
+    assert values(own) == {"max_batch_size": 16}
+    export(bare, "--apply")
+    first = own.read_bytes()
+    ended = export(bare, "--trial", 2, "--apply")
+    assert "has changed since the run" not in ended.stderr
+    assert own.read_bytes() == second
+    export(bare, "--apply", "--no-header")
+    assert own.read_text() == first.decode().split("\n", 3)[3]
+    export(bare, "--trial", 2, "--apply")
+    export(bare, "--trial", 0, "--apply")
+    assert own.read_bytes() == before
+
+
+def test_what_was_edited_after_it_was_written_is_kept_and_said(bare: Path, own: Path) -> None:
+    export(bare, "--apply")
+    own.write_text(f"{own.read_text()}# ours\n")
+    assert "has changed since the run" in export(bare, "--trial", 0, "--apply").stderr
+    assert own.read_text().endswith("# ours\n")
+    assert values(own)["instances"] == TUNED["instances"]
+
+
+def test_a_variant_is_not_left_in_the_file_of_another(small_study: WriteStudy, own: Path, tmp_path: Path) -> None:
+    faster = {"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}
+    study = small_study(
+        target={"kind": "triton", "model": "digits", "repository": "models", "variants": {"fp32": {}, "fp16": faster}},
+        space={"precision": ["fp32", "fp16"], "max_batch_size": [8, 32], "concurrency": 4},
+    )
+    run = written_run(study, tmp_path / "run", {"precision": "fp16"}, {"precision": "fp32", "max_batch_size": 32})
+    export(run, "--apply")
+    assert "tensorrt" in own.read_text()
+    export(run, "--trial", 2, "--apply")
+    assert "tensorrt" not in own.read_text()
+    assert values(own)["max_batch_size"] == 32
+
+
 def test_a_diff_is_one_that_can_be_applied(run: Path, own: Path, tmp_path: Path) -> None:
     own.write_bytes(own.read_bytes().rstrip(b"\n").replace(b"max_batch_size: 8", b"max_batch_size: 8\r\n# \x0c here"))
     diff = export(run, "--diff", "--no-header").stdout
@@ -303,6 +368,14 @@ def test_a_server_loads_what_was_written_and_has_it_read_back(run: Path, own: Pa
     assert loaded(server, "digits") == TUNED == values(own)
 
 
+def test_a_server_gets_back_what_it_had(bare: Path, server: str) -> None:
+    before = loaded(server, "digits")
+    export(bare, "--apply", "--reload", server)
+    assert loaded(server, "digits") == TUNED
+    export(bare, "--trial", 0, "--apply", "--reload", server)
+    assert loaded(server, "digits") == before
+
+
 def test_what_the_server_refuses_is_taken_back(run: Path, own: Path, server: str) -> None:
     own.write_text(own.read_text() + "version_policy { specific { versions: 9 } }\n")
     before = own.read_text()
@@ -370,7 +443,8 @@ ensemble_scheduling {{
 """
 
 
-def test_an_ensemble_is_copied_with_its_models_and_served(small_study: WriteStudy, tmp_path: Path) -> None:
+def of_an_ensemble(small_study: WriteStudy, tmp_path: Path, **sections: object) -> Path:
+    """Write a study of an ensemble of two models, in place of the digits."""
     shutil.rmtree(tmp_path / "models" / "digits")
     for name, text in {"first": PART, "second": PART, "digits": ENSEMBLE}.items():
         (tmp_path / "models" / name / "1").mkdir(parents=True)
@@ -378,12 +452,16 @@ def test_an_ensemble_is_copied_with_its_models_and_served(small_study: WriteStud
         if text == PART:
             (tmp_path / "models" / name / "1" / "model.py").write_text(MODEL)
     np.savez(tmp_path / "rows.npz", X=np.zeros((8, 4), np.float32))
-    study = small_study(
+    return small_study(
         target={"kind": "triton", "model": "digits", "repository": "models"},
         workloads={"steady": {"arrival": {"process": "closed"}, "requests": {"source": "dataset", "path": "rows.npz"}}},
-        space={"max_batch_size": [4, 8], "concurrency": 1},
         slo={"p99": "300 ms"},
+        **sections,
     )
+
+
+def test_an_ensemble_is_copied_with_its_models_and_served(small_study: WriteStudy, tmp_path: Path) -> None:
+    study = of_an_ensemble(small_study, tmp_path, space={"max_batch_size": [4, 8], "concurrency": 1})
     run, out = written_run(study, tmp_path / "run", {"max_batch_size": 4}), tmp_path / "out"
     ended = export(run, "--repository", "--to", out, "--as", "command")
     assert sorted(path.name for path in out.iterdir()) == ["digits", "first", "second"]
@@ -391,3 +469,17 @@ def test_an_ensemble_is_copied_with_its_models_and_served(small_study: WriteStud
     with triton_of(words(ended.stdout), tmp_path, port) as url:
         assert loaded(url, "digits") == {"max_batch_size": 4}
         assert loaded(url, "second")["max_batch_size"] == 8
+
+
+def test_the_way_back_takes_the_composing_models_along(small_study: WriteStudy, tmp_path: Path) -> None:
+    composing = {"first": {"instances": [1, 2]}, "second": {"max_queue_delay": ["0 us", "100 us"]}}
+    study = of_an_ensemble(small_study, tmp_path, space={"composing": composing, "concurrency": 1})
+    models, out = tmp_path / "models", tmp_path / "out"
+    before = {path: path.read_bytes() for path in models.glob("*/config.pbtxt")}
+    run = written_run(study, tmp_path / "run", {"first.instances": 2, "second.max_queue_delay": 0.0001})
+    export(run, "--apply")
+    assert "count: 2" in (models / "first" / "config.pbtxt").read_text()
+    export(run, "--trial", 0, "--repository", "--to", out)
+    assert {path: (out / path.relative_to(models)).read_bytes() for path in before} == before
+    export(run, "--trial", 0, "--apply")
+    assert {path: path.read_bytes() for path in before} == before

@@ -18,6 +18,11 @@ if verb == "version":
     if (state / "no engine").exists():
         sys.exit("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
     print("27.0.0")
+elif verb == "info":
+    if (state / "runtime").exists():
+        print((state / "runtime").read_text())
+    else:
+        sys.exit("can't evaluate field DefaultRuntime")  # as podman says
 elif verb == "image":
     if rest[-1] not in images:
         sys.exit(f"Error: No such image: {{rest[-1]}}")
@@ -69,6 +74,10 @@ class Docker:
             )
         )
         self.executable.chmod(self.executable.stat().st_mode | stat.S_IXUSR)
+
+    def run_with(self, runtime: str) -> None:
+        """Let the engine have a default runtime of a name; before that it does not tell of any."""
+        (self._folder / "runtime").write_text(runtime)
 
     def lose_engine(self) -> None:
         """Let the command find no engine from now on."""

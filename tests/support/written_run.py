@@ -13,15 +13,17 @@ from tuner.study.load import load_study
 from tuner.wiring import prepare
 
 
-def written_run(study: Path, run: Path, config: Mapping[str, Value]) -> Path:
-    """Write the directory of a run whose trial 1 is confirmed to be the best."""
+def written_run(study: Path, run: Path, config: Mapping[str, Value], *others: Mapping[str, Value]) -> Path:
+    """Write the directory of a run whose trial 1 is confirmed to be the best; others are those of further trials."""
     run.mkdir()
     target = prepare(load_study(study, ["isolation=none"]), run / "log.txt").target
     own = target.user_config()
     one, tuned = point(), {**own, **config}
     metrics = {**one.metrics, "latency_p50_s": estimate(0.005), "error_rate": estimate(0.0)}
     measured = one.model_copy(update={"metrics": metrics})
-    stored = result(trial(0, measured, config=dict(own)), trial(1, measured, config=tuned))
+    tried = [tuned, *({**own, **other} for other in others)]
+    trials = [trial(number, measured, config=each) for number, each in enumerate(tried, 1)]
+    stored = result(trial(0, measured, config=dict(own)), *trials)
     told = stored.study.model_copy(update={"path": str(study), "text": study.read_text()})
     environment = {"paretune": "0.0.1", "started": "2026-11-27 00:12 UTC"}
     exported = {"config": tuned, "export": "best", "export_verified": True}

@@ -241,6 +241,85 @@ def test_what_a_parameter_names_beside_the_model_goes_with_it(tmp_path: Path) ->
     assert sorted(map(str, triton_of(tmp_path, "one", one=text).folders)) == ["one", "shared.tar.gz"]
 
 
+# -- Triton in a container --
+
+
+IN_DOCKER = {
+    "image": "ours:1",
+    "gpus": "device=0,1",
+    "shm_size": "2g",
+    "user": "1000",
+    "mounts": {"word lists": "/words"},
+    "env": {"OMP_NUM_THREADS": 1},
+    "args": ["--ulimit", "memlock=-1"],
+}
+ON_GPU = 'backend: "onnxruntime"\ninstance_group [ { kind: KIND_GPU } ]\n'
+
+
+def options_of_docker(export: Export) -> list[str]:
+    """Return what stands before the image."""
+    assert export.start is not None
+    said = words(start_lines(export, "docker", None, "the image"))
+    return said[: said.index("the image")]
+
+
+def test_the_container_of_the_study_is_the_one_that_is_printed(tmp_path: Path) -> None:
+    export = export_of("triton", tmp_path, launch="docker", docker=IN_DOCKER)
+    assert export.start is not None
+    assert export.start.image == "ours:1"
+    said = words(start_lines(export, "docker", None, None))
+    before = said[: said.index("ours:1")]
+    mount = f"--mount=type=bind,source={STUDIES / 'word lists'},target=/words,readonly"
+    assert {'--gpus="device=0,1"', "--shm-size=2g", "--user=1000", mount, "--env=OMP_NUM_THREADS=1"} <= set(before)
+    assert before[before.index("--ulimit") + 1] == "memlock=-1"
+    assert "the other:1" in words(start_lines(export, "docker", None, "the other:1"))
+    assert words(start_lines(export, "command", None, None))[:2] == ["env", "OMP_NUM_THREADS=1"]
+    (container,) = yaml.safe_load(start_lines(export, "kubernetes", None, None))
+    assert container["image"] == "ours:1"
+
+
+def test_a_container_without_gpus_in_the_study_has_none_in_the_line(tmp_path: Path) -> None:
+    export = export_of("triton", tmp_path, launch="docker", docker={"image": "ours:1"})
+    assert not [word for word in options_of_docker(export) if "gpus" in word]
+    assert "--shm-size=1g" in options_of_docker(export)
+
+
+@pytest.fixture
+def no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that hides the GPUs of this machine."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.mark.usefixtures("no_gpus")
+@pytest.mark.parametrize(
+    ("model", "gpus"), [("on_gpu", True), ("on_cpu", False), ("around_gpu", True), ("around_cpu", False)]
+)
+def test_a_model_that_needs_gpus_gets_them(model: str, gpus: bool, tmp_path: Path) -> None:
+    configs = {
+        "on_gpu": ON_GPU,
+        "on_cpu": 'backend: "python"',
+        "around_gpu": ensemble("on_cpu", "on_gpu"),
+        "around_cpu": ensemble("on_cpu"),
+    }
+    assert ("--gpus=all" in options_of_docker(triton_of(tmp_path, model, **configs))) == gpus
+
+
+@pytest.mark.usefixtures("no_gpus")
+@pytest.mark.parametrize("models", [("on_cpu", "on_gpu"), ("on_gpu", "on_cpu"), ("on_cpu", "other")])
+def test_of_several_models_one_that_needs_gpus_is_enough(models: tuple[str, str], tmp_path: Path) -> None:
+    for name, text in {"on_gpu": ON_GPU, "on_cpu": 'backend: "python"', "other": 'backend: "python"'}.items():
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "config.pbtxt").write_text(text)
+    options = TritonOptions.model_validate({"models": {name: {} for name in models}, "repository": "models"})
+    export = TritonTarget(options, Context(tmp_path, tmp_path / "log.txt")).export({})
+    assert ("--gpus=all" in options_of_docker(export)) == ("on_gpu" in models)
+
+
+def test_a_machine_with_gpus_gave_them_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("targets.triton.target.gpus_of", lambda _: (0,))
+    assert "--gpus=all" in options_of_docker(export_of("triton", tmp_path))
+
+
 def test_a_server_that_runs_elsewhere_has_no_files(tmp_path: Path) -> None:
     options = KServeOptions.model_validate({"model": "a", "url": "http://localhost:1"})
     export = KServeTarget(options, Context(tmp_path, tmp_path / "log.txt")).export({})

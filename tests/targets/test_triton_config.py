@@ -362,3 +362,25 @@ def test_a_feature_that_was_not_turned_on_is_a_mismatch() -> None:
 def test_every_mismatch_is_listed() -> None:
     values: Config = {"max_batch_size": 16, "instances": 4, "max_queue_delay": 0.002}
     assert len(list(mismatches(applied(config(DIGITS), values), config(DIGITS)))) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "loaded", "same"),
+    [
+        ("../environment.tar.gz", "/srv/models/environment.tar.gz", True),
+        ("../environment.tar.gz", "/srv/models/digits__x/../environment.tar.gz", True),
+        ("../environment.tar.gz", "$$TRITON_MODEL_DIRECTORY/../environment.tar.gz", True),
+        ("env/a.tar.gz", "/srv/models/digits/env/a.tar.gz", True),
+        ("..", "/srv/models", True),
+        ("../environment.tar.gz", "/srv/models/other.tar.gz", False),
+        ("env/a.tar.gz", "/srv/models/digits/a.tar.gz", False),
+        ("../environment.tar.gz", "environment.tar.gz", False),
+        ("../environment.tar.gz", "", False),
+    ],
+)
+def test_a_path_from_the_models_folder_may_be_loaded_as_the_whole_path(asked: str, loaded: str, same: bool) -> None:
+    def parameter(value: str) -> str:
+        return f'parameters {{ key: "EXECUTION_ENV_PATH" value {{ string_value: "{value}" }} }}\n'
+
+    wrong = list(mismatches(config(parameter(f"$$TRITON_MODEL_DIRECTORY/{asked}")), config(parameter(loaded))))
+    assert wrong == ([] if same else ["parameters[EXECUTION_ENV_PATH]"])

@@ -356,15 +356,6 @@ def test_a_target_marks_the_knobs_that_fit_no_variant(make_triton: MakeTriton) -
     assert "execution_mode" not in {knob.name for knob in make_triton(variants=onnx).knobs() if knob.unusable}
 
 
-def test_gpus_are_those_of_the_driver_that_are_not_hidden(tmp_path: Path) -> None:
-    assert rules.gpus_here(tmp_path / "none", {}) == ()
-    for address in ("0000:01:00.0", "0000:02:00.0"):
-        (tmp_path / address).mkdir()
-    assert rules.gpus_here(tmp_path, {}) == (0, 1)
-    for hidden, seen in (("", ()), ("1", (0,)), ("-1", ()), ("1,0,7", (0, 1)), ("0,-1,1", (0,))):
-        assert rules.gpus_here(tmp_path, {"CUDA_VISIBLE_DEVICES": hidden}) == seen
-
-
 # what the server is started with
 
 

@@ -28,7 +28,8 @@ from targets.triton.options import TritonOptions
 from targets.triton.remote_composed import RemoteComposed
 from targets.triton.target import TritonTarget
 from tests.support.foreign_triton import ForeignTriton, foreign_triton
-from tests.support.triton_ensembles import check_answers, images, write_ensemble
+from tests.support.triton_ensembles import CLASSIFY, check_answers, images, write_ensemble
+from tests.support.triton_models import write_model
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
 from tuner.wiring import prepare
@@ -314,6 +315,31 @@ def test_an_answer_is_applied_to_models_that_are_not_loaded(explicit: ForeignTri
     finally:
         for name in reversed(MODELS):
             explicit.client.load_model(name, config=json.dumps(before[name]))
+    assert configs(explicit) == before
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_variant_of_models_that_are_not_loaded_is_named_with_what_to_do(
+    protocol: str, explicit: ForeignTriton, make: MakeRemote
+) -> None:
+    before, name = configs(explicit), f"better_{protocol}"
+    write_model(explicit.repository, name, CLASSIFY)
+    steps = [
+        {"model_name": "preprocess", "model_version": -1, "input_map": {"RAW": "IMAGE"}, "output_map": {"PIXELS": "p"}},
+        {"model_name": name, "model_version": -1, "input_map": {"PIXELS": "p"}, "output_map": {"LABEL": "DIGIT"}},
+    ]
+    target = make(explicit, protocol, variants={"usual": {}, "other": {"ensemble_scheduling": {"step": steps}}})
+    with pytest.raises(
+        TargetError,
+        match=rf"(?s)target\.variants\.other: ensemble 'pipeline' is composed of model '{name}', .*unknown model.*; "
+        rf"load it there before \(POST /v2/repository/models/{name}/load\)",
+    ):
+        target.start()
+    assert configs(explicit) == before
+    explicit.client.load_model(name)
+    target.start()
+    target.deploy({**target.user_config(), "precision": "other"}, "one").endpoint(images())
+    target.stop()
     assert configs(explicit) == before
 
 
