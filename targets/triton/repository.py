@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os.path import normpath
 from pathlib import Path
 
 from targets.base import TargetError
@@ -80,20 +81,10 @@ def named_files(repository: Path, model: str, config: model_config.ModelConfig) 
     for parameter in config.parameters.values():
         if not parameter.string_value.startswith(model_config.OF_MODEL):
             continue
-        path = _normal(repository / model, parameter.string_value.removeprefix(model_config.OF_MODEL))
+        inside = parameter.string_value.removeprefix(model_config.OF_MODEL)
+        path = Path(normpath(repository / model / inside))  # links stay links
         if path.exists() and path.is_relative_to(repository) and not path.is_relative_to(repository / model):
             yield path
-
-
-def _normal(folder: Path, relative: str) -> Path:
-    """Return a path without `..`; links stay links."""
-    parts: list[str] = []
-    for part in (folder / relative).parts:
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return Path(*parts)
 
 
 def stage(source: Path, repository: Path, name: str, config: model_config.ModelConfig, text: str | None = None) -> None:

@@ -138,6 +138,8 @@ def tune_with_agents(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # it listens to SIGINT, even where the tests themselves were started in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads run here
     )
     agents: list[subprocess.Popen[str]] = []
     try:

@@ -187,7 +187,7 @@ def test_what_is_named_beside_a_model_stands_beside_its_alias(named: str, inside
 
 def test_what_is_in_the_model_or_outside_of_the_repository_is_not_linked(own: Path, there: Path) -> None:
     (own.parent / "outside").write_text("")
-    named = ("1/model.py", "../../outside", "../missing")
+    named = ("1/model.py", "../../outside", "../missing", f"{'../' * 40}dev/null")
     stage(own / "one", there, "one__x", config(*(f"$$TRITON_MODEL_DIRECTORY/{one}" for one in named), "plain"))
     assert [path.name for path in there.iterdir()] == ["one__x"]
 
