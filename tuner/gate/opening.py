@@ -19,10 +19,9 @@ from tuner.gate.running import About, Gate
 from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
 from tuner.space import Space, server_part
-from tuner.stopping import Pace
 from tuner.study.load import Study
 from tuner.telemetry.nvml import Gpus
-from tuner.wiring import Bench, Prepared, started
+from tuner.wiring import Bench, Prepared, pace_of, started
 from tuner.workload import Workload, at_once, load_level, parts_of
 
 _ONE_SIDE_AT_ONCE = "one side measures its workloads at once, the other one after the other"
@@ -58,9 +57,7 @@ def check_time(form: Form, study: Study, sides: Sequence[Demand]) -> None:
 
 def demand(prepared: Prepared, loads: Mapping[str, Load]) -> Demand:
     """Return what a side is loaded with: the workloads of its study, at these loads and at its pace."""
-    measure = prepared.study.spec.measure
-    pace = Pace(measure.warmup, measure.max_warmup, measure.window, measure.max_window)
-    return Demand(prepared.workloads, loads, pace)
+    return Demand(prepared.workloads, loads, pace_of(prepared))
 
 
 def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, dict[str, Load]]:
