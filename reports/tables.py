@@ -22,12 +22,16 @@ def trial_rows(result: Result) -> list[dict[str, object]]:
 
 
 def front_csv(result: Result) -> str:
-    """Return the points that are on the front or may be, in the order of the first objective."""
+    """Return the points that are on the front or may be, in the order of the first objective.
+
+    A column for each other workload says at which of its loads a point is judged: its verdict may be another elsewhere.
+    """
     rows = []
     for member in result.front:
         trial = result.trial(member.trial)
+        others = {f"load_level_{name}": load.level for name, load in member.loads.items()}
         of_front = {"meets_slo": member.meets_slo, "membership": member.membership, "on_front": member.on_front}
-        rows.append({**_row(result, trial, trial.points[member.point]), **of_front})
+        rows.append({**_row(result, trial, trial.points[member.point]), **others, **of_front})
     return _csv(rows)
 
 

@@ -300,7 +300,7 @@ def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> I
             meter,
             prepared.workloads,
             accuracies_of(prepared, run_path),
-            Pace(spec.measure.warmup, spec.measure.max_warmup, spec.measure.window, spec.measure.max_window),
+            pace_of(prepared),
             prepared.goals,
             spec.measure.tolerance,
             spec.measure.confidence,
@@ -329,6 +329,12 @@ def accuracies_of(prepared: Prepared, run_path: Path) -> Accuracies:
     """Return what will be learnt of the variants; their answers are compared where the space changes them."""
     compares = any(parameter.knob.changes_answers for parameter in prepared.space)
     return Accuracies(scorings_of(prepared.workloads), compares, run_path / "answers")
+
+
+def pace_of(prepared: Prepared) -> Pace:
+    """Return how long the measurements of a study take."""
+    measure = prepared.study.spec.measure
+    return Pace(measure.warmup, measure.max_warmup, measure.window, measure.max_window)
 
 
 def simulation_of(prepared: Prepared) -> Simulation:

@@ -199,8 +199,21 @@ def test_what_cannot_fit_into_the_time_cap_is_refused_before_anything_starts(
 def test_a_load_that_no_workload_takes_is_refused(settings: tuple[str, ...], message: str, tmp_path: Path) -> None:
     prepared = prepare(load_study(write_simulated_study(tmp_path), (*SETTINGS, *settings)), tmp_path / "log.txt")
     with pytest.raises(StudyError) as refused:
-        opening.chosen(prepared, None)
+        opening.measured_at("ab", [prepared] * 2, None)
     assert str(refused.value).endswith(message)
+
+
+@pytest.mark.parametrize("left_over", ["gate.rate=50/s", "gate.users=5"])
+def test_a_level_that_nothing_takes_is_refused_of_the_side_that_is_judged_only(left_over: str, tmp_path: Path) -> None:
+    closed, path = (*SETTINGS, "workloads.bursty.arrival={process: closed}"), write_simulated_study(tmp_path)
+    left, without = (
+        prepare(load_study(path, settings), tmp_path / "log.txt") for settings in ((*closed, left_over), closed)
+    )
+    (_, old), (_, new) = opening.measured_at("ab", [left, without], None)
+    assert old == new
+    assert {name: load.level for name, load in old.items()} == {"steady": 2, "bursty": 2}
+    with pytest.raises(StudyError, match=r"no workload of this study is an? .*; take it out$"):
+        opening.measured_at("ab", [without, left], None)
 
 
 def test_a_workload_keeps_the_load_of_its_own_and_the_others_take_that_of_the_gate(tmp_path: Path) -> None:
@@ -210,7 +223,7 @@ def test_a_workload_keeps_the_load_of_its_own_and_the_others_take_that_of_the_ga
     _, loads = opening.chosen(replace(prepared, workloads=(steady, bursty)), None)
     assert {name: load.level for name, load in loads.items()} == {"steady": 3, "bursty": 2}
     with pytest.raises(StudyError) as refused:
-        opening.chosen(replace(prepared, workloads=(steady,)), None)
+        opening.measured_at("alone", [replace(prepared, workloads=(steady,))], None)
     assert str(refused.value).endswith(
         "gate.concurrency: no workload takes it: steady has `concurrency` of its own; change "
         "`workloads.steady.arrival.concurrency` in its place"

@@ -12,7 +12,7 @@ from reports.charts.front import FAINTEST, front_chart
 from reports.charts.predictions import prediction_chart
 from reports.charts.trial_data import trial_data
 from tests.tuner import result_builders as builders
-from tuner.results import Estimate, FrontPoint, KnobInfo, Point, Result, Value
+from tuner.results import Estimate, FrontPoint, KnobInfo, Load, Point, Result, Value
 from tuner.run_info import SearchInfo
 
 
@@ -92,6 +92,19 @@ def test_the_csv_file_has_every_listed_point_with_its_probability(found: Result)
         ("1", "0.83", "True"),
         ("3", "1", "True"),
     ]
+
+
+def test_the_csv_file_says_at_which_loads_of_the_other_workloads_a_point_is_judged(found: Result) -> None:
+    second, first, alone = found.front
+    levels = {"bursty": Load(mode="open", level=50.5), "shop.pay": Load(mode="closed", level=3)}
+    front = [
+        second.model_copy(update={"loads": levels}),
+        first.model_copy(update={"loads": {**levels, "bursty": Load(mode="open", level=200)}}),
+        alone,
+    ]
+    rows = list(csv.DictReader(tables.front_csv(found.model_copy(update={"front": front})).splitlines()))
+    told = [(row["trial"], row["load_level"], row["load_level_bursty"], row["load_level_shop.pay"]) for row in rows]
+    assert told == [("2", "4", "50.5", "3"), ("1", "4", "200", "3"), ("3", "4", "", "")]
 
 
 def test_a_duration_carries_its_unit_in_its_name() -> None:

@@ -20,7 +20,7 @@ TOGETHER = "give both sides the same workloads at the same load"
 """What can be done about two sides of one run."""
 _DIGITS = 12
 _WITHOUT = {"agents": "none"}
-"""What a fact is of a measurement that does not have it."""
+"""What a fact is of a host that does not have it."""
 
 
 class HostsDiffer(Exception):
@@ -113,20 +113,26 @@ def _unbound(section: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def fact(host: Mapping[str, str], name: str) -> str:
+    """Return one of the facts of a host; "none" or "unknown" where it does not have it.
+
+    Args:
+        host: see `facts`.
+        name: of FACTS, not `workload`.
+    """
+    return host.get(name, _WITHOUT.get(name, "unknown"))
+
+
 def differences(old: Setting, new: Setting) -> dict[str, str]:
     """Return what differs of FACTS: its name -> how, in words."""
     found = {
-        name: f"{_fact(old, name)} then, {_fact(new, name)} now"
+        name: f"{was} then, {now} now"
         for name in FACTS
-        if name != "workload" and _fact(old, name) != _fact(new, name)
+        if name != "workload" and (was := fact(old.host, name)) != (now := fact(new.host, name))
     }
     if how := _of_workloads(old, new):
         found["workload"] = how
     return found
-
-
-def _fact(one: Setting, name: str) -> str:
-    return one.host.get(name, _WITHOUT.get(name, "unknown"))
 
 
 def _of_workloads(old: Setting, new: Setting) -> str:

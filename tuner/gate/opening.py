@@ -19,10 +19,9 @@ from tuner.gate.running import About, Gate
 from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
 from tuner.space import Space, server_part
-from tuner.stopping import Pace
 from tuner.study.load import Study
 from tuner.telemetry.nvml import Gpus
-from tuner.wiring import Bench, Prepared, started
+from tuner.wiring import Bench, Prepared, pace_of, started
 from tuner.workload import Workload, at_once, load_level, parts_of
 
 _ONE_SIDE_AT_ONCE = "one side measures its workloads at once, the other one after the other"
@@ -58,9 +57,7 @@ def check_time(form: Form, study: Study, sides: Sequence[Demand]) -> None:
 
 def demand(prepared: Prepared, loads: Mapping[str, Load]) -> Demand:
     """Return what a side is loaded with: the workloads of its study, at these loads and at its pace."""
-    measure = prepared.study.spec.measure
-    pace = Pace(measure.warmup, measure.max_warmup, measure.window, measure.max_window)
-    return Demand(prepared.workloads, loads, pace)
+    return Demand(prepared.workloads, loads, pace_of(prepared))
 
 
 def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, dict[str, Load]]:
@@ -70,17 +67,21 @@ def chosen(prepared: Prepared, baseline: Measurement | None) -> tuple[Config, di
     only one of the space, else that of the baseline.
 
     Raises:
-        StudyError: a workload has no level, or several to choose from, or no workload takes a level of `gate`.
+        StudyError: a workload has no level, or several to choose from.
     """
-    space, gate = prepared.space, prepared.study.spec.gate
+    space = prepared.space
     fixed = {one.name: one.values[0] for one in space if len(one.values) == 1}
-    levels = {"concurrency": gate.concurrency, "rate": gate.rate, "users": gate.users}
-    given = {name: level for name, level in levels.items() if level is not None}
-    for name in given:
-        _check_taken(prepared, name)
-    loads = {one.name: _load(prepared, one, space, {**fixed, **given}, baseline) for one in prepared.workloads}
+    at = {**fixed, **_levels(prepared)}
+    loads = {one.name: _load(prepared, one, space, at, baseline) for one in prepared.workloads}
     config = {**prepared.target.user_config(), **server_part(space.active(fixed))}
     return config, {part.name: loads[workload.name] for workload, part in parts_of(prepared.workloads)}
+
+
+def _levels(prepared: Prepared) -> dict[str, float]:
+    """Return the load levels that a study's `gate` gives."""
+    gate = prepared.study.spec.gate
+    levels = {"concurrency": gate.concurrency, "rate": gate.rate, "users": gate.users}
+    return {name: level for name, level in levels.items() if level is not None}
 
 
 def _check_taken(prepared: Prepared, name: str) -> None:
@@ -117,11 +118,14 @@ def measured_at(
     """Return configuration and loads of each side, see `chosen`: all that can be checked before a server is started.
 
     Raises:
-        StudyError: a rule finds no labelled items, a workload has no level, or the time cap is too short.
+        StudyError: a rule finds no labelled items, no workload of the side that is judged takes a level of its `gate`,
+            a workload has no level, or the time cap is too short.
         HostsDiffer: one side has a workload that the other has not, or measures them at once, the other does not.
     """
     _check_same_workloads(sides)
     check_items(sides[-1].study, sides[-1].workloads)
+    for name in _levels(sides[-1]):  # one that the old side has left over may be what the change takes out
+        _check_taken(sides[-1], name)
     found = [chosen(one, baseline) for one in sides]
     demands = [demand(one, loads) for one, (_, loads) in zip(sides, found, strict=True)]
     check_time(form, sides[-1].study, demands)

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tuner.gate.hosts import fact
 from tuner.objective import Goal
 from tuner.results import Trial
 
 FACTS = ("cpu", "cores", "gpu", "driver", "server", "agents")
 """What has to be the same, see `gate.hosts.facts`."""
-_WITHOUT = {"agents": "none"}
-"""What a fact is of a host that does not have it."""
 WITHIN = 0.1
 """Your configuration's values on two hosts may differ by this share, beside their intervals."""
 
@@ -94,9 +93,9 @@ def differences(one: Host, other: Host, within: float) -> list[str]:
         within: see WITHIN.
     """
     found = [
-        f"{name}: {_fact(one, name)} there, {_fact(other, name)} here"
+        f"{name}: {there} there, {here} here"
         for name in FACTS
-        if _fact(one, name) != _fact(other, name)
+        if (there := fact(one.facts, name)) != (here := fact(other.facts, name))
     ]
     found += [
         f"workload {name} sends something else here"
@@ -104,10 +103,6 @@ def differences(one: Host, other: Host, within: float) -> list[str]:
         if one.traffic[name] != other.traffic.get(name)
     ]
     return [*found, *_of_baselines(one, other, within)]
-
-
-def _fact(host: Host, name: str) -> str:
-    return host.facts.get(name, _WITHOUT.get(name, "unknown"))
 
 
 def _of_baselines(one: Host, other: Host, within: float) -> list[str]:
