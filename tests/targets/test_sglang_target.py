@@ -115,6 +115,21 @@ def test_it_is_refused_with_sglangs_own_reason_and_leaves_its_log(study: Path) -
         made.verify(made.export(made.user_config()), None)  # type: ignore[arg-type]
 
 
+def test_a_key_of_the_file_is_in_no_log_and_in_no_reason(study: Path) -> None:
+    (study / "sglang.yaml").write_text("model-path: llama\napi-key: sk-1234567\n")
+    (study / "last-words.txt").write_text(f"{USAGE}server_args=(api_key='sk-1234567')\nValueError: key sk-1234567\n")
+    made = target(study)
+    made.start()
+    with pytest.raises(ConfigRefused) as refused:
+        made.deploy({"page_size": 16}, "one")
+    assert "sk-1234567" not in str(refused.value)
+    log = (study / "log.txt").read_text()
+    assert "api-key: ***\npage-size: 16\n" in log
+    assert "api_key='***'" in log
+    assert "sk-1234567" not in log
+    assert "api-key: sk-1234567" in json.loads((study / "seen.json").read_text())["config"]
+
+
 def test_what_the_version_does_not_know_is_refused_before_it_is_started(study: Path) -> None:
     made = target(study)
     made.start()
