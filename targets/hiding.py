@@ -33,6 +33,14 @@ def without(text: str, secrets: Sequence[str]) -> str:
     return re.sub(rf"(?<!\w)(?:{'|'.join(long)})(?!\w)", HIDDEN, text) if long else text
 
 
+def shown_url(url: str) -> str:
+    """Return a URL as errors show it: user and password, query and fragment may hold secrets."""
+    host, _, after = url.rpartition("@") if "@" in url else ("", "", url)
+    scheme = host.partition("://")[0] + "://" if "://" in host else ""
+    told = f"{scheme}{HIDDEN}@{after}" if host else after
+    return re.sub(r"([?#]).+", rf"\1{HIDDEN}", told, flags=re.DOTALL)
+
+
 def _assigned(text: str) -> Iterator[str]:
     for name, value in _ASSIGNMENT.findall(text):
         if _NAMES.search(name):

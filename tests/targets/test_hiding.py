@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reports import html
-from targets.hiding import secrets_in, without
+from targets.hiding import secrets_in, shown_url, without
 from targets.log import DeploymentLog
 from tests.support.written_run import written_run
 from tuner.cli.writing import write_reports
@@ -52,6 +52,20 @@ def test_a_secret_is_taken_out_where_it_stands_by_itself() -> None:
     assert without("long-key long", ["long", "long-key"]) == "*** ***"
     assert without("abc", ["abc"]) == "abc", "too short to be one"
     assert without("abc", []) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://host:1/v1", "https://host:1/v1"),
+        ("http://me:pass@word@host/v1", "http://***@host/v1"),
+        ("me:password@host", "***@host"),
+        ("http://host/v1?key=1&b=2#c", "http://host/v1?***"),
+        ("http://me:p?ssword@host#top", "http://***@host#***"),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_secret(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
 
 
 def test_the_log_of_the_run_has_the_servers_words_without_what_is_hidden(tmp_path: Path) -> None:
