@@ -230,6 +230,36 @@ def test_what_was_taken_otherwise_is_named(config: dict[str, Value], wrong: list
     assert readback.mismatches(config, readback.server_info(json.dumps(said).encode())) == wrong
 
 
+@pytest.mark.parametrize(
+    ("config", "wrong"),
+    [
+        ({"chunked_prefill_size": 8192, "schedule_conservativeness": 1.1}, []),
+        ({"chunked_prefill_size": 8199}, []),
+        ({"schedule_conservativeness": 0.33}, []),
+        ({"chunked_prefill_size": 4096}, ["chunked_prefill_size: asked 4096, with DP attention 512, took 1024"]),
+        (
+            {"schedule_conservativeness": 1.0},
+            ["schedule_conservativeness: asked 1.0, with DP attention 0.3, took 0.33"],
+        ),
+        ({"max_running_requests": 64}, ["max_running_requests: asked 64, took 8"]),
+    ],
+)
+def test_with_dp_attention_sglang_makes_less_of_two_knobs(config: dict[str, Value], wrong: list[str]) -> None:
+    said = {
+        "enable_dp_attention": True, "dp_size": 8, "chunked_prefill_size": 1024, "schedule_conservativeness": 1.1 * 0.3,
+        "max_running_requests": 8,
+    }  # fmt: skip
+    assert readback.mismatches(config, said) == wrong
+    without = {**said, "enable_dp_attention": False}
+    assert readback.mismatches({"chunked_prefill_size": 8192}, without)
+
+
+@pytest.mark.parametrize("size", [-1, 0])
+def test_prompts_that_are_not_cut_are_not_cut_with_dp_attention_either(size: int) -> None:
+    said = {"enable_dp_attention": True, "dp_size": 8, "chunked_prefill_size": size}
+    assert readback.mismatches({"chunked_prefill_size": size}, said) == []
+
+
 @pytest.mark.parametrize("answer", [b"[]", b"not JSON"])
 def test_an_answer_that_is_no_object_is_an_error(answer: bytes) -> None:
     with pytest.raises(TargetError, match="which is no JSON object"):
