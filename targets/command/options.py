@@ -274,6 +274,18 @@ class CommandOptions(TargetOptions):
         return self
 
     @model_validator(mode="after")
+    def _answers_of_kserve_are_judged_by_it(self) -> "CommandOptions":
+        if self.request.protocol == "kserve":
+            for name in ("ok", "contains", "output"):
+                if name in self.answer.model_fields_set:
+                    other = "; the workload's `requests.output` names an output" if name == "output" else ""
+                    raise ValueError(
+                        f"`answer.{name}` does nothing: `request.protocol: kserve` says what comes back; "
+                        f"leave it out{other}"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _files_have_names_of_their_own(self) -> "CommandOptions":
         if str(self.exported_values) in self.templates:
             raise ValueError(
