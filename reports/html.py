@@ -3,7 +3,7 @@
 import difflib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tuner.endings import SAID
 from tuner.results import Result, to_json
 
 NOTHING_KEPT = page.Kept()
+_CONTEXT = 3
 NO_LINE_END = "\\ No newline at end of file"
 
 
@@ -135,14 +136,30 @@ def repeat_command(result: Result, place: Place | None) -> str:
     return shlex.join(["tune", place.study, *sets, "--fresh"])
 
 
-def config_diff(originals: Mapping[Path, str], files: Mapping[Path, str]) -> str:
-    """Return the unified diff of exported files against the user's own, as `patch` and `git apply` take it."""
+def config_diff(
+    originals: Mapping[Path, str], files: Mapping[Path, str], hide: Callable[[str], str] | None = None
+) -> str:
+    """Return the unified diff of exported files against the user's own, as `patch` and `git apply` take it.
+
+    Args:
+        originals: the user's own, by their path.
+        files: exported, likewise.
+        hide: takes out of a text what nobody may read; None: all of it may be read.
+    """
+    full = _config_diff(originals, files, _CONTEXT)
+    if hide is None or hide(full) == full:
+        return full
+    # A line without its secret fits the user's file no more, and patches of fewer lines around a change do.
+    shorter = (_config_diff(originals, files, context) for context in range(_CONTEXT - 1, 0, -1))
+    return next((diff for diff in shorter if hide(diff) == diff), hide(full))
+
+
+def _config_diff(originals: Mapping[Path, str], files: Mapping[Path, str], context: int) -> str:
     pieces: list[str] = []
     for path, text in files.items():
         before = originals.get(path)
-        pieces += difflib.unified_diff(
-            _lines(before or ""), _lines(text), "/dev/null" if before is None else f"yours/{path}", f"best/{path}"
-        )
+        names = ("/dev/null" if before is None else f"yours/{path}", f"best/{path}")
+        pieces += difflib.unified_diff(_lines(before or ""), _lines(text), *names, n=context)
     return "".join(piece if piece.endswith("\n") else f"{piece}\n{NO_LINE_END}\n" for piece in pieces)
 
 

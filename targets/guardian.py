@@ -2,11 +2,13 @@
 
 The guardian starts the command in a process group of its own and prints its process id. It ends the whole group
 (SIGTERM, after a grace SIGKILL) when its standard input closes, which the kernel does for any death of the tuner,
-kill -9 included. Then it runs FAREWELL, the command that ends what is not of the group (a container), if there is
-one, and removes CLEANUP_DIR, the shared memory whose name starts with SHM_PREFIX, and what Python
-shared among the group's processes: a process that is killed leaves that behind. Of processes that are all killed at
-once nobody can tell any more what they shared, so the guardian looks now and then while they live, seldom enough to
-disturb no measurement. Should the guardian itself be killed, the kernel kills the server.
+kill -9 included. What left the group for a session of its own becomes the guardian's child when its parent ends, and
+is ended likewise. Where there is FAREWELL, the command that ends what is not of the group (a container), that is run
+instead: what then stays is the container engine's own. At last the guardian removes CLEANUP_DIR, the shared memory
+whose name starts with SHM_PREFIX, and what Python shared among the group's processes: a process that is killed leaves
+that behind. Of processes that are all killed at once nobody can tell any more what they shared, so the guardian looks
+now and then while they live, seldom enough to disturb no measurement. Should the guardian itself be killed, the kernel
+kills the server.
 
 Standard library only, and nothing imported that is not needed: it lives as long as the server and should be small.
 """
@@ -34,6 +36,7 @@ PYTHONS = ("psm_", "sem.mp-")
 """How Python begins the names of its shared memory and of its semaphores."""
 LOOKS_S = (1.0, 5.0)
 """The first look at what is shared comes after so long, each other one after twice as long, up to this."""
+_PARENT, _GROUP = 1, 2
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -66,7 +69,10 @@ def main(arguments: list[str]) -> int:
         mapped |= _mapped_by(child.pid)
         shared = [path for name in PYTHONS for path in SHARED.glob(f"{name}*") if _inode(path) in mapped]
         _end_group(child, signals)
-        _say_farewell(farewell)
+        if farewell:
+            _say_farewell(farewell)
+        else:
+            _end_strays(signals)
         shutil.rmtree(cleanup, ignore_errors=True)
         for segment in (*SHARED.glob(f"{shm_prefix}*"), *shared):
             segment.unlink(missing_ok=True)
@@ -118,10 +124,23 @@ def _end_group(child: "subprocess.Popen[bytes]", signals: tuple[int, ...]) -> No
     child.wait()
 
 
+def _end_strays(signals: tuple[int, ...]) -> None:
+    """End what left the group; whoever is a child of one that ends becomes ours in turn."""
+    for number in signals:
+        told: set[int] = set()
+        deadline = time.monotonic() + GRACE_S
+        while (left := _processes(_PARENT, os.getpid())) and time.monotonic() < deadline:
+            for pid in left:
+                with suppress(OSError):  # it ended by itself, or is another user's
+                    if pid not in told:
+                        told.add(pid)
+                        os.kill(pid, number)
+                    os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.02)
+
+
 def _say_farewell(command: list[str]) -> None:
     """Run the command that ends what is not of the group; what it says is of no use to anybody."""
-    if not command:
-        return
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(
             command,
@@ -139,16 +158,22 @@ def _mapped_by(group: int) -> set[int]:
     A name would not tell: a semaphore is mapped under a temporary one that is gone.
     """
     mapped: set[int] = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            # After the name in parentheses, which may hold anything: state, parent, group.
-            if int((process / "stat").read_text().rpartition(")")[2].split()[2]) != group:
-                continue
-            lines = (process / "maps").read_text().splitlines()
-        except (OSError, ValueError, IndexError):
-            continue
-        mapped |= {int(line.split()[4]) for line in lines if f" {SHARED}/" in line}
+    for pid in _processes(_GROUP, group):
+        with suppress(OSError, ValueError, IndexError):
+            lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+            mapped |= {int(line.split()[4]) for line in lines if f" {SHARED}/" in line}
     return mapped
+
+
+def _processes(field: int, value: int) -> list[int]:
+    """Return the ids of the processes whose parent or group is of that id."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            # After the name in parentheses, which may hold anything: state, parent, group.
+            if int((process / "stat").read_text().rpartition(")")[2].split()[field]) == value:
+                found.append(int(process.name))
+    return found
 
 
 def _inode(path: Path) -> int | None:

@@ -14,7 +14,7 @@ class DeploymentLog:
         collected: the log of the run.
         alias: of the deployment.
         title: what is started.
-        hide: takes out of a text what nobody may read.
+        hide: takes out of a text what nobody may read: of the title, the last words and what the run keeps.
     """
 
     def __init__(self, collected: Path, alias: str, title: str, hide: Callable[[str], str]) -> None:
@@ -23,7 +23,7 @@ class DeploymentLog:
         self.hide = hide
         collected.parent.mkdir(parents=True, exist_ok=True)
         self.collect()  # what a run that was killed has left
-        self.path.write_text(f"--- {alias}: {title}\n", encoding="utf-8")
+        self.path.write_text(hide(f"--- {alias}: {title}\n"), encoding="utf-8")
         self._start = self.path.stat().st_size
 
     def text(self) -> str:
@@ -43,5 +43,6 @@ class DeploymentLog:
         """Move the log to the end of the run's."""
         if self.path.exists():
             with self.collected.open("ab") as log:
-                log.write(self.path.read_bytes())
+                text = self.path.read_bytes().decode(errors="surrogateescape")
+                log.write(self.hide(text).encode(errors="surrogateescape"))
             self.path.unlink()

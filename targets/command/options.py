@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from targets.base import Knob
 from targets.command.knobs import KnobSpec
 from targets.command.templates import PORTS, BadTemplate, compiled
+from targets.hiding import shown_url
 from targets.options import Section, ServerMetric, TargetOptions
 from targets.prometheus import selector
 
@@ -52,7 +53,16 @@ def _of_address(text: str) -> str:
     _checked_template(text, PORTS)
     if not text.startswith(("/", "http://", "https://")):
         raise ValueError(f"expected a path, like `/health`, or a whole URL, but got {text!r}")
+    _without_login(text)
     return text
+
+
+def _without_login(url: str) -> None:
+    if "@" in urlsplit(url).netloc:
+        raise ValueError(
+            f"expected a URL without user and password, but got {shown_url(url)!r}; `request.headers` brings secrets "
+            "along, like `Authorization: Basic {{ env.LOGIN }}`"
+        )
 
 
 def _of_series(text: str) -> str:
@@ -243,7 +253,8 @@ class CommandOptions(TargetOptions):
             return None
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"expected a URL like http://127.0.0.1:9000, but got {url!r}")
+            raise ValueError(f"expected a URL like http://127.0.0.1:9000, but got {shown_url(url)!r}")
+        _without_login(url)
         _ = parts.port  # raises ValueError for one that is none
         return url.rstrip("/")
 
@@ -260,6 +271,18 @@ class CommandOptions(TargetOptions):
             raise ValueError("`ready.url` and `metrics_url` of a server found by `url` are no templates")
         if self.ready.log is not None and self.url:
             raise ValueError("`ready.log` needs `command`: the log of a server found by `url` is not here")
+        return self
+
+    @model_validator(mode="after")
+    def _answers_of_kserve_are_judged_by_it(self) -> "CommandOptions":
+        if self.request.protocol == "kserve":
+            for name in ("ok", "contains", "output"):
+                if name in self.answer.model_fields_set:
+                    other = "; the workload's `requests.output` names an output" if name == "output" else ""
+                    raise ValueError(
+                        f"`answer.{name}` does nothing: `request.protocol: kserve` says what comes back; "
+                        f"leave it out{other}"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from targets.hiding import shown_url
 from targets.kserve.parameters import Parameter, free
 from targets.options import TargetOptions
 
@@ -36,9 +37,10 @@ def _place(url: str) -> Place:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https", "grpc") or not parts.hostname:
-        raise ValueError(f"expected http://HOST:PORT, https://HOST or grpc://HOST:PORT, but got {url!r}")
-    if parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(f"expected a host, a port and perhaps a path, but got {url!r}; secrets go into `headers`")
+        raise ValueError(f"expected http://HOST:PORT, https://HOST or grpc://HOST:PORT, but got {shown_url(url)!r}")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        told = shown_url(url)
+        raise ValueError(f"expected a host, a port and perhaps a path, but got {told!r}; secrets go into `headers`")
     try:
         port = parts.port or _PORTS.get(parts.scheme)
     except ValueError:

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from targets.hiding import shown_url
 from targets.options import Duration, TargetOptions
 
 SCHEMES = ("http://", "https://")
@@ -114,5 +116,11 @@ class OpenAIOptions(RequestOptions):
     @classmethod
     def _a_web_address(cls, url: str) -> str:
         if not url.startswith(SCHEMES):
-            raise ValueError(f"expected http://HOST:PORT or https://HOST, but got {url!r}")
+            raise ValueError(f"expected http://HOST:PORT or https://HOST, but got {shown_url(url)!r}")
+        parts = urlsplit(url)
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError(
+                f"expected a host, a port and perhaps a path, but got {shown_url(url)!r}; "
+                "the variable that holds the key is named with `api_key_env`"
+            )
         return url

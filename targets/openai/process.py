@@ -10,6 +10,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from targets.base import ConfigRefused, Context, ServerDied, ServerHung
+from targets.hiding import secrets_in, without
 from targets.log import DeploymentLog
 from targets.ports import free_port, is_free
 from targets.process import GuardedProcess
@@ -48,6 +49,10 @@ class Launch:
     port: int | None
     timeout_s: float
 
+    def hidden(self, text: str) -> str:
+        """Return a text without the keys that the file has and the requests bring along."""
+        return without(text, [*secrets_in(self.text), *(value.split()[-1] for value in self.headers.values())])
+
 
 def start(launch: Launch, alias: str, context: Context) -> "ModelServer":
     """Start a server and wait until it serves; a free port that another program took meanwhile is tried again.
@@ -79,7 +84,8 @@ class ModelServer:
         self.port, self.stopped = port, False
         self._launch, self.name = launch, launch.name
         self._workdir = Path(tempfile.mkdtemp(prefix="paretune-"))
-        self._log = DeploymentLog(context.log_path, alias, f"{launch.name} on port {port}\n{launch.text}", str)
+        title = f"{launch.name} on port {port}\n{launch.text}"
+        self._log = DeploymentLog(context.log_path, alias, title, launch.hidden)
         try:
             self._process = self._launched(context)
         except BaseException:
@@ -109,7 +115,7 @@ class ModelServer:
         while self._process.running():
             left = deadline - time.monotonic()
             if left <= 0:
-                said = launch.reason(self._log.text())
+                said = launch.hidden(launch.reason(self._log.text()))
                 raise ServerHung(
                     f"{launch.name} was not ready within {launch.timeout_s:g} s{f': {said}' if said else ''}"
                 )
@@ -121,7 +127,8 @@ class ModelServer:
 
     def _why(self, what: str) -> str:
         """Say what happened with the server's own reason, or with the end of its log."""
-        reason = self._launch.reason(self._log.text()) or self._log.last_words() or "it wrote nothing"
+        found = self._launch.hidden(self._launch.reason(self._log.text()))
+        reason = found or self._log.last_words() or "it wrote nothing"
         return f"{what} (exit code {self._process.exit_code()}): {reason}"
 
     def said(self) -> str:

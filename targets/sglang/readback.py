@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from targets.base import Config, TargetError, Value
 from targets.sglang.knobs import AUTO, written
 
+_DP_CONSERVATIVENESS = 0.3
 _SAME = {"half": "float16", "float": "float32", "bf16": "bfloat16"}
 
 
@@ -32,11 +33,28 @@ def mismatches(config: Config, said: Mapping[str, object]) -> list[str]:
         config: what was asked for.
         said: its arguments, as it resolved them: of `auto` it tells what it became.
     """
-    return [
-        f"{name}: asked {value}, took {said[name]}"
-        for name, value in config.items()
-        if name in said and value != AUTO and written(name, value) is not None and not _agree(value, said[name])
-    ]
+    found = []
+    for name, value in config.items():
+        if name not in said or value == AUTO or written(name, value) is None:
+            continue
+        shared, took = _with_dp_attention(name, value, said), said[name]
+        # Either is right: it depends on the version whether it tells what it was given or what it made of it.
+        if not _agree(value, took) and not _agree(shared, took):
+            meant = "" if shared == value else f", with DP attention {shared:g}"
+            found.append(f"{name}: asked {value}{meant}, took {took}")
+    return found
+
+
+def _with_dp_attention(name: str, value: Value, said: Mapping[str, object]) -> Value:
+    """Return what SGLang makes of a value where it has attention in data parallel, see `_handle_data_parallelism`."""
+    ranks = said.get("dp_size")
+    if said.get("enable_dp_attention") is not True or not isinstance(value, int | float):
+        return value
+    if name == "schedule_conservativeness":
+        return value * _DP_CONSERVATIVENESS
+    if name == "chunked_prefill_size" and isinstance(ranks, int) and ranks > 0:
+        return value // ranks
+    return value
 
 
 def _agree(asked: Value, took: object) -> bool:

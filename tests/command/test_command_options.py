@@ -12,6 +12,7 @@ from tuner.study.source import StudyError
 
 WriteStudy = Callable[[dict[str, object]], Path]
 COMMAND = ["python", "server.py", "{{ port }}"]
+KSERVE = {"protocol": "kserve", "model": "digits"}
 KNOBS = {
     "workers": {"type": "int", "low": 1, "high": 8, "default": 2},
     "window": {"type": "duration", "default": "1 ms"},
@@ -84,6 +85,19 @@ def write(tmp_path: Path) -> WriteStudy:
             "server_metrics.a: `per` is for `type: ratio`, and needed there; this is a ratio",
         ),
         ({"url": "localhost:80"}, "url: expected a URL like http://127.0.0.1:9000, but got 'localhost:80'"),
+        (
+            {"command": COMMAND, "request": KSERVE, "answer": {"ok": 201}},
+            "target: `answer.ok` does nothing: `request.protocol: kserve` says what comes back; leave it out",
+        ),
+        ({"command": COMMAND, "request": KSERVE, "answer": {"contains": "x"}}, "`answer.contains` does nothing"),
+        (
+            {"command": COMMAND, "request": KSERVE, "answer": {"output": "x"}},
+            "`answer.output` does nothing: `request.protocol: kserve` says what comes back; leave it out; the work",
+        ),
+        ({"url": "http://me:pw@h"}, "url: expected a URL without user and password, but got 'http://***@h'; `request"),
+        ({"url": "http://h?key=pw"}, "url: expected a URL like http://127.0.0.1:9000, but got 'http://h?***'"),
+        ({"command": COMMAND, "ready": {"url": "http://me:pw@h"}}, "ready.url: expected a URL without user and"),
+        ({"command": COMMAND, "metrics_url": "http://me@h/m"}, "metrics_url: expected a URL without user and password"),
         ({"url": "http://h:99999"}, "url: Port out of range 0-65535"),
         ({"url": "http://h", "env": {"A": "1"}}, "`env` does nothing: a server found by `url` is not started here"),
         ({"url": "http://h", "ready": {"log": "x"}}, "`ready.log` needs `command`"),

@@ -15,6 +15,8 @@ from targets.openai.target import OpenAITarget
 from targets.openai.wire import address_of, endpoint
 from targets.testing import RemoteTargetContract
 from tests.openai.conftest import token_server
+from tuner.study.load import load_study
+from tuner.study.source import StudyError
 from workloads.requests import Dataset, Prompts
 
 PROMPTS = Prompts(["count=3 hello"] * 10, np.full(10, 3))
@@ -114,6 +116,31 @@ def test_a_url_leads_to_host_port_and_path(url: str, expected: tuple[str, int, b
 def test_a_url_that_leads_nowhere_is_named(url: str) -> None:
     with pytest.raises(TargetError, match=r"target\.url"):
         address_of(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:hunter2@host:8000/v1", "http://***@host:8000/v1"),
+        ("https://host/v1?api_key=hunter2", "https://host/v1?***"),
+        ("https://host/v1#hunter2", "https://host/v1#***"),
+        ("me:hunter2@host", "***@host"),
+    ],
+)
+def test_a_secret_in_the_url_would_not_be_sent_and_is_refused_without_being_shown(
+    url: str, shown: str, tmp_path: Path
+) -> None:
+    study = (
+        "study: one\nworkloads:\n  chat:\n    arrival: {process: closed}\n"
+        "    requests: {source: synthetic, input_tokens: 8, output_tokens: 8}\n"
+        "space: {concurrency: [1]}\nslo: {}\n"
+        f"target: {{kind: openai, model: m, url: '{url}'}}\n"
+    )
+    (tmp_path / "study.yaml").write_text(study)
+    with pytest.raises(StudyError, match=r"target\.url: expected") as refused:
+        load_study(tmp_path / "study.yaml")
+    assert f"but got {shown!r}" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_what_paretune_gives_itself_cannot_be_given_in_the_body() -> None:

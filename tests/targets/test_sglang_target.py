@@ -115,6 +115,21 @@ def test_it_is_refused_with_sglangs_own_reason_and_leaves_its_log(study: Path) -
         made.verify(made.export(made.user_config()), None)  # type: ignore[arg-type]
 
 
+def test_a_key_of_the_file_is_in_no_log_and_in_no_reason(study: Path) -> None:
+    (study / "sglang.yaml").write_text("model-path: llama\napi-key: sk-1234567\n")
+    (study / "last-words.txt").write_text(f"{USAGE}server_args=(api_key='sk-1234567')\nValueError: key sk-1234567\n")
+    made = target(study)
+    made.start()
+    with pytest.raises(ConfigRefused) as refused:
+        made.deploy({"page_size": 16}, "one")
+    assert "sk-1234567" not in str(refused.value)
+    log = (study / "log.txt").read_text()
+    assert "api-key: ***\npage-size: 16\n" in log
+    assert "api_key='***'" in log
+    assert "sk-1234567" not in log
+    assert "api-key: sk-1234567" in json.loads((study / "seen.json").read_text())["config"]
+
+
 def test_what_the_version_does_not_know_is_refused_before_it_is_started(study: Path) -> None:
     made = target(study)
     made.start()
@@ -213,6 +228,36 @@ def test_what_was_taken_otherwise_is_named(config: dict[str, Value], wrong: list
         "quantization": "fp8", "attention_backend": "fa3", "disable_radix_cache": True, "max_running_requests": 8,
     }  # fmt: skip
     assert readback.mismatches(config, readback.server_info(json.dumps(said).encode())) == wrong
+
+
+@pytest.mark.parametrize(
+    ("config", "wrong"),
+    [
+        ({"chunked_prefill_size": 8192, "schedule_conservativeness": 1.1}, []),
+        ({"chunked_prefill_size": 8199}, []),
+        ({"schedule_conservativeness": 0.33}, []),
+        ({"chunked_prefill_size": 4096}, ["chunked_prefill_size: asked 4096, with DP attention 512, took 1024"]),
+        (
+            {"schedule_conservativeness": 1.0},
+            ["schedule_conservativeness: asked 1.0, with DP attention 0.3, took 0.33"],
+        ),
+        ({"max_running_requests": 64}, ["max_running_requests: asked 64, took 8"]),
+    ],
+)
+def test_with_dp_attention_sglang_makes_less_of_two_knobs(config: dict[str, Value], wrong: list[str]) -> None:
+    said = {
+        "enable_dp_attention": True, "dp_size": 8, "chunked_prefill_size": 1024, "schedule_conservativeness": 1.1 * 0.3,
+        "max_running_requests": 8,
+    }  # fmt: skip
+    assert readback.mismatches(config, said) == wrong
+    without = {**said, "enable_dp_attention": False}
+    assert readback.mismatches({"chunked_prefill_size": 8192}, without)
+
+
+@pytest.mark.parametrize("size", [-1, 0])
+def test_prompts_that_are_not_cut_are_not_cut_with_dp_attention_either(size: int) -> None:
+    said = {"enable_dp_attention": True, "dp_size": 8, "chunked_prefill_size": size}
+    assert readback.mismatches({"chunked_prefill_size": size}, said) == []
 
 
 @pytest.mark.parametrize("answer", [b"[]", b"not JSON"])

@@ -150,6 +150,75 @@ def test_a_command_that_is_ended_at_once_has_no_time_to_do_anything(tmp_path: Pa
     assert log.read_text() == "ready\n"
 
 
+def guarded(script: str, folder: Path) -> tuple[GuardedProcess, psutil.Process]:
+    """Start a script that says the id of a process in its log; return both."""
+    log = folder / "log.txt"
+    process = GuardedProcess(
+        ["sh", "-c", script],
+        env={"PATH": "/usr/bin:/bin"},
+        log_path=log,
+        cleanup=folder / "temporary",
+        shm_prefix="paretune_none_",
+    )
+    assert wait_until(lambda: log.read_text().endswith("\n"))
+    return process, psutil.Process(int(log.read_text()))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "setsid sh -c 'echo $$; exec sleep 600' & wait",
+        "setsid sh -c 'trap \"\" TERM; echo $$; while true; do sleep 600; done' & wait",
+        "setsid sh -c 'setsid sh -c \"echo \\$\\$; exec sleep 600\" & wait' & wait",
+    ],
+    ids=["asked to end", "stubborn", "two deep"],
+)
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_child_with_a_session_of_its_own_is_ended_with_the_command(
+    script: str, at_once: bool, tmp_path: Path
+) -> None:
+    process, stray = guarded(script, tmp_path)
+    assert os.getsid(stray.pid) != os.getsid(process.pid)
+    process.stop(at_once=at_once)
+    assert not stray.is_running()
+
+
+def test_a_child_with_a_session_of_its_own_has_time_to_end_by_itself(tmp_path: Path) -> None:
+    script = "setsid sh -c 'trap \"echo asked; exit\" TERM; echo $$; while true; do sleep 0.01; done' & wait"
+    process, stray = guarded(script, tmp_path)
+    process.stop()
+    assert not stray.is_running()
+    assert (tmp_path / "log.txt").read_text() == f"{stray.pid}\nasked\n"
+
+
+def test_a_command_that_goes_on_in_the_background_is_ended_when_it_has_returned(tmp_path: Path) -> None:
+    process, stray = guarded("setsid sh -c 'echo $$; exec sleep 600' & while true; do sleep 0.01; done", tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    assert wait_until(lambda: not stray.is_running())
+    assert process.exit_code() == -signal.SIGKILL
+    process.stop()
+
+
+def test_what_a_container_engine_keeps_running_is_left_alone(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    process = GuardedProcess(
+        ["sh", "-c", "setsid sh -c 'echo $$; exec sleep 600' & wait"],
+        env={"PATH": "/usr/bin:/bin"},
+        log_path=log,
+        cleanup=tmp_path / "temporary",
+        shm_prefix="paretune_none_",
+        farewell=["sh", "-c", f"echo gone > {tmp_path}/farewell"],
+    )
+    assert wait_until(lambda: log.read_text().endswith("\n"))
+    engines = psutil.Process(int(log.read_text()))
+    try:
+        process.stop()
+        assert (tmp_path / "farewell").read_text() == "gone\n"
+        assert engines.is_running()
+    finally:
+        engines.kill()
+
+
 SHARER = """
 import time
 from multiprocessing import shared_memory

@@ -1,10 +1,12 @@
 """The files that are made of a stored result."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from reports import html
 from reports.charts import page
 from targets.exports import Export
+from targets.hiding import secrets_in, without
 from tuner.files import write_atomically
 from tuner.provenance import headed_as
 from tuner.results import Result
@@ -52,8 +54,14 @@ def _change(result: Result, directory: RunDirectory, export: Export | None) -> s
     """Return the change as the run made it: the user's own files may have it already, or may be others by now."""
     best, yours = read_files(directory.best), read_files(directory.yours)
     if result.best is not None and result.best.export is not None and best and yours:
-        return html.config_diff(yours, {path: headed_as(text, yours.get(path, "")) for path, text in best.items()})
-    return "" if export is None else html.config_diff(export.originals, export.files)
+        return _readable(yours, {path: headed_as(text, yours.get(path, "")) for path, text in best.items()})
+    return "" if export is None else _readable(export.originals, export.files)
+
+
+def _readable(yours: Mapping[Path, str], best: Mapping[Path, str]) -> str:
+    """Return the change as reports have it, which others read: without API keys."""
+    secrets = [secret for text in (*yours.values(), *best.values()) for secret in secrets_in(text)]
+    return html.config_diff(yours, best, lambda text: without(text, secrets))
 
 
 def _export(result: Result, prepared: Prepared | None) -> Export | None:
