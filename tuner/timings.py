@@ -16,7 +16,7 @@ def values_s(timing: Timing, records: Records) -> NDArray[np.float64]:
     """Return the values of a timing over the requests intended in the windows, in seconds, in their order in time.
 
     Every request that did not end ok counts as one infinite value. Shape [requests] for latency and TTFT; TPOT leaves
-    out answers of fewer than two tokens, which have none; ITL has a value for each token but the first.
+    out answers of fewer than two tokens or with none that was seen, which have none; ITL has a value for each token but the first.
     """
     if timing is ITL:
         return _gaps_s(records)
@@ -30,20 +30,23 @@ def values_s(timing: Timing, records: Records) -> NDArray[np.float64]:
 
 
 def ttft_s(rows: Rows) -> NDArray[np.float64]:
-    """Return first token - intended in seconds, shape [n]; infinite where the answer failed or has no token."""
+    """Return first token - intended in seconds, shape [n]; infinite where the answer failed or no token was seen.
+
+    Tokens that only the usage block tells of were not seen.
+    """
     found = rows.elapsed_s("intended_ns", "first_ns")
-    found[(rows["outcome"] != Outcome.OK) | (rows["tokens"] == 0)] = np.inf
+    found[(rows["outcome"] != Outcome.OK) | (rows["tokens"] == 0) | (rows["first_ns"] == 0)] = np.inf
     return found
 
 
 def tpot_s(rows: Rows) -> NDArray[np.float64]:
     """Return (last - first token) / (tokens - 1) in seconds, shape [n].
 
-    NaN for an answer of fewer than two tokens, infinite for one that failed.
+    NaN for an answer of fewer than two tokens or in which none was seen, infinite for one that failed.
     """
     tokens = rows["tokens"].astype(np.float64)
     found = np.full(len(tokens), np.nan)
-    several = tokens > 1
+    several = (tokens > 1) & (rows["first_ns"] > 0)
     found[several] = rows.elapsed_s("first_ns", "last_ns")[several] / (tokens[several] - 1)
     found[rows["outcome"] != Outcome.OK] = np.inf
     return found
