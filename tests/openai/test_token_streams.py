@@ -171,6 +171,13 @@ def test_throughput_counts_tokens_when_they_came(url: str, tmp_path: Path) -> No
     assert found["output_tokens_mean"].value == 6.5
 
 
+def test_throughput_counts_the_tokens_that_only_the_end_tells_of(url: str, tmp_path: Path) -> None:
+    _, records = ask(url, tmp_path, "count=8 per_event=4", "count=5", "count=0 lie=2", usage="final", at_once=1)
+    assert records.events["tokens"].sum() == 2 + 5
+    found = summarise(records, Slo({}))
+    assert found["token_throughput_tps"].value * records.window_s == pytest.approx(15)
+
+
 def test_the_times_of_two_hundred_streams_at_once_are_in_their_order(url: str, tmp_path: Path) -> None:
     scripts = ["count=10 every=20"] * 200
     report, records = ask(url, tmp_path, *scripts, at_once=200)
