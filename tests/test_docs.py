@@ -484,6 +484,11 @@ def test_every_column_of_the_records_is_documented() -> None:
     assert described == [name for name, _, _ in records.FIELDS]
 
 
+def test_the_size_of_a_row_is_told_as_it_is() -> None:
+    page = (ROOT / "docs" / "load-engine.md").read_text(encoding="utf-8")
+    assert f"one row of {records.ROW.itemsize} bytes" in page
+
+
 def test_every_field_of_the_events_is_documented() -> None:
     described = [codes(row[0])[0] for row in table(section("docs/results.md", "Records"), "field", "meaning")]
     assert described == [name for name, _, _ in records.EVENT_FIELDS]

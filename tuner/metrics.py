@@ -24,7 +24,7 @@ from tuner.records import Records, issue_delays_s, service_times_s
 from tuner.results import Agent, Estimate, Failure, Generator
 from tuner.runs import Run
 from tuner.slo import Slo
-from tuner.timings import good, values_s
+from tuner.timings import good, tokens_came_ns, values_s
 
 OVERLOADED = 0.01
 
@@ -82,9 +82,8 @@ def _streamed(records: Records, bounds: Mapping[str, float]) -> dict[str, stats.
     """Summarise what only answers have that are streamed token by token."""
     rows = records.in_window()
     answered = rows["tokens"][rows["outcome"] == Outcome.OK].astype(np.float64)
-    came_ns = np.sort(np.repeat(records.events["at_ns"], records.events["tokens"]))
     found = {
-        "token_throughput": stats.rate(came_ns, records.windows_ns),
+        "token_throughput": stats.rate(tokens_came_ns(records), records.windows_ns),
         "output_tokens": stats.mean(answered),
     }
     for timing in TIMINGS:

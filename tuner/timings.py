@@ -16,7 +16,8 @@ def values_s(timing: Timing, records: Records) -> NDArray[np.float64]:
     """Return the values of a timing over the requests intended in the windows, in seconds, in their order in time.
 
     Every request that did not end ok counts as one infinite value. Shape [requests] for latency and TTFT; TPOT leaves
-    out answers of fewer than two tokens, which have none; ITL has a value for each token but the first.
+    out answers of fewer than two tokens or with none that was seen, which have none; ITL has a value for each token but
+    the first.
     """
     if timing is ITL:
         return _gaps_s(records)
@@ -30,20 +31,23 @@ def values_s(timing: Timing, records: Records) -> NDArray[np.float64]:
 
 
 def ttft_s(rows: Rows) -> NDArray[np.float64]:
-    """Return first token - intended in seconds, shape [n]; infinite where the answer failed or has no token."""
+    """Return first token - intended in seconds, shape [n]; infinite where the answer failed or no token was seen.
+
+    Tokens that only the usage block tells of were not seen.
+    """
     found = rows.elapsed_s("intended_ns", "first_ns")
-    found[(rows["outcome"] != Outcome.OK) | (rows["tokens"] == 0)] = np.inf
+    found[(rows["outcome"] != Outcome.OK) | (rows["tokens"] == 0) | (rows["first_ns"] == 0)] = np.inf
     return found
 
 
 def tpot_s(rows: Rows) -> NDArray[np.float64]:
     """Return (last - first token) / (tokens - 1) in seconds, shape [n].
 
-    NaN for an answer of fewer than two tokens, infinite for one that failed.
+    NaN for an answer of fewer than two tokens or in which none was seen, infinite for one that failed.
     """
     tokens = rows["tokens"].astype(np.float64)
     found = np.full(len(tokens), np.nan)
-    several = tokens > 1
+    several = (tokens > 1) & (rows["first_ns"] > 0)
     found[several] = rows.elapsed_s("first_ns", "last_ns")[several] / (tokens[several] - 1)
     found[rows["outcome"] != Outcome.OK] = np.inf
     return found
@@ -114,8 +118,33 @@ def misplaced(records: Records) -> tuple[int, int]:
     """
     columns = records.columns
     wanted = (columns["phase"] == WINDOW) & (columns["outcome"] == Outcome.OK) & (columns["tokens"] > 0)
-    seen = np.bincount(records.events["row"], records.events["tokens"], minlength=len(wanted))
+    seen = _seen(records)
     return int(np.count_nonzero(seen[wanted] != columns["tokens"][wanted])), int(np.count_nonzero(wanted))
+
+
+def tokens_came_ns(records: Records) -> NDArray[np.int64]:
+    """Return when each token of all answers came, sorted, shape [tokens].
+
+    It came with its event. Tokens that the server counted beyond those of the events came with the last event that had
+    one, or with the end of the answer where none had.
+    """
+    columns, events = records.columns, records.events
+    beyond = np.maximum(columns["tokens"] - _seen(records), 0).astype(np.int64)
+    rows = np.flatnonzero(beyond)
+    last_ns = columns["last_ns"][rows]
+    untold_ns = np.where(last_ns > 0, last_ns, columns["done_ns"][rows])
+    seen_ns = np.repeat(events["at_ns"], events["tokens"])
+    came: NDArray[np.int64] = np.concatenate([seen_ns, np.repeat(untold_ns, beyond[rows])])
+    came.sort()
+    return came
+
+
+def _seen(records: Records) -> NDArray[np.float64]:
+    """Return how many tokens the events of each request carried, shape [n]."""
+    found: NDArray[np.float64] = np.bincount(
+        records.events["row"], records.events["tokens"], minlength=len(records.rows)
+    )
+    return found
 
 
 def judged_by(bounds: Mapping[str, float]) -> set[Timing]:

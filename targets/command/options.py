@@ -21,6 +21,7 @@ VALUES = "knobs.yaml"
 _RESERVED = frozenset({*PORTS, "env", "files", "concurrency", "rate", "users"})
 _SHELL_NAMES = frozenset({"PORT", "METRICS_PORT", "STUDY_FOLDER"})
 _OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
+_BODILESS = ("HEAD", "CONNECT")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -103,6 +104,12 @@ def _of_header(name: str) -> str:
     return name
 
 
+def _of_method(name: str) -> str:
+    if name in _BODILESS:
+        raise ValueError(f"answers to {name} end with their head, and are not read here; take another method, like GET")
+    return name
+
+
 LaunchTemplate = Annotated[str, BeforeValidator(_text), AfterValidator(_of_launch)]
 RequestTemplate = Annotated[str, BeforeValidator(_text), AfterValidator(_of_request)]
 Address = Annotated[str, AfterValidator(_of_address)]
@@ -132,7 +139,9 @@ class RequestSpec(Section):
     )
     model: str | None = Field(None, min_length=1, description="`kserve`: name of the model on the server")
     path: RequestTemplate = Field("/", description="path and query")
-    method: str = Field("POST", pattern=r"^[A-Z]+$", description="HTTP method")
+    method: Annotated[str, AfterValidator(_of_method)] = Field(
+        "POST", pattern=r"^[A-Z]+$", description="HTTP method, but HEAD and CONNECT"
+    )
     headers: dict[Annotated[str, AfterValidator(_of_header)], RequestTemplate] = Field(
         default={}, description="further headers; `Content-Type` is application/json unless given"
     )

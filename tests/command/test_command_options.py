@@ -66,6 +66,8 @@ def write(tmp_path: Path) -> WriteStudy:
         ({"command": COMMAND, "ready": {"port": False}}, "ready: give one of `url`, `port` and `log`, but got none"),
         ({"command": COMMAND, "ready": {"url": "health"}}, "ready.url: expected a path, like `/health`"),
         ({"command": COMMAND, "ready": {"url": "/{{ workers }}"}}, "ready.url: `workers` is undefined"),
+        ({"command": COMMAND, "request": {"method": "HEAD"}}, "request.method: answers to HEAD end with their head"),
+        ({"command": COMMAND, "request": {"method": "CONNECT"}}, "request.method: answers to CONNECT end with their"),
         ({"command": COMMAND, "request": {"headers": {"Host": "x"}}}, "Host: Paretune writes `Host` itself"),
         ({"command": COMMAND, "request": {"headers": {"a b": "x"}}}, "a b: not the name of a header"),
         ({"command": COMMAND, "request": {"body": "{\n{{ x }\n}"}}, "request.body: line 2: unexpected '}'"),

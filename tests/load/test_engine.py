@@ -1,6 +1,8 @@
 """What a run of the load engine says of itself and leaves behind."""
 
+import errno
 import gc
+import os
 import resource
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tuner.load import engine
 from tuner.load.generator import Generator, GeneratorError
 from tuner.load.plan import ClassPlan
 from tuner.load.poller import Poller
+from tuner.load.wire.connection import Connection
 
 # What it says.
 
@@ -129,6 +132,29 @@ def test_a_host_that_runs_out_of_file_descriptors_ends_the_run_and_says_so(port:
             engine.run(plan(port, closed(50, total=50), tmp_path, ["/ok"]))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("path", ["/ok", "/close"])
+def test_a_host_that_runs_out_of_ports_while_answers_come_ends_the_run_and_says_so(
+    port: int, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The port that is missing is of the connection that follows one with an answer."""
+    made: list[Connection] = []
+    usual = Connection.connect
+
+    def connect(self: Connection) -> None:
+        made.append(self)
+        if len(made) > 3:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        usual(self)
+
+    monkeypatch.setattr(Connection, "connect", connect)
+    before = open_files()
+    keep_alive = path == "/close"  # then it is the server that ends each connection
+    with pytest.raises(OSError, match="Cannot assign requested address on the load generator's host"):
+        engine.run(plan(port, closed(1, total=9), tmp_path, [path], keep_alive=keep_alive, timeout_ns=500 * MS))
+    assert len(made) == 4
     assert open_files() == before
 
 

@@ -210,6 +210,40 @@ class _Untold:
         raise AssertionError(f"{name} was called")
 
 
+# Addresses.
+
+
+def _named(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every name two addresses; on the first nobody listens."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def test_a_name_of_several_addresses_stands_for_one_that_is_served(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _named(port, monkeypatch)
+    report, records = run(plan(port, closed(2, total=6), tmp_path, ["/ok"], host="twofold.invalid"))
+    assert outcomes(records) == {Outcome.OK}, report.failures
+
+
+def test_of_several_addresses_a_server_that_is_busy_is_taken_before_one_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with deaf_server() as port:
+        _named(port, monkeypatch)
+        assert resolved(Endpoint("twofold.invalid", port, (get("/"),), judge), MS).address == ("127.0.0.1", port)
+
+
+def test_of_several_addresses_that_are_not_served_the_first_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _named(1, monkeypatch)
+    assert resolved(Endpoint("twofold.invalid", 1, (get("/"),), judge), MS).address == ("127.0.0.2", 1)
+    _, records = run(plan(1, closed(1, total=2), tmp_path, ["/ok"], host="twofold.invalid"))
+    assert outcomes(records) == {Outcome.CONNECTION_ERROR}
+
+
 # Judges.
 
 

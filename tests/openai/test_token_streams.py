@@ -96,6 +96,21 @@ def test_what_the_usage_block_says_at_the_end_counts_and_is_no_token_of_its_own(
     assert records.rows["last_ns"][0] == records.events["at_ns"][records.events["tokens"] > 0].max()
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_tokens_that_no_event_had_have_no_time(url: str, tmp_path: Path, form: str) -> None:
+    """The server ends at once and counts the token that said so: it comes with the usage block only."""
+    _, records = ask(url, tmp_path, "count=0 lie=1", "count=0 lie=5", "count=3", form=form, usage="final")
+    assert outcomes(records) == {Outcome.OK}
+    assert by_request(records, "tokens") == [1, 5, 3]
+    assert by_request(records, "first_ns")[:2] == [0, 0]
+    ttft = values_s(TTFT, records)
+    assert np.count_nonzero(np.isinf(ttft)) == 2
+    assert np.all(ttft > 0)
+    assert len(values_s(TPOT, records)) == 1
+    assert len(values_s(ITL, records)) == 2
+    assert misplaced(records) == (2, 3)
+
+
 def test_one_token_in_several_packets_is_one_token(url: str, tmp_path: Path) -> None:
     _, records = ask(url, tmp_path, "count=4 pieces=3", usage="none")
     assert outcomes(records) == {Outcome.OK}
@@ -154,6 +169,13 @@ def test_throughput_counts_tokens_when_they_came(url: str, tmp_path: Path) -> No
     found = summarise(records, Slo({}))
     assert found["token_throughput_tps"].value * records.window_s == pytest.approx(13)
     assert found["output_tokens_mean"].value == 6.5
+
+
+def test_throughput_counts_the_tokens_that_only_the_end_tells_of(url: str, tmp_path: Path) -> None:
+    _, records = ask(url, tmp_path, "count=8 per_event=4", "count=5", "count=0 lie=2", usage="final", at_once=1)
+    assert records.events["tokens"].sum() == 2 + 5
+    found = summarise(records, Slo({}))
+    assert found["token_throughput_tps"].value * records.window_s == pytest.approx(15)
 
 
 def test_the_times_of_two_hundred_streams_at_once_are_in_their_order(url: str, tmp_path: Path) -> None:

@@ -165,20 +165,21 @@ class _Engine:
         except MalformedAnswer as error:
             self._break(connection, Outcome.MALFORMED, 0, str(error))
         except OSError as error:
+            if _code_of(error) in _OUR_OWN_LACK:  # it may be of a connection that was to take this one's place
+                raise _lack(_code_of(error)) from error
             self._lose(connection, error)
         except Exception as error:  # a target's judge; no request may end the run
             self._break(connection, Outcome.MALFORMED, 0, f"the answer could not be judged: {error!r}")
 
     def _lose(self, connection: Connection, error: OSError) -> None:
-        code = 0 if isinstance(error, ssl.SSLError) else error.errno or 0  # TLS has numbers of its own
-        self._break(connection, Outcome.CONNECTION_ERROR, code, error.strerror or str(error))
+        self._break(connection, Outcome.CONNECTION_ERROR, _code_of(error), error.strerror or str(error))
 
     def _break(self, connection: Connection, outcome: Outcome, code: int, text: str) -> None:
         """A connection cannot go on: what is on it fails, and so does a request that waits for it to open."""
         if connection.closed:
             return
         if code in _OUR_OWN_LACK:
-            raise OSError(code, f"{os.strerror(code)} on the load generator's host")
+            raise _lack(code)
         now = time.monotonic_ns()
         was_open = connection.is_open
         exchanges = tuple(connection.exchanges())
@@ -358,3 +359,12 @@ class _Engine:
         while over and self.waiting:
             request, intended = self.waiting.popleft()
             self._fail_unsent(request, intended, now, Outcome.DROPPED, 0, "no connection became free before the end")
+
+
+def _code_of(error: OSError) -> int:
+    """Return an error's errno, 0 where it has none of the system's: TLS has numbers of its own."""
+    return 0 if isinstance(error, ssl.SSLError) else error.errno or 0
+
+
+def _lack(code: int) -> OSError:
+    return OSError(code, f"{os.strerror(code)} on the load generator's host")

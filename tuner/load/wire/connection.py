@@ -17,6 +17,7 @@ MAX_TOKENS = (1 << 31) - 1
 READABLE, WRITABLE = select.POLLIN, select.POLLOUT
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 CUT_OFF = (ConnectionError, ssl.SSLEOFError)
+_PROBE_S = 0.25
 
 
 class MalformedAnswer(Exception):
@@ -47,10 +48,12 @@ class Site:
 def resolved(endpoint: Endpoint, timeout_ns: int) -> Site:
     """Look the endpoint's host up and load what its TLS needs.
 
+    Where the host has several addresses, it stands for the first that takes a connection.
+
     Raises:
         OSError: the host has no address, or the file of trusted certificates cannot be read.
     """
-    family, _, _, _, address = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)[0]
+    family, address = _listening(endpoint.host, endpoint.port)
     tls = endpoint.tls
     return Site(
         endpoint=endpoint,
@@ -307,6 +310,31 @@ class Connection:
 def no_tokens(data: bytes) -> int | Piece:  # noqa: ARG001 - stands where a target counts tokens
     """Say that an event carries no tokens."""
     return 0
+
+
+def _listening(host: str, port: int) -> tuple[int, Any]:
+    """Return family and address to connect to: `localhost` may be ::1 first, and the server on 127.0.0.1 only.
+
+    Where none of several takes a connection at once, it is the first that does not refuse, as a busy server does not.
+
+    Raises:
+        OSError: the host has no address.
+    """
+    found = [(family, address) for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    if len(found) == 1:
+        return found[0]
+    silent = []
+    for family, address in found:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.settimeout(_PROBE_S)
+                probe.connect(address)
+                return family, address
+        except TimeoutError:
+            silent.append((family, address))
+        except OSError:
+            continue
+    return [*silent, *found][0]
 
 
 def _context(tls: Tls, protocols: list[str]) -> ssl.SSLContext:
