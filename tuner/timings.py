@@ -141,10 +141,9 @@ def tokens_came_ns(records: Records) -> NDArray[np.int64]:
 
 def _seen(records: Records) -> NDArray[np.float64]:
     """Return how many tokens the events of each request carried, shape [n]."""
-    found: NDArray[np.float64] = np.bincount(
-        records.events["row"], records.events["tokens"], minlength=len(records.rows)
-    )
-    return found
+    events = records.events
+    found = np.bincount(events["row"], weights=events["tokens"], minlength=len(records.rows))
+    return found.astype(np.float64)
 
 
 def judged_by(bounds: Mapping[str, float]) -> set[Timing]:

@@ -183,8 +183,8 @@ def load_dataset(
 
     Args:
         path: `.npz`: one array per model input and maybe one of labels; `.npy`: the array of the only input; `.jsonl`:
-            an object a line, input -> value; a folder: a file a request, `.npy` a tensor and others as they are, with
-            labels in `labels.csv` (lines `file,label`).
+            an object a line, input -> value; a folder: a file a request, hidden ones left out, `.npy` a tensor and
+            others as they are, with labels in `labels.csv` (lines `file,label`).
         labels_key: array or key of the labels.
         name: input that a .npy file or a folder is for; the path's own name without its ending if None.
         wanted: what the labels have to be.
@@ -214,9 +214,10 @@ def _array(path: Path) -> NDArray[np.generic]:
 
 
 def _folder(path: Path, name: str, wanted: Wanted) -> Requests:
-    files = sorted(one for one in path.iterdir() if one.is_file() and one.name != LABELS_FILE)
+    shown = (one for one in path.iterdir() if not one.name.startswith("."))  # desktops put a .DS_Store beside others
+    files = sorted(one for one in shown if one.is_file() and one.name != LABELS_FILE)
     if not files:
-        raise RequestSourceError(f"{path}: no files; each would be a request")
+        raise RequestSourceError(f"{path}: no files; each that is not hidden would be a request")
     table = path / LABELS_FILE
     labels = labelling.from_table(table, files, wanted) if table.is_file() else None
     arrays = [one.suffix == ".npy" for one in files]

@@ -62,14 +62,14 @@ class Drawn:
         return replace(self, sequences=sequences)
 
     def shaped(self, inputs: Sequence[TensorSpec]) -> Dataset:
-        """Draw the tensors.
+        """Draw the tensors: of every input that the model needs, and of optional ones with a shape or range.
 
         Raises:
             RequestSourceError: an axis has no length, or a value no place in its type; naming the input.
         """
         if not inputs:
             raise RequestSourceError("the server does not tell what its model takes; give `source: dataset`")
-        wanted = [tensor for tensor in inputs if not tensor.optional or tensor.name in self.shapes]
+        wanted = [one for one in inputs if not one.optional or one.name in self.shapes or one.name in self.ranges]
         self._check_names(inputs)
         lengths, batches = self._lengths(), self._batches()
         values_seed = np.random.SeedSequence(self.seed if self.values_seed is None else self.values_seed).spawn(3)[2]

@@ -1,7 +1,7 @@
 """A gRPC connection on its own: what it hands to the kernel, and when, without a network."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hpack import Decoder, Encoder
@@ -38,6 +38,7 @@ class Kernel:
         self.left = requests
         self.sent: list[bytes] = []
         self.ended: list[tuple[Exchange, Outcome]] = []
+        self.returned: list[Exchange] = []
         self.bytes_in: list[object] = []
         self.connection = GrpcConnection(resolved(where, TIMEOUT_NS), self, call, places)
         self.connection._connected = True
@@ -64,6 +65,10 @@ class Kernel:
 
     def event(self, exchange: Exchange, at_ns: int, tokens: int) -> None:
         pass
+
+    def put_back(self, connection: Connection, exchanges: Sequence[Exchange]) -> None:
+        assert connection.closing
+        self.returned += exchanges
 
     def done(self, connection: Connection, exchange: Exchange, *rest: object) -> None:
         _, bytes_in, _, outcome, *_ = rest
@@ -113,11 +118,18 @@ def test_the_first_of_many_does_not_wait_for_the_last() -> None:
     assert [len(streams([sent])) for sent in kernel.sent] == [8, 8, 4]
 
 
-def test_requests_not_sent_yet_when_the_server_goes_away_never_are(kernel: Kernel) -> None:
+def test_requests_not_sent_yet_when_the_server_goes_away_are_put_back(kernel: Kernel) -> None:
     kernel.give(answer(1) + goaway(7) + answer(3))
     assert streams(kernel.sent) == []
-    unsent = [exchange for exchange, outcome in kernel.ended if outcome is Outcome.CONNECTION_ERROR]
-    assert [exchange.sent_ns for exchange in unsent] == [0]
+    assert [exchange.sent_ns for exchange in kernel.returned] == [0]
+    assert [outcome for _, outcome in kernel.ended] == [Outcome.OK] * 2
+
+
+def test_a_call_refused_on_a_connection_that_takes_no_more_is_put_back(kernel: Kernel) -> None:
+    before = list(kernel.connection.exchanges())
+    kernel.give(goaway(http2.MAX_STREAM_ID) + http2.reset(5, http2.REFUSED_STREAM))
+    assert kernel.returned == before[2:3]
+    assert list(kernel.connection.exchanges()) == before[:2] + before[3:]
 
 
 def test_a_server_that_announces_that_it_will_go_still_gets_what_was_on_its_way(kernel: Kernel) -> None:
@@ -212,5 +224,5 @@ def test_no_frames_whatever_do_more_than_break_the_connection(frames: list[http2
         pass
     finally:
         kernel.connection.close()
-    exchanges = [exchange for exchange, _ in kernel.ended] + list(kernel.connection.exchanges())
+    exchanges = [exchange for exchange, _ in kernel.ended] + kernel.returned + list(kernel.connection.exchanges())
     assert len(set(exchanges)) == len(exchanges) == 50 - kernel.left

@@ -294,24 +294,6 @@ def test_a_connection_closed_in_the_middle_of_an_answer_is_a_connection_error(pa
     assert each_outcome(records) == [Outcome.CONNECTION_ERROR] * 2
 
 
-def test_after_goaway_the_calls_taken_finish_and_the_others_fail(tmp_path: Path) -> None:
-    def first(client: Client) -> None:
-        client.greet()
-        taken, *_ = client.next_calls(3)
-        client.send(goaway(taken.stream, 11, b"too_many_pings"))
-        client.send(client.answer(taken.stream, b"taken"))
-        client.until_it_leaves()
-
-    scripts = [first]
-
-    def script(client: Client) -> None:
-        (scripts.pop() if scripts else answering(h2_peer.echo))(client)
-
-    report, records = play(script, tmp_path, [b"0", b"1", b"2", b"3", b"4"], 3)
-    assert each_outcome(records) == [Outcome.OK, Outcome.CONNECTION_ERROR, Outcome.CONNECTION_ERROR] + [Outcome.OK] * 2
-    assert "too_many_pings" in texts(report)[0]
-
-
 def test_after_goaway_a_slow_call_does_not_hold_the_places_of_those_that_ended(tmp_path: Path) -> None:
     others_served = threading.Semaphore(0)
 

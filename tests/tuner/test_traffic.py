@@ -219,6 +219,11 @@ def test_sizes_stay_together_when_the_times_are_others(tmp_path: Path) -> None:
             "requests",
             "cannot be told apart by their beginning",
         ),
+        (
+            {**PROMPTS, "token_ids": {"low": 5, "high": 900}},
+            "requests.token_ids",
+            "made of words with `form: text`; take `token_ids` out, or give `form: ids`",
+        ),
         ({"source": "perf_analyzer", "path": "data.json"}, "requests.path", "data.json: no such file"),
         ({"source": "tensors", "values": {"X": [2, 1]}}, "requests.values.X", "must not be above the second"),
         (
@@ -236,6 +241,14 @@ def test_what_is_wrong_with_a_source_points_at_its_line(
     said = refusal(tmp_path, {"process": "poisson", "rate": "50/s"}, requests)
     assert f" workloads.web.{place}: " in said
     assert message in said
+
+
+def test_connections_of_a_closed_loop_are_refused_at_their_line(tmp_path: Path) -> None:
+    said = refusal(tmp_path, {"process": "closed"}, connections=8)
+    line = (tmp_path / "study.yaml").read_text().splitlines().index("    connections: 8") + 1
+    assert said.startswith(f"{tmp_path / 'study.yaml'}:{line}: workloads.web.connections: is 8")
+    assert "take `connections` out" in said
+    assert made(tmp_path, {"process": "constant", "rate": "50/s"}, connections=8).connections == 8
 
 
 def test_a_share_of_the_requests_is_sent_again(tmp_path: Path) -> None:

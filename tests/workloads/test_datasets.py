@@ -84,6 +84,20 @@ def test_a_folder_of_other_files_is_sent_as_bytes(tmp_path: Path) -> None:
     assert dataset.labels.tolist() == [3, 4]
 
 
+@pytest.mark.parametrize("ending", ["npy", "jpg"])
+def test_hidden_files_of_a_folder_are_no_requests(tmp_path: Path, ending: str) -> None:
+    for number in (1, 2):
+        np.save(tmp_path / f"{number}.npy", np.full(3, number))
+        (tmp_path / f"{number}.npy").rename(tmp_path / f"{number}.{ending}")
+    (tmp_path / "labels.csv").write_text(f"2.{ending},7\n1.{ending},3\n")
+    for hidden in (".DS_Store", "._1.npy", ".gitignore"):
+        (tmp_path / hidden).write_bytes(b"\0\0\0\1Bud1")
+    found = load_dataset(tmp_path, "labels", "X")
+    assert len(found) == 2
+    assert found.labels is not None
+    assert found.labels.tolist() == [3, 7]
+
+
 def test_reads_what_perf_analyzer_takes(tmp_path: Path) -> None:
     """Flat lists, content with a shape, base64, and streams of several requests."""
     raw = base64.b64encode(np.array([9, 10, 11, 12], "<f4").tobytes()).decode()
@@ -178,7 +192,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestSourceError, match=r"data\.json: no such file"):
         load_perf_analyzer(tmp_path / "data.json")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RequestSourceError, match="empty: no files; each would be a request"):
+    with pytest.raises(RequestSourceError, match="empty: no files; each that is not hidden would be a request"):
         load_dataset(tmp_path / "empty")
 
 

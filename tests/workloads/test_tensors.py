@@ -1,5 +1,7 @@
 """Random tensors for whatever a model takes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,19 @@ def test_the_same_seed_draws_the_same_and_another_others() -> None:
 def test_optional_inputs_are_left_out() -> None:
     specs = [TensorSpec("X", "FP32", (1,)), TensorSpec("Y", "FP32", (1,), optional=True)]
     assert list(Drawn(5, 0).shaped(specs).inputs) == ["X"]
+
+
+@pytest.mark.parametrize("named", [{"shapes": {"Y": []}}, {"ranges": {"Y": (1, 1)}}], ids=["shapes", "ranges"])
+def test_optional_inputs_that_are_named_are_drawn(named: dict[str, Any]) -> None:
+    specs = [TensorSpec("X", "FP32", (1,)), TensorSpec("Y", "FP32", (2,), optional=True)]
+    dataset = Drawn(5, 0, **named).shaped(specs)
+    assert [np.shape(dataset.inputs[name]) for name in ("X", "Y")] == [(5, 1), (5, 2)]
+
+
+def test_an_optional_input_with_a_range_and_dynamic_axes_needs_their_names() -> None:
+    specs = [TensorSpec("X", "FP32", (1,)), TensorSpec("MASK", "INT64", (-1,), optional=True)]
+    with pytest.raises(RequestSourceError, match=r"input 'MASK' has the shape \[-1\], so `shapes` must name 1 length"):
+        Drawn(5, 0, ranges={"MASK": (1, 1)}).shaped(specs)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import os
 import ssl
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import closing
 from multiprocessing.connection import Connection as Control
 from select import POLLIN
@@ -64,7 +65,7 @@ class _Engine:
         self.connections: dict[int, Connection] = {}
         self.opening: dict[Connection, int] = {}
         self.free: deque[Connection] = deque()
-        self.waiting: deque[tuple[int, int]] = deque()
+        self.waiting: deque[Exchange] = deque()
         self.busy: dict[Exchange, Connection] = {}
         self.places = 0
         self.fruitless = 0
@@ -209,11 +210,11 @@ class _Engine:
         source, issued = self.source, 0
         while (intended := source.next_ns()) is not None and intended <= now:
             issued += 1
-            request = source.take()
+            exchange = Exchange(source.take(), intended, intended)
             if (connection := self._free_connection()) is not None:
-                self._send(connection, Exchange(request, intended, intended))
+                self._send(connection, exchange)
             else:
-                self.waiting.append((request, intended))
+                self.waiting.append(exchange)
         if intended is not None:
             self.poller.arm(intended)
         own = self.watch_self
@@ -240,9 +241,10 @@ class _Engine:
             coming += max(0, self.places - before)
 
     def _send(self, connection: Connection, exchange: Exchange) -> None:
-        exchange.request = self.source.bound(exchange.request)
+        if exchange not in self.busy:  # what was put back is bound, counted, and keeps its place in the order
+            exchange.request = self.source.bound(exchange.request)
+            self.outcomes.sends(exchange)
         self.busy[exchange] = connection
-        self.outcomes.sends(exchange)
         try:
             connection.start(exchange)
         except OSError as error:
@@ -250,6 +252,17 @@ class _Engine:
 
     def event(self, exchange: Exchange, at_ns: int, tokens: int) -> None:
         self.outcomes.event(exchange, at_ns, tokens)
+
+    def put_back(self, connection: Connection, exchanges: Sequence[Exchange]) -> None:
+        """Requests go to other connections, before those that wait; they stay busy: times and timeouts run on."""
+        now = time.monotonic_ns()
+        left = deque(exchanges)
+        for exchange in exchanges:
+            exchange.sent_ns = exchange.sent_ns or now
+        while left and (other := self._free_connection()) is not None:
+            self._send(other, left.popleft())
+        self.waiting.extendleft(reversed(left))
+        self._go_on(connection, now)
 
     def done(
         self,
@@ -299,30 +312,31 @@ class _Engine:
     def _use_place(self, connection: Connection, now: int) -> None:
         """Give a place that became free to the request that waits longest, or to the next that is due."""
         if self.waiting:
-            request, intended = self.waiting.popleft()
+            exchange = self.waiting.popleft()
         elif (due := self.source.next_ns()) is not None and due <= now:
-            intended = due
-            request = self.source.take()
+            exchange = Exchange(self.source.take(), due, due)
         else:
             self.free.append(connection)
             return
-        self._send(connection, Exchange(request, intended, max(now, intended)))
-
-    def _fail_unsent(self, request: int, intended: int, now: int, outcome: Outcome, code: int, text: str) -> None:
-        self.outcomes.unsent(request, intended, now, code, outcome, text)
-        self._ended(now)
+        if not exchange.sent_ns:
+            exchange.ready = max(now, exchange.intended)
+        self._send(connection, exchange)
 
     def _fail_waiting(self, now: int, outcome: Outcome, code: int, text: str) -> None:
-        """A connection could not be opened: the request that waits longest for one fails with it."""
-        request, intended = self.waiting.popleft()
-        self._fail_unsent(request, intended, now, outcome, code, text)
+        """There is no connection for the request that waits longest for one: it fails."""
+        exchange = self.waiting.popleft()
+        if exchange in self.busy:
+            self._record(exchange, now, 0, code, outcome, text)
+            return
+        self.outcomes.unsent(exchange.request, exchange.intended, now, code, outcome, text)
+        self._ended(now)
 
     def _sweep(self, now: int) -> None:
         """Fail what had no answer in time, and see to what is due and has no connection."""
         self.next_sweep = now + _SWEEP_NS
-        for exchange, connection in self._sent_before(now - self.shortest_timeout_ns):
+        for exchange in self._sent_before(now - self.shortest_timeout_ns):
             if exchange.sent_ns < now - self.plan.timeout_of(exchange.request):
-                self._time_out(connection, exchange, now)
+                self._time_out(exchange, now)
         late = now - self.plan.timeout_ns
         for connection in [one for one in self.opening if one.since_ns < late]:
             self._break(connection, Outcome.TIMEOUT, 0, "the connection did not open in time")
@@ -330,19 +344,24 @@ class _Engine:
         if self.waiting or ((intended := self.source.next_ns()) is not None and intended <= now):
             self._issue_due(now)
 
-    def _sent_before(self, late: int) -> list[tuple[Exchange, Connection]]:
+    def _sent_before(self, late: int) -> list[Exchange]:
         """Return the requests on their way that were sent before a time; they stand in the order of sending."""
-        found: list[tuple[Exchange, Connection]] = []
-        for exchange, connection in self.busy.items():
+        found: list[Exchange] = []
+        for exchange in self.busy:
             if exchange.sent_ns >= late:
                 break
-            found.append((exchange, connection))
+            found.append(exchange)
         return found
 
-    def _time_out(self, connection: Connection, exchange: Exchange, now: int) -> None:
-        if connection.closed or exchange not in self.busy:
+    def _time_out(self, exchange: Exchange, now: int) -> None:
+        connection = self.busy.get(exchange)
+        if connection is None:
             return
         text = f"no answer within {self.plan.timeout_of(exchange.request) / 1e9:g} s"
+        if connection.closing and exchange in self.waiting:
+            self.waiting.remove(exchange)
+            self._record(exchange, now, 0, 0, Outcome.TIMEOUT, text)
+            return
         try:
             goes_on = connection.abandon(exchange)
         except OSError:
@@ -357,8 +376,7 @@ class _Engine:
         """When the run is over, what never got a connection was dropped."""
         over = now > self.plan.window[1] + self.plan.timeout_ns
         while over and self.waiting:
-            request, intended = self.waiting.popleft()
-            self._fail_unsent(request, intended, now, Outcome.DROPPED, 0, "no connection became free before the end")
+            self._fail_waiting(now, Outcome.DROPPED, 0, "no connection became free before the end")
 
 
 def _code_of(error: OSError) -> int:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from targets.options import Duration, Section
 from tuner.study.accuracy import TOP_1, AccuracySpec, FunctionSpec
@@ -100,6 +100,13 @@ class SyntheticSpec(Section):
     token_ids: TokenIdsSpec = TokenIdsSpec()
     fresh: bool = Field(True, description="no prompt is sent twice: each begins with words or ids of its own")
 
+    @field_validator("token_ids")
+    @classmethod
+    def _ids_are_sent(cls, token_ids: TokenIdsSpec, others: ValidationInfo) -> TokenIdsSpec:
+        if others.data.get("form") == "text":
+            raise ValueError("a prompt is made of words with `form: text`; take `token_ids` out, or give `form: ids`")
+        return token_ids
+
     @model_validator(mode="after")
     def _lengths_are_given_once(self) -> "SyntheticSpec":
         given = [name for name in ("input_tokens", "output_tokens") if getattr(self, name) is not None]
@@ -166,6 +173,16 @@ class WorkloadSpec(Section):
         256, ge=1, le=16384, description="open loop: connections at most; more requests due wait for one"
     )
     keep_alive: bool = Field(True, description="false: a new connection for every request (HTTP)")
+
+    @field_validator("connections")
+    @classmethod
+    def _loop_is_open(cls, connections: int, others: ValidationInfo) -> int:
+        if isinstance(others.data.get("arrival"), ClosedSpec):
+            raise ValueError(
+                f"is {connections}, but in a closed loop `concurrency` says how many requests are in flight; take "
+                "`connections` out"
+            )
+        return connections
 
     @model_validator(mode="after")
     def _has_requests_once(self) -> "WorkloadSpec":

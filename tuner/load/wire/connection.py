@@ -6,7 +6,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -125,6 +125,10 @@ class Dispatcher(Protocol):
 
     def event(self, exchange: Exchange, at_ns: int, tokens: int) -> None:
         """An event of a streamed answer was read."""
+        ...
+
+    def put_back(self, connection: "Connection", exchanges: Sequence[Exchange]) -> None:
+        """The server has not looked at exchanges, and their connection is `closing`: they are for others."""
         ...
 
     def done(

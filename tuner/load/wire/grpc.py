@@ -21,7 +21,7 @@ from tuner.load.wire.connection import (
     Site,
     no_tokens,
 )
-from tuner.load.wire.status import Ending, malformed, of_http, of_reset, of_status
+from tuner.load.wire.status import Ending, malformed, of_failure, of_http, of_reset, of_status
 
 MAX_MESSAGE_BYTES = 1 << 30
 MAX_STREAM_ID = http2.MAX_STREAM_ID
@@ -36,7 +36,6 @@ _MAX_HELD = 8
 """Requests sent in one go: what one system call saves is not to make the first of many wait for the last."""
 _MAX_TIMEOUT_MS = 99_999_999
 _MAX_BYTES_IN = (1 << 31) - 1
-_SHOWN_BYTES = 200
 _NOTHING = memoryview(b"")
 
 
@@ -191,8 +190,7 @@ class GrpcConnection(Connection):
 
     def _on_headers(self, stream_id: int, flags: int, payload: bytes, now: int) -> None:
         headers = self._reader.read(http2.block_of(flags, payload))  # even of a call given up: the table depends on it
-        stream = self._streams.get(stream_id)
-        if stream is None:
+        if (stream := self._streams.get(stream_id)) is None:
             return
         exchange = stream.exchange
         if not exchange.first_ns and not self._streamed:
@@ -205,8 +203,7 @@ class GrpcConnection(Connection):
     def _on_data(self, stream_id: int, flags: int, payload: bytes, now: int) -> None:
         size = len(payload)
         self._received += size
-        stream = self._streams.get(stream_id)
-        if stream is None:
+        if (stream := self._streams.get(stream_id)) is None:
             return
         stream.bytes_in += size
         if size and stream.bytes_in >= _TOP_UP:
@@ -259,7 +256,7 @@ class GrpcConnection(Connection):
         if stream.unsent:
             self.transmit(http2.reset(stream_id, http2.CANCEL))  # answered before the request was through
         if trailers.get("grpc-status") == "0" and not stream.rest and (stream.messages == 1 or self._streamed):
-            ending = self._judged(stream.message) if not stream.exchange.failure else _failed(stream.exchange.failure)
+            ending = of_failure(stream.exchange.failure) if stream.exchange.failure else self._judged(stream.message)
         else:
             ending = _failure(stream, trailers)
         self._end(stream_id, stream, now, ending)
@@ -337,26 +334,30 @@ class GrpcConnection(Connection):
                 self.transmit(http2.frame(http2.DATA, 0 if stream.unsent else http2.END_STREAM, stream_id, part))
 
     def _on_reset(self, stream_id: int, reason: int, now: int) -> None:
-        stream = self._streams.get(stream_id)
-        if stream is None:
+        if (stream := self._streams.get(stream_id)) is None:
             return
-        since_sent_ns = now - stream.exchange.sent_ns
-        if reason == http2.REFUSED_STREAM and since_sent_ns < REFUSAL_PATIENCE_NS and not self.closing:
-            # RFC 9113, 8.7: the server has not looked at it. grpcio's counts streams a while after it has ended them.
-            del self._streams[stream_id]
+        if reason != http2.REFUSED_STREAM or not _goes_again(stream.exchange, now):
+            late = now - stream.exchange.sent_ns >= self.site.timeout_ns
+            self._end(stream_id, stream, now, of_reset(reason, late=late))
+            return
+        del self._streams[stream_id]  # grpcio's servers count streams a while after they have ended them
+        if self.closing:
+            self.dispatcher.put_back(self, [stream.exchange])
+        else:
             self.start(stream.exchange)
-            return
-        self._end(stream_id, stream, now, of_reset(reason, late=since_sent_ns >= self.site.timeout_ns))
 
     def _on_goaway(self, last_id: int, reason: int, debug: bytes, now: int) -> None:
-        """The server takes no more calls: those it has taken are finished, the others fail."""
+        """The server takes no more calls: those it has taken are finished, the others go to another connection."""
         self.closing = True
         if last_id < self._next_id - 2 * len(self._held):  # what is held has the last numbers
             self._forget_held()
         text = f"the server went away (HTTP/2 error {reason}) {debug[:200].decode(errors='replace')}".rstrip()
-        for stream_id, stream in list(self._streams.items()):
-            if stream_id > last_id:
+        unseen = [(stream_id, stream) for stream_id, stream in self._streams.items() if stream_id > last_id]
+        for stream_id, stream in unseen:
+            if not _goes_again(stream.exchange, now):
                 self._end(stream_id, stream, now, (0, Outcome.CONNECTION_ERROR, text))
+        if again := [self._streams.pop(stream_id).exchange for stream_id, _ in unseen if stream_id in self._streams]:
+            self.dispatcher.put_back(self, again)
         if not self._streams:
             raise OSError(errno.ECONNRESET, text)
 
@@ -365,8 +366,9 @@ class _UnusableAnswer(Exception):
     """What came for a call is no answer; the connection is sound."""
 
 
-def _failed(message: bytes) -> Ending:
-    return 0, Outcome.GRPC_ERROR, message[:_SHOWN_BYTES].decode("utf-8", "replace")
+def _goes_again(exchange: Exchange, now: int) -> bool:
+    """Whether a call is sent again that the server has not looked at, by its own word (RFC 9113, 8.7)."""
+    return not exchange.first_ns and (not exchange.sent_ns or now - exchange.sent_ns < REFUSAL_PATIENCE_NS)
 
 
 def _failure(stream: _Stream, trailers: dict[str, str]) -> Ending:

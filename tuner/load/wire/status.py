@@ -11,6 +11,7 @@ from tuner.load.wire import http2
 _UNKNOWN, _DEADLINE_EXCEEDED, _INTERNAL, _LAST_CODE = 2, 4, 13, 16
 _CODE_OF_RESET = {http2.REFUSED_STREAM: 14, http2.CANCEL: 1, 11: 8, 12: 7}
 """HTTP/2 error code -> gRPC status; others are INTERNAL."""
+_SHOWN_BYTES = 200
 Ending = tuple[int, Outcome, str]
 
 
@@ -41,6 +42,11 @@ def of_reset(reason: int, *, late: bool) -> Ending:
     if reason == http2.CANCEL and late:
         return _DEADLINE_EXCEEDED, Outcome.TIMEOUT, text
     return _CODE_OF_RESET.get(reason, _INTERNAL), Outcome.GRPC_ERROR, text
+
+
+def of_failure(message: bytes) -> Ending:
+    """Return how a call ended whose answer said, with this message, that it failed."""
+    return 0, Outcome.GRPC_ERROR, message[:_SHOWN_BYTES].decode("utf-8", "replace")
 
 
 def malformed(text: str) -> Ending:
