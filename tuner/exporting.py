@@ -1,14 +1,14 @@
 """What a stored run exports: its study and its model are read again, nothing is started."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from targets.base import Config, Export, Target, TargetError
 from targets.exports import KnowsPlaces
 from tuner.pick import NothingToPick, Pick, picked
 from tuner.provenance import marked, signed, without_header
-from tuner.results import Result
+from tuner.results import Result, Trial
 from tuner.rundir import RunDirectory
 from tuner.space import server_part
 from tuner.study.load import load_study
@@ -30,14 +30,22 @@ class Exported:
     Attributes:
         export: the files, and what goes with them.
         prepared: the study and the target that made them.
-        changed: files of the user's that are no longer what they were in the run.
+        changed: files of the user's that are no longer what they were in the run; what is not in the export stays so.
         config: of the server: knob -> value.
+        restored: files of the export that its server does not need, and that another export of the run had changed.
     """
 
     export: Export
     prepared: Prepared
     changed: Sequence[Path]
     config: Config
+    restored: frozenset[Path] = field(default_factory=frozenset)
+
+    @property
+    def needed(self) -> Export:
+        """The export without the files that its server does not need."""
+        files = {path: text for path, text in self.export.files.items() if path not in self.restored}
+        return replace(self.export, files=files)
 
 
 def exported(
@@ -70,13 +78,34 @@ def exported(
         )
     own = server_part(config)
     prepared, written = _as_in_the_run(prepared, result, directory)
-    made = _over(prepared.target.export(own), written)
+    bare = prepared.target.export(own)
+    restored = _unneeded(bare, written) if number == 0 else frozenset()
+    made = _over(bare, written, restored)
     changed = _changed(made, directory, written)
+    if number == 0:
+        changed += _edited(prepared.target, directory, made)
     if header:
         made = signed(made, result.study.name, directory.path.name, result.environment, number, result.best)
     else:
         made = marked(made, ())
-    return Exported(made, prepared, changed, own)
+    return Exported(made, prepared, changed, own, restored)
+
+
+def own_files(target: Target, trials: Iterable[Trial]) -> dict[Path, str]:
+    """Return the user's own text of every file that an export of one of the trials writes: all that a way back needs.
+
+    Args:
+        target: on the user's files. For one that cannot be made on other texts of them there is no way back: {}.
+        trials: of a run. One whose configuration cannot be exported is left out.
+
+    Returns:
+        Path in an export -> text.
+    """
+    found: dict[Path, str] = {}
+    if isinstance(target, KnowsPlaces):
+        for export in _each(target, trials):
+            found |= export.originals
+    return found
 
 
 @dataclass(frozen=True)
@@ -157,24 +186,44 @@ def _exports(
     """Yield what the run wrote itself, and then what an export of each of its trials writes."""
     best = {path: _text(directory.best / path) for path in paths}
     yield {path: text for path, text in best.items() if text is not None}
+    for export in _each(target, result.trials):
+        yield export.files
+
+
+def _each(target: Target, trials: Iterable[Trial]) -> Iterator[Export]:
+    """Yield the export of every configuration of trials, but for those that cannot be exported."""
     configs: list[Config] = []
-    for trial in result.trials:
+    for trial in trials:
         config = server_part(trial.config)
         if config in configs:
             continue
         configs.append(config)
         try:
-            yield target.export(config).files
+            yield target.export(config)
         except TargetError:  # it was refused in the run, too
             continue
 
 
-def _over(export: Export, written: Mapping[Path, _Own]) -> Export:
+def _unneeded(export: Export, written: Mapping[Path, _Own]) -> frozenset[Path]:
+    """Return the written files that are of none of an export's models."""
+    return frozenset(path for path in written if path not in export.files and path.parent not in export.folders)
+
+
+def _over(export: Export, written: Mapping[Path, _Own], restored: frozenset[Path]) -> Export:
     """Return an export made from files as they were in the run as a change of what stands there now.
 
     A file of its models that it leaves as it was in the run goes with it where that is not what stands there.
+
+    Args:
+        export: of a configuration.
+        written: what an export of the run has changed.
+        restored: those of them that go with it although none of its models needs them.
     """
-    left = {path: own for path, own in written.items() if path not in export.files and path.parent in export.folders}
+    left = {
+        path: own
+        for path, own in written.items()
+        if path not in export.files and (path.parent in export.folders or path in restored)
+    }
     files = {**{path: own.before for path, own in left.items()}, **export.files}
     return replace(
         export,
@@ -192,6 +241,15 @@ def _changed(export: Export, directory: RunDirectory, written: Mapping[Path, _Ow
         if (yours := _text(directory.yours / path)) is not None
         and path not in written
         and not any(_same(text, other) for other in (yours, _text(directory.best / path) or ""))
+    ]
+
+
+def _edited(target: Target, directory: RunDirectory, made: Export) -> list[Path]:
+    """Return the user's files that the way back leaves alone, since an export was written there and edited then."""
+    return [
+        path
+        for path, own in _changed_files(target, directory)
+        if path not in made.files and own.now != without_header(own.now)
     ]
 
 

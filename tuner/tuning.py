@@ -1,12 +1,14 @@
 """Tune: baseline, search, shortlist, confirmation, export. Reads as the run goes; every step can be resumed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from targets.base import Target, TargetError
 from tuner import recommendation
 from tuner.budget import Budget
 from tuner.confirming import Confirming
 from tuner.endings import SAID
+from tuner.exporting import own_files
 from tuner.files import write_atomically
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
@@ -15,7 +17,7 @@ from tuner.provenance import signed
 from tuner.rank import Candidate
 from tuner.results import Best, Result, RunState, Trial, to_json
 from tuner.run_info import Timing
-from tuner.rundir import RunDirectory, write_files
+from tuner.rundir import RunDirectory, read_files, write_files
 from tuner.searching import Searching
 from tuner.serving import verify
 from tuner.space import server_part
@@ -152,6 +154,8 @@ class Tuning:
             )
         if self._found.best is not None:
             self._export(self._found.best)
+        else:
+            self._keep_yours({})
 
     def _confirm_one_of(self, challengers: Sequence[Candidate]) -> None:
         """Confirm the best that can be, while there is time."""
@@ -171,13 +175,19 @@ class Tuning:
         self._measured()
         made = self._target.export(server_part(best.config))
         export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, best)
-        write_files(self._run.yours, export.originals)
+        self._keep_yours(export.originals)
         write_files(self._run.best, export.files)
         with self._trier.applying():
             verify(self._target, export, self._workloads)
         if export.files:
             best = best.model_copy(update={"export": self._run.best.name, "export_verified": True})
         self._found.best = best
+
+    def _keep_yours(self, originals: Mapping[Path, str]) -> None:
+        """Keep the user's own files that an export changes, of whichever trial; `originals` are those of the best."""
+        found = {**own_files(self._target, self._found.trials), **originals}
+        if found != read_files(self._run.yours):
+            write_files(self._run.yours, found)
 
     def _trial_ended(self, trial: Trial) -> None:
         self._found.trials.append(trial)
@@ -201,6 +211,7 @@ class Tuning:
         if self._found.best is None and left:
             self._found.best = self._found.unconfirmed(left[0])
         self._publish(state, exit_code)
+        self._keep_yours({})  # a trial of an unfinished run can be exported, too
 
     def _publish(self, state: RunState, exit_code: int | None) -> Result:
         wall_s, spent = self._budget.spent_s(), self._trier.spent()

@@ -329,7 +329,9 @@ def test_an_interrupted_run_writes_what_there_is_and_stops_the_server(
     result = latest(tmp_path)
     assert result.state == "interrupted"
     assert len(result.trials) >= 2
-    assert "interrupted" in (tmp_path / "runs/digits/latest/report.html").read_text()
+    run = tmp_path / "runs/digits/latest"
+    assert "interrupted" in (run / "report.html").read_text()
+    assert (run / "yours/digits/config.pbtxt").read_bytes() == (tmp_path / "models/digits/config.pbtxt").read_bytes()
     assert "Traceback" not in rest
 
 

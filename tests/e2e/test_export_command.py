@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import numpy as np
@@ -21,10 +22,12 @@ from typer.testing import CliRunner
 from targets.ports import choose_ports
 from targets.triton import config as model_config
 from targets.triton.installation import find_installation
+from tests.support.tune import tune
 from tests.support.written_run import written_run
 from tests.triton.test_triton_files import MODEL
 from tuner import cli
 from tuner.provenance import MARK, with_header, without_header
+from tuner.results import read_result
 
 TUNED = {"max_batch_size": 4, "max_queue_delay": 0.0005, "instances": 2}
 WriteStudy = Callable[..., Path]
@@ -167,6 +170,87 @@ def test_a_variant_is_not_left_in_the_file_of_another(small_study: WriteStudy, o
     export(run, "--trial", 2, "--apply")
     assert "tensorrt" not in own.read_text()
     assert values(own)["max_batch_size"] == 32
+
+
+def of_two_models(small_study: WriteStudy, own: Path) -> Path:
+    """Write a study of two variants, each with a model of its own."""
+    other = Path(shutil.copytree(own.parent, own.parents[1] / "digits_int8")) / "config.pbtxt"
+    other.write_text(own.read_text().replace('name: "digits"', 'name: "digits_int8"').replace("onnx", "int8.onnx", 1))
+    return small_study(
+        target={"kind": "triton", "model": "digits", "repository": "models",
+                "variants": {"fp32": {}, "int8": {"model": "digits_int8"}}},
+        space={"precision": ["fp32", "int8"], "max_batch_size": [4, 8, 32], "concurrency": 4},
+        search={"sampler": "random", "start": [{"precision": "int8"}], "budget": {"trials": 1, "time": "5 min"}},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def apart(small_study: WriteStudy, own: Path, tmp_path: Path) -> Path:
+    """A run of two variants, each with a model of its own; the best is of the second, trial 2 of the first."""
+    study = of_two_models(small_study, own)
+    best, second = {"precision": "int8", "max_batch_size": 4}, {"precision": "fp32", "max_batch_size": 32}
+    return written_run(study, tmp_path / "run", best, second)
+
+
+def test_the_way_back_leads_to_the_models_of_all_variants(apart: Path, own: Path, tmp_path: Path) -> None:
+    other = own.parents[1] / "digits_int8" / "config.pbtxt"
+    before = {path: path.read_bytes() for path in (own, other)}
+    export(apart, "--apply")
+    export(apart, "--trial", 2, "--apply")
+    assert values(own)["max_batch_size"] == 32
+    assert values(other)["max_batch_size"] == 4
+    export(apart, "--trial", 0, "--to", tmp_path / "elsewhere")
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["digits"], "the server needs no other"
+    ended = export(apart, "--trial", 0, "--apply")
+    assert "has changed since the run" not in ended.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    export(apart, "--apply")
+    export(apart, "--trial", 0, "--to", own.parents[1])
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_keeps_the_files_of_all_its_trials_whichever_is_the_best(
+    small_study: WriteStudy, own: Path, tmp_path: Path
+) -> None:
+    ended = tune(of_two_models(small_study, own), "--out", "run", cwd=tmp_path)
+    result = read_result(tmp_path / "run")
+    assert result.state == "done", ended.stderr
+    assert [trial.config["precision"] for trial in result.trials] == ["fp32", "int8"]
+    kept = {path: path.read_bytes() for path in (tmp_path / "run" / "yours").glob("*/config.pbtxt")}
+    assert {path.parent.name: text for path, text in kept.items()} == {
+        name: (own.parents[1] / name / "config.pbtxt").read_bytes() for name in ("digits", "digits_int8")
+    }
+
+
+def test_what_was_edited_in_the_model_of_another_variant_is_kept_and_said(apart: Path, own: Path) -> None:
+    other = own.parents[1] / "digits_int8" / "config.pbtxt"
+    other.write_text(f"{other.read_text()}# before any export\n")
+    assert "has changed since the run" not in export(apart, "--trial", 0, "--diff").stderr
+    export(apart, "--apply")
+    other.write_text(f"{other.read_text()}# ours\n")
+    written = other.read_bytes()
+    ended = export(apart, "--trial", 0, "--apply")
+    assert "digits_int8/config.pbtxt has changed since the run; it stays as it is now" in ended.stderr
+    assert other.read_bytes() == written
+
+
+def test_the_models_of_other_variants_are_no_part_of_the_change(apart: Path, tmp_path: Path) -> None:
+    diff = summarized(apart, tmp_path / "summary.md")
+    assert re.findall(r"^(?:---|\+\+\+) (.*)$", diff, re.MULTILINE) == [
+        "yours/digits_int8/config.pbtxt",
+        "best/digits_int8/config.pbtxt",
+    ]
+
+
+def test_a_server_is_not_asked_for_the_model_of_another_variant(apart: Path, own: Path, server: str) -> None:
+    other = own.parents[1] / "digits_int8" / "config.pbtxt"
+    before = other.read_bytes()
+    export(apart, "--apply")
+    export(apart, "--trial", 0, "--apply", "--reload", server)
+    assert other.read_bytes() == before
+    assert loaded(server, "digits")["max_batch_size"] == 8
+    with pytest.raises(HTTPError):
+        loaded(server, "digits_int8")
 
 
 def test_a_diff_is_one_that_can_be_applied(run: Path, own: Path, tmp_path: Path) -> None:
@@ -482,4 +566,27 @@ def test_the_way_back_takes_the_composing_models_along(small_study: WriteStudy, 
     export(run, "--trial", 0, "--repository", "--to", out)
     assert {path: (out / path.relative_to(models)).read_bytes() for path in before} == before
     export(run, "--trial", 0, "--apply")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_way_back_takes_along_what_another_trial_than_the_best_has_changed(
+    small_study: WriteStudy, tmp_path: Path
+) -> None:
+    composing = {"first": {"instances": [1, 2]}, "second": {"max_queue_delay": ["0 us", "100 us"]}}
+    study = of_an_ensemble(small_study, tmp_path, space={"composing": composing, "concurrency": 1})
+    models = tmp_path / "models"
+    before = {path: path.read_bytes() for path in models.glob("*/config.pbtxt")}
+    best, second = {"first.instances": 2}, {"second.max_queue_delay": 0.0001}
+    run = written_run(study, tmp_path / "run", best, second)
+    assert not (run / "best" / "second").exists()
+    assert "second" not in summarized(run, tmp_path / "summary.md")
+    port = choose_ports({"http": None})["http"]
+    command = ["tritonserver", f"--model-repository={models}", "--model-control-mode=explicit", "--load-model=digits"]
+    with triton_of(command, tmp_path, port) as url:
+        had = loaded(url, "second")
+        export(run, "--trial", 2, "--apply", "--reload", url)
+        assert loaded(url, "second")["max_queue_delay"] == 0.0001
+        ended = export(run, "--trial", 0, "--apply", "--reload", url)
+        assert "has changed since the run" not in ended.stderr
+        assert loaded(url, "second") == had
     assert {path: path.read_bytes() for path in before} == before

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from targets.base import Value
 from tests.tuner.result_builders import best, estimate, point, result, trial
+from tuner.exporting import own_files
 from tuner.provenance import signed
 from tuner.results import to_json
 from tuner.rundir import RunDirectory, write_files
@@ -32,6 +33,6 @@ def written_run(study: Path, run: Path, config: Mapping[str, Value], *others: Ma
     (run / "result.json").write_text(to_json(found))
     made = signed(target.export(server_part(tuned)), told.name, run.name, environment, 1, confirmed)
     directory = RunDirectory(run)
-    write_files(directory.yours, made.originals)
+    write_files(directory.yours, {**own_files(target, found.trials), **made.originals})
     write_files(directory.best, made.files)
     return run

@@ -94,13 +94,16 @@ def _do(made: Exported, asked: _Asked) -> None:
     if not files.files and not (asked.apply and isinstance(made.prepared.target, Applying)):
         raise ExportError("there is nothing to export: the server runs elsewhere, and its files are not known here")
     for path in made.changed:
-        note(f"{files.places.get(path, path)} has changed since the run; in it, as it is now, only tuned fields change")
+        what = "in it, as it is now, only tuned fields change" if path in files.files else "it stays as it is now"
+        note(f"{files.places.get(path, path)} has changed since the run; {what}")
     if asked.diff:
         sys.stdout.write(html.config_diff(files.originals, files.files))
     if asked.repository and asked.to is not None:
         _copy(files, asked.to, link=asked.link)
     if asked.to is not None:
-        _say(write_all({asked.to / path: text for path, text in files.files.items()}), asked)
+        # What the server does not need is given back where it stands, and not brought to where it is not.
+        paths = [path for path in files.files if path not in made.restored or (asked.to / path).exists()]
+        _say(write_all({asked.to / path: files.files[path] for path in paths}), asked)
     if asked.apply:
         _apply(made, asked)
     if asked.form is not None:
@@ -134,7 +137,7 @@ def _apply(made: Exported, asked: _Asked) -> None:
     target.check_server(asked.reload)
     written = write_all(texts)
     try:
-        target.reload(files, asked.reload)
+        target.reload(made.needed, asked.reload)
     except ConfigRefused as error:
         put_back(written)
         raise TargetError(f"{error}{_AS_BEFORE}") from None
