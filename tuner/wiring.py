@@ -20,7 +20,7 @@ from targets.base import Config, ConfigRefused, Context, KnowsRules, Target, Tar
 from targets.process import pinned
 from tuner import __version__
 from tuner.accuracy.checks import check_labels
-from tuner.accuracy.variants import Accuracies, scorings_of
+from tuner.accuracy.variants import Accuracies, scorings_of, shares_of
 from tuner.isolation import Cores, CpusUnavailable, cpus_of_generators, divide_host, shared_cpus
 from tuner.levels import check_levels
 from tuner.load.distributed.fleet import Fleet
@@ -328,7 +328,8 @@ def generators_of(study: Study) -> int:
 def accuracies_of(prepared: Prepared, run_path: Path) -> Accuracies:
     """Return what will be learnt of the variants; their answers are compared where the space changes them."""
     compares = any(parameter.knob.changes_answers for parameter in prepared.space)
-    return Accuracies(scorings_of(prepared.workloads), compares, run_path / "answers")
+    known = scorings_of(prepared.workloads)
+    return Accuracies(known, compares, run_path / "answers", shares=shares_of(prepared.workloads))
 
 
 def pace_of(prepared: Prepared) -> Pace:

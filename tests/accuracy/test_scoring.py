@@ -40,6 +40,23 @@ def test_a_single_value_is_the_class_itself() -> None:
         TopK(2).scores([np.array([4])], np.array([4]))
 
 
+def test_a_single_score_is_no_class() -> None:
+    """A probability would be cut to class 0, and half of a balanced set of items be told as right."""
+    with pytest.raises(ScoringError, match=r"item 1: the model's answer is the single value 0\.93, which is a score"):
+        TopK(1).scores([np.array([1.0], np.float32), np.array([0.93], np.float32)], np.array([1, 1]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_single_value_that_is_no_number_is_wrong(value: float) -> None:
+    assert TopK(1).scores([np.array([value]), np.array([1.0])], np.array([0, 1])).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("answer", [[b"cat"], [b"cat", b"dog", b"cow"]])
+def test_texts_are_no_scores(answer: list[bytes]) -> None:
+    with pytest.raises(ScoringError, match="item 0: the model's answer is object, and only numbers can be compared"):
+        TopK(1).scores([np.array(answer, object)], np.array([0]))
+
+
 def test_a_top_k_of_all_classes_is_refused() -> None:
     with pytest.raises(ScoringError, match="tells 3 classes apart, so all would be among the top 3"):
         TopK(3).scores(SCORES, np.array([1, 2, 1]))

@@ -67,3 +67,28 @@ def test_a_bound_on_labelled_items_is_a_rule_of_the_workloads_that_have_some(pat
     rules = {(one.workload, one.rule) for one in found.rules}
     assert rules == {("steady", "p99"), ("steady", "accuracy"), ("steady", "accuracy_drop"), ("plain", "p99")}
     assert found.new.bounds["plain"] == {"p99": 0.9}
+
+
+def of_class(items: int, label: int, weight: int, folder: Path) -> str:
+    name = f"labelled-{label}.npz"
+    np.savez(folder / name, INPUT=np.zeros((items, 4)), labels=np.full(items, label))
+    return f"{{weight: {weight}, {OWN.replace('=', ': ').replace('labelled.npz', name)}}}"
+
+
+def test_a_class_of_a_mix_counts_by_its_share_of_the_requests(path: Path) -> None:
+    """The class that nine requests in ten are of loses 0.1; its items are a tenth of all, so their mean loses 0.01."""
+    folder = path.parent
+    classes = f"{{often: {of_class(10, 0, 9, folder)}, rare: {of_class(90, 2, 1, folder)}}}"
+    steady = f"workloads={{steady: {{arrival: {{process: closed}}, mix: {classes}}}}}"
+    study = load_study(path, (steady, "slo={p99: 900 ms, accuracy_drop: 5%, accuracy: 60%}", SETTINGS[-1]))
+    baseline = parse_measurement("baseline", written(gated("alone", study).new))
+    (folder / "scores.py").write_text("def near(outputs, labels):\n    return 0.5 + labels * (1 / 7 + 0.05)\n")
+    found = gated("against", study, baseline, "workload")
+    drops = {one.workload: one.state for one in found.rules if one.rule == "accuracy_drop"}
+    assert drops == {"steady": "fail"}
+    whole = found.new.workloads["steady"].accuracy
+    assert whole is not None
+    assert (whole.value, whole.items) == (pytest.approx(0.9 * 0.5 + 0.1 * (0.6 + 2 / 7)), 100)
+    assert (whole.right, whole.scores) == (None, None), "its classes have them"
+    verdicts = found.new.workloads["steady"].slo
+    assert (verdicts["accuracy_drop"], verdicts["accuracy"]) == ("missed", "missed")

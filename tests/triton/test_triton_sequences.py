@@ -17,7 +17,7 @@ from tests.support.triton_models import RUNNING_SUM, write_model
 from tests.support.tune import tune
 from tuner.accuracy.asking import outputs_of
 from tuner.load import engine
-from tuner.load.generator import Generator
+from tuner.load.generator import Generator, LoadRun
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan
 from tuner.load.sequences import SequenceOrder
 from tuner.records import Records, read_records
@@ -136,6 +136,44 @@ def test_a_sequence_that_a_sample_cuts_off_is_ended(target: TritonTarget, datase
             found = outputs_of(generator, tmp_path, deployment, one, items, "sums")
             sums = [None if answer is None else int(answer["SUM"][0, 0]) for answer in found]
             assert sums == dataset.inputs["EXPECTED"][:items, 0].tolist()
+    deployment.retire()
+
+
+class Cutting(Generator):
+    """Ends each load after 12 requests, as the end of a window does."""
+
+    def run(self, plan: Plan) -> LoadRun:
+        """Run the first 12 requests of a plan."""
+        assert isinstance(plan.load, ClosedLoop)
+        assert plan.load.total is not None
+        return super().run(replace(plan, load=replace(plan.load, total=min(12, plan.load.total))))
+
+
+def test_a_sequence_that_the_end_of_a_round_cuts_off_is_asked_again(
+    target: TritonTarget, dataset: Dataset, tmp_path: Path
+) -> None:
+    """Its last request comes too early then, and is answered with an error."""
+    deployment = target.deploy(target.user_config(), "rounds")
+    one = RequestClass(replace(dataset, labels=dataset.inputs["EXPECTED"]), timeout_s=5.0, sequences=SEQUENCES)
+    with Cutting() as generator:
+        for items in (len(dataset), 50):
+            found = outputs_of(generator, tmp_path, deployment, one, items, "sums")
+            sums = [None if answer is None else int(answer["SUM"][0, 0]) for answer in found]
+            assert sums == dataset.inputs["EXPECTED"][:items, 0].tolist()
+    deployment.retire()
+
+
+def test_a_sequence_that_fails_in_a_round_is_not_asked_again(target: TritonTarget, tmp_path: Path) -> None:
+    arrays = numbers()
+    sums = arrays["EXPECTED"][:, 0].tolist()
+    arrays["EXPECTED"][4] += 1  # the second request of the third sequence is answered with an error
+    dataset = Dataset(arrays, sequences=SEQUENCES, labels=arrays["EXPECTED"])
+    deployment = target.deploy(target.user_config(), "failing")
+    with Cutting() as generator:
+        one = RequestClass(dataset, timeout_s=5.0, sequences=SEQUENCES)
+        found = outputs_of(generator, tmp_path, deployment, one, len(dataset), "sums")
+    answered = [None if answer is None else int(answer["SUM"][0, 0]) for answer in found]
+    assert answered == [*sums[:4], *[None] * 6, *sums[10:]]
     deployment.retire()
 
 

@@ -20,6 +20,7 @@ from tuner.stats import CONFIDENCE, Interval, paired_drop, proportion, unskewed
 FEW_DIFFERENT = 10
 """With fewer items than this that differ at all, their spread is hardly known."""
 NO_ANSWER = "an item had no ok answer"
+SINGLE_ITEM = "a single item makes all of the error"
 _TAIL = (1 + CONFIDENCE) / 2
 
 
@@ -36,9 +37,8 @@ def overall(scoring: Scoring, scores: Scores, confidence: float = CONFIDENCE) ->
     if _binary(scores) and not scoring.is_error:
         return proportion(int(scores.sum()), len(scores), confidence)
     if scoring.statistic == "mean":
-        return _mean(scores, len(scores), 0.0, confidence)
-    squares = _mean(scores**2, len(scores), 0.0, confidence)
-    return _root(squares)
+        return mean(scores, confidence)
+    return root(mean(scores**2, confidence))
 
 
 def drop(scoring: Scoring, before: Scores, after: Scores) -> Interval:
@@ -61,7 +61,7 @@ def drop(scoring: Scoring, before: Scores, after: Scores) -> Interval:
     if _binary(before) and _binary(after):
         return paired_drop(before > 0, after > 0)
     lost = before - after
-    return _mean(lost, int(np.count_nonzero(lost)), _spread(before, after))
+    return mean(lost, different=int(np.count_nonzero(lost)), spread=spread(before, after))
 
 
 def _growth(scoring: Scoring, before: Scores, after: Scores) -> Interval:
@@ -75,14 +75,16 @@ def _growth(scoring: Scoring, before: Scores, after: Scores) -> Interval:
         first, second = first**2, second**2
     base = float(np.mean(first))
     if base == 0.0:
-        same = not second.any()
-        return Interval(
-            0.0 if same else math.inf, -math.inf, math.inf, n, "the baseline makes no error to compare with"
-        )
+        return growth_of_nothing(same=not second.any(), n=n)
     found = _ratio(first, second)
     if scoring.statistic == "root_mean_square":
-        found = _root(found)
+        found = root(found)
     return Interval(found.value - 1, found.low - 1, found.high - 1, n, found.why)
+
+
+def growth_of_nothing(*, same: bool, n: int) -> Interval:
+    """Return the growth of an error that was 0, of n pairs: 0 where it is still `same`, else infinite; no bounds."""
+    return Interval(0.0 if same else math.inf, -math.inf, math.inf, n, "the baseline makes no error to compare with")
 
 
 def _ratio(first: Scores, second: Scores) -> Interval:
@@ -90,28 +92,29 @@ def _ratio(first: Scores, second: Scores) -> Interval:
     n, base = len(first), float(np.mean(first))
     ratio, different = float(np.mean(second)) / base, int(np.count_nonzero(second - first))
     if different < FEW_DIFFERENT:
-        around = _mean((second - ratio * first) / base, different, _spread(first, second) / base)
+        around = mean((second - ratio * first) / base, different=different, spread=spread(first, second) / base)
         return Interval(ratio, max(0.0, ratio + around.low), ratio + around.high, n, around.why)
     left_first, left_second = first.sum() - first, second.sum() - second
     if min(left_first.min(), left_second.min()) <= 0.0:
-        return Interval(ratio, 0.0, math.inf, n, "a single item makes all of the error")
+        return Interval(ratio, 0.0, math.inf, n, SINGLE_ITEM)
     whole = math.log(ratio)
     pseudo = n * whole - (n - 1) * (np.log(left_second) - np.log(left_first))
     centre, half = float(np.mean(pseudo)), float(special.stdtrit(n - 1, _TAIL) * np.std(pseudo, ddof=1) / math.sqrt(n))
     return Interval(ratio, min(ratio, math.exp(centre - half)), max(ratio, math.exp(centre + half)), n)
 
 
-def mean(values: Scores) -> Interval:
-    """Estimate the mean of independent values, shape [n]; none has no value, one no bounds."""
-    return _mean(values, len(values), 0.0)
+def mean(values: Scores, confidence: float = CONFIDENCE, *, different: int = 0, spread: float = 0.0) -> Interval:
+    """Estimate the mean of independent values; none has no value, one no bounds.
 
+    Where they are differences of pairs, fewer than FEW_DIFFERENT of which differ at all, it is the interval of Agresti
+    and Min for pairs (2005), with the spread of the scores in the place of 1: half a pair lost by that much and half a
+    pair won, so that items that all came out alike do not leave an interval without width.
 
-def _mean(values: Scores, different: int, spread: float, confidence: float = CONFIDENCE) -> Interval:
-    """Estimate the mean of values.
-
-    Where fewer than FEW_DIFFERENT of them are not 0, it is the interval of Agresti and Min for pairs (2005), with the
-    spread of the scores in the place of 1: half a pair lost by that much and half a pair won, so that items that all
-    came out alike do not leave an interval without width.
+    Args:
+        values: shape [n].
+        confidence: of the interval.
+        different: of pairs, how many differ.
+        spread: of pairs, that of their scores; 0: they are no pairs.
     """
     n, tail = len(values), (1 + confidence) / 2
     if n == 0:
@@ -133,7 +136,8 @@ def _mean(values: Scores, different: int, spread: float, confidence: float = CON
     return Interval(value, value - error * unskewed(t, b), value - error * unskewed(-t, b), n)
 
 
-def _root(squares: Interval) -> Interval:
+def root(squares: Interval) -> Interval:
+    """Return the root of an estimate of at least 0, and those of its bounds."""
     low = math.sqrt(max(0.0, squares.low)) if math.isfinite(squares.low) else squares.low
     return Interval(math.sqrt(squares.value), low, math.sqrt(squares.high), squares.n, squares.why)
 
@@ -142,6 +146,7 @@ def _binary(scores: Scores) -> bool:
     return bool(np.isin(scores, (0.0, 1.0)).all())
 
 
-def _spread(first: Scores, second: Scores) -> float:
+def spread(first: Scores, second: Scores) -> float:
+    """Return how far the highest of all scores is above the lowest, 0 where there are none."""
     both = np.concatenate([first, second])
     return float(both.max() - both.min()) if len(both) else 0.0

@@ -1,5 +1,6 @@
 """Scores: from answers and labels to a number per item. Pure, but for the user's own function, which is called."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -50,9 +51,10 @@ class Scoring(Protocol):
 
 @dataclass(frozen=True)
 class TopK:
-    """1 where the right class is among the k highest scores, else 0. A single value is the class itself.
+    """1 where the right class is among the k highest scores, else 0. A single whole number is the class itself.
 
-    Equal scores rank by their class, so that k = 1 is the arg-max. Scores with a NaN among them are wrong.
+    Equal scores rank by their class, so that k = 1 is the arg-max. Scores with a NaN among them are wrong, and so is a
+    single value that is no number or infinite.
     """
 
     k: int = 1
@@ -64,22 +66,21 @@ class TopK:
         """Return 1 or 0 per item."""
         return np.array(
             [
-                0.0 if answer is None else float(self._right(answer.ravel(), int(label)))
-                for answer, label in zip(answers, labels.tolist(), strict=True)
+                0.0 if answer is None else float(self._right(_numbers(index, answer), int(label), index))
+                for index, (answer, label) in enumerate(zip(answers, labels.tolist(), strict=True))
             ]
         )
 
-    def _right(self, values: NDArray[np.generic], label: int) -> bool:
-        if len(values) == 1:
+    def _right(self, numbers: Scores, label: int, index: int) -> bool:
+        if len(numbers) == 1:
             if self.k > 1:
                 raise ScoringError(
                     f"the model's answer is a single value, its class: there is no top {self.k}; take `k: 1`, or name "
                     "the output with the scores in `requests.output`"
                 )
-            return int(values[0]) == label
-        if self.k >= len(values):
-            raise ScoringError(f"the model tells {len(values)} classes apart, so all would be among the top {self.k}")
-        numbers = values.astype(np.float64)
+            return _is_class(float(numbers[0]), label, index)
+        if self.k >= len(numbers):
+            raise ScoringError(f"the model tells {len(numbers)} classes apart, so all would be among the top {self.k}")
         if not 0 <= label < len(numbers) or np.isnan(numbers).any():
             return False
         before = np.sum(numbers > numbers[label]) + np.sum(numbers[:label] == numbers[label])
@@ -147,14 +148,31 @@ def _each(
     for index, answer in enumerate(answers):
         if answer is None:
             continue
-        if answer.dtype.kind not in "iubf":
-            raise ScoringError(f"item {index}: the model's answer is {answer.dtype}, and only numbers can be compared")
-        ours, label = answer.astype(np.float64).ravel(), np.asarray(labels[index], np.float64).ravel()
+        ours, label = _numbers(index, answer), np.asarray(labels[index], np.float64).ravel()
         if len(ours) != len(label):
             raise ScoringError(f"item {index}: the model answers {len(ours)} values, and its label has {len(label)}")
         score = score_of(ours, label)
         found[index] = without if np.isnan(score) else score
     return found
+
+
+def _numbers(index: int, answer: NDArray[np.generic]) -> Scores:
+    """Return the values of an item's answer, shape [k]. Raises ScoringError where they are no numbers."""
+    if answer.dtype.kind not in "iubf":
+        raise ScoringError(f"item {index}: the model's answer is {answer.dtype}, and only numbers can be compared")
+    return answer.astype(np.float64).ravel()
+
+
+def _is_class(value: float, label: int, index: int) -> bool:
+    """Return whether an answer of a single value is this class. Raises ScoringError where it can be no class."""
+    if not math.isfinite(value):
+        return False
+    if not value.is_integer():
+        raise ScoringError(
+            f"item {index}: the model's answer is the single value {value:g}, which is a score and no class; compare "
+            "it with `kind: function` of `requests.accuracy`, or name an output with the class in `requests.output`"
+        )
+    return int(value) == label
 
 
 def _cosine(answer: Scores, label: Scores) -> float:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from targets.base import ServerDied, ServerHung, TargetError
 from tuner.accuracy import answers as answering
-from tuner.accuracy import estimates
+from tuner.accuracy import estimates, mixes
 from tuner.accuracy.answers import Answers, Outputs
+from tuner.accuracy.mixes import Stratum
 from tuner.accuracy.own_function import OwnFunctionError
 from tuner.accuracy.scoring import Scores, Scoring, ScoringError, compared
 from tuner.catalog import METRICS
@@ -39,7 +40,8 @@ class Accuracies:
         compares: whether variants differ, so that their answers are worth comparing.
         folder: where the baseline's answers are kept for a later session; None: nowhere.
         reference: the baseline's variant.
-        scores: variant ("" without one) -> part -> score of each item.
+        shares: mix that is scored as a whole -> class of it with labels -> its share of their requests.
+        scores: variant ("" without one) -> part, but a mix as a whole -> score of each item.
         differences: variant -> part -> metric key -> how far its answers are from the baseline's.
     """
 
@@ -47,6 +49,7 @@ class Accuracies:
     compares: bool = False
     folder: Path | None = None
     reference: str = ""
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     scores: dict[str, dict[str, Scores]] = field(default_factory=dict)
     differences: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
     _answers: dict[str, Answers] = field(default_factory=dict)
@@ -68,7 +71,6 @@ class Accuracies:
         asked: dict[tuple[str, int, int], Sequence[Outputs | None]] = {}
         scores: dict[str, Scores] = {}
         for workload in workloads:
-            of_classes = []
             for part, one in _classes(workload):
                 key = (workload.model, id(one.dataset), items := self._items(one))
                 if items and key not in asked:
@@ -76,10 +78,7 @@ class Accuracies:
                 outputs = asked.get(key, ())
                 if one.scoring is not None and one.dataset.labels is not None:
                     scores[part] = _scored(one, outputs)
-                    of_classes.append(scores[part])
                 self._compare(variant, part, outputs)
-            if workload.name in self.scorings and workload.mixed:
-                scores[workload.name] = np.concatenate(of_classes)
         self.scores[variant] = scores
 
     def _items(self, one: RequestClass) -> int:
@@ -110,15 +109,23 @@ class Accuracies:
     def metrics(self, variant: str, part: str) -> dict[str, Estimate]:
         """Return what is known of a variant on a workload or class: how right it is, what it lost, how it differs."""
         found: dict[str, Interval] = {}
-        scores, scoring = self.scores.get(variant, {}).get(part), self.scorings.get(part)
-        if scores is not None and scoring is not None:
-            found["prediction_error" if scoring.is_error else "accuracy"] = estimates.overall(scoring, scores)
-            before = self.scores.get(self.reference, {}).get(part)
+        strata, scoring = self.strata(variant, part), self.scorings.get(part)
+        if strata and scoring is not None:
+            whole = mixes.overall(scoring, strata)
+            found["prediction_error" if scoring.is_error else "accuracy"] = whole
+            before = self.strata(self.reference, part)
             if variant == self.reference:
-                found["accuracy_drop"] = Interval(0.0, 0.0, 0.0, len(scores))
-            elif before is not None:
-                found["accuracy_drop"] = estimates.drop(scoring, before, scores)
+                found["accuracy_drop"] = Interval(0.0, 0.0, 0.0, whole.n)
+            elif before:
+                found["accuracy_drop"] = mixes.drop(scoring, before, strata)
         return {**_estimates(found), **self.differences.get(variant, {}).get(part, {})}
+
+    def strata(self, variant: str, part: str) -> list[Stratum]:
+        """Return the scores of a workload or class: those of each class of a mix; [] where one is not known."""
+        known, shares = self.scores.get(variant, {}), self.shares.get(part, {part: 1.0})
+        if not known.keys() >= shares.keys():
+            return []
+        return [Stratum(share, known[name]) for name, share in shares.items()]
 
     def stored(self) -> dict[str, dict[str, Any]]:
         """Return scores and differences as JSON values."""
@@ -156,6 +163,16 @@ def scorings_of(workloads: Sequence[Workload]) -> dict[str, Scoring]:
         found |= ways
         if workload.mixed and ways and len(set(ways.values())) == 1:
             found[workload.name] = next(iter(ways.values()))
+    return found
+
+
+def shares_of(workloads: Sequence[Workload]) -> dict[str, dict[str, float]]:
+    """Return the shares of the labelled classes of each mix that is scored as a whole; they add up to 1."""
+    whole, found = scorings_of(workloads), {}
+    for workload in workloads:
+        if workload.mixed and workload.name in whole:
+            weights = {part: one.weight for part, one in _classes(workload) if part in whole}
+            found[workload.name] = {part: weight / sum(weights.values()) for part, weight in weights.items()}
     return found
 
 

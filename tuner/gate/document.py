@@ -34,10 +34,13 @@ class Accuracy(Data):
     value: Number = Field(description="share answered right, or mean score, or prediction error")
     items: int
     right: str | None = Field(
-        None, description="one bit for each item, in hexadecimal; null where scores are no 0 or 1"
+        None,
+        description="one bit for each item, in hexadecimal; null where scores are no 0 or 1, and of a mix as a whole",
     )
     scores: str | None = Field(
-        None, description="score of each item: base64 of float64, little-endian; null where `right` says them"
+        None,
+        description="score of each item: base64 of float64, little-endian; null where `right` says them, and of a mix "
+        "as a whole, whose classes have them",
     )
 
 

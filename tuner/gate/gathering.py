@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from targets.base import Outcome, metric_values
-from tuner.accuracy import estimates
+from tuner.accuracy import mixes
 from tuner.accuracy.scoring import Scores
 from tuner.catalog import LABELLED, METRICS, key_of
 from tuner.gate import histogram, slos
@@ -117,12 +117,12 @@ class Gathered:
     def _of_items(self, name: str, bounds: Mapping[str, float]) -> dict[str, slos.Evidence]:
         """Return the evidence on the labelled items. They are asked once: every look sees the same answers."""
         accuracies, found = self.trier.accuracies, {}
-        scores, scoring = accuracies.scores.get(self.variant, {}).get(name), accuracies.scorings.get(name)
-        if scores is None or scoring is None:
+        strata, scoring = accuracies.strata(self.variant, name), accuracies.scorings.get(name)
+        if not strata or scoring is None:
             return {}
         key = "prediction_error" if scoring.is_error else "accuracy"
         if key in bounds:
-            found[key] = slos.Evidence(lambda confidence: estimates.overall(scoring, scores, confidence))
+            found[key] = slos.Evidence(lambda confidence: mixes.overall(scoring, strata, confidence))
         drop = accuracies.metrics(self.variant, name).get(METRICS["accuracy_drop"].key)
         if "accuracy_drop" in bounds and drop is not None:  # both sides were asked all of them: that is exact
             found["accuracy_drop"] = slos.known(Interval(drop.value, drop.value, drop.value, drop.n))
@@ -146,12 +146,12 @@ class Gathered:
         return found
 
     def _accuracy(self, name: str) -> Accuracy | None:
-        scores = self.trier.accuracies.scores.get(self.variant, {}).get(name)
         told = self.trier.accuracies.metrics(self.variant, name)
-        value = next((told[key].value for key in map(_key, LABELLED) if key in told), None)
-        if scores is None or value is None:
+        whole = next((told[key] for key in map(_key, LABELLED) if key in told), None)
+        if whole is None:
             return None
-        return kept(value, scores)
+        scores = self.scores().get(name)
+        return Accuracy(value=whole.value, items=whole.n) if scores is None else kept(whole.value, scores)
 
     def compare_answers_with(self, scores: Mapping[str, Scores]) -> list[str]:
         """Have accuracy drops counted from the scores of the other side, item by item.
@@ -167,7 +167,7 @@ class Gathered:
         return sorted(set(scores) - set(pairs))
 
     def scores(self) -> Mapping[str, Scores]:
-        """Return the score of each labelled item by workload, and by class of a mix."""
+        """Return the score of each labelled item by workload, of a mix by class."""
         return self.trier.accuracies.scores.get(self.variant, {})
 
     def invalid(self) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from targets.base import Config
-from tuner.accuracy.variants import Accuracies, scorings_of
+from tuner.accuracy.variants import Accuracies, scorings_of, shares_of
 from tuner.gate import hosts
 from tuner.gate.asked import check_items, limits
 from tuner.gate.baseline import now
@@ -197,7 +197,7 @@ def _differences(
 
 def _side(label: str, bench: Bench, config: Config, loads: Mapping[str, Load]) -> Side:
     trier = bench.trier
-    trier.accuracies = Accuracies(scorings_of(trier.workloads))
+    trier.accuracies = Accuracies(scorings_of(trier.workloads), shares=shares_of(trier.workloads))
     return Side(label, trier, config, loads, Gathered(trier, trier.variant(config) or "own"))
 
 
