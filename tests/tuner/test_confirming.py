@@ -208,6 +208,36 @@ def test_a_configuration_that_is_refused_alone_is_not_measured(
     assert not made.apart, "that says nothing of how many fit"
 
 
+class Picky(Roomy):
+    """One with room for many that takes no configuration with two instances, beside others or alone."""
+
+    def deploy(self, config: Config, alias: str) -> "Loaded":
+        if config["instances"] == 2:
+            self.asked.append(alias)
+            raise self._refusal("two are too many")
+        return super().deploy(config, alias)
+
+
+@pytest.mark.parametrize("refusal", [ConfigRefused, ServerDied])
+def test_a_configuration_that_is_refused_beside_others_and_alone_says_nothing_of_how_many_fit(
+    target: SimulatedTarget, confirming: MakeConfirming, refusal: type[TargetError]
+) -> None:
+    picky = Picky(target, 9, refusal)
+    made, three = confirming(picky), contenders(target, 3)
+    gathered = [Rounds(), Rounds(), Rounds()]
+    three[1] = Contender(1, {**three[1].config, "instances": 2}, three[1].loads)
+    assert not made._measure(three, gathered, ROUNDS)
+    assert picky.asked == ["contender0", "contender1", "contender", "contender"]
+    assert redeployments(gathered) == [0, 0, 0]
+    assert not made.apart
+    picky.asked.clear()
+    assert made._measure([three[0], three[2]], [Rounds(), Rounds()], ROUNDS)
+    assert picky.asked == ["contender0", "contender1"], "the others stand side by side"
+    assert made.listener.said == [  # type: ignore[attr-defined]
+        "trials 0, 1, 2 could not be measured again: two are too many"
+    ]
+
+
 def test_a_comparison_says_what_did_not_fit_side_by_side(target: SimulatedTarget, confirming: MakeConfirming) -> None:
     trier = confirming(Roomy(target, 1)).trier
     ours, theirs = contenders(target, 2)
