@@ -45,6 +45,14 @@ class Contender:
         return [Offered(workload, self.loads[workload.name]) for workload in workloads]
 
 
+@dataclass(frozen=True)
+class Full:
+    """That a server did not take one more: how many it has room for if it takes that one alone, and what it said."""
+
+    fitting: int
+    why: str
+
+
 @dataclass
 class Rounds:
     """Runs of one contender: workload -> one list of runs per redeployment."""
@@ -138,11 +146,14 @@ def redeploy_and_measure(
     calls = gathered[0].redeployments
     order = list(range(len(contenders)))
     turn = order if calls % 2 == 0 else order[::-1]
-    deployments, why = _side_by_side(trier, contenders, turn)
+    deployments, full = _side_by_side(trier, contenders, turn)
     if not deployments:
         for index in turn:
             _measure_alone(trier, contenders[index], gathered[index], rounds, round_s)
-        return why
+        if full is None:
+            return None
+        trier.room = full.fitting  # not before each was loaded alone: what is never taken says nothing of the room
+        return full.why
     for index, deployment in deployments.items():
         trier.learn_accuracy(deployment, trier.variant(contenders[index].config))
     for group in groups(trier.workloads):
@@ -162,8 +173,8 @@ def redeploy_and_measure(
 
 def _side_by_side(
     trier: Trier, contenders: Sequence[Contender], turn: Sequence[int]
-) -> tuple[dict[int, Deployment], str | None]:
-    """Deploy all contenders, in the order of their turn; none, and the reason if it is new, where there is no room.
+) -> tuple[dict[int, Deployment], Full | None]:
+    """Deploy all contenders, in the order of their turn; none, and what did not fit if it is new, where one is refused.
 
     Raises:
         ConfigRefused, ServerDied: of the first of them, with nothing beside it.
@@ -178,14 +189,13 @@ def _side_by_side(
         except (ConfigRefused, ServerDied) as error:
             if not deployments:
                 raise
-            trier.room = len(deployments)
             if isinstance(error, ServerDied):
                 trier.target.start()
             else:
                 for other in deployments.values():
                     trier.retire(other)
             beside = ", ".join(str(contenders[other].trial) for other in deployments)
-            return {}, f"trial {one.trial} could not be loaded beside {beside}: {error}"
+            return {}, Full(len(deployments), f"trial {one.trial} could not be loaded beside {beside}: {error}")
     return deployments, None
 
 

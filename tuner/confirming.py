@@ -11,7 +11,6 @@ from tuner.confirm import Contender, Rounds
 from tuner.findings import Findings
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
-from tuner.metrics import violations
 from tuner.rank import Candidate
 from tuner.results import Confirmation, Side
 from tuner.study.spec import StudySpec
@@ -26,7 +25,7 @@ class Confirming:
     Attributes:
         spec: the study.
         trier: target and instruments.
-        found: what came of the search; the shortlist, and who missed an SLO in it, is added.
+        found: what came of the search; the shortlist, and who missed an SLO in it, yours included, is added.
         budget: of time.
         listener: who watches.
         progress: called after each measurement.
@@ -47,6 +46,7 @@ class Confirming:
 
         The user's configuration is measured again at its two best load levels, and meets the winner at the better
         one whose values are within the SLO again: a level that met it by luck would make for a false comparison.
+        Where it is not, and the confirmation does not measure it either, it does not count any more.
         """
         contenders = [confirm.contender_of(one) for one in ranked]
         own = self.found.baseline_contenders(budget.BASELINE_LEVELS)
@@ -62,14 +62,31 @@ class Confirming:
         sides = self._sides(everyone, gathered)
         self.found.shortlist = sides
         count = len(contenders)
-        within = [pair for pair in zip(own, sides[count:], strict=True) if self._within_bounds(pair[1])]
-        best = max(within, key=lambda pair: self._score(pair[1]), default=(own[-1], sides[-1]))
+        side = self._choose_own(own, sides[count:])
+        return self._raced(contenders, gathered[:count], self._score(side)) or contenders
+
+    def _choose_own(self, own: Sequence[Contender], sides: Sequence[Side]) -> Side:
+        """Choose the loads of the user's configuration by what was measured again, and return that of those chosen."""
+        pairs = list(zip(own, sides, strict=True))
+        within = [pair for pair in pairs if not any(self.found.over(pair[1]).values())]
+        best = max(within, key=lambda pair: self._score(pair[1]), default=pairs[-1])
+        for pair in pairs:
+            if confirm.overall(pair[1]) == "missed" or (pair not in within and pair is not best):
+                self.found.drop_own(pair[0].loads, pair[1])
         self._baseline = best[0]
-        return self._raced(contenders, gathered[:count], self._score(best[1])) or contenders
+        return best[1]
+
+    @property
+    def baseline(self) -> Contender:
+        """The user's configuration as a candidate meets it: once it missed an SLO there, at its best other loads."""
+        left = self.found.baseline()
+        if left is None or self.found.keeps(0, self._baseline.loads):
+            return self._baseline
+        return confirm.contender_of(left)
 
     def confirm(self, candidate: Contender) -> Confirmation | None:
         """Measure a candidate against the baseline until every verdict is certain or the time is up."""
-        pair = (candidate, self._baseline)
+        pair = (candidate, self.baseline)
         gathered = (Rounds(), Rounds())
         settings = self.spec.confirm
         rounds = self._first_rounds(pair)
@@ -171,7 +188,7 @@ class Confirming:
 
     def _time_for_another(self, contenders: Sequence[Contender], rounds: Mapping[str, int]) -> bool:
         """Whether another pass of the shortlist leaves time for the confirmation."""
-        needed = self._rounds([self._baseline])
+        needed = self._rounds([self.baseline])
         kept_s = budget.confirmation_s(
             self.spec.confirm, self.found.prices(self.trier.beside_s), needed, self.trier.workloads
         )
@@ -182,11 +199,6 @@ class Confirming:
         least = dict.fromkeys(rounds, budget.FEWEST_ROUNDS)
         kept_s = budget.FINISH_S + self.spec.confirm.redeployments * self._cost_s(everyone[:2], least)
         return self.budget.left_s() > self._cost_s(everyone, rounds) + kept_s
-
-    def _within_bounds(self, side: Side) -> bool:
-        bounds = self.found.bounds
-        found = (violations(metrics, bounds[name]) for name, metrics in side.metrics.items())
-        return all(over <= 0 for violated in found for over in violated.values())
 
     def _score(self, side: Side) -> float:
         """Return a number that is larger for the better of two, by the study's preference."""

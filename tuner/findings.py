@@ -38,7 +38,7 @@ from tuner.run_info import MetricInfo, SearchInfo, StudyInfo, Timing
 from tuner.space import Space
 from tuner.study.load import Study
 from tuner.verdicts import has_room, slo_verdicts
-from tuner.workload import Workload, parts_of
+from tuner.workload import Workload, groups, parts_of
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Findings:
         confirmation: the last one made.
         unmade: why none could be made, "" where one was or none was tried.
         missed: trial -> how it missed an SLO when it was measured again.
+        own_missed: the same of the user's configuration: the loads of what was measured at once, and how it missed one.
         best: what to deploy.
         closest: if nothing met the SLO.
         message: what a person should know beside it.
@@ -70,6 +71,7 @@ class Findings:
     confirmation: Confirmation | None = None
     unmade: str = ""
     missed: dict[int, Side] = field(default_factory=dict)
+    own_missed: list[tuple[dict[str, Load], Side]] = field(default_factory=list)
     best: Best | None = None
     closest: Closest | None = None
     message: str | None = None
@@ -118,7 +120,26 @@ class Findings:
 
     def not_missed(self) -> list[Candidate]:
         """Return those of them that did not miss an SLO when they were measured again."""
-        return [one for one in self.ranked() if one.trial.number not in self.missed]
+        return [one for one in self.ranked() if self.keeps(one.trial.number, one.loads)]
+
+    def keeps(self, trial: int, loads: Mapping[str, Load]) -> bool:
+        """Whether a trial missed no SLO when it was measured again; the user's configuration: none at these loads."""
+        if trial > 0:
+            return trial not in self.missed
+        return not any(missed.items() <= loads.items() for missed, _ in self.own_missed)
+
+    def drop_own(self, loads: Mapping[str, Load], side: Side) -> None:
+        """Take it that the user's configuration misses an SLO where it did when it was measured again at some loads."""
+        over = self.over(side)
+        for group in groups(self.workloads):
+            names = [part.name for one in group for part in one.parts]
+            if any(over[name] or "missed" in side.verdicts[name].values() for name in names):
+                self.own_missed.append(({name: loads[name] for name in names}, side))
+
+    def over(self, side: Side) -> dict[str, dict[str, float]]:
+        """Return workload, or class, -> SLO -> the share of its bound by which a value is over it, where one is."""
+        found = {name: violations(metrics, self.bounds[name]) for name, metrics in side.metrics.items()}
+        return {name: {slo: share for slo, share in by_slo.items() if share > 0} for name, by_slo in found.items()}
 
     def _ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         found = rank.by_value(candidates, self.goals[0])
@@ -179,8 +200,11 @@ class Findings:
         )
 
     def baseline(self) -> Candidate | None:
-        """Return the user's configuration at its best load level, None when it meets the SLO at none."""
-        return next(iter(self._own()), None)
+        """Return the user's configuration at its best load level, None when it meets the SLO at none.
+
+        A level at which it missed an SLO when it was measured again is none.
+        """
+        return next((one for one in self._own() if self.keeps(0, one.loads)), None)
 
     def baseline_contenders(self, count: int) -> list[Contender]:
         """Return the user's configuration at its best levels, best first, or where it comes closest to the SLO."""
@@ -256,7 +280,7 @@ class Findings:
             metrics=made.candidate.metrics,
             verdicts=made.candidate.verdicts,
             objective=self.goals[0].key,
-            gain_vs_baseline=self.gain(made) if self.baseline() else None,
+            gain_vs_baseline=self.gain(made) if self._own() else None,
             regrets=self.regrets(candidate.trial, candidate.loads),
         )
 
@@ -265,15 +289,11 @@ class Findings:
 
         What met the SLO in the search counts as it missed it when it was measured again.
         """
-        bounds, found = self.bounds, [rank.closest([one for one in self.candidates() if not one.feasible])]
-        for number, side in self.missed.items():
-            over = {
-                f"{name}.{slo}": share
-                for name, metrics in side.metrics.items()
-                for slo, share in violations(metrics, bounds[name]).items()
-                if share > 0
-            }
-            found.append(Closest(trial=number, point=self._point_at(number, side.load), missed=over) if over else None)
+        found = [rank.closest([one for one in self.candidates() if not one.feasible])]
+        for side in [*self.missed.values(), *(own for _, own in self.own_missed)]:
+            over = {f"{name}.{slo}": share for name, by in self.over(side).items() for slo, share in by.items()}
+            place = self._point_at(side.trial, side.load)
+            found.append(Closest(trial=side.trial, point=place, missed=over) if over else None)
         return min(filter(None, found), key=lambda one: max(one.missed.values()), default=None)
 
     def _point_at(self, trial: int, load: Load) -> int:

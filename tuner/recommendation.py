@@ -14,18 +14,22 @@ NOT_BETTER = "no configuration was measurably better than your own"
 NOTHING_KEPT = "what met the SLO in the search missed it when it was measured again"
 
 
-def recommend(found: Findings, candidate: Contender, made: Confirmation, *, apart: bool = False) -> None:
-    """Take a confirmed candidate as the best, unless the user's own configuration is as good.
+def recommend(found: Findings, pair: tuple[Contender, Contender], made: Confirmation, *, apart: bool = False) -> None:
+    """Take a confirmed candidate as the best, unless the user's own configuration is as good and keeps the SLO.
 
     Where the confirmation could not decide on every SLO, a candidate is the best as long as nothing else is: those that
     come after it were ranked below it. It is none if it is certainly worse than the user's configuration.
 
     Args:
         found: what is known.
-        candidate: who was confirmed.
+        pair: who was confirmed, and the user's configuration at the loads that it was measured at beside it.
         made: its confirmation.
         apart: see `confirm.remark`.
     """
+    candidate, own = pair
+    own_missed = confirm.overall(made.baseline) == "missed"
+    if own_missed:
+        found.drop_own(own.loads, made.baseline)
     if made.verdict == "missed":
         found.missed[candidate.trial] = made.candidate
         if found.best is None:
@@ -35,7 +39,7 @@ def recommend(found: Findings, candidate: Contender, made: Confirmation, *, apar
     if made.verdict == "undecided" and found.best is not None:
         return
     found.confirmation = made
-    baseline = found.baseline()
+    baseline = None if own_missed else found.baseline()
     if baseline is not None and made.verdict == "met" and not _improves(found, made):
         found.message = NOT_BETTER
         found.best = found.unconfirmed(baseline)

@@ -163,7 +163,8 @@ class Tuning:
             self._listener.phase("confirm", f"trial {contender.trial} against your configuration")
             made = self._confirming.confirm(contender)
             if made is not None:
-                recommendation.recommend(self._found, contender, made, apart=self._confirming.apart)
+                pair = (contender, self._confirming.baseline)
+                recommendation.recommend(self._found, pair, made, apart=self._confirming.apart)
                 if made.verdict == "met" or not self._confirming.time_for_next(contender):
                     break
         if self._found.best is None:

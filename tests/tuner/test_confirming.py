@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import workload_builders
-from result_builders import GOALS
+from result_builders import GOALS, estimate, point, trial
 
 from targets.base import Config, ConfigRefused, Deployment, ServerCounters, ServerDied, Target, TargetError
 from targets.simulated.target import SimulatedTarget
@@ -16,8 +16,10 @@ from tuner.accuracy.variants import Accuracies
 from tuner.budget import Budget
 from tuner.confirm import APART, Contender, Rounds, per_redeployment
 from tuner.confirming import Confirming
+from tuner.findings import Findings
 from tuner.load.generator import Generator
 from tuner.measure import Meter
+from tuner.results import Load, Side, SloVerdict
 from tuner.slo import Slo
 from tuner.stopping import Pace
 from tuner.study.spec import ConfirmSpec
@@ -208,11 +210,81 @@ def test_a_configuration_that_is_refused_alone_is_not_measured(
     assert not made.apart, "that says nothing of how many fit"
 
 
+class Picky(Roomy):
+    """One with room for many that takes no configuration with two instances, beside others or alone."""
+
+    def deploy(self, config: Config, alias: str) -> "Loaded":
+        if config["instances"] == 2:
+            self.asked.append(alias)
+            raise self._refusal("two are too many")
+        return super().deploy(config, alias)
+
+
+@pytest.mark.parametrize("refusal", [ConfigRefused, ServerDied])
+def test_a_configuration_that_is_refused_beside_others_and_alone_says_nothing_of_how_many_fit(
+    target: SimulatedTarget, confirming: MakeConfirming, refusal: type[TargetError]
+) -> None:
+    picky = Picky(target, 9, refusal)
+    made, three = confirming(picky), contenders(target, 3)
+    gathered = [Rounds(), Rounds(), Rounds()]
+    three[1] = Contender(1, {**three[1].config, "instances": 2}, three[1].loads)
+    assert not made._measure(three, gathered, ROUNDS)
+    assert picky.asked == ["contender0", "contender1", "contender", "contender"]
+    assert redeployments(gathered) == [0, 0, 0]
+    assert not made.apart
+    picky.asked.clear()
+    assert made._measure([three[0], three[2]], [Rounds(), Rounds()], ROUNDS)
+    assert picky.asked == ["contender0", "contender1"], "the others stand side by side"
+    assert made.listener.said == [  # type: ignore[attr-defined]
+        "trials 0, 1, 2 could not be measured again: two are too many"
+    ]
+
+
 def test_a_comparison_says_what_did_not_fit_side_by_side(target: SimulatedTarget, confirming: MakeConfirming) -> None:
     trier = confirming(Roomy(target, 1)).trier
     ours, theirs = contenders(target, 2)
     made = head_to_head.measure(trier, (ours, theirs), ConfirmSpec(redeployments=2, rounds=2, round="0.1 s"))
     assert made.notes == [f"{APART}: trial 1 could not be loaded beside 0: out of memory"]
+
+
+def again(level: float, p99: float, verdict: SloVerdict) -> tuple[Contender, Side]:
+    """Return the user's configuration as the shortlist measured it again, with a bound of 10 ms."""
+    load = Load(mode="closed", level=level)
+    metrics = {"steady": {"throughput_rps": estimate(3 * level), "latency_p99_s": estimate(p99)}}
+    made = Side(
+        trial=0, config={}, load=load, metrics=metrics, verdicts={"steady": {"p99": verdict}}, server={}, valid=True
+    )
+    return Contender(0, {}, {"steady": load}), made
+
+
+@pytest.mark.parametrize(
+    ("p99s", "verdicts", "compared", "left"),
+    [
+        ((0.005, 0.004), ("met", "met"), 64, [64, 32, 16]),
+        ((0.011, 0.004), ("undecided", "met"), 32, [32, 16]),
+        ((0.012, 0.004), ("missed", "met"), 32, [32, 16]),
+        ((0.011, 0.011), ("undecided", "undecided"), 32, [32, 16]),
+        ((0.012, 0.012), ("missed", "missed"), 16, [16]),
+    ],
+)
+def test_a_load_of_yours_that_missed_the_slo_in_the_shortlist_counts_no_more(
+    target: SimulatedTarget,
+    confirming: MakeConfirming,
+    p99s: tuple[float, float],
+    verdicts: tuple[SloVerdict, SloVerdict],
+    compared: float,
+    left: list[float],
+) -> None:
+    """One whose values alone were over the bound still counts where the confirmation measures it once more."""
+    study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {"p99": 0.01}}))
+    points = [point(level=level, throughput=3 * level, p99=0.005) for level in (16, 32, 64)]
+    steady = [workload_builders.workload()]
+    made = confirming(target)
+    made.found = Findings(study, None, steady, GOALS, [trial(0, *points)])  # type: ignore[arg-type]
+    own, sides = zip(*(again(*one) for one in zip((64, 32), p99s, verdicts, strict=True)), strict=True)
+    made._choose_own(own, sides)
+    assert made.baseline.loads["steady"].level == compared
+    assert [one.loads["steady"].level for one in made.found.not_missed()] == left
 
 
 def test_who_missed_an_slo_in_the_shortlist_is_remembered(target: SimulatedTarget, confirming: MakeConfirming) -> None:

@@ -10,7 +10,7 @@ from tuner.findings import Findings, front_point
 from tuner.objective import Goal
 from tuner.preference import FIRST, Preference
 from tuner.rank import candidates, pareto
-from tuner.results import FrontPoint, Trial
+from tuner.results import FrontPoint, Side, Trial
 from workloads.arrivals import Poisson
 
 
@@ -115,6 +115,24 @@ def test_a_baseline_that_misses_its_slo_meets_a_candidate_where_it_comes_closest
     ]
     found.trials = [trial(0, *missed)]
     assert levels(found) == [(16, 400)]
+
+
+def test_a_load_counts_no_more_with_any_load_of_another_workload_that_it_was_not_measured_at_once_with() -> None:
+    found = of_two_kinds([WEB])
+    found.study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {}, "web": {}}))  # type: ignore[assignment]
+    (best, *_) = found.baseline_contenders(1)
+    missed = Side(
+        trial=0,
+        config={},
+        load=best.loads["steady"],
+        metrics={"steady": {}, "web": {}},
+        verdicts={"steady": {"p99": "met"}, "web": {"p99": "missed"}},
+        server={},
+        valid=True,
+    )
+    found.drop_own(best.loads, missed)
+    left = [one.loads for one in found.not_missed()]
+    assert [(one["steady"].level, one["web"].level) for one in left] == [(1, 100), (16, 100)]
 
 
 def test_the_result_says_at_which_loads_the_baseline_is_best() -> None:

@@ -65,18 +65,23 @@ def confirmed(
     p99: float = P99_S / 2,
     *,
     apart: bool = False,
+    own: SloVerdict = "met",
+    own_level: float = 1,
 ) -> None:
     """Tell the findings of the confirmation of a trial against a baseline of 100 requests per second."""
+    load = Load(mode="closed", level=own_level)
+    own_p99 = P99_S * 1.2 if own == "missed" else P99_S / 2
     ratio = {"better": 1.5, "worse": 0.5}.get(gain, 1.0)
     made = Confirmation(
         candidate=side(number, 100 * ratio, verdict, p99),
-        baseline=side(0, 100, "met", P99_S / 2),
+        baseline=side(0, 100, own, own_p99).model_copy(update={"load": load}),
         redeployments=4,
         rounds=24,
         gains={"throughput_rps": Ratio(**estimate(ratio).model_dump(), verdict=gain)},
         verdict=verdict,
     )
-    recommend(found, Contender(number, {}, {"steady": LOAD}), made, apart=apart)
+    pair = Contender(number, {}, {"steady": LOAD}), Contender(0, {}, {"steady": load})
+    recommend(found, pair, made, apart=apart)
 
 
 def chosen(found: Findings) -> tuple[int, bool]:
@@ -217,6 +222,79 @@ def test_your_own_configuration_is_left_where_no_candidate_kept_the_slo() -> Non
     settle(found)
     assert chosen(found) == (0, False)
     assert exit_code(found, out_of_time=False) == DONE
+
+
+# yours missed it when it was measured again
+
+OWN_MISSED_AGAIN = (
+    "your own configuration missed an SLO when it was measured again; the gain is against it all the same"
+)
+
+
+def at_two_levels() -> Trial:
+    """Return the user's configuration that met the SLO in the search at 32 and, with more throughput, at 64."""
+    points = [point(level=level, throughput=3 * level, p99=P99_S / 2) for level in (32, 64)]
+    return trial(0, *points)
+
+
+def best_level(found: Findings) -> float:
+    assert found.best is not None
+    return found.best.load.level
+
+
+@pytest.mark.parametrize(("verdict", "p99"), [("missed", P99_S * 1.2), ("undecided", P99_S * 1.1)])
+def test_yours_is_not_kept_at_a_load_that_missed_the_slo_in_the_shortlist(verdict: SloVerdict, p99: float) -> None:
+    found = findings(at_two_levels(), met(1, 300))
+    found.drop_own({"steady": Load(mode="closed", level=64)}, side(0, 192, verdict, p99))
+    confirmed(found, 1, "met", "no difference", own_level=32)
+    assert chosen(found) == (0, False)
+    assert best_level(found) == 32
+    assert found.message == NOT_BETTER
+
+
+@pytest.mark.parametrize("gain", ["no difference", "worse"])
+def test_a_candidate_that_meets_the_slo_is_recommended_where_yours_missed_it_beside_it(gain: Verdict) -> None:
+    found = findings(met(0, 100), met(1, 300))
+    confirmed(found, 1, "met", gain, own="missed")
+    assert chosen(found) == (1, True)
+    assert found.message == OWN_MISSED_AGAIN
+    assert found.best is not None
+    assert found.best.gain_vs_baseline is not None, "the message is about it"
+    assert found.baseline() is None
+    assert exit_code(found, out_of_time=False) == DONE
+
+
+def test_an_undecided_candidate_is_not_passed_over_for_yours_that_missed_the_slo() -> None:
+    found = findings(met(0, 100), met(1, 300))
+    confirmed(found, 1, "undecided", "worse", own="missed")
+    assert chosen(found) == (1, False)
+    assert exit_code(found, out_of_time=False) == UNDECIDED
+
+
+def test_where_yours_missed_it_beside_the_only_candidate_nothing_is_recommended() -> None:
+    found = findings(met(0, 100), met(1, 300))
+    confirmed(found, 1, "missed", p99=0.015, own="missed")
+    settle(found)
+    assert found.best is None
+    assert found.message == NOTHING_KEPT
+    assert found.closest is not None
+    assert (found.closest.trial, found.closest.missed) == (0, pytest.approx({"steady.p99": 0.2}))
+    assert exit_code(found, out_of_time=False) == SLO_MISSED
+
+
+def test_yours_is_left_at_another_load_that_it_did_not_miss_the_slo_at() -> None:
+    found = findings(at_two_levels(), met(1, 300))
+    confirmed(found, 1, "missed", p99=0.015, own="missed", own_level=64)
+    settle(found)
+    assert chosen(found) == (0, False)
+    assert best_level(found) == 32
+
+
+def test_a_run_that_is_interrupted_does_not_fall_back_on_what_missed_the_slo() -> None:
+    found = findings(at_two_levels(), met(1, 50))
+    assert [(one.trial.number, one.loads["steady"].level) for one in found.not_missed()] == [(0, 64), (0, 32), (1, 1)]
+    found.drop_own({"steady": Load(mode="closed", level=64)}, side(0, 192, "missed", P99_S * 1.2))
+    assert [(one.trial.number, one.loads["steady"].level) for one in found.not_missed()] == [(0, 32), (1, 1)]
 
 
 # nothing to confirm
