@@ -429,6 +429,40 @@ def test_an_override_may_be_any_yaml(tmp_path: Path) -> None:
     assert spec.workloads["steady"].timeout == 3.0
 
 
+ANCHORED = STUDY.replace(
+    """\
+  steady:
+    arrival: {process: closed}
+    requests: {source: dataset, path: test.npz}
+""",
+    """\
+  steady: &base
+    arrival: {process: poisson, rate: 100/s}
+    requests: {source: dataset, path: test.npz}
+  merged: {<<: *base, timeout: 5 s}
+  alias: *base
+""",
+)
+
+
+@pytest.mark.parametrize("changed", ["steady", "merged", "alias"])
+def test_an_override_changes_no_other_part_that_shares_an_anchor(changed: str, tmp_path: Path) -> None:
+    workloads = load(tmp_path, f"workloads.{changed}.arrival.rate=200/s", text=ANCHORED).spec.workloads
+    rates = {name: workloads[name].arrival.rate for name in ("steady", "merged", "alias")}
+    assert rates == {"steady": 100, "merged": 100, "alias": 100} | {changed: 200}
+
+
+def test_overrides_of_parts_that_share_an_anchor_add_up(tmp_path: Path) -> None:
+    overrides = (
+        "workloads.merged.arrival.rate=200/s",
+        "workloads.merged.arrival.rate=300/s",
+        "workloads.alias.timeout=1 s",
+    )
+    workloads = load(tmp_path, *overrides, text=ANCHORED).spec.workloads
+    assert [workloads[name].arrival.rate for name in ("steady", "merged", "alias")] == [100, 300, 100]
+    assert [workloads[name].timeout for name in ("steady", "merged", "alias")] == [2, 5, 1]
+
+
 def test_the_last_override_of_a_value_wins(tmp_path: Path) -> None:
     assert load(tmp_path, "slo.p99=5 ms", "slo.p99=7 ms").spec.slo.p99 == 0.007
 

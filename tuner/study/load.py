@@ -163,7 +163,11 @@ def _collect_lines(path: Path, node: yaml.Node, keys: Keys, lines: dict[Keys, in
 
 
 def _override(data: dict[str, Any], override: str, lines: Mapping[Keys, int]) -> Keys:
-    """Set one value in place and return its path."""
+    """Set one value and return its path.
+
+    The mappings on the way to it are copied first: an alias in the file is the very mapping of its anchor, which may
+    stand in other parts of the study.
+    """
     try:
         keys, text = paths.split(override)
     except ValueError as error:
@@ -173,11 +177,12 @@ def _override(data: dict[str, Any], override: str, lines: Mapping[Keys, int]) ->
     place = paths.joined(keys)
     target = data
     for key in keys[:-1]:
-        inner = target.setdefault(key, {})
+        inner = target.get(key, {})
         if not isinstance(inner, dict):
             line = lines.get(tuple(keys[: keys.index(key) + 1]), 1)
             raise StudyError(f"--set {place}: `{key}` (line {line} of the study) holds a value, not a mapping")
-        target = inner
+        target[key] = dict(inner)
+        target = target[key]
     try:
         target[keys[-1]] = yaml.safe_load(text)
     except yaml.YAMLError:
