@@ -180,6 +180,14 @@ def test_fails_for_a_character_that_yaml_forbids(tmp_path: Path) -> None:
     assert failure(tmp_path, text="study: a\x00b\n").startswith("study.yaml:1: not YAML: ")
 
 
+@pytest.mark.parametrize("value", ["2024-02-30", "!!int ten", "!!bool maybe", "!!timestamp today", "0x_", "1" * 5000])
+def test_fails_with_the_line_of_a_value_that_is_not_what_it_is_written_like(tmp_path: Path, value: str) -> None:
+    message = failure(tmp_path, text=edited("study: digits", f"study: {value}"))
+    text = value.removeprefix("!!int ").removeprefix("!!bool ").removeprefix("!!timestamp ")[:40]
+    assert message.startswith(f"study.yaml:2: not YAML: {text!r} is written like a value of type `")
+    assert message.endswith("` and is none; put a text in quotes")
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "just words\n"])
 def test_fails_for_anything_but_a_mapping(tmp_path: Path, text: str) -> None:
     assert failure(tmp_path, text=text).startswith("study.yaml:1: expected a mapping with `study`, `target`,")
@@ -495,6 +503,11 @@ def test_an_override_is_a_path_and_a_value(tmp_path: Path, override: str) -> Non
 
 def test_an_override_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     assert failure(tmp_path, "slo.p99=[1, 2") == "--set slo.p99: '[1, 2' is not a YAML value"
+
+
+def test_an_override_that_is_a_date_of_no_calendar_is_named(tmp_path: Path) -> None:
+    message = failure(tmp_path, "study=2024-02-30")
+    assert message == "--set study: '2024-02-30' is not a YAML value"
 
 
 def test_an_override_cannot_go_through_a_value(tmp_path: Path) -> None:
