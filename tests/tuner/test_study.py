@@ -215,6 +215,12 @@ def test_lists_the_known_keys_where_none_is_close(tmp_path: Path) -> None:
     assert message.startswith("study.yaml:22: slo.zzz: unknown key `zzz`; known here: mean, p50, p90, p95, p99, ")
 
 
+def test_fails_with_the_line_of_a_body_that_is_no_json(tmp_path: Path) -> None:
+    target = "kind: openai\n  url: http://127.0.0.1:8000\n  body: {metadata: {since: 2024-01-01}}\n  model: digits"
+    text = edited("kind: triton\n  model: digits\n  repository: models", target)
+    assert failure(tmp_path, text=text).startswith("study.yaml:6: target.body: `metadata` cannot be sent as JSON (")
+
+
 def test_fails_with_the_line_of_an_unknown_section(tmp_path: Path) -> None:
     message = failure(tmp_path, text=edited("search:", "serch:"))
     assert message == "study.yaml:24: serch: unknown key `serch`; did you mean `search`?"
