@@ -320,6 +320,11 @@ def test_fails_with_the_line_of_a_bad_value(tmp_path: Path, old: str, new: str, 
     assert failure(tmp_path, text=edited(old, new)).startswith(expected)
 
 
+def test_fails_with_the_line_of_a_timeout_without_an_end(tmp_path: Path) -> None:
+    text = edited("arrival: {process: closed}", "arrival: {process: closed}\n    timeout: 1e400 s")
+    assert failure(tmp_path, text=text).startswith("study.yaml:10: workloads.steady.timeout: is too large for a number")
+
+
 def test_a_rate_needs_a_unit(tmp_path: Path) -> None:
     text = edited("{process: closed}", "{process: poisson, rate: 200}")
     assert failure(tmp_path, text=text).startswith(
