@@ -66,6 +66,7 @@ OPTIONAL = (
     "variants",
     "fp32",
     "int8",
+    "labels",
     "output",
     "precision",
     "rate",
