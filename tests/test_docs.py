@@ -66,6 +66,7 @@ OPTIONAL = (
     "variants",
     "fp32",
     "int8",
+    "labels",
     "output",
     "precision",
     "rate",
@@ -342,6 +343,11 @@ def test_the_study_in_the_readme_is_the_one_that_its_command_runs() -> None:
 
 def test_the_starter_study_is_valid(tmp_path: Path) -> None:
     check_with_target(load_text(TEMPLATE.read_text(), tmp_path))
+
+
+def test_the_study_file_page_links_the_keys_of_every_kind() -> None:
+    links = re.findall(r"\]\((\w+)\.md#keys", section("docs/study-file.md", "`target`: the server"))
+    assert sorted(links) == sorted(registry.names())
 
 
 def test_the_starter_study_spells_out_the_defaults() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from targets import yaml_text
+
 MOST_CONCURRENCY, MOST_BATCH, MOST_INSTANCES = 1024, 128, 5
 """Model Analyzer's own defaults of run_config_search_max_*."""
 DELAYS = ["0 us", "100 us", "500 us", "1 ms", "5 ms"]
@@ -93,7 +95,7 @@ def _study_text(data: Mapping[str, Any], path: Path, folder: Path, model: str | 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml_text.load(path.read_text())
     except OSError as error:
         raise ImportRefused(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from targets import yaml_text
 from targets.base import Config, Knob, Value
 from tuner.nesting import flat, place_of
 from tuner.relations import Relation, RelationError, parse_relation
@@ -227,7 +228,7 @@ def _relation(
 ) -> Relation:
     def read(name: str, value: str) -> Value:
         try:
-            given = yaml.safe_load(value)
+            given = yaml_text.load(value)
         except yaml.YAMLError:
             given = value
         return _Reader(known[name], source, place).value(given)

@@ -104,6 +104,8 @@ def _class(
     key = source.model_dump_json() + ("" if from_files else str(seed))
     if key not in sources:
         sources[key] = _requests(study, (*place, "requests"), source, seed)
+    if isinstance(source, DatasetSpec):
+        _check_used(study, (*place, "requests"), source, sources[key])
     fresh = isinstance(source, TensorsSpec | PromptsSpec | SyntheticSpec) and source.fresh
     if fresh and not can_be_fresh(sources[key]):
         raise study.source.error((*place, "requests"), f"{TOO_FEW_IDS}; take more of them, or give `fresh: false`")
@@ -194,6 +196,28 @@ def _requests(study: Study, place: Keys, spec: RequestsSpec, seed: int) -> Reque
         case DatasetSpec(path=path, labels=labels, input=name_of_input, accuracy=accuracy):
             wanted = labels_of(accuracy)
             return _made(study, place, lambda: load_dataset(study.resolve(path), labels, name_of_input, wanted))
+
+
+def _check_used(study: Study, place: Keys, spec: DatasetSpec, found: Requests) -> None:
+    """Check that the file has a use for the keys that the study gives of it. Raises StudyError."""
+    path, folder = spec.path, study.resolve(spec.path).is_dir()
+    keyed = not folder and spec.path.suffix != ".npy"
+    if "labels" in spec.model_fields_set and not keyed:
+        other = "labels.csv in the folder" if folder else "an .npz file"
+        raise study.source.error(
+            (*place, "labels"), f"{path} has no keys to name; take it out, labels stand in {other}"
+        )
+    if "labels" in spec.model_fields_set and found.labels is None:
+        raise study.source.error((*place, "labels"), f"{path} has no {spec.labels!r}; name what it has, or take it out")
+    if "accuracy" in spec.model_fields_set and found.labels is None:
+        where = f"under {spec.labels!r}" if keyed else "in labels.csv" if folder else "as an .npy file never has"
+        raise study.source.error(
+            (*place, "accuracy"), f"{path} has no labels ({where}) that answers could be compared with; take it out"
+        )
+    if spec.input is not None and keyed:
+        raise study.source.error(
+            (*place, "input"), f"{path} names its inputs itself; take it out, it is for an .npy file or a folder"
+        )
 
 
 def _drawn(study: Study, place: Keys, spec: TensorsSpec, seed: int) -> Drawn:

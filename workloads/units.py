@@ -1,7 +1,10 @@
 """Quantities with units, as people write them in a study: `10 ms`, `400/s`, `1%`, `8 GiB`, `20 mJ`, `$1.20/h`."""
 
+import math
 import re
 
+_LONGEST_S = 10 * 365 * 24 * 3600.0
+"""The longest duration: its nanoseconds, and those of sums of a few, fit into 64 bits with room for the clock's own."""
 _DURATION_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE_PER_S = {"s": 1.0, "min": 1 / 60, "h": 1 / 3600}
 _SIZE_BYTES = {"B": 1, **{f"{one}iB": 2 ** (10 * power) for power, one in enumerate("KMGT", 1)}}
@@ -20,12 +23,15 @@ def parse_duration(value: object) -> float:
     """Return seconds from `10 ms`, `500 us`, `2 s`, `5 min`.
 
     Raises:
-        ValueError: anything else, a number without a unit and a negative duration included.
+        ValueError: anything else, a number without a unit, a negative duration and one over 10 years included.
     """
     match = _DURATION.fullmatch(str(value).strip())
     if match is None:
         raise ValueError(f"expected a duration with a unit, like `10 ms` or `2 s`, but got {value!r}")
-    return _non_negative(_rounded(float(match[1]) * _DURATION_S[match[2]]), value)
+    duration_s = _non_negative(_rounded(float(match[1]) * _DURATION_S[match[2]]), value)
+    if duration_s > _LONGEST_S:
+        raise ValueError(f"must not be longer than 10 years, but got {value!r}")
+    return duration_s
 
 
 def parse_rate(value: object) -> float:
@@ -53,7 +59,7 @@ def _rate(value: object) -> float:
     match = _RATE.fullmatch(str(value).strip())
     if match is None:
         raise ValueError(f"expected a rate with a unit, like `200/s`, but got {value!r}")
-    return float(match[1]) * _RATE_PER_S[match[2]]
+    return _finite(float(match[1]) * _RATE_PER_S[match[2]], value)
 
 
 def parse_fraction(value: object) -> float:
@@ -112,4 +118,10 @@ def _rounded(value: float) -> float:
 def _non_negative(value: float, given: object) -> float:
     if value < 0:
         raise ValueError(f"must not be negative, but got {given!r}")
+    return _finite(value, given)
+
+
+def _finite(value: float, given: object) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"is too large for a number, which ends at 1.8e308: {given!r}")
     return value

@@ -9,6 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from targets import yaml_text
 from targets.base import ConfigRefused, Knob, KnobType, TargetError, Value
 from targets.options import Section
 from workloads.units import parse_duration
@@ -173,7 +174,7 @@ def parse_values(text: str, path: Path, knobs: Mapping[str, Knob]) -> dict[str, 
         TargetError: with file, knob, value and what is expected.
     """
     try:
-        data = yaml.safe_load(text)
+        data = yaml_text.load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

@@ -1,5 +1,6 @@
 """The `target` section of a study of a server with OpenAI's API, and what all such servers have in common."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +38,19 @@ class RequestOptions(TargetOptions):
         ours = sorted(set(body) & {"model", "prompt", "messages", "stream", "stream_options", "max_tokens"})
         if ours:
             raise ValueError(f"`{ours[0]}` is given by Paretune; take it out")
+        for name, value in body.items():
+            _check_json(name, value)
         return body
+
+
+def _check_json(name: str, value: object) -> None:
+    """Raise ValueError where a field cannot be sent as JSON: YAML has dates, bytes and infinity as well."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` cannot be sent as JSON ({error}); put a text, like a date, in quotes, and give finite numbers"
+        ) from None
 
 
 class LocalOptions(RequestOptions):

@@ -11,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.util import load_yaml_guess_indent
 
+from targets import yaml_text
 from targets.base import Config, TargetError, Value
 
 Changes = Mapping[str, object]
@@ -62,13 +63,11 @@ def read(text: str, path: Path, canonical: Callable[[str], str], example: str) -
         TargetError: with file, line, key, value and what is expected.
     """
     try:
-        node, data = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+        node, data = yaml.compose(text, yaml.SafeLoader), yaml_text.load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise TargetError(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
-    except ValueError as error:  # a value that looks like a date and is none
-        raise TargetError(f"{path}: not YAML: {error}") from None
     if not isinstance(node, yaml.MappingNode) or not data:
         raise TargetError(f"{path}: expected settings like `{example}`, one a line, but got {text[:60]!r}")
     said: dict[str, object] = {}

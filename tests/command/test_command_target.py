@@ -150,6 +150,10 @@ def test_files_that_are_not_there_are_named(make: MakeCommand) -> None:
     ("text", "message"),
     [
         ("n: [", r"mine\.yaml:3: not YAML: "),
+        (
+            "n: 2024-02-30",
+            r"mine\.yaml:1: not YAML: '2024-02-30' is written like a value of type `timestamp` and is none",
+        ),
         ("[1]", r"mine\.yaml: expected a mapping of knobs to values, but got \[1\]"),
         ("m: 1", r"mine\.yaml: `m` is no knob of this study; known: n"),
         ("n: many", r"mine\.yaml: n: expected a whole number, but got 'many'"),

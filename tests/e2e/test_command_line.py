@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 import typer
 import yaml
@@ -113,8 +114,7 @@ def test_a_missing_dataset_is_named_with_the_studys_line(small_study: WriteStudy
 
 def test_an_accuracy_bound_needs_labels(small_study: WriteStudy, tmp_path: Path) -> None:
     study = small_study()
-    text = study.read_text().replace("path: test.npz", "path: test.npz\n      labels: answers")
-    study.write_text(text)
+    np.savez(tmp_path / "test.npz", IMAGE=np.load(tmp_path / "test.npz")["IMAGE"])
     fails(tmp_path, BAD_USAGE, r"slo\.accuracy_drop: no workload's requests have labels", study)
 
 

@@ -1,7 +1,9 @@
 """The OpenAI target: requests, options, and what is said of a server that cannot be used."""
 
 import json
+import math
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +148,17 @@ def test_a_secret_in_the_url_would_not_be_sent_and_is_refused_without_being_show
 def test_what_paretune_gives_itself_cannot_be_given_in_the_body() -> None:
     with pytest.raises(ValidationError, match="`stream` is given by Paretune"):
         RequestOptions(kind="openai", body={"stream": False})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [date(2024, 1, 1), {"since": [date(2024, 1, 1)]}, {date(2024, 1, 1): 1}, b"\x00", math.inf, [math.nan], {1, 2}],
+)
+def test_a_field_of_the_body_that_is_no_json_is_named(value: object) -> None:
+    with pytest.raises(
+        ValidationError, match=r"`metadata` cannot be sent as JSON .*; put a text, like a date, in quotes"
+    ):
+        RequestOptions(kind="openai", body={"top_k": 5, "metadata": value})
 
 
 def test_a_model_that_the_server_does_not_have_is_named_with_a_close_one(tmp_path: Path, url: str) -> None:

@@ -96,6 +96,7 @@ def test_speculation_has_the_name_that_the_study_gives_it(make: Make) -> None:
         ("", "expected settings like `max-num-seqs: 64`, one a line, but got ''"),
         ("- 1\n", "expected settings like"),
         ("model: [\n", "vllm.yaml:2: not YAML: "),
+        ("model: x\nrevision: 2024-02-30\n", "vllm.yaml:2: not YAML: '2024-02-30' is written like"),
         ("model: x\nmax_num_seqs: 0\n", "vllm.yaml:2: max_num_seqs: is 0; legal is 1 or more"),
         ("model: x\nmax_num_seqs: many\n", "vllm.yaml:2: max_num_seqs: expected a whole number, but got 'many'"),
         ("model: x\nmax_num_seqs: 1.5\n", "expected a whole number, but got 1.5"),

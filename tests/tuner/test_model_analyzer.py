@@ -132,6 +132,7 @@ def test_of_several_models_one_is_named(tmp_path: Path, models: Any) -> None:
     ("text", "message"),
     [
         ("a: [", "not YAML"),
+        ("a: 2024-02-30", "not YAML: '2024-02-30' is written like"),
         ("[]", "no `profile_models`"),
         ("profile_models: a", "no `model_repository`"),
         (None, "No such file"),

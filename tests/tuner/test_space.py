@@ -417,6 +417,11 @@ def failure_of(text: str, constraints: Sequence[object] = (), starts: Sequence[d
         ("instances: [1, 2]", ["instnces < 2"], "constraints.0: 'instnces' is no knob"),
         ("instances: [1, 2]", [{"instances": 1}], "constraints.0: expected a comparison"),
         ("instances: [1, 2]", ["instances < many"], "constraints.0: expected a whole number, but got 'many'"),
+        (
+            "instances: [1, 2]",
+            ["instances < 2024-02-30"],
+            "constraints.0: expected a whole number, but got '2024-02-30'",
+        ),
         ("max_queue_delay: [0 ms]", ["max_queue_delay < 5"], "constraints.0: "),
         ("instances: {values: [1, 2], when: precision == fp64}", [], "space.instances.when: 'fp64' is no name"),
         ("instances: {values: [1], when: precision == int8}\nprecision: [int8]", [], "'precision' is no knob"),

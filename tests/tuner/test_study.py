@@ -180,6 +180,14 @@ def test_fails_for_a_character_that_yaml_forbids(tmp_path: Path) -> None:
     assert failure(tmp_path, text="study: a\x00b\n").startswith("study.yaml:1: not YAML: ")
 
 
+@pytest.mark.parametrize("value", ["2024-02-30", "!!int ten", "!!bool maybe", "!!timestamp today", "0x_", "1" * 5000])
+def test_fails_with_the_line_of_a_value_that_is_not_what_it_is_written_like(tmp_path: Path, value: str) -> None:
+    message = failure(tmp_path, text=edited("study: digits", f"study: {value}"))
+    text = value.removeprefix("!!int ").removeprefix("!!bool ").removeprefix("!!timestamp ")[:40]
+    assert message.startswith(f"study.yaml:2: not YAML: {text!r} is written like a value of type `")
+    assert message.endswith("` and is none; put a text in quotes")
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "just words\n"])
 def test_fails_for_anything_but_a_mapping(tmp_path: Path, text: str) -> None:
     assert failure(tmp_path, text=text).startswith("study.yaml:1: expected a mapping with `study`, `target`,")
@@ -205,6 +213,12 @@ def test_fails_with_the_line_of_an_unknown_key_and_suggests_one(tmp_path: Path) 
 def test_lists_the_known_keys_where_none_is_close(tmp_path: Path) -> None:
     message = failure(tmp_path, text=edited("  error_rate: 0.1%", "  zzz: 0.1%"))
     assert message.startswith("study.yaml:22: slo.zzz: unknown key `zzz`; known here: mean, p50, p90, p95, p99, ")
+
+
+def test_fails_with_the_line_of_a_body_that_is_no_json(tmp_path: Path) -> None:
+    target = "kind: openai\n  url: http://127.0.0.1:8000\n  body: {metadata: {since: 2024-01-01}}\n  model: digits"
+    text = edited("kind: triton\n  model: digits\n  repository: models", target)
+    assert failure(tmp_path, text=text).startswith("study.yaml:6: target.body: `metadata` cannot be sent as JSON (")
 
 
 def test_fails_with_the_line_of_an_unknown_section(tmp_path: Path) -> None:
@@ -304,6 +318,11 @@ def test_a_pause_cannot_be_negative(tmp_path: Path, value: str) -> None:
 )
 def test_fails_with_the_line_of_a_bad_value(tmp_path: Path, old: str, new: str, expected: str) -> None:
     assert failure(tmp_path, text=edited(old, new)).startswith(expected)
+
+
+def test_fails_with_the_line_of_a_timeout_without_an_end(tmp_path: Path) -> None:
+    text = edited("arrival: {process: closed}", "arrival: {process: closed}\n    timeout: 1e400 s")
+    assert failure(tmp_path, text=text).startswith("study.yaml:10: workloads.steady.timeout: is too large for a number")
 
 
 def test_a_rate_needs_a_unit(tmp_path: Path) -> None:
@@ -429,6 +448,40 @@ def test_an_override_may_be_any_yaml(tmp_path: Path) -> None:
     assert spec.workloads["steady"].timeout == 3.0
 
 
+ANCHORED = STUDY.replace(
+    """\
+  steady:
+    arrival: {process: closed}
+    requests: {source: dataset, path: test.npz}
+""",
+    """\
+  steady: &base
+    arrival: {process: poisson, rate: 100/s}
+    requests: {source: dataset, path: test.npz}
+  merged: {<<: *base, timeout: 5 s}
+  alias: *base
+""",
+)
+
+
+@pytest.mark.parametrize("changed", ["steady", "merged", "alias"])
+def test_an_override_changes_no_other_part_that_shares_an_anchor(changed: str, tmp_path: Path) -> None:
+    workloads = load(tmp_path, f"workloads.{changed}.arrival.rate=200/s", text=ANCHORED).spec.workloads
+    rates = {name: workloads[name].arrival.rate for name in ("steady", "merged", "alias")}
+    assert rates == {"steady": 100, "merged": 100, "alias": 100} | {changed: 200}
+
+
+def test_overrides_of_parts_that_share_an_anchor_add_up(tmp_path: Path) -> None:
+    overrides = (
+        "workloads.merged.arrival.rate=200/s",
+        "workloads.merged.arrival.rate=300/s",
+        "workloads.alias.timeout=1 s",
+    )
+    workloads = load(tmp_path, *overrides, text=ANCHORED).spec.workloads
+    assert [workloads[name].arrival.rate for name in ("steady", "merged", "alias")] == [100, 300, 100]
+    assert [workloads[name].timeout for name in ("steady", "merged", "alias")] == [2, 5, 1]
+
+
 def test_the_last_override_of_a_value_wins(tmp_path: Path) -> None:
     assert load(tmp_path, "slo.p99=5 ms", "slo.p99=7 ms").spec.slo.p99 == 0.007
 
@@ -461,6 +514,11 @@ def test_an_override_is_a_path_and_a_value(tmp_path: Path, override: str) -> Non
 
 def test_an_override_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     assert failure(tmp_path, "slo.p99=[1, 2") == "--set slo.p99: '[1, 2' is not a YAML value"
+
+
+def test_an_override_that_is_a_date_of_no_calendar_is_named(tmp_path: Path) -> None:
+    message = failure(tmp_path, "study=2024-02-30")
+    assert message == "--set study: '2024-02-30' is not a YAML value"
 
 
 def test_an_override_cannot_go_through_a_value(tmp_path: Path) -> None:

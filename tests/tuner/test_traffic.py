@@ -32,7 +32,9 @@ def made(folder: Path, arrival: dict[str, object], requests: object = None, **ke
     study = {
         "study": "traffic",
         "target": {"kind": "kserve", "url": "http://127.0.0.1:8000", "model": "some"},
-        "workloads": {"web": {"arrival": arrival, "requests": requests or PROMPTS, **keys}},
+        "workloads": {
+            "web": {"arrival": arrival, **({} if "mix" in keys else {"requests": requests or PROMPTS}), **keys}
+        },
         "space": {"concurrency": [1]},
         "slo": {"p99": "10 ms"},
         "measure": {"max_window": "10 s"},
@@ -40,6 +42,25 @@ def made(folder: Path, arrival: dict[str, object], requests: object = None, **ke
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study, sort_keys=False))
     return make_workloads(load_study(path))[0]
+
+
+def made_of_mix(folder: Path, mix: dict[str, object]) -> Workload:
+    """Return the workload of a closed loop of a mix."""
+    return made(folder, {"process": "closed"}, mix=mix)
+
+
+def datasets(folder: Path) -> None:
+    """Write a dataset of each form, with labels (`some`) and without (`bare`)."""
+    rows = np.zeros((2, 3), np.float32)
+    np.savez(folder / "bare.npz", X=rows)
+    np.savez(folder / "some.npz", X=rows, labels=np.zeros(2, np.int64))
+    np.save(folder / "X.npy", rows)
+    (folder / "bare.jsonl").write_text('{"X": [1]}\n')
+    (folder / "some.jsonl").write_text('{"X": [1], "labels": 0}\n')
+    for name in ("bare", "some"):
+        (folder / name).mkdir()
+        np.save(folder / name / "one.npy", rows[0])
+    (folder / "some" / "labels.csv").write_text("one.npy,0\n")
 
 
 def refusal(folder: Path, arrival: dict[str, object], requests: object = None, **keys: object) -> str:
@@ -249,6 +270,60 @@ def test_connections_of_a_closed_loop_are_refused_at_their_line(tmp_path: Path) 
     assert said.startswith(f"{tmp_path / 'study.yaml'}:{line}: workloads.web.connections: is 8")
     assert "take `connections` out" in said
     assert made(tmp_path, {"process": "constant", "rate": "50/s"}, connections=8).connections == 8
+
+
+TOP_1 = {"kind": "top_k"}
+
+
+@pytest.mark.parametrize(
+    ("path", "keys", "message"),
+    [
+        ("bare.npz", {"labels": "labels"}, "labels: bare.npz has no 'labels'; name what it has, or take it out"),
+        ("bare.npz", {"accuracy": TOP_1}, "accuracy: bare.npz has no labels (under 'labels') that answers"),
+        ("some.npz", {"labels": "classes"}, "labels: some.npz has no 'classes'; name what it has"),
+        ("some.npz", {"input": "X"}, "input: some.npz names its inputs itself; take it out"),
+        ("bare.jsonl", {"labels": "y"}, "labels: bare.jsonl has no 'y'; name what it has"),
+        ("bare.jsonl", {"accuracy": TOP_1}, "accuracy: bare.jsonl has no labels (under 'labels') that answers"),
+        ("some.jsonl", {"input": "X"}, "input: some.jsonl names its inputs itself; take it out"),
+        ("X.npy", {"labels": "labels"}, "labels: X.npy has no keys to name; take it out, labels stand in an .npz"),
+        ("X.npy", {"accuracy": TOP_1}, "accuracy: X.npy has no labels (as an .npy file never has) that answers"),
+        ("bare", {"labels": "labels"}, "labels: bare has no keys to name; take it out, labels stand in labels.csv"),
+        ("bare", {"accuracy": TOP_1}, "accuracy: bare has no labels (in labels.csv) that answers"),
+    ],
+)
+def test_a_key_that_the_dataset_has_no_use_for_is_refused_at_its_line(
+    tmp_path: Path, path: str, keys: dict[str, object], message: str
+) -> None:
+    datasets(tmp_path)
+    said = refusal(tmp_path, {"process": "closed"}, {"source": "dataset", "path": path, **keys})
+    lines = (tmp_path / "study.yaml").read_text().splitlines()
+    at = next(number for number, line in enumerate(lines, 1) if line.strip().startswith(f"{next(iter(keys))}:"))
+    assert f"study.yaml:{at}: workloads.web.requests.{message}" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("bare.npz", {}),
+        ("some.npz", {"labels": "labels", "accuracy": TOP_1}),
+        ("some.jsonl", {"labels": "labels", "accuracy": TOP_1}),
+        ("X.npy", {"input": "Y"}),
+        ("some", {"input": "X", "accuracy": TOP_1}),
+    ],
+)
+def test_a_key_that_the_dataset_has_a_use_for_is_taken(tmp_path: Path, path: str, keys: dict[str, object]) -> None:
+    datasets(tmp_path)
+    dataset = made(tmp_path, {"process": "closed"}, {"source": "dataset", "path": path, **keys}).classes[0].dataset
+    assert (dataset.labels is not None) is ("accuracy" in keys)
+
+
+def test_a_key_without_use_is_found_beside_a_workload_that_leaves_it_out(tmp_path: Path) -> None:
+    """Both have the same requests, which are read once."""
+    datasets(tmp_path)
+    bare = {"requests": {"source": "dataset", "path": "bare.npz"}}
+    keyed = {"requests": {**bare["requests"], "labels": "labels"}}
+    with pytest.raises(StudyError, match=r"workloads\.web\.mix\.two\.requests\.labels: bare\.npz has no 'labels'"):
+        made_of_mix(tmp_path, {"one": bare, "two": keyed})
 
 
 def test_a_share_of_the_requests_is_sent_again(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Quantities with units: read from a study, written for people."""
 
 import math
+import re
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.units import format_duration, format_value
-from workloads.units import parse_duration, parse_energy, parse_fraction, parse_price, parse_rate, parse_size
+from workloads.units import (
+    parse_duration,
+    parse_energy,
+    parse_fraction,
+    parse_price,
+    parse_rate,
+    parse_rate_or_zero,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +51,31 @@ def test_spellings_of_one_duration_are_equal(text: str) -> None:
 def test_a_duration_needs_a_number_and_a_unit(given: object) -> None:
     with pytest.raises(ValueError, match="expected a duration with a unit, like `10 ms` or `2 s`, but got"):
         parse_duration(given)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_duration, "1e400 s"),
+        (parse_duration, "1e308 h"),
+        (parse_rate, "1e400/s"),
+        (parse_rate_or_zero, "1e309/min"),
+        (parse_fraction, "1e400%"),
+        (parse_size, "1e300 TiB"),
+        (parse_energy, "1e400 J"),
+        (parse_price, "$1e400/h"),
+    ],
+)
+def test_a_quantity_is_finite(parse: Callable[[object], float], text: str) -> None:
+    with pytest.raises(ValueError, match=rf"is too large for a number, which ends at 1\.8e308: '{re.escape(text)}'"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["87601 h", "1e300 s"])
+def test_a_duration_has_an_end_that_the_clock_can_tell(text: str) -> None:
+    with pytest.raises(ValueError, match=f"must not be longer than 10 years, but got '{text}'"):
+        parse_duration(text)
+    assert parse_duration("87600 h") == 10 * 365 * 24 * 3600
 
 
 def test_a_duration_is_not_negative() -> None:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from targets import registry
+from targets import registry, yaml_text
 from targets.base import TargetError
 from targets.options import TargetOptions
 from tuner.study import paths
@@ -132,7 +132,7 @@ def _read(path: Path) -> str:
 def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Keys, int]]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        data = yaml_text.load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise StudyError(f"{path}:{line}: not YAML: {error.problem}") from None
@@ -163,7 +163,11 @@ def _collect_lines(path: Path, node: yaml.Node, keys: Keys, lines: dict[Keys, in
 
 
 def _override(data: dict[str, Any], override: str, lines: Mapping[Keys, int]) -> Keys:
-    """Set one value in place and return its path."""
+    """Set one value and return its path.
+
+    The mappings on the way to it are copied first: an alias in the file is the very mapping of its anchor, which may
+    stand in other parts of the study.
+    """
     try:
         keys, text = paths.split(override)
     except ValueError as error:
@@ -173,13 +177,14 @@ def _override(data: dict[str, Any], override: str, lines: Mapping[Keys, int]) ->
     place = paths.joined(keys)
     target = data
     for key in keys[:-1]:
-        inner = target.setdefault(key, {})
+        inner = target.get(key, {})
         if not isinstance(inner, dict):
             line = lines.get(tuple(keys[: keys.index(key) + 1]), 1)
             raise StudyError(f"--set {place}: `{key}` (line {line} of the study) holds a value, not a mapping")
-        target = inner
+        target[key] = dict(inner)
+        target = target[key]
     try:
-        target[keys[-1]] = yaml.safe_load(text)
+        target[keys[-1]] = yaml_text.load(text)
     except yaml.YAMLError:
         raise StudyError(f"--set {place}: {text!r} is not a YAML value") from None
     return tuple(keys)

@@ -20,10 +20,11 @@ class DatasetSpec(Section):
 
     source: Literal["dataset"] = Field(description="rows of an .npz, .npy or .jsonl file, or the files of a folder")
     path: Path = Field(description="the file or folder, relative to the study file")
-    labels: str = Field("labels", description="array or key of the labels, if the file has one")
+    labels: str = Field("labels", description="array or key of the labels; given here, the file has to have it")
     accuracy: AccuracySpec = Field(TOP_1, description="how answers are compared with the labels; top 1 if absent")
     input: str | None = Field(
-        None, description="input of the model that an .npy file or a folder is for; its name if absent"
+        None,
+        description="input of the model that an .npy file or a folder is for, and no other file; its name if absent",
     )
     output: str | None = Field(None, description="output that is compared with the labels; needed if there are several")
 
