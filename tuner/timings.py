@@ -129,7 +129,7 @@ def tokens_came_ns(records: Records) -> NDArray[np.int64]:
     one, or with the end of the answer where none had.
     """
     columns, events = records.columns, records.events
-    beyond = np.maximum(columns["tokens"] - _seen(records), 0).astype(np.int64)
+    beyond = np.maximum(columns["tokens"] - _seen(records), 0)
     rows = np.flatnonzero(beyond)
     last_ns = columns["last_ns"][rows]
     untold_ns = np.where(last_ns > 0, last_ns, columns["done_ns"][rows])
@@ -139,11 +139,9 @@ def tokens_came_ns(records: Records) -> NDArray[np.int64]:
     return came
 
 
-def _seen(records: Records) -> NDArray[np.float64]:
+def _seen(records: Records) -> NDArray[np.int64]:
     """Return how many tokens the events of each request carried, shape [n]."""
-    events = records.events
-    found = np.bincount(events["row"], weights=events["tokens"], minlength=len(records.rows))
-    return found.astype(np.float64)
+    return np.bincount(records.events["row"], records.events["tokens"], minlength=len(records.rows)).astype(np.int64)
 
 
 def judged_by(bounds: Mapping[str, float]) -> set[Timing]:
