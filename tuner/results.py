@@ -165,6 +165,9 @@ class Point(Data):
     """One measurement of a trial."""
 
     workload: str
+    request_class: int | None = Field(
+        None, description="of a class: its number in the column `class` of the records; null: all requests"
+    )
     load: Load
     window: int | None = Field(
         None, description="of workloads measured at once: number of the window in the trial; null: measured alone"

@@ -323,6 +323,39 @@ def test_the_distribution_is_over_the_windows_requests_and_ends_where_they_faile
     assert "99% within 99.00 ms" in chart.first.finding
 
 
+def with_class(result: Result, **of_class: object) -> Result:
+    """Return a run whose trials have a point of the class `steady.pay` beside each of their points."""
+    part = {"workload": "steady.pay", **of_class}
+    trials = [
+        trial.model_copy(update={"points": [*trial.points, *(one.model_copy(update=part) for one in trial.points)]})
+        for trial in result.trials
+    ]
+    study = result.study.model_copy(update={"workloads": ["steady", "steady.pay"]})
+    return result.model_copy(update={"trials": trials, "study": study})
+
+
+def test_the_distribution_of_a_class_is_over_its_own_requests(kept_run: tuple[Result, Path]) -> None:
+    result, run = kept_run
+    path = run / "records" / "one.npz"
+    with np.load(path) as stored:
+        columns = {name: stored[name] for name, _, _ in records.FIELDS}
+    columns["class"][1:21] = 1
+    records.save_records(records.Records(columns, [(0, 1000 * MS)]), path)
+    result = with_class(result, request_class=1)
+    chart = checked(distribution_chart(result, latencies.distributions(result, run)))
+    assert chart.choices[0].options == ["steady", "steady.pay"]
+    assert "your configuration, 4 in flight: 100 requests" in named(chart.pictures["0"])
+    line = named(chart.pictures["1"])["your configuration, 4 in flight: 20 requests"]
+    assert (min(line["y"]), max(line["y"])) == (1.0, 19.0)
+    assert "99% within 19.00 ms" in chart.pictures["1"].finding
+
+
+def test_a_class_whose_requests_cannot_be_told_from_others_has_no_distribution(kept_run: tuple[Result, Path]) -> None:
+    result, run = kept_run
+    result = with_class(result, request_class=None)
+    assert [one.workload for one in latencies.distributions(result, run)] == ["steady"]
+
+
 def test_records_that_are_gone_or_broken_leave_it_out(kept_run: tuple[Result, Path]) -> None:
     result, run = kept_run
     (run / "records" / "one.npz").write_bytes(b"PK no archive")
