@@ -206,6 +206,13 @@ class Trial(Data):
     )
     host: str | None = Field(None, description="that measured it, where several work on one study")
 
+    def counts(self, point: Point) -> bool:
+        """Return whether one of its points may be used: the server was not lost, and the load generator not in its way.
+
+        A trial is invalid where one of its points is; the others of it count.
+        """
+        return self.state in ("complete", "invalid") and point.validity.valid
+
 
 class FrontPoint(Data):
     """A point of the primary workload that is on the front, or may be under the measurement noise."""
