@@ -88,7 +88,7 @@ def slos(result: Result) -> Said | None:
     said = words.verdicts(found)
     if said != "met":
         return Said(f"SLO {said}", "bad")
-    among = [workload for workload, verdicts in result.best.verdicts.items() if verdicts]
+    among = list(dict.fromkeys(name.partition(".")[0] for name, judged in result.best.verdicts.items() if judged))
     where = f"on all {len(among)} workloads" if len(among) > 1 else f"on the workload {among[0]}"
     return Said(f"Every SLO is met {where}", "good")
 

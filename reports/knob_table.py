@@ -59,7 +59,7 @@ def _table(result: Result, axis: Axis) -> Table:
         (trial, point)
         for trial in result.trials
         for point in trial.points
-        if trial.state == "complete" and point.workload == primary and point.validity.valid
+        if point.workload == primary and trial.counts(point)
     ]
     names = [knob.name for knob in result.knobs]
     usable = [

@@ -39,7 +39,7 @@ class Distribution:
 
 
 def distributions(result: Result, run: Path) -> list[Distribution]:
-    """Return those of every workload whose records were kept.
+    """Return those of every workload and class whose records were kept.
 
     Args:
         result: of the run.
@@ -76,12 +76,17 @@ def quantiles(latencies_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
 
 
 def _latencies_s(point: Point, run: Path) -> NDArray[np.float64]:
-    """Return done - intended of the requests intended in the window; nothing where the records were not kept."""
-    if point.records is None:
+    """Return done - intended of a point's own requests that were intended in the window.
+
+    Nothing where the records were not kept, or the result is of before it told which of them are a class's.
+    """
+    if point.records is None or ("." in point.workload and point.request_class is None):
         return np.zeros(0)
     try:
         with np.load(run / point.records) as stored:
             inside = stored["phase"] == WINDOW
+            if point.request_class is not None:
+                inside &= stored["class"] == point.request_class
             latency_s = (stored["done_ns"][inside] - stored["intended_ns"][inside]) / 1e9
             return np.where(stored["outcome"][inside] == 0, latency_s, np.inf)
     except (OSError, KeyError, ValueError, BadZipFile):

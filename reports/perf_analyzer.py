@@ -32,9 +32,9 @@ def csv_of_best(result: Result) -> str:
     configs = [server_part(config) for config in ([result.best.config] if result.best else own)]
     found: dict[float, Point] = {}
     for trial in result.trials:
-        if server_part(trial.config) in configs and trial.state == "complete":
+        if server_part(trial.config) in configs:
             same = [point for point in trial.points if point.workload == result.study.workloads[0]]
-            found |= {point.load.level: point for point in same}
+            found |= {point.load.level: point for point in same if trial.counts(point)}
     mode = next((point.load.mode for point in found.values()), "closed")
     columns = [LEVELS[mode], "Inferences/Second", "Client Send", "Network+Server Send/Recv", *STAGES, "Client Recv",
                *(f"{name} latency" for name in PERCENTILES)]  # fmt: skip

@@ -37,11 +37,11 @@ def all_points(result: Result) -> list[Placed]:
 
 
 def meets(result: Result, trial: Trial, point: Point) -> bool:
-    """Return whether a point and what goes with it on the other workloads meet every SLO, as measured.
+    """Return whether a point that counts and what goes with it on the other workloads meet every SLO, as measured.
 
     Where several of their loads go with it, it does so with one of them.
     """
-    return trial.state == "complete" and any(
+    return trial.counts(point) and any(
         {one.workload for one in together} == set(result.study.workloads)
         and all(violation <= 0 for one in together for violation in one.violations.values())
         for together in combinations(trial, point)
@@ -49,8 +49,8 @@ def meets(result: Result, trial: Trial, point: Point) -> bool:
 
 
 def meets_alone(trial: Trial, point: Point) -> bool:
-    """Return whether a point meets the SLO of its own workload, as measured."""
-    return trial.state == "complete" and all(violation <= 0 for violation in point.violations.values())
+    """Return whether a point that counts meets the SLO of its own workload, as measured."""
+    return trial.counts(point) and all(violation <= 0 for violation in point.violations.values())
 
 
 def server_part(config: Mapping[str, Value]) -> dict[str, Value]:
@@ -82,14 +82,14 @@ def best_point(result: Result) -> tuple[Trial, Point] | None:
 def own_point(result: Result) -> tuple[Trial, Point] | None:
     """Return the user's configuration and its point to compare with: the baseline's, or one that came close to the SLO.
 
-    Where the baseline meets no SLO it is the point of the primary workload that is least beyond it.
+    Where the baseline meets no SLO it is, of the points of the primary workload that count, the one least beyond it.
     """
     own = next((trial for trial in result.trials if trial.number == 0), None)
     if own is None:
         return None
     if result.baseline is not None and result.baseline.point < len(own.points):
         return own, own.points[result.baseline.point]
-    primary = [point for point in own.points if point.workload == result.study.workloads[0]]
+    primary = [point for point in own.points if point.workload == result.study.workloads[0] and own.counts(point)]
     if not primary:
         return None
     return own, min(primary, key=lambda point: max(point.violations.values(), default=0.0))

@@ -84,6 +84,8 @@ def _loads(ways: Sequence[Sequence[Point]], together: Sequence[Point]) -> str:
 
 def _verdict(points: Sequence[Point]) -> str:
     """Return `met`, or what is not by the verdicts; where a stored run has none, by the values."""
+    if not all(point.validity.valid for point in points):
+        return "spoiled, not used"
     several = len({point.workload for point in points}) > 1
     found = {f"{point.workload}.{name}" if several else name: one for point in points
              for name, one in point.verdicts.items()}  # fmt: skip

@@ -46,6 +46,7 @@ class Row:
         state: of the trial.
         workload: "" for a trial without a point.
         slo: `met`, `missed` or `undecided`; "" for a trial without a point.
+        counts: whether the point may be used, see `Trial.counts`.
         mark: `yours`, `best`, `front` or "".
         cells: in the order of the columns; the last says what came of it.
     """
@@ -54,13 +55,14 @@ class Row:
     state: str
     workload: str
     slo: str
+    counts: bool
     mark: str
     cells: tuple[Cell, ...]
 
     @property
     def tone(self) -> Literal["good", "bad", "faint"]:
         """How the last cell is coloured; its words say the same."""
-        if self.slo == "met" and self.state == "complete":
+        if self.slo == "met" and self.state == "complete" and self.counts:
             return "good"
         return "faint" if self.slo == "undecided" else "bad"
 
@@ -116,6 +118,7 @@ def table(result: Result) -> Table:
             trial.state,
             point.workload if point else "",
             overall(point.verdicts.values()) if point and point.verdicts else _by_values(point),
+            point is not None and trial.counts(point),
             marks.get((trial.number, index), ""),
             tuple(column.of(trial, point) for column in columns),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from reports import words
-from tuner.results import Point, Result
+from tuner.results import Point, Result, Trial
 from tuner.run_info import HostInfo
 
 MAX_FAILED = 50
@@ -53,7 +53,7 @@ class Host:
 
 def facts(result: Result) -> list[Fact]:
     """Return how the run was measured, in the order in which one asks."""
-    points = [point for trial in result.trials for point in trial.points]
+    points = [whole for trial in result.trials for whole, *_ in _measurements(trial)]
     found = [Fact("trials", _states(result))]
     if points:
         found += [*_validity(points), *_windows(points), *_noise(points), *_generator(points)]
@@ -96,10 +96,29 @@ def _group(host: HostInfo) -> str:
 
 
 def remarks(result: Result) -> list[tuple[str, int]]:
-    """Return each reason and warning of the measurements, and how many have it, the most frequent first."""
-    points = (point for trial in result.trials for point in trial.points)
-    said = Counter(text for point in points for text in (*point.validity.reasons, *point.validity.warnings))
+    """Return each reason and warning of the measurements, and how many have it, the most frequent first.
+
+    A measurement has it once where it is said of several of its classes.
+    """
+    measurements = (points for trial in result.trials for points in _measurements(trial))
+    said = Counter(text for points in measurements for text in dict.fromkeys(_texts(points)))
     return said.most_common(MAX_FAILED)
+
+
+def _texts(points: Sequence[Point]) -> Iterator[str]:
+    for point in points:
+        yield from (*point.validity.reasons, *point.validity.warnings)
+
+
+def _measurements(trial: Trial) -> list[list[Point]]:
+    """Return the points of each measurement of a trial: that of the whole workload, then those of its classes."""
+    found: list[list[Point]] = []
+    for point in trial.points:
+        if "." in point.workload and found:
+            found[-1].append(point)
+        else:
+            found.append([point])
+    return found
 
 
 def _states(result: Result) -> str:

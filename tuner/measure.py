@@ -240,6 +240,7 @@ class Meter:
         counted = {key: one for key, one in metrics.items() if one.n or part.index is None}
         return Point(
             workload=part.name,
+            request_class=part.index,
             load=load,
             warmup_s=own.warmup_s,
             window_s=own.records.window_s,

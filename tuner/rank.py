@@ -53,10 +53,8 @@ def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequenc
     """
     found = []
     for trial in trials:
-        if trial.state not in ("complete", "invalid"):
-            continue
         for index, point in enumerate(trial.points):
-            if point.workload != workloads[0] or not point.validity.valid:
+            if point.workload != workloads[0] or not trial.counts(point):
                 continue
             found += [
                 Candidate(trial, index, evaluate(together, goals), together)

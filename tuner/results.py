@@ -165,6 +165,9 @@ class Point(Data):
     """One measurement of a trial."""
 
     workload: str
+    request_class: int | None = Field(
+        None, description="of a class: its number in the column `class` of the records; null: all requests"
+    )
     load: Load
     window: int | None = Field(
         None, description="of workloads measured at once: number of the window in the trial; null: measured alone"
@@ -202,6 +205,13 @@ class Trial(Data):
         {}, description="workload -> metric -> what the twin expected of it before it was measured"
     )
     host: str | None = Field(None, description="that measured it, where several work on one study")
+
+    def counts(self, point: Point) -> bool:
+        """Return whether one of its points may be used: the server was not lost, and the load generator not in its way.
+
+        A trial is invalid where one of its points is; the others of it count.
+        """
+        return self.state in ("complete", "invalid") and point.validity.valid
 
 
 class FrontPoint(Data):

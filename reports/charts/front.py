@@ -14,8 +14,13 @@ FAINTEST = 0.25
 """Opacity of a point that is not on the front; one that certainly is has 1."""
 MOST_AS_SVG = 1500
 """More points than this are drawn by WebGL."""
-OWN, MISSES, MEETS = "your configuration", "misses an SLO", "meets every SLO"
-GROUPS: Mapping[str, tuple[str, str]] = {OWN: (BLUE, "square"), MISSES: (GREY, "x"), MEETS: (GREEN, "circle")}
+OWN, MISSES, MEETS, UNUSED = "your configuration", "misses an SLO", "meets every SLO", "not used"
+GROUPS: Mapping[str, tuple[str, str]] = {
+    UNUSED: (GREY, "circle-open"),
+    OWN: (BLUE, "square"),
+    MISSES: (GREY, "x"),
+    MEETS: (GREEN, "circle"),
+}
 """Group -> colour and symbol."""
 NOTE = (
     "The fainter a point, the less probably it is on the front under its measurement noise; the bars are the 95% "
@@ -63,6 +68,8 @@ def _picture(result: Result, workload: str, points: Sequence[Placed]) -> Picture
 
 
 def _group(one: Placed, good: Mapping[int, bool]) -> str:
+    if not one.trial.counts(one.point):
+        return UNUSED
     if one.trial.number == 0:
         return OWN
     return MEETS if good[one.number] else MISSES
@@ -230,10 +237,13 @@ def _finding(
     names = f"{across.name.replace('_', ' ')} against {up.name.replace('_', ' ')}"
     if not placed:
         return f"{workload}: no point has both {names}."
+    used = sum(one.trial.counts(one.point) for one in placed)
     text = (
-        f"{workload}, {names}: {sum(good.values())} of {len(placed)} points meet the SLO, "
+        f"{workload}, {names}: {sum(good.values())} of {used} points meet the SLO, "
         f"{len(on_front)} {'is' if len(on_front) == 1 else 'are'} on the front."
     )
+    if unused := len(placed) - used:
+        text += f" {unused} more {'is' if unused == 1 else 'are'} not used: spoiled, or the server was lost."
     best = max((one for one in placed if good[one.number]), key=lambda one: across.of(one.point), default=None)
     if best is None:
         return text

@@ -22,7 +22,8 @@ ACROSS = {
 NOTE = (
     "Above the latency percentile with its 95% interval, below the goodput: answers within the SLO per second. The "
     "diamond is the knee, the load with the most throughput per latency (Kleinrock's power); the star is the SLO's "
-    "capacity, the most goodput at a load that met the SLO of this workload as it was measured."
+    "capacity, the most goodput at a load that met the SLO of this workload as it was measured. Loads at which the "
+    "measurement was spoiled are left out."
 )
 
 
@@ -62,8 +63,8 @@ def curves_of(result: Result, workload: str) -> list[Curve]:
     """Return the user's configuration, the best and the next on the front, those that were measured at two loads."""
     groups: dict[str, list[tuple[Trial, Point]]] = {}
     for trial in result.trials:
-        if trial.state == "complete":
-            same = [(trial, point) for point in trial.points if point.workload == workload]
+        same = [(trial, point) for point in trial.points if point.workload == workload and trial.counts(point)]
+        if same:
             groups.setdefault(repr(sorted(server_part(trial.config).items())), []).extend(same)
     front = sorted(result.front, key=lambda member: (-member.on_front, -member.membership))
     numbers = [0, *([result.best.trial] if result.best else []), *(member.trial for member in front)]

@@ -6,6 +6,7 @@ from reports import words
 from reports.axes import Axis, axes
 from reports.charts.colours import BLUE, GREY
 from reports.charts.drawing import Drawing, Picture, Trace, one, text_of
+from reports.points import meets_alone
 from tuner.results import Estimate, Point, Result, Trial
 
 Pair = tuple[Trial, Estimate, float]
@@ -72,6 +73,6 @@ def _traces(result: Result, across: Axis, pairs: Sequence[Pair]) -> list[Trace]:
 
 
 def _best_points(trial: Trial, workload: str) -> list[Point]:
-    """Return a trial's points of a workload that meet its SLOs, or all of them where none does."""
-    points = [point for point in trial.points if point.workload == workload]
-    return [point for point in points if all(over <= 0 for over in point.violations.values())] or points
+    """Return a trial's points of a workload that meet its SLOs, or all that count where none does."""
+    points = [point for point in trial.points if point.workload == workload and trial.counts(point)]
+    return [point for point in points if meets_alone(trial, point)] or points

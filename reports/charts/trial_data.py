@@ -84,6 +84,8 @@ def _is_number(value: Value) -> bool:
 
 
 def _slo(result: Result, one: Placed) -> str:
+    if not one.trial.counts(one.point):
+        return "not used: " + ("; ".join(one.point.validity.reasons) or f"the trial {one.trial.state}")
     if one.point.workload == result.study.workloads[0] and meets(result, one.trial, one.point):
         return "meets every SLO"
     missed = [f"{name} +{over:.0%}" for name, over in one.point.violations.items() if over > 0]

@@ -228,6 +228,31 @@ def test_what_was_spoiled_is_said_where_trust_is_asked_for(found: Result) -> Non
     assert facts["noise"].said.endswith("throughput 0.0%, p99 0.0%")
 
 
+def test_classes_are_parts_of_the_measurement_of_their_workload(found: Result) -> None:
+    few = Validity(valid=True, warnings=["p99 from 70 requests"])
+    whole = using(1, 1.0).model_copy(update={"validity": Validity(valid=True, warnings=["an agent was late"])})
+    part = {"outcomes": {"ok": 70}, "validity": few}
+    classes = [whole.model_copy(update={"workload": f"steady.{name}", **part}) for name in ("browse", "pay")]
+    one = found.model_copy(update={"trials": [builders.trial(number, whole, *classes) for number in (0, 1, 2)]})
+    facts = {fact.name: fact.said for fact in trust.facts(one)}
+    assert facts["validity"] == "3 of 3 measurements are valid"
+    assert facts["steady state"] == "3 steady"
+    assert facts["windows"].endswith(": 3 " + words.ENDINGS["cap"])
+    assert facts["samples"] == "140 requests a measurement, 420 in all"
+    assert trust.remarks(one) == [("an agent was late", 3), ("p99 from 70 requests", 3)]
+
+
+def test_an_slo_is_met_on_workloads_and_not_on_their_classes(found: Result) -> None:
+    met: dict[str, SloVerdict] = {"p99": "met"}
+    verdicts = {"steady": met, "steady.browse": met, "steady.pay": met}
+    said = answer.slos(changed(found, verdicts=verdicts))
+    assert said is not None
+    assert said.text == "Every SLO is met on the workload steady"
+    said = answer.slos(changed(found, verdicts={"steady": {}, "steady.pay": met, "web": met}))
+    assert said is not None
+    assert said.text == "Every SLO is met on all 2 workloads"
+
+
 def test_a_finished_run_gets_another_price(real_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(real_run, tmp_path / "run"))
     folder = real_run.parents[2]

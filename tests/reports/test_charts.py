@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import html, latencies
+from reports import html, latencies, trials_table
 from reports.charts import figures, page
 from reports.charts.batches import batch_chart
 from reports.charts.distribution import distribution_chart
@@ -21,10 +21,11 @@ from reports.charts.load_curves import load_chart
 from reports.charts.stages import stage_chart
 from reports.charts.trial_data import trial_data
 from reports.knob_table import tables
+from reports.points import own_point
 from tests.tuner import result_builders as builders
 from tests.tuner.result_builders import estimate
 from tuner import records
-from tuner.results import BatchSize, FrontPoint, KnobInfo, Point, Result, Server, Trial, Value
+from tuner.results import BatchSize, FrontPoint, KnobInfo, Point, Result, Server, Trial, Validity, Value
 
 MS = 1_000_000
 BAD = "<img src=x onerror=alert(1)>"
@@ -144,6 +145,67 @@ def test_a_chart_has_a_text_alternative_and_labelled_controls() -> None:
     assert '<label for="front-workload">workload <select id="front-workload"' in text
     assert as_html(None) == ""
     assert as_html(one("x", Picture([], {}, BAD))).count("&lt;img src=x") == 2
+
+
+def spoiled(one: Point) -> Point:
+    return one.model_copy(update={"validity": Validity(valid=False, reasons=["the load generator sent late"])})
+
+
+def with_spoiled() -> Result:
+    """Return a climb that is complete, a baseline that is invalid, and a crash; the first two have a spoiled load."""
+    own = builders.trial(0, point(1, 90, 0.001), point(2, 180, 0.002), spoiled(point(4, 360, 0.003)), state="invalid")
+    fast = builders.trial(1, point(1, 100, 0.002), point(2, 200, 0.004), spoiled(point(4, 400, 0.005)), config={"n": 2})
+    lost = builders.trial(2, point(1, 500, 0.001), config={"n": 3}, state="crashed")
+    return run_of(own, fast, lost, knobs=(knob("concurrency"),), best=1)
+
+
+def test_a_point_that_does_not_count_is_drawn_apart_and_says_why() -> None:
+    result = with_spoiled()
+    chart = checked(front_chart(result))
+    drawn = {name: trace["customdata"] for name, trace in named(chart.first).items() if "customdata" in trace}
+    assert drawn == {"not used": [2, 5, 6], "your configuration": [0, 1], "meets every SLO": [3, 4]}
+    assert "4 of 4 points meet the SLO" in chart.first.finding
+    assert "3 more are not used" in chart.first.finding
+    assert "The most throughput within the SLO is 200/s, of trial 1." in chart.first.finding
+    data: Any = trial_data(result)
+    assert data["points"]["slo"] == [
+        *["meets every SLO"] * 2,
+        "not used: the load generator sent late",
+        *["meets every SLO"] * 2,
+        "not used: the load generator sent late",
+        "not used: the trial crashed",
+    ]
+
+
+def test_a_point_that_does_not_count_is_no_front_of_another_workload() -> None:
+    result = with_spoiled()
+    study = result.study.model_copy(update={"workloads": ["other", "steady"]})
+    chart = checked(front_chart(result.model_copy(update={"study": study})))
+    assert named(chart.pictures["1"])["Pareto front"]["x"] == [90, 180, 200]
+
+
+def test_a_spoiled_load_is_left_out_of_the_curve_and_is_no_capacity() -> None:
+    chart = checked(load_chart(with_spoiled()))
+    drawn = named(chart.first)
+    assert drawn["your configuration"]["x"] == [1, 2]
+    assert drawn["trial 1, the best"]["x"] == [1, 2]
+    assert "trial 1, the best: SLO capacity 200/s at 2 in flight, the highest load measured" in chart.first.finding
+
+
+def test_the_knobs_are_told_from_every_point_that_counts() -> None:
+    assert [table.trials for table in tables(with_spoiled())] == [[0, 0, 1, 1]] * 2
+
+
+def test_a_spoiled_point_of_a_complete_trial_is_not_coloured_as_good() -> None:
+    rows = trials_table.table(with_spoiled()).rows
+    assert [row.tone for row in rows if row.trial == 1] == ["good", "good", "bad"]
+
+
+def test_your_point_is_the_closest_one_that_counts() -> None:
+    own = builders.trial(0, point(1, 90, 0.03), spoiled(point(2, 180, 0.02)), state="invalid")
+    assert own_point(run_of(own)) == (own, own.points[0])
+    nothing = builders.trial(0, spoiled(point(2, 180, 0.02)), state="invalid")
+    assert own_point(run_of(nothing)) is None
 
 
 # Load curves.
@@ -321,6 +383,39 @@ def test_the_distribution_is_over_the_windows_requests_and_ends_where_they_faile
     assert max(line["y"]) == pytest.approx(99.0)
     assert named(chart.first)["SLO"]["y"] == pytest.approx([10.0])
     assert "99% within 99.00 ms" in chart.first.finding
+
+
+def with_class(result: Result, **of_class: object) -> Result:
+    """Return a run whose trials have a point of the class `steady.pay` beside each of their points."""
+    part = {"workload": "steady.pay", **of_class}
+    trials = [
+        trial.model_copy(update={"points": [*trial.points, *(one.model_copy(update=part) for one in trial.points)]})
+        for trial in result.trials
+    ]
+    study = result.study.model_copy(update={"workloads": ["steady", "steady.pay"]})
+    return result.model_copy(update={"trials": trials, "study": study})
+
+
+def test_the_distribution_of_a_class_is_over_its_own_requests(kept_run: tuple[Result, Path]) -> None:
+    result, run = kept_run
+    path = run / "records" / "one.npz"
+    with np.load(path) as stored:
+        columns = {name: stored[name] for name, _, _ in records.FIELDS}
+    columns["class"][1:21] = 1
+    records.save_records(records.Records(columns, [(0, 1000 * MS)]), path)
+    result = with_class(result, request_class=1)
+    chart = checked(distribution_chart(result, latencies.distributions(result, run)))
+    assert chart.choices[0].options == ["steady", "steady.pay"]
+    assert "your configuration, 4 in flight: 100 requests" in named(chart.pictures["0"])
+    line = named(chart.pictures["1"])["your configuration, 4 in flight: 20 requests"]
+    assert (min(line["y"]), max(line["y"])) == (1.0, 19.0)
+    assert "99% within 19.00 ms" in chart.pictures["1"].finding
+
+
+def test_a_class_whose_requests_cannot_be_told_from_others_has_no_distribution(kept_run: tuple[Result, Path]) -> None:
+    result, run = kept_run
+    result = with_class(result, request_class=None)
+    assert [one.workload for one in latencies.distributions(result, run)] == ["steady"]
 
 
 def test_records_that_are_gone_or_broken_leave_it_out(kept_run: tuple[Result, Path]) -> None:

@@ -12,7 +12,7 @@ from reports.charts.front import FAINTEST, front_chart
 from reports.charts.predictions import prediction_chart
 from reports.charts.trial_data import trial_data
 from tests.tuner import result_builders as builders
-from tuner.results import Estimate, FrontPoint, KnobInfo, Load, Point, Result, Value
+from tuner.results import Estimate, FrontPoint, KnobInfo, Load, Point, Result, Validity, Value
 from tuner.run_info import SearchInfo
 
 
@@ -148,6 +148,18 @@ def test_the_report_says_how_it_was_searched_why_it_ended_and_what_a_change_took
     assert "with probability 3.0%" in page
     assert "off by 12% in the median of 1" in page
     assert "150.00 ms" in page
+
+
+def test_a_point_that_does_not_count_is_nothing_that_was_predicted() -> None:
+    result = searched(throughput_rps=80.0)
+    late = result.trials[0].points[0].model_copy(update={"validity": Validity(valid=False, reasons=["late"])})
+    best = late.model_copy(update={"metrics": {**late.metrics, "throughput_rps": estimate(300, 300, 300)}})
+    both = result.trials[0].model_copy(update={"points": [*result.trials[0].points, best], "state": "invalid"})
+    chart = prediction_chart(result.model_copy(update={"trials": [both]}))
+    assert chart is not None
+    assert chart.first.traces[1]["y"] == [100.0]
+    alone = both.model_copy(update={"points": [best]})
+    assert prediction_chart(result.model_copy(update={"trials": [alone]})) is None
 
 
 def test_without_a_prediction_there_is_no_such_chart() -> None:

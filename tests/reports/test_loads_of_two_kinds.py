@@ -4,7 +4,7 @@ from rich.console import Console
 
 from reports import points, text, trials
 from tests.tuner import result_builders as builders
-from tuner.results import FrontPoint, Load, Point, Result
+from tuner.results import FrontPoint, Load, Point, Result, Validity
 
 STEADY, *WEB = (
     builders.point(level=16),
@@ -40,6 +40,14 @@ def test_the_trials_have_a_row_for_each_load_that_a_point_goes_with() -> None:
         "0 16 in flight, web 100/s offered 99/s met",
         "16 in flight, web 400/s offered 390/s met",
     ]
+
+
+def test_a_spoiled_point_of_a_complete_trial_has_no_verdict_among_the_trials() -> None:
+    late = STEADY.model_copy(update={"validity": Validity(valid=False, reasons=["late"])})
+    console = Console(width=120, record=True)
+    console.print(trials.table(builders.result(builders.trial(0, late), builders.trial(1, STEADY))))
+    rows = [" ".join(line.split()) for line in console.export_text().splitlines() if "in flight" in line]
+    assert [row.partition("/s ")[2] for row in rows] == ["spoiled, not used", "met"]
 
 
 def test_a_point_meets_the_slo_where_it_does_so_with_one_load_of_the_others() -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from reports import markdown, parquet, perf_analyzer
 from tests.tuner.result_builders import best, estimate, point, result, trial
 from tuner import cli
-from tuner.results import KnobInfo, Point, Result, RunState, Server, Trial, to_json
+from tuner.results import KnobInfo, Point, Result, RunState, Server, Trial, Validity, to_json
 
 COLUMNS = (
     "Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,Server Compute Infer,"
@@ -45,6 +45,14 @@ def test_the_csv_of_an_open_loop_begins_with_the_rate_and_leaves_out_what_is_inf
     (row,) = rows(result(trial(0, measured(500, mode="open", p99=math.inf))))
     assert row["Request Rate"] == "500"
     assert row["p99 latency"] == ""
+
+
+def test_the_csv_has_the_loads_that_were_not_spoiled() -> None:
+    late = measured(4).model_copy(update={"validity": Validity(valid=False, reasons=["late"])})
+    assert [row["Concurrency"] for row in rows(result(trial(0, measured(2), late, measured(8), state="invalid")))] == [
+        "2",
+        "8",
+    ]
 
 
 def test_a_summary_in_markdown_has_the_answer_the_change_and_no_broken_table() -> None:

@@ -12,16 +12,20 @@ from workload_builders import workload
 
 from targets.base import Outcome
 from tests.support.load_runs import closed, plan
-from tuner.load.plan import ClassPlan
+from tuner.load.plan import ClassPlan, RunReport
+from tuner.measure import Meter
 from tuner.metrics import summarise
 from tuner.previewing import previews
 from tuner.records import Records
-from tuner.results import SloVerdict
+from tuner.results import Load, SloVerdict
+from tuner.runs import Run
 from tuner.slo import Slo
-from tuner.stopping import OPEN, Aims, at_the_cap, decide
+from tuner.stopping import OPEN, Aims, Decision, at_the_cap, decide
 from tuner.stopping import Pace as LookPace
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
+from tuner.telemetry.nvml import Gpus
+from tuner.telemetry.sampler import Sampler
 from tuner.traffic import make_workloads
 from tuner.wiring import slos_of
 from tuner.workload import part_named, parts_of
@@ -167,6 +171,20 @@ def test_the_events_of_a_class_belong_to_its_answers() -> None:
     assert own.events.tolist() == [(1, 7, 2), (0, 9, 3), (1, 8, 4)]
     assert own.rows["done_ns"].tolist() == some.rows["done_ns"][1:].tolist()
     assert some.events["row"].tolist() == [0, 2, 1, 2], "the whole is as it was"
+
+
+def test_a_point_says_which_requests_of_the_records_are_its_own() -> None:
+    shop = workload("shop", mix={"browse": 3, "pay": 1})
+    slos = {part.name: Slo({}) for part in shop.parts}
+    meter = Meter(None, Sampler(Gpus()), slos, Path())  # type: ignore[arg-type]
+    run = Run(of_classes([4, 8, 4], [0, 1, 1]), None, 0.1, RunReport(3, 0.5, 0, 0.0, 0, 0))
+    load = Load(mode="closed", level=1)
+    points = [meter.point(run, shop, part, load, {}, Decision("cap", {}, ({}, {})), None) for part in shop.parts]
+    assert [(one.workload, one.request_class, one.outcomes["ok"]) for one in points] == [
+        ("shop", None, 3),
+        ("shop.browse", 0, 1),
+        ("shop.pay", 1, 2),
+    ]
 
 
 def test_the_class_of_a_request_follows_from_its_number(tmp_path: Path) -> None:
