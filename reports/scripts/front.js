@@ -12,9 +12,10 @@
     if (value === null || value === undefined) return "∞";
     const grouped = (number, digits) =>
       number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    const few = (number) => number.toLocaleString("en", { maximumSignificantDigits: 3 });
     switch (unit) {
       case "s": return `${grouped(value * 1e3, 2)} ms`;
-      case "/s": return `${grouped(value, 0)}/s`;
+      case "/s": return `${Math.abs(value) < 100 ? few(value) : grouped(value, 0)}/s`;
       case "share": return `${(value * 100).toFixed(2)}%`;
       case "bytes": return `${grouped(value / 2 ** 20, 1)} MiB`;
       case "J": return value >= 1 ? `${value.toFixed(2)} J` : `${(value * 1e3).toPrecision(3)} mJ`;

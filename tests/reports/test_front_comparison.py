@@ -1,0 +1,72 @@
+"""What the front says of points in a browser: low rates, what is infinite, was not measured, or has another's value."""
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from reports import html
+from tests.reports.test_chart_page import table, traces
+from tests.support.browser import opened
+from tests.tuner import result_builders as builders
+from tests.tuner.result_builders import estimate
+from tuner.results import Estimate, KnobInfo, Point, Result, Value
+
+NAMES = ("size",)
+
+
+def measured(level: float, throughput: Estimate) -> Point:
+    one = builders.point("steady", level, throughput.value, 0.005)
+    return one.model_copy(update={"metrics": {**one.metrics, "throughput_rps": throughput}})
+
+
+def result() -> Result:
+    """A slow server: under 1, and under 3 requests/s."""
+    configs: list[Mapping[str, Value]] = [{"size": 1}, {"size": 2}]
+    points = [
+        measured(1, estimate(0.4, 0.377, 0.42)),
+        measured(1, estimate(2.4, 1.6, 104.4)),
+    ]
+    trials = [
+        builders.trial(number, one, config=config)
+        for number, (one, config) in enumerate(zip(points, configs, strict=True))
+    ]
+    knobs = [KnobInfo(name=name, unit="", applied="reload", doc="", values=[]) for name in NAMES]
+    return builders.result(*trials).model_copy(update={"knobs": knobs})
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The page of the result above."""
+    path = tmp_path_factory.mktemp("front") / "report.html"
+    path.write_text(html.render(result()))
+    with opened(browser, path) as found:
+        yield found.page
+        assert found.complaints == []
+
+
+def compared(page: Page, left: int, right: int) -> dict[str, list[str]]:
+    """Return the rows of two trials' comparison."""
+    page.select_option("#compare-left", str(left))
+    page.select_option("#compare-right", str(right))
+    return table(page)
+
+
+def hover_text(page: Page, trial: int) -> str:
+    """Return what hovering over a trial's point shows."""
+    found = (
+        text
+        for trace in traces(page).values()
+        for point, text in zip(trace["customdata"] or [], trace["text"] or [], strict=True)
+        if point == trial
+    )
+    return str(next(found))
+
+
+def test_low_rates_have_their_decimals(page: Page) -> None:
+    assert compared(page, 0, 1)["throughput"] == [
+        "0.4/s [0.377/s, 0.42/s]",
+        "2.4/s [1.6/s, 104/s]",
+        "6.00x, intervals apart",
+    ]
+    assert "throughput 0.4/s" in hover_text(page, 0)
