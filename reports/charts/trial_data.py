@@ -1,5 +1,6 @@
 """What the page's script knows of every point, once for all charts: for hover texts, colours, filters, comparisons."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from reports import words
@@ -26,7 +27,7 @@ def trial_data(result: Result) -> dict[str, object]:
     `trials` (`number`, `variant`: position among `variants.variant_names`, `config`: the position of its value of each
     knob, -1 where it has none), `points` (`trial`: position among the trials, `workload`, `load`, `slo`, `member`:
     probability of being on the front), `metrics` (`label`, `unit`, `short`: whether it is in the hover text, `value`,
-    `low`, `high`), `pair`: the two points that are compared to begin with.
+    `low`, `high`; None where it was not measured, `inf` and `-inf` for infinite numbers), `pair`: the two points that are compared to begin with.
     """
     placed = all_points(result)
     names = knob_names(result)
@@ -118,11 +119,11 @@ def _metric(result: Result, name: str, placed: Sequence[Placed], *, wide: bool) 
         "label": name.replace("_", " ") if name != "mean" else "mean latency",
         "unit": METRICS[name].unit if name in METRICS else own.get(name, ""),
         "short": name in SHORT or name in asked,
-        "value": [None if one is None else one.value for one in found],
+        "value": [None if one is None else _number(one.value) for one in found],
     }
     if wide:
-        column["low"] = [None if one is None else one.low for one in found]
-        column["high"] = [None if one is None else one.high for one in found]
+        column["low"] = [None if one is None else _number(one.low) for one in found]
+        column["high"] = [None if one is None else _number(one.high) for one in found]
     return column
 
 
@@ -135,8 +136,14 @@ def _stage(name: str, placed: Sequence[Placed]) -> Column:
     }
 
 
-def _stage_of(point: Point, name: str) -> float | None:
-    return point.server.mean_s.get(name) if point.server else None
+def _stage_of(point: Point, name: str) -> float | str | None:
+    found = point.server.mean_s.get(name) if point.server else None
+    return None if found is None else _number(found)
+
+
+def _number(value: float) -> float | str:
+    """Return a number as the page's JSON keeps it: `inf` and `-inf` as words, for null is what was not measured."""
+    return ("inf" if value > 0 else "-inf") if math.isinf(value) else value
 
 
 def _pair(result: Result, placed: Sequence[Placed]) -> list[int]:

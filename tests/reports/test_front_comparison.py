@@ -1,5 +1,6 @@
 """What the front says of points in a browser: low rates, what is infinite, was not measured, or has another's value."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -15,17 +16,19 @@ from tuner.results import Estimate, KnobInfo, Point, Result, Value
 NAMES = ("size",)
 
 
-def measured(level: float, throughput: Estimate) -> Point:
+def measured(level: float, throughput: Estimate, **more: Estimate) -> Point:
     one = builders.point("steady", level, throughput.value, 0.005)
-    return one.model_copy(update={"metrics": {**one.metrics, "throughput_rps": throughput}})
+    return one.model_copy(update={"metrics": {**one.metrics, "throughput_rps": throughput, **more}})
 
 
 def result() -> Result:
-    """A slow server: under 1, and under 3 requests/s."""
-    configs: list[Mapping[str, Value]] = [{"size": 1}, {"size": 2}]
+    """A slow server: under 1, and under 3 requests/s; p50 of 1 and p99 of 2 and 3 are failures, goodput was told of 3 only."""
+    configs: list[Mapping[str, Value]] = [{"size": 1}, {"size": 2}, {"size": 4}, {"size": 8}]
     points = [
         measured(1, estimate(0.4, 0.377, 0.42)),
-        measured(1, estimate(2.4, 1.6, 104.4)),
+        measured(1, estimate(2.4, 1.6, 104.4), latency_p50_s=estimate(math.inf)),
+        measured(1, estimate(1.0), latency_p99_s=estimate(math.inf, 0.02, math.inf)),
+        measured(1, estimate(1.0), latency_p99_s=estimate(math.inf), goodput_rps=estimate(0.5, -math.inf, math.inf)),
     ]
     trials = [
         builders.trial(number, one, config=config)
@@ -70,3 +73,17 @@ def test_low_rates_have_their_decimals(page: Page) -> None:
         "6.00x, intervals apart",
     ]
     assert "throughput 0.4/s" in hover_text(page, 0)
+
+
+def test_what_failed_is_infinite_and_what_was_not_measured_is_not(page: Page) -> None:
+    found = compared(page, 2, 3)
+    assert found["p99"] == ["∞ [20.00 ms, ∞]", "∞", ""]
+    assert found["goodput"] == ["not measured", "0.5/s", ""]
+    found = compared(page, 0, 2)
+    assert found["p99"] == ["5.00 ms", "∞ [20.00 ms, ∞]", "differs"]
+    assert "goodput" not in found, "neither was measured"
+
+
+def test_hovering_tells_a_failure(page: Page) -> None:
+    assert "p50 ∞" in hover_text(page, 1)
+    assert "p50" not in hover_text(page, 0), "it was not measured"
