@@ -3,6 +3,7 @@
   "use strict";
   const OKABE_ITO = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#8a8f98"];
   const CIVIDIS = "Cividis";
+  const NO_VALUE = "#bdbdbd"; // of a point whose configuration does not have the knob
   const READABLE = 0.6; // opacity from which a colour can be told
   const chosen = { left: null, right: null, next: "left" };
   let data = null;
@@ -81,7 +82,10 @@
         ticktext: ticks.map((index) => window.paretune.plain(knob.values[index])),
       },
     };
-    return (point) => data.trials.config[data.points.trial[point]][knobIndex];
+    return (point) => {
+      const position = data.trials.config[data.points.trial[point]][knobIndex];
+      return position < 0 ? NO_VALUE : position;
+    };
   }
 
   function transform(traces, layout) {

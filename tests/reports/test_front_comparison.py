@@ -13,7 +13,7 @@ from tests.tuner import result_builders as builders
 from tests.tuner.result_builders import estimate
 from tuner.results import Estimate, KnobInfo, Point, Result, Value
 
-NAMES = ("size",)
+NAMES = ("size", "delay", "cache", "concurrency")
 
 
 def measured(level: float, throughput: Estimate, **more: Estimate) -> Point:
@@ -22,8 +22,16 @@ def measured(level: float, throughput: Estimate, **more: Estimate) -> Point:
 
 
 def result() -> Result:
-    """A slow server: under 1, and under 3 requests/s; p50 of 1 and p99 of 2 and 3 are failures, goodput was told of 3 only."""
-    configs: list[Mapping[str, Value]] = [{"size": 1}, {"size": 2}, {"size": 4}, {"size": 8}]
+    """A slow server: under 1, and under 3 requests/s.
+
+    p50 of 1 and p99 of 2 and 3 are failures, goodput was measured of 3 only. Each trial has knobs of its own.
+    """
+    configs: list[Mapping[str, Value]] = [
+        {"size": 1, "delay": 5, "concurrency": 1},
+        {"size": 2, "cache": 3},
+        {"size": 4, "delay": 9},
+        {"size": 8},
+    ]
     points = [
         measured(1, estimate(0.4, 0.377, 0.42)),
         measured(1, estimate(2.4, 1.6, 104.4), latency_p50_s=estimate(math.inf)),
@@ -45,7 +53,8 @@ def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     path.write_text(html.render(result()))
     with opened(browser, path) as found:
         yield found.page
-        assert found.complaints == []
+        # Plotly traces the numbers of any colour axis as unknown colours, and draws them all the same.
+        assert [said for said in found.complaints if "Invalid color specifier: number" not in said] == []
 
 
 def compared(page: Page, left: int, right: int) -> dict[str, list[str]]:
@@ -87,3 +96,27 @@ def test_what_failed_is_infinite_and_what_was_not_measured_is_not(page: Page) ->
 def test_hovering_tells_a_failure(page: Page) -> None:
     assert "p50 ∞" in hover_text(page, 1)
     assert "p50" not in hover_text(page, 0), "it was not measured"
+
+
+def test_a_knob_that_a_trial_leaves_as_it_is_has_the_users_value(page: Page) -> None:
+    assert compared(page, 0, 1)["delay"] == ["5", "5", ""]
+    assert "delay 5" in hover_text(page, 1)
+    page.select_option("#front-colour", label="delay")
+    drawn = traces(page)
+    assert drawn["your configuration"]["color"] == drawn["meets every SLO"]["color"] == [0]
+
+
+def test_a_point_without_the_knob_is_grey(page: Page) -> None:
+    assert compared(page, 0, 1)["cache"] == ["", "3", "differs"]
+    page.select_option("#front-colour", label="cache")
+    assert traces(page)["meets every SLO"]["color"] == [0]
+    fill = page.evaluate(
+        """() => [...document.querySelectorAll('#front .scatterlayer .trace')]
+            .find((one) => one.__data__[0].trace.name === 'your configuration')
+            .querySelector('path.point').style.fill"""
+    )
+    assert fill == "rgb(189, 189, 189)"
+
+
+def test_a_load_is_not_taken_from_the_users_configuration(page: Page) -> None:
+    assert compared(page, 0, 1)["concurrency"] == ["1", "", "differs"]
