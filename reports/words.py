@@ -7,7 +7,7 @@ from typing import TypeAlias
 from tuner.catalog import AT_LEAST, METRICS
 from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, Result, SloVerdict, Value
 from tuner.run_info import MetricInfo, StudyInfo
-from tuner.units import format_value
+from tuner.units import format_rate, format_value
 
 Shown: TypeAlias = Callable[[float], str]
 """How a kind of number is written."""
@@ -27,8 +27,8 @@ def milliseconds(seconds: float) -> str:
 
 
 def per_second(rate: float) -> str:
-    """Return 11,776/s."""
-    return f"{rate:,.0f}/s"
+    """Return 11,776/s or 2.41/s."""
+    return format_rate(rate)
 
 
 def percent(fraction: float, digits: int = 2) -> str:

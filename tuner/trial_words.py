@@ -8,7 +8,7 @@ from tuner.companions import companions
 from tuner.objective import Goal
 from tuner.results import Point, Trial, Value
 from tuner.space import Space
-from tuner.units import format_value
+from tuner.units import format_rate, format_value
 
 
 class TrialWords:
@@ -90,7 +90,7 @@ def _is_of(goal: Goal, point: Point) -> bool:
 
 
 def _value(goal: Goal, point: Point) -> str:
-    """Return `11,776/s` for a throughput, else the metric's name and value."""
+    """Return `11,776/s` or `2.41/s` for a throughput, else the metric's name and value."""
     value, unit = point.metrics[goal.key].value, METRICS[goal.metric].unit if goal.metric in METRICS else ""
-    shown = f"{value:,.0f}/s" if unit == "/s" else format_value(value, unit) if unit == "s" else f"{value:,.4g}"
+    shown = format_rate(value) if unit == "/s" else format_value(value, unit) if unit == "s" else f"{value:,.4g}"
     return shown if goal.metric == "throughput" else f"{goal.metric} {shown}"

@@ -17,6 +17,11 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / scale:.4g} {unit}"
 
 
+def format_rate(rate: float) -> str:
+    """Return a measured rate: `11,776/s`, and with three digits below 100/s: `2.41/s`, `0.4/s`."""
+    return f"{rate:.3g}/s" if abs(rate) < 100 else f"{rate:,.0f}/s"
+
+
 def format_value(value: object, unit: str) -> str:
     """Return a knob's value as the study file would spell it."""
     if isinstance(value, int | float) and unit == "s":

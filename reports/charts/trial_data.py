@@ -1,5 +1,6 @@
 """What the page's script knows of every point, once for all charts: for hover texts, colours, filters, comparisons."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from reports import words
@@ -7,7 +8,7 @@ from reports.axes import axes, named
 from reports.points import Placed, all_points, best_point, meets, own_point
 from reports.variants import variant_names, variant_of
 from tuner.catalog import METRICS, key_of
-from tuner.results import Point, Result, Value
+from tuner.results import LEVEL_NAMES, Point, Result, Value
 from tuner.units import format_value
 
 MOST_WITH_INTERVALS = 1000
@@ -24,9 +25,10 @@ def trial_data(result: Result) -> dict[str, object]:
 
     Keys: `knobs` (`name`, `values` as they are shown, in ascending order, `ordered`: whether they are numbers),
     `trials` (`number`, `variant`: position among `variants.variant_names`, `config`: the position of its value of each
-    knob, -1 where it has none), `points` (`trial`: position among the trials, `workload`, `load`, `slo`, `member`:
-    probability of being on the front), `metrics` (`label`, `unit`, `short`: whether it is in the hover text, `value`,
-    `low`, `high`), `pair`: the two points that are compared to begin with.
+    knob, the user's where it does not set the knob, -1 where neither does), `points` (`trial`: position among the
+    trials, `workload`, `load`, `slo`, `member`: probability of being on the front), `metrics` (`label`, `unit`,
+    `short`: whether it is in the hover text, `value`, `low`, `high`; None where it was not measured, `inf` and `-inf`
+    for infinite numbers), `pair`: the two points that are compared to begin with.
     """
     placed = all_points(result)
     names = knob_names(result)
@@ -36,6 +38,7 @@ def trial_data(result: Result) -> dict[str, object]:
     rows = {trial.number: row for row, trial in enumerate(result.trials)}
     variants = variant_names(result)
     positions = {name: {repr(value): at for at, value in enumerate(values[name])} for name in names}
+    configs = _full_configs(result)
     return {
         "knobs": [
             {
@@ -49,8 +52,7 @@ def trial_data(result: Result) -> dict[str, object]:
             "number": [trial.number for trial in result.trials],
             "variant": [variants.index(variant_of(result, trial)) for trial in result.trials],
             "config": [
-                [positions[name][repr(trial.config[name])] if name in trial.config else -1 for name in names]
-                for trial in result.trials
+                [positions[name][repr(config[name])] if name in config else -1 for name in names] for config in configs
             ],
         },
         "points": {
@@ -70,6 +72,13 @@ def knob_names(result: Result) -> list[str]:
     used = dict.fromkeys(name for trial in result.trials for name in trial.config)
     searched = [knob.name for knob in result.knobs if knob.name in used]
     return list(dict.fromkeys([*searched, *used]))
+
+
+def _full_configs(result: Result) -> list[Mapping[str, Value]]:
+    """Return each trial's configuration, with the user's values of the server's knobs that it leaves as they are."""
+    yours = next((trial.config for trial in result.trials if trial.number == 0), {})
+    kept = {name: value for name, value in yours.items() if name not in LEVEL_NAMES.values()}
+    return [{**kept, **trial.config} for trial in result.trials]
 
 
 def _distinct(values: Iterable[Value | None]) -> list[Value]:
@@ -120,11 +129,11 @@ def _metric(result: Result, name: str, placed: Sequence[Placed], *, wide: bool) 
         "label": name.replace("_", " ") if name != "mean" else "mean latency",
         "unit": METRICS[name].unit if name in METRICS else own.get(name, ""),
         "short": name in SHORT or name in asked,
-        "value": [None if one is None else one.value for one in found],
+        "value": [None if one is None else _number(one.value) for one in found],
     }
     if wide:
-        column["low"] = [None if one is None else one.low for one in found]
-        column["high"] = [None if one is None else one.high for one in found]
+        column["low"] = [None if one is None else _number(one.low) for one in found]
+        column["high"] = [None if one is None else _number(one.high) for one in found]
     return column
 
 
@@ -137,8 +146,14 @@ def _stage(name: str, placed: Sequence[Placed]) -> Column:
     }
 
 
-def _stage_of(point: Point, name: str) -> float | None:
-    return point.server.mean_s.get(name) if point.server else None
+def _stage_of(point: Point, name: str) -> float | str | None:
+    found = point.server.mean_s.get(name) if point.server else None
+    return None if found is None else _number(found)
+
+
+def _number(value: float) -> float | str:
+    """Return a number as the page's JSON keeps it: `inf` and `-inf` as words, for null is what was not measured."""
+    return ("inf" if value > 0 else "-inf") if math.isinf(value) else value
 
 
 def _pair(result: Result, placed: Sequence[Placed]) -> list[int]:

@@ -66,7 +66,8 @@ def _chart(one: Course) -> str:
     return drawing.chart(
         _heading(one),
         [drawing.Series("accepted", drawing.OLD, points, said), *levels],
-        x=lambda at: one.names[min(len(one.names) - 1, max(0, round(at)))],
+        x=lambda at: one.names[round(at)],
         y=lambda number: value(one.key, number),
         from_zero=False,
+        ticks_x=sorted({round(quarter * (len(points) - 1) / 4) for quarter in range(5)}),
     )

@@ -70,7 +70,7 @@ def headline(result: GateResult) -> str:
 
 def how(result: GateResult) -> str:
     """Say in a line how it was found out."""
-    sure = f"{words.percent(result.confidence, 0)} confidence over all looks and rules"
+    sure = f"{100 * result.confidence:.6g}% confidence over all looks and rules"
     if result.form == "compare":
         return f"stored measurements of {result.redeployments} restarts, {sure}"
     spent = f"{words.duration(result.measured_s)} of measuring, {words.duration(result.wall_s)} in all"

@@ -3,18 +3,21 @@
   "use strict";
   const OKABE_ITO = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#8a8f98"];
   const CIVIDIS = "Cividis";
+  const NO_VALUE = "#bdbdbd"; // of a point whose configuration does not have the knob
   const READABLE = 0.6; // opacity from which a colour can be told
   const chosen = { left: null, right: null, next: "left" };
   let data = null;
   let controls = {};
 
   function shown(value, unit) {
-    if (value === null || value === undefined) return "∞";
+    if (value === null || value === undefined) return "not measured";
+    if (!Number.isFinite(value)) return value > 0 ? "∞" : "-∞";
     const grouped = (number, digits) =>
       number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    const few = (number) => number.toLocaleString("en", { maximumSignificantDigits: 3 });
     switch (unit) {
       case "s": return `${grouped(value * 1e3, 2)} ms`;
-      case "/s": return `${grouped(value, 0)}/s`;
+      case "/s": return `${Math.abs(value) < 100 ? few(value) : grouped(value, 0)}/s`;
       case "share": return `${(value * 100).toFixed(2)}%`;
       case "bytes": return `${grouped(value / 2 ** 20, 1)} MiB`;
       case "J": return value >= 1 ? `${value.toFixed(2)} J` : `${(value * 1e3).toPrecision(3)} mJ`;
@@ -79,7 +82,10 @@
         ticktext: ticks.map((index) => window.paretune.plain(knob.values[index])),
       },
     };
-    return (point) => data.trials.config[data.points.trial[point]][knobIndex];
+    return (point) => {
+      const position = data.trials.config[data.points.trial[point]][knobIndex];
+      return position < 0 ? NO_VALUE : position;
+    };
   }
 
   function transform(traces, layout) {
@@ -133,23 +139,24 @@
     return made;
   }
 
+  function bounded(metric, point) {
+    return Boolean(metric.low) && (Number.isFinite(metric.low[point]) || Number.isFinite(metric.high[point]));
+  }
+
   function withInterval(metric, point) {
     const value = shown(metric.value[point], metric.unit);
-    if (!metric.low || metric.low[point] === metric.high[point]) return value; // a number without an interval
-    const low = metric.low[point] === null ? "-∞" : shown(metric.low[point], metric.unit);
-    return `${value} [${low}, ${shown(metric.high[point], metric.unit)}]`;
+    if (!bounded(metric, point) || metric.low[point] === metric.high[point]) return value;
+    return `${value} [${shown(metric.low[point], metric.unit)}, ${shown(metric.high[point], metric.unit)}]`;
   }
 
   // Say how two values differ, and whether their intervals leave room for no difference at all.
   function difference(metric, left, right) {
     const [one, other] = [metric.value[left], metric.value[right]];
-    if (one === other || one === null || other === null) return one === other ? "" : "differs";
+    if (one === other || one === null || other === null) return ""; // nothing to tell apart
+    if (!Number.isFinite(one) || !Number.isFinite(other)) return "differs";
     const ratio = one ? `${(other / one).toFixed(2)}x` : "differs";
-    const known = (point) => metric.low[point] !== null || metric.high[point] !== null;
-    if (!metric.low || !known(left) || !known(right)) return ratio;
-    const bound = (values, point, missing) => (values[point] === null ? missing : values[point]);
-    const apart = bound(metric.low, left, -Infinity) > bound(metric.high, right, Infinity)
-      || bound(metric.low, right, -Infinity) > bound(metric.high, left, Infinity);
+    if (!bounded(metric, left) || !bounded(metric, right)) return ratio;
+    const apart = metric.low[left] > metric.high[right] || metric.low[right] > metric.high[left];
     return apart ? `${ratio}, intervals apart` : `${ratio}, within the intervals`;
   }
 
@@ -186,10 +193,20 @@
       element("option", titleOf(point) + (several ? `, ${data.points.workload[point]}` : ""), { value: point })));
   }
 
+  // JSON has no infinity: "inf" and "-inf" stand for it in the columns of the metrics, null for what was not measured.
+  function parsed(text) {
+    const found = JSON.parse(text);
+    const number = (value) => ({ inf: Infinity, "-inf": -Infinity })[value] ?? value;
+    for (const metric of found.metrics) {
+      for (const key of ["value", "low", "high"]) if (metric[key]) metric[key] = metric[key].map(number);
+    }
+    return found;
+  }
+
   function start() {
     const source = document.getElementById("trial-data");
     if (!source) return;
-    data = JSON.parse(source.textContent);
+    data = parsed(source.textContent);
     controls = {
       colour: document.getElementById("front-colour"),
       variant: document.getElementById("front-variant"),

@@ -66,6 +66,19 @@ def test_the_page_shows_the_step_of_the_figure_that_has_one(tmp_path: Path) -> N
     assert "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 8])
+def test_each_name_below_a_chart_stands_below_its_own_point(tmp_path: Path, n: int) -> None:
+    for number in range(n):
+        (tmp_path / f"{number}.json").write_text(accepted(number, 100.0 + number))
+    found = [one for one in courses(of_folder(tmp_path).entries) if one.key == "throughput_rps"]
+    page = render("baselines", found)
+    points = {name: x for x, name in re.findall(r'<circle cx="([\d.]+)"[^>]*><title>(\d\.json)', page)}
+    named = [(name, x) for x, name in re.findall(r'<text x="([\d.]+)"[^>]*>(\d\.json)</text>', page)]
+    assert len(points) == n
+    assert named == [(name, points[name]) for name, _ in named]
+    assert len(named) == len(dict(named)) == min(n, 5)
+
+
 def test_two_machines_and_two_loads_have_a_course_each_and_a_new_server_none_of_its_own(tmp_path: Path) -> None:
     other, newer = {**HOST, "cpu": "a slower CPU"}, {**HOST, "server": "a server 2.0"}
     agents = {**HOST, "agents": "2 (CPUs: 8, 8)"}

@@ -10,7 +10,7 @@ import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped, TestSuite
 from rich.console import Console
 
-from reports.gate import drawing, junit, markdown, page, table
+from reports.gate import drawing, junit, markdown, page, rows, table
 from tests.gate.gate_builders import measurement, noisy
 from tests.support.junit import violations
 from tests.support.tune import tune
@@ -68,6 +68,12 @@ def test_the_page_overlays_both_distributions_and_loads_nothing() -> None:
     assert not re.search(r"https?://|<script|<link", text)
     assert "&lt;new&gt;" in text
     assert "<new>" not in text
+
+
+@pytest.mark.parametrize(("confidence", "said"), [(0.99, "99%"), (0.999, "99.9%"), (0.9999, "99.99%"), (0.95, "95%")])
+def test_a_confidence_is_not_rounded_up(confidence: float, said: str) -> None:
+    one = gate(1.0).model_copy(update={"confidence": confidence})
+    assert rows.how(one).endswith(f", {said} confidence over all looks and rules")
 
 
 def test_a_chart_of_one_value_has_no_empty_axis() -> None:

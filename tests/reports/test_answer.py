@@ -100,6 +100,21 @@ def test_what_is_not_confirmed_is_not_to_be_deployed(found: Result) -> None:
     assert answer.sureness(one) == answer.Said("Not confirmed: time was up.", "bad")
 
 
+@pytest.mark.parametrize("best", [None, 0])
+def test_a_candidate_that_was_rejected_is_not_called_the_best(found: Result, best: int | None) -> None:
+    section = _confirmed(html.render(found))
+    assert "Yours and the best, measured in turn" in section
+    assert "Ratios, the best to yours" in section
+    section = _confirmed(html.render(found.model_copy(update={"best": None if best is None else builders.best(best)})))
+    assert "<h2>Yours and trial 1, measured in turn</h2>" in section
+    assert "Ratios, trial 1 to yours" in section
+    assert "best" not in section
+
+
+def _confirmed(page: str) -> str:
+    return page.partition('<section id="confirmed">')[2].partition("</section>")[0]
+
+
 def test_an_slo_that_is_missed_or_undecided_is_named_with_its_workload(found: Result) -> None:
     one = changed(found, verdicts={"steady": {"p99": "missed"}, "web": {"p99": "undecided", "error_rate": "met"}})
     assert answer.slos(one) == answer.Said("SLO missed: steady.p99; undecided: web.p99", "bad")

@@ -130,7 +130,7 @@ def test_configurations_are_told_as_the_study_spells_them_in_ascending_order() -
         ("precision", ["fp32", "int8"], False),
         ("n", ["4", "16"], True),
     ]
-    assert data["trials"]["config"] == [[1, 1, 1], [0, 0, 0], [1, -1, 0]]
+    assert data["trials"]["config"] == [[1, 1, 1], [0, 0, 0], [1, 1, 0]], "the last keeps int8"
     assert data["trials"]["variant"] == [0, 1, 2], "int8, fp32, yours"
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.units import format_duration, format_value
+from tuner.units import format_duration, format_rate, format_value
 from workloads.units import (
     parse_duration,
     parse_energy,
@@ -150,6 +150,24 @@ def test_every_written_duration_can_be_read_and_is_within_its_four_digits(second
 )
 def test_writes_a_value_as_the_study_spells_it(value: object, unit: str, text: str) -> None:
     assert format_value(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (11_776.4, "11,776/s"),
+        (100.0, "100/s"),
+        (99.97, "100/s"),
+        (23.46, "23.5/s"),
+        (2.4, "2.4/s"),
+        (1.6, "1.6/s"),
+        (0.4, "0.4/s"),
+        (3.0, "3/s"),
+        (0.0, "0/s"),
+    ],
+)
+def test_a_low_rate_keeps_its_decimals(rate: float, text: str) -> None:
+    assert format_rate(rate) == text
 
 
 @pytest.mark.parametrize(
