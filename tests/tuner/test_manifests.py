@@ -25,7 +25,7 @@ from tuner.manifests.compose import compose_file
 from tuner.manifests.files import LIMIT, split
 from tuner.manifests.kubernetes import objects
 from tuner.manifests.names import ManifestError, key_of, name_of
-from tuner.manifests.plan import Asked, Plan, Resources, plan_of
+from tuner.manifests.plan import Asked, Form, Plan, Resources, plan_of
 from tuner.manifests.text import yaml_of
 from tuner.study.load import Study, load_study
 from tuner.study.locustfile import LocustSpec
@@ -416,6 +416,24 @@ def test_agents_are_refused_where_the_server_is_at_an_address_that_is_each_conta
 ) -> None:
     with pytest.raises(StudyError, match=rf"target\.{re.escape(key)} is each container itself.*an address of its own"):
         plan_of(with_target(digits, **target), AGENTS)
+
+
+@pytest.mark.parametrize("form", ["kubernetes", "compose"])
+def test_several_workers_are_refused_on_one_server_that_runs_already(form: Form, remote: Study) -> None:
+    asked = replace(WORKERS, form=form)
+    with pytest.raises(StudyError, match=r"target\.url: is one server .* 4 workers .* each needs a server of its own"):
+        plan_of(remote, asked)
+    (role,) = plan_of(remote, replace(asked, workers=1)).roles
+    assert (role.component, role.count) == ("worker", 1)
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_a_worker_is_refused_where_the_server_is_at_an_address_that_is_its_own(
+    workers: int | None, digits: Study
+) -> None:
+    study = with_target(digits, **LLM, url="http://localhost:8000/v1")
+    with pytest.raises(StudyError, match=r"target\.url: localhost is each container itself, and the worker"):
+        plan_of(study, replace(WORKERS, workers=workers))
 
 
 @pytest.mark.parametrize(
