@@ -91,11 +91,26 @@ def of_stored(ours: Path, theirs: Path) -> dict[str, dict[str, Ratio]]:
     return {name: ratios_of_runs(first[name], second[name]) for name in common}
 
 
+def reasons_of_stored(run: Path) -> list[str]:
+    """Return why what `tune bench` measured is not valid; [] where it is, and for a run, whose best was valid.
+
+    Raises:
+        ResultError: it cannot be read.
+    """
+    path = run / "bench.json"
+    if not path.exists():
+        return []
+    trial = _read_bench(path)
+    said = [f"{point.workload}: {reason}" for point in trial.points for reason in point.validity.reasons]
+    return [f"{path}: {why}" for why in said or ([trial.reason or trial.state] if trial.state == "invalid" else [])]
+
+
 def stored_metrics(run: Path) -> Mapping[str, Metrics]:
     """Return workload -> metrics of a run's best configuration, or of what `tune bench` measured.
 
     Raises:
-        ResultError: it cannot be read, has no best configuration, or was measured at several load levels.
+        ResultError: it cannot be read, has no best configuration, was measured at several load levels, or not to its
+            end.
     """
     if (run / "bench.json").exists():
         return _of_bench(run / "bench.json")
@@ -106,10 +121,7 @@ def stored_metrics(run: Path) -> Mapping[str, Metrics]:
 
 
 def _of_bench(path: Path) -> dict[str, Metrics]:
-    try:
-        trial = Trial.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ResultError(f"{path}: not a measurement of `tune bench`: {error.errors()[0]['msg']}") from None
+    trial = _read_bench(path)
     found: dict[str, Metrics] = {}
     for point in trial.points:
         if point.workload in found:
@@ -117,4 +129,13 @@ def _of_bench(path: Path) -> dict[str, Metrics]:
         found[point.workload] = point.metrics
     if not found:
         raise ResultError(f"{path}: nothing was measured ({trial.state}): {trial.reason}")
+    if trial.state not in ("complete", "invalid"):
+        raise ResultError(f"{path}: was not measured to its end ({trial.state}): {trial.reason}; measure it again")
     return found
+
+
+def _read_bench(path: Path) -> Trial:
+    try:
+        return Trial.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ResultError(f"{path}: not a measurement of `tune bench`: {error.errors()[0]['msg']}") from None

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tuner.data import Data
+from tuner.data import Data, Number
 from tuner.endings import SearchEnding
 
 
@@ -63,7 +63,7 @@ class HostFigure(Data):
 
     workload: str
     level: float
-    value: float
+    value: Number = Field(description="null: infinite, too many requests failed")
     low: float | None = Field(description="null: no bound is known")
     high: float | None = Field(description="null: no bound is known")
 

@@ -187,7 +187,8 @@ class Search:
         *,
         focused: bool = True,
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # Never more than before: a ledger that hosts share wants errors alone.
+        optuna.logging.set_verbosity(max(optuna.logging.get_verbosity(), optuna.logging.WARNING))
         self.space = space
         self._kind = sampler
         self._focuses = focused and sampler in ("tpe", "twin")

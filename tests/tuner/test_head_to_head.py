@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 from result_builders import point, result, trial
+from typer.testing import CliRunner
 
-from tuner.head_to_head import of_stored, stored_metrics
-from tuner.results import Best, Load, ResultError, Trial
+from tuner import cli
+from tuner.cli.frame import NOT_VALID
+from tuner.head_to_head import of_stored, reasons_of_stored, stored_metrics
+from tuner.results import Best, Load, ResultError, Trial, Validity
 
 
 def bench(folder: Path, measured: Trial) -> Path:
@@ -58,6 +61,37 @@ def test_a_bench_that_measured_nothing_says_why(tmp_path: Path) -> None:
     crashed = trial(0, state="crashed").model_copy(update={"reason": "exit code -9"})
     with pytest.raises(ResultError, match=r"nothing was measured \(crashed\): exit code -9"):
         stored_metrics(bench(tmp_path / "bench", crashed))
+
+
+def test_a_bench_whose_server_crashed_between_two_workloads_is_refused(tmp_path: Path) -> None:
+    crashed = trial(0, point(), state="crashed").model_copy(update={"reason": "exit code -9"})
+    with pytest.raises(ResultError, match=r"not measured to its end \(crashed\): exit code -9; measure it again"):
+        of_stored(run(tmp_path / "run", 50.0), bench(tmp_path / "bench", crashed))
+
+
+def rejected() -> Trial:
+    """Return what `tune bench` wrote of a measurement that the load generator spoiled."""
+    spoiled = point().model_copy(update={"validity": Validity(valid=False, reasons=["sent late"])})
+    return trial(0, spoiled, state="invalid").model_copy(update={"reason": "steady: sent late"})
+
+
+def test_the_reasons_of_a_rejected_bench_are_told_and_a_valid_one_has_none(tmp_path: Path) -> None:
+    assert reasons_of_stored(bench(tmp_path / "bad", rejected())) == [f"{tmp_path}/bad/bench.json: steady: sent late"]
+    lost = trial(0, point(), state="invalid").model_copy(update={"reason": "the agents are lost"})
+    assert reasons_of_stored(bench(tmp_path / "lost", lost)) == [f"{tmp_path}/lost/bench.json: the agents are lost"]
+    assert reasons_of_stored(bench(tmp_path / "good", trial(0, point()))) == []
+    assert reasons_of_stored(run(tmp_path / "run", 50.0)) == []
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_comparison_with_a_rejected_bench_is_shown_and_ends_as_not_valid(form: list[str], tmp_path: Path) -> None:
+    good, bad = bench(tmp_path / "good", trial(0, point())), bench(tmp_path / "bad", rejected())
+    for sides in ([good, bad], [bad, good]):
+        ended = CliRunner().invoke(cli.app, ["compare", *map(str, sides), *form])
+        assert ended.exit_code == NOT_VALID
+        assert "throughput" in ended.stdout
+        assert "bench.json: steady: sent late" in ended.stderr.replace("\n", "")
+    assert CliRunner().invoke(cli.app, ["compare", str(good), str(good), *form]).exit_code == 0
 
 
 def test_a_run_that_found_nothing_says_so(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Hosts that are not alike do not measure one study together."""
 
-from dataclasses import replace
+import json
+import math
+from dataclasses import asdict, replace
 
 import pytest
 
 from tests.tuner.result_builders import GOALS, point, trial
 from tuner.hosts.admission import Figure, Host, differences, figures_of
+from tuner.run_info import HostFigure
 
 FACTS = {"cpu": "A", "cores": "2 of 4 for the server", "gpu": "none", "driver": "none", "server": "1.0"}
 ONE = Host("one", FACTS, {"steady": "f00"}, [Figure("steady", level, 100.0, 98.0, 102.0) for level in (1.0, 8.0)])
@@ -65,10 +68,50 @@ def test_a_bound_that_is_not_known_is_taken_to_be_far_off(value: float, differs:
     assert bool(differences(ONE, replace(ONE, figures=figures), 0.1)) == differs
 
 
-def test_a_host_is_the_same_after_it_was_stored() -> None:
-    assert Host.of(ONE.stored()) == ONE
+@pytest.mark.parametrize(("low", "differs"), [(111.0, False), (113.0, True), (math.inf, True), (None, False)])
+def test_a_host_that_collapses_at_a_load_differs_where_the_lower_bound_does(low: float | None, differs: bool) -> None:
+    collapsed = replace(ONE, figures=[replace(one, value=math.inf, low=low, high=None) for one in ONE.figures])
+    for there, here in ((ONE, collapsed), (collapsed, ONE)):
+        assert bool(said := differences(there, here, 0.1)) == differs
+        assert all("100" in one and "inf" in one and "2 of 2 loads" in one for one in said)
+    assert differences(collapsed, collapsed, 0.1) == []
+
+
+def test_a_host_without_a_value_at_the_loads_of_the_others_is_not_taken_unseen() -> None:
+    elsewhere = replace(ONE, figures=[replace(ONE.figures[0], level=64.0)])
+    for here in (elsewhere, replace(ONE, figures=[])):
+        (said,) = differences(ONE, here, 0.1)
+        assert said == (
+            "your configuration has no valid value here at any load at which it has one there "
+            "(1 on steady, 8 on steady)"
+        )
+    assert differences(replace(ONE, figures=[]), ONE, 0.1) == [], "there is nothing to compare with"
+
+
+@pytest.mark.parametrize("value", [100.0, math.inf])
+def test_a_host_is_the_same_after_it_was_stored(value: float) -> None:
+    host = replace(ONE, figures=[replace(ONE.figures[0], value=value, low=value)])
+    assert Host.of(json.loads(json.dumps(host.stored()))) == host
 
 
 def test_the_figures_are_those_of_the_first_objective() -> None:
     figures = figures_of(trial(0, point(throughput=120.0)), GOALS[0])
     assert [(one.workload, one.value) for one in figures] == [("steady", 120.0)]
+
+
+@pytest.mark.parametrize(
+    ("low", "outcomes", "kept"),
+    [
+        (0.2, {"ok": 130, "timeout": 10}, 0.2),
+        (-math.inf, {"ok": 130, "timeout": 10}, None),
+        (-math.inf, {"ok": 2, "timeout": 2}, None),
+        (-math.inf, {"ok": 10, "timeout": 130}, math.inf),
+    ],
+)
+def test_an_infinite_latency_is_a_figure_with_its_lower_bound(
+    low: float, outcomes: dict[str, int], kept: float | None
+) -> None:
+    measured = point(p99=math.inf, p99s=(low, math.inf)).model_copy(update={"outcomes": outcomes})
+    (figure,) = figures_of(trial(0, measured), GOALS[1])
+    assert (figure.value, figure.low, figure.high) == (math.inf, kept, None)
+    assert HostFigure(**asdict(figure)).model_dump(mode="json")["value"] is None

@@ -6,12 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.distributions import IntDistribution
 
+from targets.base import Knob
 from tuner.hosts.entries import DONE
 from tuner.hosts.ledger import Evicted, Held, Ledger, Outcome
 from tuner.hosts.patience import Patience
+from tuner.hosts.shared import SharedSearch
+from tuner.objective import Goal
+from tuner.space import Parameter, Space
 from tuner.storage import JOURNAL, StorageAway, StorageError, open_storage, shared
 
 SPACE = {"batch": IntDistribution(0, 99)}
@@ -212,6 +217,18 @@ def test_a_study_that_no_host_works_on_is_not_there(tmp_path: Path) -> None:
     storage = shared(open_storage(f"{JOURNAL}{tmp_path / 'study.log'}", tmp_path))
     with pytest.raises(StorageError, match="no host has worked on other@shared there yet"):
         Ledger(storage, "other@shared", Patience(0.0, lambda _: None))
+
+
+def test_a_search_leaves_optuna_as_quiet_as_the_ledger_made_it(tmp_path: Path) -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    made = ledger(tmp_path)
+    knob = Parameter(Knob("batch", "int", None, None, 1, "", "reload", ""), (1, 2), True)
+    storage = shared(open_storage(f"{JOURNAL}{tmp_path / 'study.log'}", tmp_path))
+    SharedSearch(
+        made, ABOUT, 10, storage=storage, space=Space((knob,)), goals=[Goal(True, "steady", "throughput")],
+        sampler="random", seed=7, name="queue@shared",
+    )  # fmt: skip
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR, "a database that is away is told without its SQL"
 
 
 def test_a_journal_is_given_with_its_whole_path(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tuner.manifests.compose import compose_file
 from tuner.manifests.files import LIMIT, split
 from tuner.manifests.kubernetes import objects
 from tuner.manifests.names import ManifestError, key_of, name_of
-from tuner.manifests.plan import Asked, Plan, Resources, plan_of
+from tuner.manifests.plan import Asked, Form, Plan, Resources, plan_of
 from tuner.manifests.text import yaml_of
 from tuner.study.load import Study, load_study
 from tuner.study.locustfile import LocustSpec
@@ -185,6 +185,53 @@ def test_secrets_are_referred_to_by_name_alone(remote: Study, monkeypatch: pytes
     assert "PARETUNE_TOKEN" in names
     assert "PGPASSWORD" not in names, "an agent knows no database"
     assert "do-not-tell" not in yaml_of(objects(plan)) + yaml_of([compose_file(plan, Path())])
+
+
+def with_file(own: Path, text: str, name: str = "vllm.yaml") -> Study:
+    """Return a study whose server has a configuration of this text."""
+    (own.parent / name).write_text(text)
+    return replace(with_target(load_study(own), kind="vllm", config=name), source=load_study(own).source)
+
+
+@pytest.mark.parametrize(
+    "text", ["model: opt\napi-key: sk-do-not-tell\n", "model: opt\nhf-token: [$ONE, do-not-tell]\n"]
+)
+def test_a_key_in_a_file_of_the_config_map_is_refused_and_not_told(text: str, own: Path) -> None:
+    plan = plan_of(with_file(own, text), WORKERS)
+    with pytest.raises(
+        ManifestError, match=r"^vllm\.yaml: has a password or a key.* take it out; .*--volume"
+    ) as refused:
+        objects(plan)
+    assert "do-not-tell" not in str(refused.value)
+    compose_file(plan, Path())  # which mounts the folder as it is
+
+
+def test_a_key_in_the_study_file_is_refused(own: Path) -> None:
+    study = changed(own, "model: digits", "model: digits\n  parameters: {api_key: do-not-tell}")
+    with pytest.raises(ManifestError, match=r"^digits\.yaml: has a password or a key"):
+        objects(plan_of(study, WORKERS))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: opt\napi-key: $VLLM_KEY\n",
+        "model: opt\napi-key: ${VLLM_KEY}\n",
+        "model: opt\neos_token: </s>\npad_token: '[PAD]'\nmax-num-batched-tokens: 2048\n",
+        "model: opt\napi-key:\n",
+    ],
+)
+def test_a_reference_and_a_token_of_a_model_are_no_secret(text: str, own: Path) -> None:
+    assert "vllm.yaml" in made(with_file(own, text), WORKERS)["study"]["data"]
+
+
+def test_code_is_taken_for_no_setting(own: Path) -> None:
+    assert (
+        "own.py"
+        in made(with_file(own, "made = call(\n    eos_token=tokenizer.eos_token,\n)\n", "own.py"), WORKERS)["study"][
+            "data"
+        ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -418,6 +465,24 @@ def test_agents_are_refused_where_the_server_is_at_an_address_that_is_each_conta
         plan_of(with_target(digits, **target), AGENTS)
 
 
+@pytest.mark.parametrize("form", ["kubernetes", "compose"])
+def test_several_workers_are_refused_on_one_server_that_runs_already(form: Form, remote: Study) -> None:
+    asked = replace(WORKERS, form=form)
+    with pytest.raises(StudyError, match=r"target\.url: is one server .* 4 workers .* each needs a server of its own"):
+        plan_of(remote, asked)
+    (role,) = plan_of(remote, replace(asked, workers=1)).roles
+    assert (role.component, role.count) == ("worker", 1)
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_a_worker_is_refused_where_the_server_is_at_an_address_that_is_its_own(
+    workers: int | None, digits: Study
+) -> None:
+    study = with_target(digits, **LLM, url="http://localhost:8000/v1")
+    with pytest.raises(StudyError, match=r"target\.url: localhost is each container itself, and the worker"):
+        plan_of(study, replace(WORKERS, workers=workers))
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -433,8 +498,10 @@ def test_agents_are_rendered_for_a_server_that_has_an_address_of_its_own(target:
 
 
 def test_what_is_no_address_of_a_server_is_refused_with_agents(digits: Study) -> None:
+    study = with_target(digits, **LLM, url="http://llm:8000")
+    target = study.spec.target.model_copy(update={"url": "http://[llm:8000"})  # a kind of others may let it through
     with pytest.raises(StudyError, match=r"target\.url: no address of a server: "):
-        plan_of(with_target(digits, **LLM, url="http://[llm:8000"), AGENTS)
+        plan_of(replace(study, spec=study.spec.model_copy(update={"target": target})), AGENTS)
 
 
 def test_agents_are_refused_where_users_of_a_locustfile_make_the_load(remote: Study) -> None:

@@ -128,6 +128,7 @@ def compare(
                 )
             else:
                 plain_console().print(comparison.ratios(ratios))
+            _end_valid([*head_to_head.reasons_of_stored(ours), *head_to_head.reasons_of_stored(theirs)])
             return
         if ours.is_dir():
             raise typer.BadParameter(f"{ours} is a run: give another one to compare it with")
@@ -138,8 +139,13 @@ def compare(
             plain_console().print(comparison.sides(made), comparison.ratios(made.ratios))
             for one in made.notes:
                 plain_console().print(one, soft_wrap=True)
-        if reasons := [*made.ours.reasons, *made.theirs.reasons]:
-            fail(NOT_VALID, f"not valid: {'; '.join(reasons)}")
+        _end_valid([*made.ours.reasons, *made.theirs.reasons])
+
+
+def _end_valid(reasons: list[str]) -> None:
+    """Fail where there are reasons why what was compared is not valid."""
+    if reasons:
+        fail(NOT_VALID, f"not valid: {'; '.join(reasons)}")
 
 
 def _check_stored(

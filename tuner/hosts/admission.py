@@ -7,7 +7,7 @@ from typing import Any
 
 from tuner.gate.hosts import fact
 from tuner.objective import Goal
-from tuner.results import Trial
+from tuner.results import Point, Trial
 
 FACTS = ("cpu", "cores", "gpu", "driver", "server", "agents")
 """What has to be the same, see `gate.hosts.facts`."""
@@ -16,6 +16,9 @@ WITHIN = 0.1
 
 UNKNOWN = 2.0
 """A bound that is not known, since there were too few requests, is taken to be off by this factor."""
+
+ENOUGH = 20
+"""Of so many requests half fail by chance at no load that a host bears."""
 
 
 class HostDiffers(Exception):
@@ -33,7 +36,7 @@ class Figure:
     Attributes:
         workload: its name.
         level: of the load.
-        value: measured.
+        value: measured; infinite where so many requests failed that there is none.
         low, high: its 95% interval; None: no bound is known.
     """
 
@@ -78,10 +81,19 @@ def figures_of(baseline: Trial, goal: Goal) -> list[Figure]:
     for point in baseline.points:
         metric = point.metrics.get(goal.key)
         if point.workload == goal.workload and point.validity.valid and metric is not None:
-            low, high = (bound if math.isfinite(bound) else None for bound in (metric.low, metric.high))
-            if math.isfinite(metric.value):
+            low = metric.low if math.isfinite(metric.low) else None
+            if math.isinf(metric.value) and _collapsed(point):
+                low = math.inf  # an estimate has no such bound
+            high = metric.high if math.isfinite(metric.high) else None
+            if not math.isnan(metric.value):
                 found.append(Figure(point.workload, point.load.level, metric.value, low, high))
     return found
+
+
+def _collapsed(point: Point) -> bool:
+    """Whether at least half of enough requests failed, so that an infinite latency is no matter of chance."""
+    requests = sum(point.outcomes.values())
+    return requests >= ENOUGH and 2 * point.outcomes.get("ok", 0) <= requests
 
 
 def differences(one: Host, other: Host, within: float) -> list[str]:
@@ -106,13 +118,16 @@ def differences(one: Host, other: Host, within: float) -> list[str]:
 
 
 def _of_baselines(one: Host, other: Host, within: float) -> list[str]:
-    """Return what is said where your configuration certainly does something else at most of its loads."""
+    """Return what is said where your configuration certainly does something else at most of its loads, or has none."""
     here = {(figure.workload, figure.level): figure for figure in other.figures}
     pairs = [(figure, here[figure.workload, figure.level]) for figure in one.figures if _place(figure) in here]
+    if one.figures and not pairs:
+        loads = ", ".join(f"{figure.level:g} on {figure.workload}" for figure in one.figures)
+        return [f"your configuration has no valid value here at any load at which it has one there ({loads})"]
     apart = [(there, mine) for there, mine in pairs if _apart(there, mine, within)]
     if 2 * len(apart) <= len(pairs):
         return []
-    there, mine = max(apart, key=lambda pair: abs(math.log(max(pair[1].value, 1e-12) / max(pair[0].value, 1e-12))))
+    there, mine = max(apart, key=lambda pair: abs(math.log(_bounded(pair[1].value) / _bounded(pair[0].value))))
     ratio = mine.value / there.value if there.value else math.inf
     return [
         f"your configuration at {there.level:g} on {there.workload}: {there.value:.4g} there, {mine.value:.4g} here "
@@ -124,9 +139,16 @@ def _place(figure: Figure) -> tuple[str, float]:
     return figure.workload, figure.level
 
 
+def _bounded(value: float) -> float:
+    """Return a value that has a logarithm: nothing and infinity are very small and very large ones."""
+    return min(max(value, 1e-12), 1e12)
+
+
 def _apart(one: Figure, other: Figure, within: float) -> bool:
     """Whether the intervals of two values leave more than a share between them."""
     smaller, larger = sorted((one, other), key=lambda figure: figure.value)
+    if math.isinf(larger.value) and (larger.low is None or math.isinf(smaller.value)):
+        return False
     high = smaller.value * UNKNOWN if smaller.high is None else smaller.high
     low = larger.value / UNKNOWN if larger.low is None else larger.low
     return low > high * (1 + within)

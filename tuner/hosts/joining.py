@@ -25,13 +25,16 @@ from tuner.wiring import Prepared
 MAY_DIFFER = (
     "search.storage",
     "target.url",
+    "target.grpc_url",
+    "target.metrics_url",
     "target.repository",
+    "target.port",
     "target.http_port",
     "target.grpc_port",
     "isolation",
     "report",
 )
-"""What may differ in the study from host to host: where things are, not what is measured."""
+"""What may differ in the study from host to host, with all that is below: where things are, not what is measured."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _check(book: Book, study: Study) -> None:
     found = [
         f"{place} is {there} there and {here} here"
         for place, there, here in changes(given, study.given)
-        if not place.startswith(MAY_DIFFER)
+        if not any(place == key or place.startswith(f"{key}.") for key in MAY_DIFFER)
     ]
     if found:
         more = f" (and {len(found) - MOST_NAMED} more)" if len(found) > MOST_NAMED else ""

@@ -1,10 +1,12 @@
 """The files of a study: which fit into a ConfigMap, and which the image or a volume has to have."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from targets.hiding import secrets_in
 from tuner.manifests.names import ManifestError
 from tuner.study.load import Study
 
@@ -14,6 +16,11 @@ LIMIT = 1 << 20
 """Bytes that all values of a ConfigMap may have together (Kubernetes' own limit)."""
 MOST = 64
 """Files that are mounted from a ConfigMap, each by itself; more of them belong in a volume."""
+
+
+_HINT = re.compile(r"key|token|password|secret", re.IGNORECASE)
+_NO_SECRET = re.compile(r".{0,3}|\$\w+|\$?\{+[^{}]*\}+|<.*>|\[.*\]", re.DOTALL)
+"""What a setting of such a name has without being secret: next to nothing, a reference, a token of a language model."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,18 @@ def split(study: Study) -> Files:
             carried.add(one)
             size, count = size + one.size, count + len(one.files)
     return Files((own, *(one for one in every if one in carried)), tuple(one for one in every if one not in carried))
+
+
+def secret_in(place: PurePosixPath, text: str) -> bool:
+    """Whether a file has the value of a setting whose name says that it is secret, like `api-key`.
+
+    Args:
+        place: of the file; code in Python has no settings.
+        text: of the file.
+    """
+    if place.suffix == ".py" or not _HINT.search(text):  # most files have none, and to read YAML takes long
+        return False
+    return any(not _NO_SECRET.fullmatch(value) for value in secrets_in(text))
 
 
 def _found(given: Path, here: Path) -> Needed:

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tuner import __version__
-from tuner.manifests.files import HOME
-from tuner.manifests.names import key_of
+from tuner.manifests.files import HOME, secret_in
+from tuner.manifests.names import ManifestError, key_of
 from tuner.manifests.plan import MASTER_PORT, Plan, Role
 
 RUNS = "/paretune/runs"
@@ -24,7 +24,11 @@ _Object = dict[str, Any]
 
 
 def objects(plan: Plan) -> list[_Object]:
-    """Return the objects of a plan, in the order in which they are needed."""
+    """Return the objects of a plan, in the order in which they are needed.
+
+    Raises:
+        ManifestError: a file of the ConfigMap has a secret in it.
+    """
     found = [_config_map(plan)]
     if any(role.component == "agent" for role in plan.roles):
         found.append(_service(plan))
@@ -62,6 +66,12 @@ def _config_map(plan: Plan) -> _Object:
     keys = _keys(plan)
     for place, content in plan.files.contents():
         text = _as_text(content)
+        if text is not None and secret_in(place, text):
+            raise ManifestError(
+                f"{place.relative_to(HOME) if place.is_relative_to(HOME) else place}: has a password or a key, by the "
+                "name of a setting, and every reader of a ConfigMap would see it: take it out; or keep the file "
+                "elsewhere, for the image or the volume of --volume to have it"
+            )
         if text is None:
             binary[keys[place]] = base64.b64encode(content).decode()
         else:

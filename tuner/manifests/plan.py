@@ -166,6 +166,8 @@ def _check(study: Study, asked: Asked) -> None:
             raise ManifestError(f"{place}: expected {rule}, but got {value!r}")
     if asked.agents is not None:
         _check_for_agents(study)
+    else:
+        _check_for_workers(study, asked.workers or 1)
     if asked.form == "compose":
         for place, given in (
             ("--namespace", asked.namespace),
@@ -206,12 +208,32 @@ def _check_for_agents(study: Study) -> None:
             f"another one: {remedy} (`launch: remote` with `url` of kind triton, `url` of kind command, or the kinds "
             "kserve and openai)",
         )
+    _check_address(study, key, f"each agent is in one of its own: {remedy}")
+
+
+def _check_for_workers(study: Study, workers: int) -> None:
+    """Check that each worker has a server of its own that it reaches. Raises StudyError."""
+    key = study.spec.target.url_key
+    if key is None:
+        return
+    if workers > 1:
+        raise study.source.error(
+            ("target", key),
+            f"is one server that runs already, and {workers} workers would measure on it at once: each needs a server "
+            "of its own. Have Paretune start it, or leave out --workers",
+        )
+    _check_address(study, key, "the worker is in one of its own: give an address that it reaches the server by")
+
+
+def _check_address(study: Study, key: str, remedy: str) -> None:
+    """Check that a server that runs already is reached from another container. Raises StudyError."""
+    error = study.source.error
     try:
-        host = urlsplit(str(getattr(target, key))).hostname or ""
+        host = urlsplit(str(getattr(study.spec.target, key))).hostname or ""
     except ValueError as wrong:
         raise error(("target", key), f"no address of a server: {wrong}") from None
     if _is_itself(host):
-        raise error(("target", key), f"{host} is each container itself, and each agent is in one of its own: {remedy}")
+        raise error(("target", key), f"{host} is each container itself, and {remedy}")
 
 
 def _is_itself(host: str) -> bool:
