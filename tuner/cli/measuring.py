@@ -1,7 +1,6 @@
 """Measurements without a search: `bench` and `compare`."""
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ from tuner.results import Comparison, Trial
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import load_study
-from tuner.terminal import interruptible, plain_console
+from tuner.terminal import interruptible, plain_console, wide_console
 from tuner.wiring import Bench, Prepared, prepare, started
 from tuner.workload import every_load
 
@@ -71,7 +70,7 @@ def bench(
         if as_json:
             sys.stdout.write(trial.model_dump_json(indent=1) + "\n")
         else:
-            console = plain_console(width=max(140, shutil.get_terminal_size().columns))
+            console = wide_console(140)
             core_rps = ceiling.core_rps if ceiling else None
             console.print(bench_report.picture(trial, made.environment["isolation"], core_rps))
         _end_bench(trial)
