@@ -119,6 +119,11 @@ class Tuning:
                 f"your own configuration was not measured on {', '.join(sorted(missing))}, so nothing can be compared "
                 f"with it: {trial.reason}; the same command measures it again"
             )
+        if count := self._trier.in_doubt:
+            self._listener.note(
+                f"{count} of {len(trial.points)} points had too few requests for a verdict on their latency, so their "
+                "load does not count as sustained; raise `measure.max_window`"
+            )
         self._remember_accuracies()
         self._search.remember("baseline", trial.model_dump(mode="json"))
         self._trial_ended(trial)
@@ -127,6 +132,7 @@ class Tuning:
         """Take up what an earlier session measured."""
         self._trier.accuracies.restore(self._search.remembered("accuracies") or {})
         self._found.trials = trials = [baseline, *self._search.trials()]
+        self._trier.climbed_before(trials)
         self._listener.note(f"resuming {self._run.path.name}: the baseline and {len(trials) - 1} trials are kept")
         self._listener.resumed(trials, self._found.leader())
 
