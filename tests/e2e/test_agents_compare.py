@@ -3,11 +3,15 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.support.agent_runs import stop_at_work, tune_with_agents
 from tests.support.simulated_study import slow_down, write_gated_study, write_simulated_study
 from tests.support.tune import tune
 from tuner.gate.baseline import read_gate, read_measurement
 from tuner.results import Comparison
+
+pytestmark = pytest.mark.long
 
 
 def test_two_configurations_are_compared_under_the_load_of_agents(tmp_path: Path) -> None:

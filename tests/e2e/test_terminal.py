@@ -15,6 +15,8 @@ from tests.support.terminal import Screen, Session, screens
 from tests.support.tune import tune
 from tuner.results import read_result
 
+pytestmark = pytest.mark.long
+
 DECIDED = (0, 5)
 """So short a confirmation may leave an SLO undecided."""
 
