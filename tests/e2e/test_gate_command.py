@@ -100,6 +100,32 @@ def test_the_action_ends_as_the_gate_does_where_nothing_was_measured(tmp_path: P
     assert not (tmp_path / "summary").exists()
 
 
+def test_gates_of_one_job_have_a_run_each_and_arguments_in_quotes_stay_together(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "tune"
+    script.write_text('#!/bin/sh\nmkdir "$4"\nfor one in "$@"; do echo "$one"; done > "$4/arguments"\n')
+    script.chmod(0o755)
+    given = "--set 'gate={throughput: -2%}'\n--quiet"
+    for _ in range(3):
+        ended = action({"study": "study.yaml", "arguments": given}, tmp_path)
+        assert ended.returncode == 0, ended.stderr
+    runs = [line.removeprefix("run=") for line in (tmp_path / "output").read_text().splitlines()]
+    assert len(set(runs)) == 3
+    assert [one.removeprefix(runs[0]) for one in runs] == ["", "-2", "-3"]
+    for run in runs:
+        told = (tmp_path / run / "arguments").read_text().splitlines()
+        assert told == ["gate", "study.yaml", "--out", run, "--set", "gate={throughput: -2%}", "--quiet"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [("--out there", "--out is given by the action"), ("'x", "a quote is not closed: 'x")]
+)
+def test_arguments_that_the_action_cannot_take_are_refused(arguments: str, said: str, tmp_path: Path) -> None:
+    ended = action({"study": "study.yaml", "arguments": arguments}, tmp_path)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
 def test_what_a_gate_measured_becomes_the_baseline_that_a_slower_server_fails(tmp_path: Path) -> None:
     study = write_gated_study(tmp_path)
     alone = tune("gate", study, "--out", "run", "--json", cwd=tmp_path)
