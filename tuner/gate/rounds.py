@@ -15,6 +15,7 @@ from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
+from tuner.gate.rules import MEMORY
 from tuner.offered import Offered, leading, paced
 from tuner.results import Load
 from tuner.runs import Run
@@ -24,6 +25,11 @@ from tuner.trials import Trier
 from tuner.workload import Workload, groups
 
 ALIAS = "gate"
+MEMORY_NOT_TOLD = (
+    "memory: not measured, for the GPUs do not tell what the server's own processes take, and what is in use on a "
+    "whole GPU may be anybody's; in a container, give it the host's process ids (`--pid=host`)"
+)
+ONE_AT_A_TIME = "only one side was loaded at a time: {}"
 PERIODS = 2
 """A round spans this many periods of a workload that has some, at least."""
 ROOM = 1.2
@@ -210,7 +216,7 @@ class Rounds:
             if why:
                 self.in_turn = True
                 self._retired(deployments)
-                self.notes.append(f"only one side was loaded at a time: {why}")
+                self._note(ONE_AT_A_TIME.format(why))
                 return {}
         return deployments
 
@@ -240,6 +246,8 @@ class Rounds:
                         runs[index].setdefault(name, []).append(run)
         for index in order:
             self.sides[index].gathered.add(runs[index], colds[index])
+        if "memory" in self.of_server and not all(side.gathered.tells(MEMORY) for side in self.sides):
+            self._note(MEMORY_NOT_TOLD)
         self._retired(deployments)
 
     def _cold(self, index: int, deployments: dict[int, Deployment]) -> dict[str, float]:
@@ -261,6 +269,10 @@ class Rounds:
             deployments |= self._one_deployed(index)
         side.trier.learn_accuracy(deployments[index], side.gathered.variant)
         return {name: cold_start_s(run.records) for name, run in zip(names, runs, strict=True)}
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _retired(self, deployments: Mapping[int, Deployment]) -> None:
         for index, deployment in deployments.items():
