@@ -1,7 +1,8 @@
 """Measure sides in turn: both deployed anew again and again, short rounds, the order swapped each time.
 
 Both stay loaded where memory allows, so that no reload stands between two rounds and the machine's drift, which takes
-seconds, meets both alike. Where it does not, each is loaded and measured alone, one after the other.
+seconds, meets both alike. Where it does not, each is loaded and measured alone, one after the other. A server that has
+its models loaded into it is started anew as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from itertools import chain
 
 import psutil
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling, TargetError
+from targets.base import Config, ConfigRefused, Deployment, KeepsServer, ServerDied, Settling, TargetError
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
@@ -153,7 +154,7 @@ class Rounds:
         sides: one, or old and new.
         spec: the study's `gate` section.
         of_server: the rules on what the server uses.
-        in_turn: whether only one side is loaded at a time; set when memory does not allow both.
+        in_turn: whether only one side is loaded at a time; set when memory, or the servers, do not allow both.
         notes: what a reader should know of how it was measured.
     """
 
@@ -191,8 +192,16 @@ class Rounds:
         self._done += 1
 
     def _one_deployed(self, index: int) -> dict[int, Deployment]:
-        """Deploy a side. Raises TargetError where its processes have to be known, and are not."""
+        """Deploy a side, on a server of its own. Raises TargetError where its processes have to be known, and are not.
+
+        A process has a luck that every deployment in it shares (memory layout, threads, what its libraries chose), so
+        that only a new one is another draw. The first deployment finds the server just started.
+        """
         side = self.sides[index]
+        target = side.trier.target
+        if self._done and isinstance(target, KeepsServer) and target.keeps_server:
+            with side.trier.applying():
+                target.start()
         deployment = side.trier.deploy(side.config, ALIAS)
         if self.of_server and not deployment.processes():
             raise TargetError(
