@@ -16,7 +16,7 @@ from reports.gate import junit, markdown, page, table
 from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, app, errors, fail
 from tuner.files import write_atomically
-from tuner.gate import asked, baseline, history, opening, running
+from tuner.gate import asked, baseline, history, opening, places, running
 from tuner.gate.document import Form, GateResult, Measurement
 from tuner.gate.hosts import FACTS
 from tuner.gate.revisions import checked_out
@@ -177,7 +177,7 @@ def _sides(study: Path | None, ab: tuple[str, str] | None, stack: ExitStack) -> 
         return [(str(study), study)]
     if study is None:
         return [(one, Path(one)) for one in ab]
-    return list(zip(ab, stack.enter_context(checked_out(study, ab)), strict=True))
+    return [(one.label, one.study) for one in stack.enter_context(checked_out(study, ab))]
 
 
 def _measured(
@@ -194,10 +194,14 @@ def _measured(
     studies = [(label, load_study(path, overrides)) for label, path in labelled]
     judged = studies[-1][1]
     asked.check(judged)
+    moved: list[str] = []
+    if form == "ab":
+        own, moved = places.beside(studies[0][1], judged)
+        studies[-1] = (studies[-1][0], own)
     directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
     logs = [directory.path / "log-old.txt", directory.log][-len(studies) :]
     prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
-    notes = _notes([one for _, one in prepared])
+    notes = [*_notes([one for _, one in prepared]), *moved]
     opening.measured_at(form, [one for _, one in prepared], stored)  # before anybody waits for agents
     with (
         locked(directory),

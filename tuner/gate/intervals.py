@@ -118,7 +118,7 @@ def apart(old: Sequence[float], new: Sequence[float], error: float) -> Change:
     n = min(len(old), len(new))
     if broken := _broken(old, new):
         return broken
-    if why := _unusable([*old, *new]):
+    if why := _unusable(old) or _unusable(new):
         return unknown(why, n)
     before, now = np.log(np.asarray(old, float)), np.log(np.asarray(new, float))
     mean = float(np.mean(now) - np.mean(before))
