@@ -73,7 +73,10 @@ class Measurement(Data):
     label: str = Field(description="what the side is called: a file, a git revision")
     started: str
     host: dict[str, str] = Field(description="what matters to the figures: see docs/gate.md")
-    traffic: dict[str, str] = Field(description="workload -> SHA-256 of its definition and the files it reads")
+    traffic: dict[str, str] = Field(description="workload -> SHA-256 of what it sends: its definition, and its files")
+    earlier_traffic: dict[str, str] = Field(
+        {}, description="the same as earlier versions told it; empty where `traffic` is of such a version"
+    )
     environment: dict[str, str] = Field(description="everything else that belongs beside the figures")
     config: dict[str, Value]
     rules: dict[str, dict[str, float]] = Field(description="workload -> rule -> limit, of the study then")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tuner.catalog import METRICS
-from tuner.gate import revisions
+from tuner.gate import hosts, revisions
 from tuner.gate.baseline import BaselineError, parse_measurement, read_measurement
 from tuner.gate.bounds import bounds_behind
 from tuner.gate.deciding import typical
@@ -158,8 +158,9 @@ def courses(entries: Sequence[Entry]) -> list[Course]:
         entries: the oldest first.
     """
     made: dict[tuple[Place, str], list[tuple[str, str, float]]] = {}
-    for entry in entries:
-        one = entry.measurement
+    traffic = hosts.same_traffic([entry.measurement for entry in entries])
+    for entry, sent in zip(entries, traffic, strict=True):
+        one = entry.measurement.model_copy(update={"traffic": sent})
         for workload, measured in one.workloads.items():
             place = _place(one, workload)
             for key in measured.restarts[0].metrics if measured.restarts else ():
@@ -176,11 +177,13 @@ def _place(one: Measurement, workload: str) -> Place:
     cpu, cores, gpu, driver = (one.host.get(name, "unknown") for name in MACHINE)
     of_agents = [f"load from agents: {one.host['agents']}"] if "agents" in one.host else []
     of_gpu = [] if gpu == driver == "none" else [f"GPU {gpu}, driver {driver}"]
+    place = one.host.get("place", one.environment.get("server_url", hosts.HERE))
+    of_place = [] if place == hosts.HERE else [f"server at {place}"]
     return Place(
         study=one.study,
         workload=workload,
         load=_at(one.workloads[workload].load),
-        machine=", ".join([cpu, cores, *of_gpu, *of_agents]),
+        machine=", ".join([cpu, cores, *of_gpu, *of_place, *of_agents]),
         traffic=one.traffic.get(workload.partition(".")[0], ""),
         beside=_beside(one, workload.partition(".")[0]),
     )

@@ -16,6 +16,7 @@ from tuner.gate.gathering import Gathered
 from tuner.gate.rounds import Demand, Rounds, Side, least, longest_s
 from tuner.gate.rules import OF_SERVER, measurable
 from tuner.gate.running import About, Gate
+from tuner.gate.traffic import asked, earlier_hash, traffic_hash
 from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
 from tuner.space import Space, server_part
@@ -188,11 +189,14 @@ def opened(
 def _differences(
     about: Sequence[About], sides: Sequence[Side], baseline: Measurement | None, despite: Sequence[str]
 ) -> list[str]:
-    """Return what differs between old and new and may: two sides of one run share the host, but not the server."""
-    settings = [hosts.Setting(one.host, one.traffic, side.loads) for one, side in zip(about, sides, strict=True)]
+    """Return what differs between old and new and may: two sides of one run share the host, not what is released."""
+    settings = [
+        hosts.Setting(one.host, one.traffic, side.loads, one.earlier_traffic)
+        for one, side in zip(about, sides, strict=True)
+    ]
     if baseline is not None:
         return hosts.check(hosts.Setting.of(baseline), settings[-1], despite)
-    return hosts.check(settings[0], settings[-1], [*despite, "server"], hosts.TOGETHER)
+    return hosts.check(settings[0], settings[-1], [*despite, *hosts.RELEASED], hosts.TOGETHER)
 
 
 def _side(label: str, bench: Bench, config: Config, loads: Mapping[str, Load]) -> Side:
@@ -210,10 +214,12 @@ def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) 
         study=study.spec.study,
         label=label,
         started=now(),
-        host=hosts.facts(bench.environment, total, server, Gpus().driver, agents),
-        traffic={
-            name: hosts.traffic_hash(workload, [study.resolve(path) for path in workload.files()])
-            for name, workload in study.spec.workloads.items()
+        host=hosts.facts(
+            bench.environment, total, server, Gpus().driver, agents, asked(study.spec.target, bench.environment)
+        ),
+        traffic={name: traffic_hash(one, study.resolve) for name, one in study.spec.workloads.items()},
+        earlier_traffic={
+            name: earlier_hash(one, map(study.resolve, one.files())) for name, one in study.spec.workloads.items()
         },
         environment=dict(bench.environment),
         rules=measurable(limits(study), errors),

@@ -42,6 +42,7 @@ class About:
         started: when.
         host: what matters to the figures.
         traffic: workload -> its hash.
+        earlier_traffic: the same as earlier versions told it.
         environment: everything else.
         rules: workload -> rule -> limit.
         bounds: workload, or class of one -> SLO -> bound.
@@ -52,6 +53,7 @@ class About:
     started: str
     host: Mapping[str, str]
     traffic: Mapping[str, str]
+    earlier_traffic: Mapping[str, str]
     environment: Mapping[str, str]
     rules: Mapping[str, Mapping[str, float]]
     bounds: Mapping[str, Mapping[str, float]]
@@ -261,6 +263,7 @@ def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequ
         started=about.started,
         host=hosts.as_it_went(about.host, agents),
         traffic=dict(about.traffic),
+        earlier_traffic=dict(about.earlier_traffic),
         environment=dict(about.environment),
         config=dict(side.config),
         rules={name: dict(limits) for name, limits in about.rules.items()},
