@@ -16,7 +16,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def report(result: GateResult) -> str:
     """Return the document."""
     root = Element("testsuites")
-    found = rows(result.rules)
+    found = rows(result.rules) if result.state != "unfinished" else [_ended(result)]
     for number, workload in enumerate(dict.fromkeys(row.workload for row in found)):
         _suite(root, number, workload, [row for row in found if row.workload == workload], result)
     indent(root)
@@ -57,8 +57,13 @@ def _suite(root: Element, number: int, workload: str, found: list[Row], result: 
     SubElement(suite, "system-err").text = _text("\n".join(result.notes))
 
 
+def _ended(result: GateResult) -> Row:
+    """Return the one case of a gate that came to no end."""
+    return Row("gate", "gate", "", "", "", "", "", "", result.state, result.message)
+
+
 def _state(row: Row, result: GateResult) -> str:
-    if result.state == "invalid":
+    if result.state in ("invalid", "unfinished"):
         return "error"
     if row.state == "inconclusive":
         return "skipped" if result.warns else "error"
@@ -66,6 +71,8 @@ def _state(row: Row, result: GateResult) -> str:
 
 
 def _said(row: Row) -> str:
+    if row.state == "unfinished":
+        return row.note
     change = f"{row.change} {row.interval}, " if row.change else ""
     return f"{row.rule}: {row.old} -> {row.new}, {change}limit {row.limit}: {row.verdict} {row.note}".strip()
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from reports.gate.rows import HEADINGS, Row, headline, how, rows
 from tuner.gate.document import GateResult
 
-_MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "invalid": "⚠️", "info": ""}
+_MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "invalid": "⚠️", "unfinished": "❌", "info": ""}
 
 
 def summary(result: GateResult) -> str:

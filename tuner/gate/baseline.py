@@ -29,6 +29,8 @@ def read_measurement(path: Path) -> Measurement:
         BaselineError: it is missing, truncated, edited by hand, of a newer schema, or something else.
     """
     file = path / MEASURED if path.is_dir() else path
+    if path.is_dir() and not file.exists() and (path / RESULT).exists():
+        raise BaselineError(f"{path}: this gate was not finished: {read_gate(path).message}; measure again")
     try:
         return parse_measurement(str(file), file.read_bytes())
     except OSError as error:

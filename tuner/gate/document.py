@@ -114,7 +114,7 @@ class GateResult(Data):
 
     schema_: Literal["paretune.gate/1"] = Field(GATE, alias="schema")
     form: Form
-    state: Literal["pass", "fail", "inconclusive", "invalid"]
+    state: Literal["pass", "fail", "inconclusive", "invalid", "unfinished"]
     exit_code: int
     message: str
     study: str

@@ -2,19 +2,20 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tuner.gate import hosts
 from tuner.gate.deciding import Look, decide, figures, overall
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
+from tuner.gate.ending import unfinished
 from tuner.gate.gathering import stored_scores
 from tuner.gate.intervals import looks
 from tuner.gate.rounds import Rounds, Side, least
 from tuner.gate.rules import COLD_START, Rule, rules_of
 from tuner.load.distributed.fleet import Fleet
 from tuner.study.gating import GateSpec
-from tuner.workload import groups
+from tuner.workload import groups, parts_of
 
 PASSED, REGRESSION, NOT_DECIDED = 0, 1, 5
 UNPAIRED = "{}: the sides were asked another number of labelled items, so that no accuracy_drop can be counted"
@@ -71,6 +72,7 @@ class Gate:
         baseline: of `against`.
         notes: what a reader should know.
         fleet: agents that make the load in the place of this host.
+        found: what the rules said at the last look.
     """
 
     form: Form
@@ -80,6 +82,8 @@ class Gate:
     baseline: Measurement | None
     notes: list[str]
     fleet: Fleet | None = None
+    found: list[RuleFound] = field(default_factory=list)
+    _began: float = 0.0
 
     def run(self, told: Progress) -> GateResult:
         """Measure until decided.
@@ -88,10 +92,9 @@ class Gate:
             TargetError, GeneratorError: a side cannot be deployed or measured.
             HostsDiffer: the hosts or workloads of the two sides differ in what matters.
         """
-        began = time.monotonic()
+        self._began = time.monotonic()
         about, rules = self.about[-1], self.rules
         planned = self._planned()
-        found: list[RuleFound] = []
         old, new = self.baseline, None
         for index, count in enumerate(planned):
             while self._count < count:
@@ -100,13 +103,26 @@ class Gate:
                 told.progress(self._measured_s, self.spec.time)
             look = Look(1 - self.spec.confidence, planned, index, len(rules))
             old, new = self._documents(look)
-            found = decide(rules, old, new, look, together=self.form == "ab")
-            told.note(f"{count} redeployments: {_counted(found)}")
-            if self.form != "alone" and _decided(found):
+            self.found = decide(rules, old, new, look, together=self.form == "ab")
+            told.note(f"{count} redeployments: {_counted(self.found)}")
+            if self.form != "alone" and _decided(self.found):
                 break
         assert new is not None, "there is one look at least"
         others = figures(old, new, rules, self.spec.confidence, together=self.form == "ab") if old else []
-        return self._result(about, (found, others), (old, new), planned, time.monotonic() - began)
+        return self._result(about, (self.found, others), (old, new), planned, time.monotonic() - self._began)
+
+    def unfinished(self, error: BaseException) -> GateResult:
+        """Return what there is of a gate that one of `ending.ENDS` ended while it ran."""
+        planned = self._planned()
+        return unfinished(
+            self.form,
+            self._documents(Look(1 - self.spec.confidence, planned, 0, len(self.rules))),
+            (error, self.rounds.sides[self.rounds.asked].label),
+            rules=self.found,
+            planned=planned,
+            times_s=(self._measured_s, time.monotonic() - self._began),
+            notes=[*self.notes, *self.rounds.notes],
+        )
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -270,8 +286,14 @@ def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequ
         bounds={name: dict(bounds) for name, bounds in about.bounds.items()},
         confidence=spec.confidence,
         inconclusive=spec.inconclusive,
-        workloads=side.gathered.measured(side.loads, look),
+        workloads=side.gathered.measured(side.loads, look) if _has_all(side) else {},
     )
+
+
+def _has_all(side: Side) -> bool:
+    """Whether a deployment of a side was measured on every workload: a gate may end before, and within one."""
+    parts = [part.name for _, part in parts_of(side.trier.workloads)]
+    return all(name in side.gathered.restarts and name in side.gathered.latency for name in parts)
 
 
 def _decided(found: Sequence[RuleFound]) -> bool:
