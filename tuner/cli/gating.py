@@ -142,7 +142,7 @@ def check(
     """Measure, and fail where a rule of the study's `gate` section or an SLO is broken for certain.
 
     Exit codes: 0 passed (or inconclusive where the study only warns), 1 a regression, 2 bad usage or not comparable,
-    3 the target cannot be used, 5 inconclusive or not valid.
+    3 the target cannot be used, 4 an SLO is missed and that is no regression, 5 inconclusive or not valid.
     """
     with errors():
         _check_usage(study, against, ab, despite or [])
@@ -150,7 +150,7 @@ def check(
         outputs.check()
         with ExitStack() as stack:
             labelled = _sides(study, ab, stack)
-            stored = baseline.read_measurement(against) if against is not None else None
+            stored = baseline.read_valid(against) if against is not None else None
             result = _measured(labelled, stored, overrides or [], despite or [], out, agents, quiet=quiet)
         outputs.write(result)
         raise typer.Exit(result.exit_code)
@@ -195,6 +195,8 @@ def _measured(
     studies = [(label, load_study(path, overrides)) for label, path in labelled]
     judged = studies[-1][1]
     asked.check(judged)
+    if form != "alone":
+        asked.check_compares(judged)
     directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
     logs = [directory.path / "log-old.txt", directory.log][-len(studies) :]
     prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
