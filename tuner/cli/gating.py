@@ -282,6 +282,8 @@ def show_history(
         found = history.of_git(place) if git else history.of_folder(place)
         for name in found.skipped:
             note(f"{name} is no baseline and is left out")
+        for why in found.unusable:
+            note(f"left out: {why}")
         courses = history.courses(found.entries)
         plain_console().print(history_report.table(courses))
         if why := _save(to, history_report.render(place.name, courses)):
