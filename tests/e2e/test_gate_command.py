@@ -94,10 +94,18 @@ def test_the_action_fails_a_commit_that_makes_the_server_slower(repository_of_st
 
 @pytest.mark.usefixtures("tune_on_path")
 def test_the_action_ends_as_the_gate_does_where_nothing_was_measured(tmp_path: Path) -> None:
-    ended = action({"study": "missing.yaml"}, tmp_path)
+    ended = action({"study": "missing.yaml", "alone": "true"}, tmp_path)
     assert ended.returncode == 2
     assert "missing.yaml: cannot be read" in ended.stderr
     assert not (tmp_path / "summary").exists()
+
+
+@pytest.mark.usefixtures("tune_on_path")
+def test_the_action_does_not_pass_where_an_input_is_mistyped_and_nothing_would_be_compared(tmp_path: Path) -> None:
+    ended = action({"study": str(write_gated_study(tmp_path)), "agianst": "baseline.json"}, tmp_path)
+    assert ended.returncode == 2
+    assert "nothing to compare with: give `old` or `against`" in ended.stdout
+    assert not list(tmp_path.glob("gate-run*"))
 
 
 def test_what_a_gate_measured_becomes_the_baseline_that_a_slower_server_fails(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def check(
     """Measure, and fail where a rule of the study's `gate` section or an SLO is broken for certain.
 
     Exit codes: 0 passed (or inconclusive where the study only warns), 1 a regression, 2 bad usage or not comparable,
-    3 the target cannot be used, 5 inconclusive or not valid.
+    3 the target cannot be used, 4 an SLO is missed and that is no regression, 5 inconclusive or not valid.
     """
     with errors():
         _check_usage(study, against, ab, despite or [])
@@ -150,7 +150,7 @@ def check(
         outputs.check()
         with ExitStack() as stack:
             labelled = _sides(study, ab, stack)
-            stored = baseline.read_measurement(against) if against is not None else None
+            stored = baseline.read_valid(against) if against is not None else None
             result = _measured(labelled, stored, overrides or [], despite or [], out, agents, quiet=quiet)
         outputs.write(result)
         if result.state == "unfinished":
@@ -197,6 +197,8 @@ def _measured(
     studies = [(label, load_study(path, overrides)) for label, path in labelled]
     judged = studies[-1][1]
     asked.check(judged)
+    if form != "alone":
+        asked.check_compares(judged)
     directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
     with locked(directory), interruptible():
         result = _run(form, studies, directory, stored, despite, agents, quiet=quiet)
@@ -304,6 +306,8 @@ def show_history(
         found = history.of_git(place) if git else history.of_folder(place)
         for name in found.skipped:
             note(f"{name} is no baseline and is left out")
+        for why in found.unusable:
+            note(f"left out: {why}")
         courses = history.courses(found.entries)
         plain_console().print(history_report.table(courses))
         if why := _save(to, history_report.render(place.name, courses)):

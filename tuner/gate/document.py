@@ -32,6 +32,7 @@ class Accuracy(Data):
     """How a side answered the labelled items of a workload."""
 
     value: Number = Field(description="share answered right, or mean score, or prediction error")
+    of: Literal["accuracy", "prediction_error"] = Field("accuracy", description="which of these figures it is")
     items: int
     right: str | None = Field(
         None,
@@ -83,6 +84,7 @@ class Measurement(Data):
     bounds: dict[str, dict[str, float]] = Field(description="workload, or class of one -> SLO -> bound")
     confidence: float = Field(description="`gate.confidence` of the study then")
     inconclusive: Literal["fail", "warn"] = Field(description="`gate.inconclusive` of the study then")
+    invalid: list[str] = Field([], description="why the load generator spoiled it; empty: it did not")
     workloads: dict[str, Measured]
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -106,6 +108,9 @@ class RuleFound(Data):
     low: Known = Field(description="bound of the change from below")
     high: Known = Field(description="bound from above")
     state: RuleState
+    before: SloVerdict | None = Field(
+        None, description="of an SLO, how the old side stood to the same bound; null where it had another, or none"
+    )
     note: str = ""
 
 

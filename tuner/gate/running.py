@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tuner.gate import hosts
+from tuner.gate.concluding import result
 from tuner.gate.deciding import Look, decide, figures, overall
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
 from tuner.gate.ending import unfinished
@@ -17,7 +18,6 @@ from tuner.load.distributed.fleet import Fleet
 from tuner.study.gating import GateSpec
 from tuner.workload import groups, parts_of
 
-PASSED, REGRESSION, NOT_DECIDED = 0, 1, 5
 UNPAIRED = "{}: the sides were asked another number of labelled items, so that no accuracy_drop can be counted"
 
 
@@ -177,17 +177,24 @@ class Gate:
         planned: tuple[int, ...],
         wall_s: float,
     ) -> GateResult:
-        reasons = [f"{side.label}: {one}" for side in self.rounds.sides for one in side.gathered.invalid()]
+        judged = [side.gathered.validity() for side in self.rounds.sides]
+        warned = [
+            f"{side.label}: {warning}"
+            for side, own in zip(self.rounds.sides, judged, strict=True)
+            for warning in own.warnings
+        ]
+        old, new = sides[0], sides[1].model_copy(update={"invalid": judged[-1].reasons})
+        if old is not None and self.form == "ab":
+            old = old.model_copy(update={"invalid": judged[0].reasons})
         return result(
             form=self.form,
             study=about.study,
             found=found,
-            sides=sides,
+            sides=(old, new),
             planned=planned,
             redeployments=self._count,
             times_s=(self._measured_s, wall_s),
-            notes=[*self.notes, *self.rounds.notes],
-            invalid=reasons,
+            notes=[*self.notes, *self.rounds.notes, *warned],
         )
 
 
@@ -216,60 +223,7 @@ def compare(old: Measurement, new: Measurement, despite: Sequence[str]) -> GateR
         redeployments=new.restarts,
         times_s=(0.0, 0.0),
         notes=notes,
-        invalid=[],
     )
-
-
-def result(
-    *,
-    form: Form,
-    study: str,
-    found: tuple[list[RuleFound], list[RuleFound]],
-    sides: tuple[Measurement | None, Measurement],
-    planned: tuple[int, ...],
-    redeployments: int,
-    times_s: tuple[float, float],
-    notes: list[str],
-    invalid: list[str],
-) -> GateResult:
-    """Put together what a gate found, with its exit code and what is said in a line."""
-    rules, others = found
-    state = overall(rules)
-    warns = sides[1].inconclusive == "warn"
-    code = {"pass": PASSED, "fail": REGRESSION}.get(state, PASSED if warns else NOT_DECIDED)
-    message = _message(rules, state)
-    if invalid:
-        state, code, message = "inconclusive", NOT_DECIDED, f"not valid: {'; '.join(invalid)}"
-    return GateResult(
-        form=form,
-        state="invalid" if invalid else state,
-        exit_code=code,
-        message=message,
-        study=study,
-        confidence=sides[1].confidence,
-        warns=warns,
-        redeployments=redeployments,
-        looks=list(planned),
-        measured_s=times_s[0],
-        wall_s=times_s[1],
-        notes=notes,
-        rules=rules,
-        figures=others,
-        old=sides[0],
-        new=sides[1],
-    )
-
-
-def _message(rules: Sequence[RuleFound], state: str) -> str:
-    named = {"fail": "fail", "inconclusive": "inconclusive"}.get(state, "")
-    which = [f"{one.workload} {one.rule}" for one in rules if one.state == named]
-    if state == "fail":
-        cold = all(one.rule == "cold_start" for one in rules if one.state == "fail")
-        what = "a slower cold start, the steady state has not failed" if cold else "a regression"
-        return f"{what}: {', '.join(which)}"
-    if state == "inconclusive":
-        return f"not decided: {', '.join(which)}"
-    return f"no regression: {len(rules)} rules pass" if rules else "measured: there is nothing to hold it against"
 
 
 def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequence[int]) -> Measurement:
