@@ -345,6 +345,16 @@ class Settling(Protocol):
 
 
 @runtime_checkable
+class KeepsServer(Protocol):
+    """A target that may load its deployments into one server that goes on running; others start one for each."""
+
+    @property
+    def keeps_server(self) -> bool:
+        """Whether it does: then a deployment is on a server of its own only after `start`, which starts it anew."""
+        ...
+
+
+@runtime_checkable
 class KnowsRules(Protocol):
     """A target that knows, without its server, what the server's knobs ask of each other; not every target does."""
 

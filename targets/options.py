@@ -1,6 +1,6 @@
 """The shape of a study's `target` section: what every kind has, and what its own options are made of."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -80,6 +80,27 @@ class TargetOptions(Section):
         It is `url` where that is given; a kind whose URL has another name says so.
         """
         return "url" if getattr(self, "url", None) else None
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The URLs of the server that runs already; () where Paretune starts it."""
+        return () if self.url_key is None else (str(getattr(self, self.url_key)),)
+
+    @property
+    def asked_by(self) -> tuple[str, ...]:
+        """Keys that say how a server which runs already is asked: two studies of it that differ in none are the same.
+
+        A kind that changes what the server has gives none: there two studies are always in each other's way.
+        """
+        return tuple(name for name in type(self).model_fields if name not in ("kind", "apply_timeout", self.url_key))
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Key -> port that the server has from its start on, where the study names some: none beside it can have them.
+
+        One that each deployment has for as long as it lasts is none of these.
+        """
+        return {}
 
     @property
     def keeps_connections(self) -> bool:

@@ -42,6 +42,24 @@ def usage_metrics(used: Telemetry, throughput: Estimate) -> dict[str, Estimate]:
     return found
 
 
+def memory_of_server(used: Telemetry, *, all_processes: bool) -> float | None:
+    """Return the memory of the server's own processes, in bytes: on its GPUs where it is on some, else the host's.
+
+    None where that is not told. What is in use on a whole GPU, by whomever, does not stand for it: with two servers
+    on one GPU that is the same number for both.
+
+    Args:
+        used: telemetry of a window.
+        all_processes: whether process ids here are those that a GPU tells. In a container they are mostly not: no
+            process on a GPU is known there as the server's, and that does not say that none is.
+    """
+    own = [gpu for gpu in used.gpu if gpu.server]
+    if own:
+        return _of_all(own, _memory_of_server, sum)
+    on_none = all_processes and all(gpu.server is False for gpu in used.gpu)
+    return used.rss_bytes if on_none or not used.gpu else None
+
+
 def untold(asked: Iterable[str], used: Telemetry, told: Container[str]) -> dict[str, Estimate]:
     """Return infinite estimates, with the reason, for the metrics that are asked for and not told.
 
@@ -130,6 +148,12 @@ def _memory_used(gpu: Gpu) -> float | None:
     of_server = [one.server_memory_bytes for one in gpu.instances if one.server_memory_bytes]
     used = of_server or [one.memory_used_bytes for one in gpu.instances if one.memory_used_bytes is not None]
     return sum(used) if used else None
+
+
+def _memory_of_server(gpu: Gpu) -> float | None:
+    """Return the memory of the server's processes on a GPU, or on its MIG instances; None where that is not told."""
+    own = [one.server_memory_bytes for one in gpu.instances if one.server_memory_bytes]
+    return gpu.server_memory_bytes or sum(own) or None
 
 
 def _of_all(

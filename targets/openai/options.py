@@ -121,6 +121,11 @@ class OpenAIOptions(RequestOptions):
         return [self.api_key_env] if self.api_key_env else []
 
     @property
+    def asked_by(self) -> tuple[str, ...]:
+        """The model, the key, and what the requests say."""
+        return ("model", "endpoint", "ignore_eos", "temperature", "body", "usage", "api_key_env")
+
+    @property
     def takes_priority(self) -> bool:
         """VLLM among the servers takes the field `priority`; others may refuse it."""
         return True

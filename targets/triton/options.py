@@ -1,6 +1,6 @@
 """The `target` section of a study of Triton."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -184,6 +184,22 @@ class TritonOptions(RequestOptions):
         if self.launch != "remote":
             return None
         return "grpc_url" if self.protocol == "grpc" else "url"
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """With `launch: remote`, those of both protocols."""
+        return tuple(url for url in (self.url, self.grpc_url) if url is not None)
+
+    @property
+    def asked_by(self) -> tuple[str, ...]:
+        """Nothing: models of the server are loaded with other configurations."""
+        return ()
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Those that the study names."""
+        given = {"http_port": self.http_port, "grpc_port": self.grpc_port}
+        return {key: port for key, port in given.items() if port is not None}
 
     @property
     def keeps_connections(self) -> bool:

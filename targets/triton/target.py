@@ -54,6 +54,7 @@ class TritonTarget:
 
     Options: ClassVar = TritonOptions
     side_by_side: ClassVar = True
+    keeps_server: ClassVar = True
 
     def __new__(cls, options: TritonOptions, context: Context) -> "TritonTarget":
         """Make a target of the kind that the options ask for."""

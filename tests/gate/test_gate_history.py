@@ -14,7 +14,7 @@ from tests.support.tune import tune
 from tuner.gate.baseline import BaselineError, written
 from tuner.gate.document import Accepted
 from tuner.gate.history import courses, of_folder, of_git
-from tuner.gate.revisions import RevisionError, checked_out
+from tuner.gate.revisions import RevisionError, checked_out, commit_of
 from tuner.gate.steps import steps
 from tuner.results import Load
 
@@ -260,8 +260,13 @@ def test_git_with_nothing_that_can_be_read_is_an_error(tmp_path: Path) -> None:
 
 def test_two_revisions_are_checked_out_beside_one_another_and_gone_afterwards(history: Path) -> None:
     with checked_out(history / "study.yaml", ("v0", "HEAD")) as (old, new):
-        assert (old.read_text(), new.read_text()) == ("study: version0\n", "study: version2\n")
-    assert not old.exists()
+        assert (old.study.read_text(), new.study.read_text()) == ("study: version0\n", "study: version2\n")
+        commits = [commit_of(one.study.parent) for one in (old, new)]
+        new.study.write_text("study: another\n")
+        assert commit_of(new.study.parent) == f"{commits[1]}, changed"
+    assert not old.study.exists()
+    assert [len(one) for one in commits] == [40, 40]
+    assert [old.label, new.label] == [f"v0 ({commits[0][:12]})", f"HEAD ({commits[1][:12]})"]
     listed = subprocess.run(["git", "-C", str(history), "worktree", "list"], capture_output=True, text=True, check=True)
     assert len(listed.stdout.splitlines()) == 1
 
@@ -273,6 +278,16 @@ def test_two_revisions_are_checked_out_beside_one_another_and_gone_afterwards(hi
 def test_a_revision_that_there_is_not_is_named(history: Path, revisions: tuple[str, str], message: str) -> None:
     with pytest.raises(RevisionError, match=message), checked_out(history / "study.yaml", revisions):
         pass
+
+
+def test_a_commit_that_is_named_by_itself_is_called_that(history: Path) -> None:
+    commit = commit_of(history)
+    with checked_out(history / "study.yaml", (commit, commit[:8])) as (old, new):
+        assert [old.label, new.label] == [commit, commit[:8]]
+
+
+def test_of_a_folder_in_no_repository_no_commit_is_told(tmp_path: Path) -> None:
+    assert commit_of(tmp_path) == ""
 
 
 def test_a_study_in_no_repository_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from reports.gate import junit, markdown, page, table
 from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, app, errors, fail
 from tuner.files import write_atomically
-from tuner.gate import asked, baseline, ending, history, opening, running
+from tuner.gate import asked, baseline, ending, history, opening, places, running
 from tuner.gate.document import Form, GateResult, Measurement
 from tuner.gate.hosts import FACTS
 from tuner.gate.revisions import checked_out
@@ -180,7 +180,7 @@ def _sides(study: Path | None, ab: tuple[str, str] | None, stack: ExitStack) -> 
         return [(str(study), study)]
     if study is None:
         return [(one, Path(one)) for one in ab]
-    return list(zip(ab, stack.enter_context(checked_out(study, ab)), strict=True))
+    return [(one.label, one.study) for one in stack.enter_context(checked_out(study, ab))]
 
 
 def _measured(
@@ -199,9 +199,13 @@ def _measured(
     asked.check(judged)
     if form != "alone":
         asked.check_compares(judged)
+    moved: list[str] = []
+    if form == "ab":
+        own, moved = places.beside(studies[0][1], judged)
+        studies[-1] = (studies[-1][0], own)
     directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
     with locked(directory), interruptible():
-        result = _run(form, studies, directory, stored, despite, agents, quiet=quiet)
+        result = _run(form, studies, directory, stored, despite, agents, moved, quiet=quiet)
         _kept(result, directory)
     accepting = f"; to make it the baseline: tune gate accept {shown(directory.path)} --to FILE"
     note(f"the run: {shown(directory.path)}{accepting if result.state != 'unfinished' else ''}")
@@ -215,6 +219,7 @@ def _run(
     stored: Measurement | None,
     despite: list[str],
     agents: AgentsWanted | None,
+    moved: list[str],
     *,
     quiet: bool,
 ) -> GateResult:
@@ -223,7 +228,7 @@ def _run(
     logs = [directory.path / "log-old.txt", directory.log][-len(studies) :]
     try:
         prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
-        notes = _notes([one for _, one in prepared])
+        notes = [*_notes([one for _, one in prepared]), *moved]
         opening.measured_at(form, [one for _, one in prepared], stored)  # before anybody waits for agents
         with (
             load_makers(agents, [one for _, one in prepared], quiet=quiet) as fleet,
@@ -239,7 +244,7 @@ def _run(
             if fleet is not None:
                 result = result.model_copy(update={"notes": [*result.notes, *fleet.losses]})
     except ending.ENDS as error:
-        return ending.not_begun(form, studies, stored, error) if result is None else ending.late(result, error)
+        return ending.not_begun(form, studies, stored, error, moved) if result is None else ending.late(result, error)
     return result
 
 

@@ -14,13 +14,15 @@ from tuner.catalog import LABELLED, METRICS, key_of
 from tuner.gate import histogram, slos
 from tuner.gate.deciding import Look
 from tuner.gate.document import Accuracy, Measured, Measurement, Restart
-from tuner.gate.rules import COLD_START, CPU, GPU_MEMORY, RSS
+from tuner.gate.rules import COLD_START, CPU, MEMORY
 from tuner.records import Records, latencies_s
 from tuner.request_class import Part
 from tuner.results import Estimate, Load, SloVerdict, Validity
 from tuner.runs import Run, pooled_runs
 from tuner.stats import Interval
+from tuner.telemetry.processes import sees_all_processes
 from tuner.trials import Trier
+from tuner.usage_metrics import memory_of_server
 from tuner.workload import Workload, parts_of
 
 COLD_REQUESTS = 32
@@ -42,6 +44,7 @@ class Gathered:
         runs: workload -> pooled run of each deployment.
         restarts: workload, or class of one -> figures of each deployment.
         latency: the same -> histogram.
+        beside: whether another side may be loaded at the same time.
     """
 
     trier: Trier
@@ -49,6 +52,7 @@ class Gathered:
     runs: dict[str, list[Run]] = field(default_factory=dict)
     restarts: dict[str, list[Restart]] = field(default_factory=dict)
     latency: dict[str, dict[int, int]] = field(default_factory=dict)
+    beside: bool = False
 
     def add(self, rounds: Mapping[str, Sequence[Run]], cold_s: Mapping[str, float]) -> None:
         """Add a deployment.
@@ -80,9 +84,15 @@ class Gathered:
         cores = found.get(METRICS["server_cpu"].key)
         if cores is not None and answered > 0:
             found[CPU] = cores / answered
-        if (memory := found.get(GPU_MEMORY, found.get(RSS))) is not None:
-            found["memory_bytes"] = memory
+        memory = _own_memory(run) if run.of_all else None
+        if memory is not None:
+            found[MEMORY] = memory
         return found
+
+    def tells(self, key: str) -> bool:
+        """Whether a figure was measured of every workload in every deployment so far."""
+        names = [workload.name for workload in self.trier.workloads]
+        return all(key in one.metrics for name in names for one in self.restarts.get(name, ()))
 
     def measured(self, loads: Mapping[str, Load], look: Look) -> dict[str, Measured]:
         """Return what there is by workload, and by class of a mix.
@@ -139,6 +149,8 @@ class Gathered:
         for one in asked:
             if (told := whole.get(key_of(one))) is None:
                 continue
+            if one == "gpu_memory" and self.beside and any(_own_memory(run) is None for run in runs):
+                continue  # what is in use on the whole GPU is that of both sides
             of_use = [restart.metrics.get(key_of(one)) for restart in self.restarts[name]]
             values = of_use if of_use[0] is not None else [of_run.get(one) for of_run in each]
             known = [value for value in values if value is not None]
@@ -192,6 +204,11 @@ def known(summary: Mapping[str, Estimate]) -> dict[str, float]:
     """
     kept_ones = {key: one for key, one in summary.items() if key in _KEPT}
     return {key: one.value for key, one in kept_ones.items() if one.n or math.isfinite(one.value)}
+
+
+def _own_memory(run: Run) -> float | None:
+    """Return the memory of the server's own processes in bytes, None where it is not told."""
+    return memory_of_server(run.used, all_processes=sees_all_processes())
 
 
 def cold_start_s(records: Records) -> float:

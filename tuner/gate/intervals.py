@@ -117,7 +117,7 @@ def apart(old: Sequence[float], new: Sequence[float], error: float) -> Change:
         new: of the other side, shape [n_new].
         error: of each bound.
     """
-    n, why, few = min(len(old), len(new)), _unusable([*old, *new]), too_few(len(old), len(new))
+    n, why, few = min(len(old), len(new)), _unusable(old) or _unusable(new), too_few(len(old), len(new))
     if not few and (certain := _lost(old, new) or _regained(old, new)):
         return certain
     if why:

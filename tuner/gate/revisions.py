@@ -4,18 +4,33 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 _TIMEOUT_S = 300
+_SHORT = 12
 
 
 class RevisionError(Exception):
     """A revision that cannot be checked out; the message has git's own reason."""
 
 
+@dataclass(frozen=True)
+class CheckedOut:
+    """A study at a revision.
+
+    Attributes:
+        label: the revision as it was named, and the commit that it is.
+        study: the study file.
+    """
+
+    label: str
+    study: Path
+
+
 @contextmanager
-def checked_out(study: Path, revisions: tuple[str, str]) -> Iterator[tuple[Path, Path]]:
-    """Check two revisions of a study's repository out; yield where the study stands in each.
+def checked_out(study: Path, revisions: tuple[str, str]) -> Iterator[tuple[CheckedOut, CheckedOut]]:
+    """Check two revisions of a study's repository out; yield the study in each.
 
     The folders are git worktrees, so that filters and attributes hold; they are removed on the way out. The user's own
     checkout is left alone, what is not committed there is in neither.
@@ -40,8 +55,23 @@ def checked_out(study: Path, revisions: tuple[str, str]) -> Iterator[tuple[Path,
             stack.callback(_git, folder, "worktree", "remove", "--force", str(place))
             if not (place / inside).is_file():
                 raise RevisionError(f"{revision}: has no {inside}; name revisions that have the study")
-            found.append(place / inside)
+            found.append(CheckedOut(_label(revision, commit), place / inside))
         yield found[0], found[1]
+
+
+def _label(revision: str, commit: str) -> str:
+    """Return a revision with its commit: `HEAD` and a branch are another one tomorrow."""
+    return revision if commit.startswith(revision) else f"{revision} ({commit[:_SHORT]})"
+
+
+def commit_of(folder: Path) -> str:
+    """Return the commit that a folder is checked out at, and that files differ from it; "" where git tells none."""
+    try:
+        commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except RevisionError:
+        return ""
+    return f"{commit}, changed" if changed else commit
 
 
 def blobs(folder: Path, path: str) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """Measure sides in turn: both deployed anew again and again, short rounds, the order swapped each time.
 
 Both stay loaded where memory allows, so that no reload stands between two rounds and the machine's drift, which takes
-seconds, meets both alike. Where it does not, each is loaded and measured alone, one after the other.
+seconds, meets both alike. Where it does not, each is loaded and measured alone, one after the other. A server that has
+its models loaded into it is started anew as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,11 @@ from itertools import chain
 
 import psutil
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling, TargetError
+from targets.base import Config, ConfigRefused, Deployment, KeepsServer, ServerDied, Settling, TargetError
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
+from tuner.gate.rules import MEMORY
 from tuner.offered import Offered, leading, paced
 from tuner.results import Load
 from tuner.runs import Run
@@ -24,6 +26,11 @@ from tuner.trials import Trier
 from tuner.workload import Workload, groups
 
 ALIAS = "gate"
+MEMORY_NOT_TOLD = (
+    "memory: not measured, for the GPUs do not tell what the server's own processes take, and what is in use on a "
+    "whole GPU may be anybody's; in a container, give it the host's process ids (`--pid=host`)"
+)
+ONE_AT_A_TIME = "only one side was loaded at a time: {}"
 PERIODS = 2
 """A round spans this many periods of a workload that has some, at least."""
 ROOM = 1.2
@@ -147,7 +154,7 @@ class Rounds:
         sides: one, or old and new.
         spec: the study's `gate` section.
         of_server: the rules on what the server uses.
-        in_turn: whether only one side is loaded at a time; set when memory does not allow both.
+        in_turn: whether only one side is loaded at a time; set when memory, or the servers, do not allow both.
         notes: what a reader should know of how it was measured.
         asked: index of the side that is deployed or measured now.
     """
@@ -188,8 +195,16 @@ class Rounds:
         self._done += 1
 
     def _one_deployed(self, index: int) -> dict[int, Deployment]:
-        """Deploy a side. Raises TargetError where its processes have to be known, and are not."""
+        """Deploy a side, on a server of its own. Raises TargetError where its processes have to be known, and are not.
+
+        A process has a luck that every deployment in it shares (memory layout, threads, what its libraries chose), so
+        that only a new one is another draw. The first deployment finds the server just started.
+        """
         side = self.sides[index]
+        target = side.trier.target
+        if self._done and isinstance(target, KeepsServer) and target.keeps_server:
+            with side.trier.applying():
+                target.start()
         deployment = side.trier.deploy(side.config, ALIAS)
         if self.of_server and not deployment.processes():
             raise TargetError(
@@ -215,7 +230,7 @@ class Rounds:
             if why:
                 self.in_turn = True
                 self._retired(deployments)
-                self.notes.append(f"only one side was loaded at a time: {why}")
+                self._note(ONE_AT_A_TIME.format(why))
                 return {}
         return deployments
 
@@ -245,6 +260,8 @@ class Rounds:
                         runs[index].setdefault(name, []).append(run)
         for index in order:
             self.sides[index].gathered.add(runs[index], colds[index])
+        if "memory" in self.of_server and not all(side.gathered.tells(MEMORY) for side in self.sides):
+            self._note(MEMORY_NOT_TOLD)
         self._retired(deployments)
 
     def _cold(self, index: int, deployments: dict[int, Deployment]) -> dict[str, float]:
@@ -266,6 +283,10 @@ class Rounds:
             deployments |= self._one_deployed(index)
         side.trier.learn_accuracy(deployments[index], side.gathered.variant)
         return {name: cold_start_s(run.records) for name, run in zip(names, runs, strict=True)}
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _retired(self, deployments: Mapping[int, Deployment]) -> None:
         for index, deployment in deployments.items():
