@@ -14,6 +14,13 @@ ADVICE = {
     "inconclusive": "inconclusive",
     "info": "",
 }
+_HEADLINES = {
+    "pass": "PASS",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    "invalid": "NOT VALID",
+    "unfinished": "NOT FINISHED",
+}
 _SHOWN = {
     "cold_start": ("s", "cold start"),
     "cold_start_s": ("s", "cold start"),
@@ -63,7 +70,7 @@ def rows(found: list[RuleFound]) -> list[Row]:
 
 def headline(result: GateResult) -> str:
     """Say in a line how the gate ended."""
-    said = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE", "invalid": "NOT VALID"}[result.state]
+    said = _HEADLINES[result.state]
     warned = " (only a warning, as the study says)" if result.state == "inconclusive" and result.warns else ""
     return f"{said}{warned}: {result.message}"
 

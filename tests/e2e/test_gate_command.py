@@ -102,10 +102,18 @@ def test_the_action_fails_a_commit_that_makes_the_server_slower(repository_of_st
 
 @pytest.mark.usefixtures("tune_on_path")
 def test_the_action_ends_as_the_gate_does_where_nothing_was_measured(tmp_path: Path) -> None:
-    ended = action({"study": "missing.yaml"}, tmp_path)
+    ended = action({"study": "missing.yaml", "alone": "true"}, tmp_path)
     assert ended.returncode == 2
     assert "missing.yaml: cannot be read" in ended.stderr
     assert not (tmp_path / "summary").exists()
+
+
+@pytest.mark.usefixtures("tune_on_path")
+def test_the_action_does_not_pass_where_an_input_is_mistyped_and_nothing_would_be_compared(tmp_path: Path) -> None:
+    ended = action({"study": str(write_gated_study(tmp_path)), "agianst": "baseline.json"}, tmp_path)
+    assert ended.returncode == 2
+    assert "nothing to compare with: give `old` or `against`" in ended.stdout
+    assert not list(tmp_path.glob("gate-run*"))
 
 
 def test_gates_of_one_job_have_a_run_each_and_arguments_in_quotes_stay_together(tmp_path: Path) -> None:
@@ -115,7 +123,7 @@ def test_gates_of_one_job_have_a_run_each_and_arguments_in_quotes_stay_together(
     script.chmod(0o755)
     given = "--set 'gate={throughput: -2%}'\n--quiet"
     for _ in range(3):
-        ended = action({"study": "study.yaml", "arguments": given}, tmp_path)
+        ended = action({"study": "study.yaml", "alone": "true", "arguments": given}, tmp_path)
         assert ended.returncode == 0, ended.stderr
     runs = [line.removeprefix("run=") for line in (tmp_path / "output").read_text().splitlines()]
     assert len(set(runs)) == 3
@@ -129,7 +137,7 @@ def test_gates_of_one_job_have_a_run_each_and_arguments_in_quotes_stay_together(
     ("arguments", "said"), [("--out there", "--out is given by the action"), ("'x", "a quote is not closed: 'x")]
 )
 def test_arguments_that_the_action_cannot_take_are_refused(arguments: str, said: str, tmp_path: Path) -> None:
-    ended = action({"study": "study.yaml", "arguments": arguments}, tmp_path)
+    ended = action({"study": "study.yaml", "alone": "true", "arguments": arguments}, tmp_path)
     assert ended.returncode == 2
     assert said in ended.stderr
 

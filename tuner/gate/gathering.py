@@ -17,7 +17,7 @@ from tuner.gate.document import Accuracy, Measured, Measurement, Restart
 from tuner.gate.rules import COLD_START, CPU, MEMORY
 from tuner.records import Records, latencies_s
 from tuner.request_class import Part
-from tuner.results import Load, SloVerdict
+from tuner.results import Estimate, Load, SloVerdict, Validity
 from tuner.runs import Run, pooled_runs
 from tuner.stats import Interval
 from tuner.telemetry.processes import sees_all_processes
@@ -59,7 +59,8 @@ class Gathered:
 
         Args:
             rounds: workload -> its rounds.
-            cold_s: workload -> mean latency of its first requests, of those that the deployment was cold for.
+            cold_s: workload -> mean latency of its first requests, of those that the deployment was cold for; nan of
+                one that had none.
         """
         for workload in self.trier.workloads:
             whole = pooled_runs(rounds[workload.name])
@@ -67,7 +68,7 @@ class Gathered:
             for part in workload.parts:
                 own = whole.of_part(part)
                 metrics = self._figures(own, part.name)
-                if part.index is None and workload.name in cold_s:
+                if part.index is None and not math.isnan(cold_s.get(workload.name, math.nan)):
                     metrics[COLD_START] = cold_s[workload.name]
                 rows = own.records.in_window(ordered=False)
                 errors = int(np.count_nonzero(rows["outcome"] != Outcome.OK))
@@ -78,7 +79,7 @@ class Gathered:
                 self.latency[part.name] = histogram.merged([self.latency.get(part.name, {}), counted])
 
     def _figures(self, run: Run, name: str) -> dict[str, float]:
-        found = {key: one.value for key, one in self.trier.meter.summary(run, name).items() if key in _KEPT}
+        found = known(self.trier.meter.summary(run, name))
         answered = found.get(METRICS["total_throughput"].key, found[METRICS["throughput"].key])
         cores = found.get(METRICS["server_cpu"].key)
         if cores is not None and answered > 0:
@@ -159,11 +160,12 @@ class Gathered:
 
     def _accuracy(self, name: str) -> Accuracy | None:
         told = self.trier.accuracies.metrics(self.variant, name)
-        whole = next((told[key] for key in map(_key, LABELLED) if key in told), None)
-        if whole is None:
+        name_of_it = next((one for one in LABELLED if METRICS[one].key in told), None)
+        if name_of_it is None:
             return None
-        scores = self.scores().get(name)
-        return Accuracy(value=whole.value, items=whole.n) if scores is None else kept(whole.value, scores)
+        whole, scores = told[METRICS[name_of_it].key], self.scores().get(name)
+        made = Accuracy(value=whole.value, items=whole.n) if scores is None else kept(whole.value, scores)
+        return made.model_copy(update={"of": name_of_it})
 
     def compare_answers_with(self, scores: Mapping[str, Scores]) -> list[str]:
         """Have accuracy drops counted from the scores of the other side, item by item.
@@ -182,15 +184,26 @@ class Gathered:
         """Return the score of each labelled item by workload, of a mix by class."""
         return self.trier.accuracies.scores.get(self.variant, {})
 
-    def invalid(self) -> list[str]:
-        """Return why the load generator spoiled what was measured, [] where it did not."""
-        reasons = []
+    def validity(self) -> Validity:
+        """Return whether the load generator spoiled what was measured, and what else to know of it, by workload."""
+        reasons, warnings = [], []
         for workload in self.trier.workloads:
             run = pooled_runs(self.runs[workload.name])
             metrics = self.trier.meter.summary(run, workload.name)
             judged = self.trier.meter.validity(run, workload, workload.parts[0], metrics)
             reasons += [f"{workload.name}: {reason}" for reason in judged.reasons]
-        return reasons
+            warnings += [f"{workload.name}: {warning}" for warning in judged.warnings]
+        return Validity(valid=not reasons, reasons=reasons, warnings=warnings)
+
+
+def known(summary: Mapping[str, Estimate]) -> dict[str, float]:
+    """Return the figures that are kept of a deployment, key -> value.
+
+    One that no request tells of, like the time per token of answers of one token, is left out. It is not known; results
+    have it as infinite, as one of requests that failed is.
+    """
+    kept_ones = {key: one for key, one in summary.items() if key in _KEPT}
+    return {key: one.value for key, one in kept_ones.items() if one.n or math.isfinite(one.value)}
 
 
 def _own_memory(run: Run) -> float | None:
@@ -199,10 +212,13 @@ def _own_memory(run: Run) -> float | None:
 
 
 def cold_start_s(records: Records) -> float:
-    """Return the mean latency of the first COLD_REQUESTS requests of a run, its warm-up included, in seconds."""
+    """Return the mean latency of the first COLD_REQUESTS requests of a run, its warm-up included, in seconds.
+
+    Infinite where one of them failed, nan where there was none.
+    """
     rows = records.rows.in_order_of("intended_ns")
     first = latencies_s(rows)[:COLD_REQUESTS]
-    return float(np.mean(first)) if len(first) else math.inf
+    return float(np.mean(first)) if len(first) else math.nan
 
 
 def kept(value: float, scores: Scores) -> Accuracy:
@@ -239,7 +255,3 @@ def stored_scores(measurement: Measurement) -> dict[str, Scores]:
         if measured.accuracy is not None and (scores := unpacked(measured.accuracy)) is not None:
             found[name] = scores
     return found
-
-
-def _key(name: str) -> str:
-    return METRICS[name].key

@@ -17,6 +17,7 @@ from tuner.gate.revisions import commit_of
 from tuner.gate.rounds import ONE_AT_A_TIME, Demand, Rounds, Side, least, longest_s
 from tuner.gate.rules import OF_SERVER, measurable
 from tuner.gate.running import About, Gate
+from tuner.gate.traffic import asked, earlier_hash, traffic_hash
 from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
 from tuner.space import Space, server_part
@@ -199,11 +200,14 @@ def _notes(form: Form, sides: Sequence[tuple[str, Prepared]]) -> list[str]:
 def _differences(
     about: Sequence[About], sides: Sequence[Side], baseline: Measurement | None, despite: Sequence[str]
 ) -> list[str]:
-    """Return what differs between old and new and may: two sides of one run share the host, but not the server."""
-    settings = [hosts.Setting(one.host, one.traffic, side.loads) for one, side in zip(about, sides, strict=True)]
+    """Return what differs between old and new and may: two sides of one run share the host, not what is released."""
+    settings = [
+        hosts.Setting(one.host, one.traffic, side.loads, one.earlier_traffic)
+        for one, side in zip(about, sides, strict=True)
+    ]
     if baseline is not None:
         return hosts.check(hosts.Setting.of(baseline), settings[-1], despite)
-    return hosts.check(settings[0], settings[-1], [*despite, "server"], hosts.TOGETHER)
+    return hosts.check(settings[0], settings[-1], [*despite, *hosts.RELEASED], hosts.TOGETHER)
 
 
 def _side(label: str, bench: Bench, config: Config, loads: Mapping[str, Load], *, beside: bool) -> Side:
@@ -222,10 +226,12 @@ def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) 
         study=study.spec.study,
         label=label,
         started=now(),
-        host=hosts.facts(bench.environment, total, server, Gpus().driver, agents),
-        traffic={
-            name: hosts.traffic_hash(workload, [study.resolve(path) for path in workload.files()])
-            for name, workload in study.spec.workloads.items()
+        host=hosts.facts(
+            bench.environment, total, server, Gpus().driver, agents, asked(study.spec.target, bench.environment)
+        ),
+        traffic={name: traffic_hash(one, study.resolve) for name, one in study.spec.workloads.items()},
+        earlier_traffic={
+            name: earlier_hash(one, map(study.resolve, one.files())) for name, one in study.spec.workloads.items()
         },
         environment={**bench.environment, **({"commit": commit} if commit else {})},
         rules=measurable(limits(study), errors),

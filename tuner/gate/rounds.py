@@ -157,6 +157,7 @@ class Rounds:
         of_server: the rules on what the server uses.
         in_turn: whether only one side is loaded at a time; set when memory, or the servers, do not allow both.
         notes: what a reader should know of how it was measured.
+        asked: index of the side that is deployed or measured now.
     """
 
     sides: Sequence[Side]
@@ -164,6 +165,7 @@ class Rounds:
     of_server: Sequence[str] = ()
     in_turn: bool = False
     notes: list[str] = field(default_factory=list)
+    asked: int = 0
     _done: int = 0
 
     @property
@@ -187,6 +189,7 @@ class Rounds:
         deployments = {} if self.in_turn else self._all_deployed(order)
         if self.in_turn:
             for index in order:
+                self.asked = index
                 self._measured(self._one_deployed(index), [index])
         else:
             self._measured(deployments, order)
@@ -213,10 +216,12 @@ class Rounds:
 
     def _all_deployed(self, order: Sequence[int]) -> dict[int, Deployment]:
         """Deploy every side; {} and `in_turn` where memory does not allow it."""
+        self.asked = order[0]
         deployments = self._one_deployed(order[0])
         self._settled()
         for index in order[1:]:
             why = self._no_room(deployments[order[0]])
+            self.asked = index
             try:
                 deployments |= {} if why else self._one_deployed(index)
             except (ConfigRefused, ServerDied) as error:
@@ -249,7 +254,7 @@ class Rounds:
             pace = common_pace([side.demand for side in self.sides], names, self.spec)
             for number in range(self.spec.rounds):
                 for index in order if number % 2 == 0 else reversed(order):
-                    side = self.sides[index]
+                    self.asked, side = index, self.sides[index]
                     offered = side.demand.offered(names, self._done * MOST_ROUNDS + number)
                     measured = side.trier.measure_at_once(deployments[index], offered, pace)
                     for name, run in zip(names, measured, strict=True):
@@ -268,7 +273,7 @@ class Rounds:
         takes the place of that one.
         """
         side, names = self.sides[index], [one.name for one in groups(self.workloads)[0]]
-        short = cold_pace(side.trier.pace, self.spec)
+        self.asked, short = index, cold_pace(side.trier.pace, self.spec)
         while True:
             repeated = side.trier.repeated
             runs = side.trier.measure_at_once(deployments[index], side.demand.offered(names), short)

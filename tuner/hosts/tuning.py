@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 from tuner.files import write_atomically
-from tuner.gate.hosts import facts, traffic_hash
+from tuner.gate.hosts import facts
+from tuner.gate.traffic import traffic_hash
 from tuner.hosts.admission import Host, HostDiffers, differences, figures_of
 from tuner.hosts.entries import BASELINE, VERDICT, Book, Entry
 from tuner.hosts.heart import Heart
@@ -54,10 +55,8 @@ class HostTuning(Tuning):
         super().__init__(prepared, run, opened, bench, listener, measured)
         self._shared, self._heart, self._within, self._groups = shared, heart, within, groups
         self._facts = _facts(prepared, bench, agents)
-        self._traffic = {
-            name: traffic_hash(one, [prepared.study.resolve(path) for path in one.files()])
-            for name, one in prepared.study.spec.workloads.items()
-        }
+        study = prepared.study
+        self._traffic = {name: traffic_hash(one, study.resolve) for name, one in study.spec.workloads.items()}
         base = self._searching
         self._searching: HostSearching = HostSearching(
             **{one.name: getattr(base, one.name) for one in fields(base)},
