@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tuner.gate import hosts
-from tuner.gate.concluding import result
-from tuner.gate.deciding import Look, decide, figures, overall
+from tuner.gate.concluding import decided, result
+from tuner.gate.deciding import Look, decide, figures
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
 from tuner.gate.gathering import stored_scores
 from tuner.gate.intervals import looks
@@ -100,7 +100,7 @@ class Gate:
             old, new = self._documents(look)
             found = decide(rules, old, new, look, together=self.form == "ab")
             told.note(f"{count} redeployments: {_counted(found)}")
-            if self.form != "alone" and _decided(found):
+            if self.form != "alone" and decided(found):
                 break
         assert new is not None, "there is one look at least"
         others = figures(old, new, rules, self.spec.confidence, together=self.form == "ab") if old else []
@@ -223,11 +223,6 @@ def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequ
         inconclusive=spec.inconclusive,
         workloads=side.gathered.measured(side.loads, look),
     )
-
-
-def _decided(found: Sequence[RuleFound]) -> bool:
-    """Whether nothing is left to find out: a rule fails, or all pass."""
-    return overall(found) != "inconclusive"
 
 
 def _counted(found: Sequence[RuleFound]) -> str:
