@@ -11,6 +11,7 @@
 
   function shown(value, unit) {
     if (value === null || value === undefined) return "not measured";
+    if (value === -Infinity && (unit === "s" || unit === "/s")) return shown(0, unit); // never below it
     if (!Number.isFinite(value)) return value > 0 ? "∞" : "-∞";
     const grouped = (number, digits) =>
       number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -23,7 +24,7 @@
       case "J": return value >= 1 ? `${value.toFixed(2)} J` : `${(value * 1e3).toPrecision(3)} mJ`;
       case "cores": return `${value.toFixed(2)} cores`;
       case "tokens": return `${value.toFixed(1)} tokens`;
-      default: return String(Number(value.toPrecision(4)));
+      default: return Math.abs(value) < 9999.5 ? String(Number(value.toPrecision(4))) : grouped(value, 0);
     }
   }
 
