@@ -183,9 +183,21 @@
     }
     rows.push(row("SLO", data.points.slo[left], data.points.slo[right],
       data.points.slo[left] === data.points.slo[right] ? "" : "differs"));
-    table.replaceChildren(...rows);
+    const among = row("among all trials", "", "", "");
+    among.className = "scripted-only";
+    [left, right].forEach((point, side) => among.children[side + 1].append(finder(point)));
+    table.replaceChildren(...rows, among);
     controls.left.value = String(left);
     controls.right.value = String(right);
+  }
+
+  // A button that shows the rows of a point's trial in the table of all trials.
+  function finder(point) {
+    const trial = data.trials.number[data.points.trial[point]];
+    const made = element("button", "show", { type: "button", "aria-label": `show trial ${trial} among all trials` });
+    made.addEventListener("click", () =>
+      document.dispatchEvent(new CustomEvent("paretune:trial", { detail: { trial } })));
+    return made;
   }
 
   function options(select) {
