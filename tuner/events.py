@@ -47,7 +47,7 @@ class Events:
         """Write what came of a trial."""
         if trial.number == 0:
             self._baseline = trial
-        complete = trial.state == "complete"
+        used = self._words.counts(trial)
         write(
             self._out,
             "trial",
@@ -55,10 +55,10 @@ class Events:
             config=trial.config,
             state=trial.state,
             reason=trial.reason,
-            level=self._words.top(trial).load.level if complete else None,
-            values=_finite(self._words.values(trial)) if complete else {},
-            missed=self._words.missed(trial) if complete else [],
-            gain=self._words.gain(trial, self._baseline) if complete else None,
+            level=self._words.top(trial).load.level if used else None,
+            values=_finite(self._words.values(trial)) if used else {},
+            missed=self._words.missed(trial) if used else [],
+            gain=self._words.gain(trial, self._baseline) if used else None,
             best=None if best is None else best.number,
         )
 

@@ -13,7 +13,7 @@ from tuner.files import write_atomically
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
 from tuner.opening import Opened
-from tuner.provenance import signed
+from tuner.provenance import of_best, signed
 from tuner.rank import Candidate
 from tuner.results import Best, Result, RunState, Trial, to_json
 from tuner.run_info import Timing
@@ -181,7 +181,8 @@ class Tuning:
         self._listener.phase("export", "writing the configuration and loading it")
         self._measured()
         made = self._target.export(server_part(best.config))
-        export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, best)
+        known = of_best(best, self._found.confirmation, self._found.goals[0])
+        export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, known.said)
         self._keep_yours(export.originals)
         write_files(self._run.best, export.files)
         with self._trier.applying():

@@ -66,6 +66,17 @@ def test_a_summary_in_markdown_has_the_answer_the_change_and_no_broken_table() -
     assert "- server: a \\| b" in text
 
 
+def test_a_summary_in_markdown_is_shown_as_it_is() -> None:
+    """A fence in the change ends no fence, and no name is taken for HTML."""
+    found = result(trial(0, measured(8)))
+    named = found.model_copy(update={"study": found.study.model_copy(update={"name": "<b>digits"})})
+    text = markdown.summary(named.model_copy(update={"environment": {"server": "<none>"}}), "+# ```\n")
+    assert "````diff\n+# ```\n````\n" in text
+    assert text.startswith("## &lt;b>digits: the search for the fastest configuration within the SLO")
+    assert "- server: &lt;none>" in text
+    assert "## digits: the fastest configuration within" in markdown.summary(found.model_copy(update={"best": best(0)}))
+
+
 REFUSED = trial(0, state="refused")
 MEASURED = trial(0, measured(8))
 

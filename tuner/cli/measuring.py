@@ -26,6 +26,7 @@ from tuner.cli.frame import (
     fail,
 )
 from tuner.files import write_atomically
+from tuner.findings import own_metrics
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.options import AgentsWanted
@@ -72,7 +73,8 @@ def bench(
         else:
             console = wide_console(140)
             core_rps = ceiling.core_rps if ceiling else None
-            console.print(bench_report.picture(trial, made.environment["isolation"], core_rps))
+            isolation, own = made.environment["isolation"], own_metrics(loaded)
+            console.print(bench_report.picture(trial, isolation, core_rps, own))
         _end_bench(trial)
 
 
