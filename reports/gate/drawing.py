@@ -17,7 +17,7 @@ class Series:
     """A line of a chart.
 
     Attributes:
-        name: in the legend.
+        name: in the legend; "" where another one of its kind stands there.
         colour: of the line.
         points: (x, y) pairs, in order.
         dots: what is said of each point; () draws a line without dots.
@@ -79,8 +79,8 @@ def chart(
     parts += [_tick_x(at, across(at), x) for at in ticks_x or across.ticks] + [
         _tick_y(at, up(at), y) for at in up.ticks
     ]
-    for number, one in enumerate(series):
-        parts += _drawn(one, across, up)
+    parts += [part for one in series for part in _drawn(one, across, up)]
+    for number, one in enumerate(one for one in series if one.name):
         place = LEFT + 8 + 150 * number
         parts.append(f'<rect x="{place}" y="{HEIGHT - 10}" width="14" height="4" fill="{one.colour}"/>')
         parts.append(f'<text x="{place + 20}" y="{HEIGHT - 4}">{escape(one.name)}</text>')
