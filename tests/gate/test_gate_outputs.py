@@ -150,6 +150,25 @@ def test_a_confidence_is_not_rounded_up(confidence: float, said: str) -> None:
     assert rows.how(one).endswith(f", {said} confidence over all looks and rules")
 
 
+def test_a_request_that_failed_is_a_part_of_the_distribution_without_a_latency() -> None:
+    whole = measurement().workloads["steady"]
+    half = whole.model_copy(
+        update={
+            "latency": {-140: 10_000, -139: 15_000},
+            "restarts": [one.model_copy(update={"errors": 5_000}) for one in whole.restarts],
+        }
+    )
+    chart = drawing.overlay(whole.model_copy(update={"latency": {-140: 20_000, -139: 30_000}}), half, "latency")
+    assert ">old<" in chart
+    assert ">new, 50.00% failed<" in chart
+    *_, highest = re.findall(r'text-anchor="end">([^<]+)<', chart)
+    assert highest == "60%", "of the old side; the new one is half as high"
+    old, new = re.findall(r'<polyline points="([^"]+)"', chart)
+    heights = [[float(point.split(",")[1]) for point in line.split()] for line in (old, new)]
+    floor = heights[0][0]
+    assert [floor - min(line) for line in heights] == pytest.approx([204.0, 102.0], abs=0.2)
+
+
 def test_a_legend_has_what_has_a_name_side_by_side() -> None:
     points = [(0.0, 1.0), (1.0, 2.0)]
     series = [drawing.Series(name, drawing.STEP, points) for name in ("accepted", "level", *[""] * 6, "last")]
