@@ -17,7 +17,7 @@ from tuner.offered import Offered
 from tuner.rank import Candidate
 from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
 from tuner.runs import Run, pooled_runs, stored_server
-from tuner.stats import P99_MIN_SAMPLES
+from tuner.stats import P99_MIN_SAMPLES, certain_from
 from tuner.stopping import Pace, slo_verdicts
 from tuner.study.spec import ConfirmSpec
 from tuner.trials import Trier
@@ -244,8 +244,8 @@ def rounds_needed(
 def _seconds_needed(point: Point, bounds: Mapping[str, float], error: float) -> float:
     """Return how long the load of a point has to be measured for verdicts on these bounds, in seconds."""
     shares = {name: one.allowed for name, one in BOUNDED.items() if one.allowed is not None}
-    independent = max((_certain_from(shares[name], error) for name in bounds if name in shares), default=0.0)
-    requests = _certain_from(bounds.get("error_rate", 0.0), error)
+    independent = max((certain_from(shares[name], error) for name in bounds if name in shares), default=0.0)
+    requests = certain_from(bounds.get("error_rate", 0.0), error)
     if "p99" in bounds:
         requests = max(requests, P99_MIN_SAMPLES)
     return max(requests / _offered(point), MARGIN * independent * point.window_s / max(1.0, point.independent))
@@ -277,10 +277,6 @@ def allowed_error(confidence: float, settings: ConfirmSpec, redeployments: int) 
     if further <= 0:
         return 1 - confidence
     return (1 - confidence) / 2 if redeployments <= settings.redeployments else (1 - confidence) / 2 / further
-
-
-def _certain_from(share: float, error: float) -> float:
-    return math.log(error) / math.log1p(-share) if 0 < share < 1 else 0.0
 
 
 def _measured(trial: Trial, workload: str, load: Load) -> Point:

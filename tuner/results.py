@@ -4,6 +4,7 @@ What it says of the run itself, beside its trials, is made of what `tuner.run_in
 else. Numbers are in seconds, per second, fractions and bytes; their unit ends their name.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +48,11 @@ class Ratio(Estimate):
     """One configuration's number divided by another's."""
 
     verdict: Verdict = Field(description="whether that is better, by an interval that leaves no doubt")
+
+    def turned(self) -> Estimate:
+        """Return the other one's number divided by this one's: of a latency, how many times lower this one is."""
+        value, low, high = (1 / bound if bound > 0 else math.inf for bound in (self.value, self.high, self.low))
+        return Estimate(value=value, low=low, high=high, n=self.n)
 
 
 LEVEL_NAMES = {"closed": "concurrency", "open": "rate", "users": "users"}
@@ -360,6 +366,8 @@ def read_result(run: Path) -> Result:
     try:
         return Result.model_validate_json(path.read_bytes())
     except OSError as error:
+        if (run / "run.json").is_file():
+            raise ResultError(f"{path}: not there yet: the run has only begun; look again in a while") from None
         raise ResultError(f"{path}: {error.strerror}; give the directory of a run, like runs/digits/latest") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -7,8 +7,9 @@ from tuner.catalog import METRICS
 from tuner.companions import companions
 from tuner.objective import Goal
 from tuner.results import Point, Trial, Value
+from tuner.run_info import MetricInfo
 from tuner.space import Space
-from tuner.units import format_rate, format_value
+from tuner.units import format_measured, format_setting
 
 
 class TrialWords:
@@ -17,10 +18,12 @@ class TrialWords:
     Args:
         space: of the study.
         goals: of the study; a trial's line has their values.
+        own: the metrics that only this kind of server has, for their units.
     """
 
-    def __init__(self, space: Space, goals: Sequence[Goal]) -> None:
+    def __init__(self, space: Space, goals: Sequence[Goal], own: Sequence[MetricInfo] = ()) -> None:
         self._goals = goals
+        self._metrics = {name: metric.unit for name, metric in METRICS.items()} | {one.name: one.unit for one in own}
         self._units = {parameter.name: parameter.knob.unit for parameter in space}
 
     def name(self, number: int) -> str:
@@ -30,18 +33,31 @@ class TrialWords:
     def config(self, config: Mapping[str, Value]) -> str:
         """Return what is searched of a configuration, as `KNOB=VALUE ...`."""
         known = {name: unit for name, unit in self._units.items() if name in config}
-        return " ".join(f"{name}={format_value(config[name], unit)}" for name, unit in known.items())
+        return " ".join(f"{name}={format_setting(config[name], unit)}" for name, unit in known.items())
+
+    def gained(self, gain: float) -> str:
+        """Return a gain in words: `1.30x yours`, or `1.85x lower than yours` where the first goal is minimised."""
+        return f"{gain:.2f}x yours" if self._goals[0].maximize else f"{gain:.2f}x lower than yours"
+
+    def counts(self, trial: Trial) -> bool:
+        """Return whether a point of the first goal's workload may be used: a trial may have one, and others not."""
+        first = self._goals[0].workload.partition(".")[0]
+        return any(trial.counts(point) for point in trial.points if point.workload == first)
+
+    def failure(self, trial: Trial) -> str:
+        """Return why a trial is not complete, "" for one that is."""
+        return "" if trial.state == "complete" else f"{trial.state}: {trial.reason}"
 
     def outcome(self, trial: Trial) -> str:
-        """Return the values of the goals at the trial's best point and what it misses; its reason if it has none."""
-        if trial.state != "complete":
-            return f"{trial.state}: {trial.reason}"
+        """Return the values of the goals at the trial's best point and what it misses; why there is none otherwise."""
+        if not self.counts(trial):
+            return self.failure(trial) or "no measurement of it may be used"
         top = self.top(trial)
         missed = self.missed(trial)
         verdict = f"misses {', '.join(missed)}" if missed and trial.number else ""
         if sum(point.workload == top.workload for point in trial.points) > 1 and trial.number:
             verdict = f"at {top.load.level:g} {verdict}".rstrip()
-        found = [_value(goal, point) for goal, point in self._of_goals(trial)]
+        found = [self._value(goal, point) for goal, point in self._of_goals(trial)]
         return f"{' '.join(found)} {verdict}".rstrip()
 
     def top(self, trial: Trial) -> Point:
@@ -75,6 +91,11 @@ class TrialWords:
         better, worse = pair if first.maximize else pair[::-1]
         return better / worse if worse > 0 and math.isfinite(better / worse) else None
 
+    def _value(self, goal: Goal, point: Point) -> str:
+        """Return `11,776/s` or `2.41/s` for a throughput, else the metric's name and value."""
+        shown = format_measured(point.metrics[goal.key].value, self._metrics.get(goal.metric, ""))
+        return shown if goal.metric == "throughput" else f"{goal.metric} {shown}"
+
     def _of_goals(self, trial: Trial) -> list[tuple[Goal, Point]]:
         top = self.top(trial)
         points = (top, *companions(trial, top))
@@ -87,10 +108,3 @@ def _meets(point: Point) -> bool:
 
 def _is_of(goal: Goal, point: Point) -> bool:
     return point.workload == goal.workload and goal.key in point.metrics
-
-
-def _value(goal: Goal, point: Point) -> str:
-    """Return `11,776/s` or `2.41/s` for a throughput, else the metric's name and value."""
-    value, unit = point.metrics[goal.key].value, METRICS[goal.metric].unit if goal.metric in METRICS else ""
-    shown = format_rate(value) if unit == "/s" else format_value(value, unit) if unit == "s" else f"{value:,.4g}"
-    return shown if goal.metric == "throughput" else f"{goal.metric} {shown}"

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from tuner.runs import Run
 from tuner.space import Space, server_part
 from tuner.stopping import Aims, Pace
 from tuner.telemetry.series import save_series, series_path
+from tuner.validity import short_of_requests
 from tuner.workload import Workload, at_once, every_load, groups, load_level
 
 ALIAS = "candidate"
@@ -57,6 +58,7 @@ class Trier:
         measured_s: time spent under load so far.
         applied_s: time that the server took to start, and to load and unload configurations, so far.
         repeated: measurements that were begun anew so far, because a part of the load generator was lost in them.
+        in_doubt: points of climbs so far that had too few requests for a verdict.
         room: deployments that fit side by side, as far as that was found out.
     """
 
@@ -73,6 +75,7 @@ class Trier:
     measured_s: float = 0.0
     applied_s: float = 0.0
     repeated: int = 0
+    in_doubt: int = 0
     room: float = math.inf
     _beside_s: list[float] = field(default_factory=list)
     _deployed: Deployment | None = None
@@ -165,9 +168,26 @@ class Trier:
         scan = self.ladder.scan
         start = self._reached if self._reached is not None else scan[len(scan) // 2]
         trial = self.trial(number, config, Climb(self.workloads, self.ladder, start))
-        levels = [point.load.level for point in trial.points if point.workload == self._climbing and sustained(point)]
-        self._reached = max(levels, default=start)
-        return trial
+        self.climbed_before([trial])
+        found = [self._with_doubts(point) for point in trial.points]
+        self.in_doubt += sum(one is not before for one, before in zip(found, trial.points, strict=True))
+        return trial.model_copy(update={"points": found})
+
+    def climbed_before(self, trials: Iterable[Trial]) -> None:
+        """Begin the next climb at the load that the last of these trials sustained, if one did."""
+        if self.ladder is None:
+            return
+        for trial in trials:
+            levels = [one.load.level for one in trial.points if one.workload == self._climbing and sustained(one)]
+            self._reached = max(levels, default=self._reached)
+
+    def _with_doubts(self, point: Point) -> Point:
+        """Return a point of a climb, with a warning where too few requests say whether its load is sustained."""
+        workload = next(one for one in self.workloads if point.workload in [part.name for part in one.parts])
+        error = self._aims(workload, (), climbs=True).error(len(self.pace.looks_s()))
+        validity, short = point.validity, short_of_requests(point, error)
+        warnings = {"warnings": [*validity.warnings, *short]}
+        return point.model_copy(update={"validity": validity.model_copy(update=warnings)}) if short else point
 
     @property
     def _climbing(self) -> str:

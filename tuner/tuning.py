@@ -13,7 +13,7 @@ from tuner.files import write_atomically
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
 from tuner.opening import Opened
-from tuner.provenance import signed
+from tuner.provenance import of_best, signed
 from tuner.rank import Candidate
 from tuner.results import Best, Result, RunState, Trial, to_json
 from tuner.run_info import Timing
@@ -119,6 +119,11 @@ class Tuning:
                 f"your own configuration was not measured on {', '.join(sorted(missing))}, so nothing can be compared "
                 f"with it: {trial.reason}; the same command measures it again"
             )
+        if count := self._trier.in_doubt:
+            self._listener.note(
+                f"{count} of {len(trial.points)} points had too few requests for a verdict on their latency, so their "
+                "load does not count as sustained; raise `measure.max_window`"
+            )
         self._remember_accuracies()
         self._search.remember("baseline", trial.model_dump(mode="json"))
         self._trial_ended(trial)
@@ -127,6 +132,7 @@ class Tuning:
         """Take up what an earlier session measured."""
         self._trier.accuracies.restore(self._search.remembered("accuracies") or {})
         self._found.trials = trials = [baseline, *self._search.trials()]
+        self._trier.climbed_before(trials)
         self._listener.note(f"resuming {self._run.path.name}: the baseline and {len(trials) - 1} trials are kept")
         self._listener.resumed(trials, self._found.leader())
 
@@ -175,7 +181,8 @@ class Tuning:
         self._listener.phase("export", "writing the configuration and loading it")
         self._measured()
         made = self._target.export(server_part(best.config))
-        export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, best)
+        known = of_best(best, self._found.confirmation, self._found.goals[0])
+        export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, known.said)
         self._keep_yours(export.originals)
         write_files(self._run.best, export.files)
         with self._trier.applying():

@@ -18,6 +18,8 @@ from tests.conftest import DIGITS
 from tests.support.tune import tune
 from tuner.results import Result, Trial, read_result
 
+pytestmark = pytest.mark.long
+
 STUDY = DIGITS / "every_knob.yaml"
 TRIALS = 8
 SHORT = {

@@ -22,6 +22,8 @@ from tuner.cli import app
 from tuner.gate.baseline import read_gate, read_measurement
 from tuner.gate.document import GateResult
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -17,6 +17,8 @@ from tuner.cli import app
 from tuner.results import read_result
 from tuner.storage import JOURNAL
 
+pytestmark = pytest.mark.long
+
 TRIALS = 6
 NAME = "queue@shared"
 LEASE = ("--lease", "3 s")

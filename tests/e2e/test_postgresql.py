@@ -20,6 +20,8 @@ from tuner.search import Search
 from tuner.space import Parameter, Space
 from tuner.storage import StorageError, close_storage, open_storage
 
+pytestmark = pytest.mark.long
+
 GOALS = parse_goals(["maximize throughput", "minimize p99"], "steady")
 SPACE = Space((Parameter(Knob("batch", "int", None, None, 1, "", "reload", ""), tuple(range(1, 21)), ordered=True),))
 

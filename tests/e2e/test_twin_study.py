@@ -9,6 +9,8 @@ import pytest
 from tests.support.tune import tune
 from tuner.results import Result, read_result
 
+pytestmark = pytest.mark.long
+
 STUDY = """
 study: twin
 target: {kind: simulated, model: queue, repository: models}

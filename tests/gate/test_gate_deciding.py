@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.gate.gate_builders import measurement, noisy
-from tuner.gate.concluding import least_requests, result
+from tuner.gate.concluding import decided, least_requests, result
 from tuner.gate.deciding import Look, decide, figures, overall
 from tuner.gate.document import Accuracy, GateResult, Measurement
 from tuner.gate.gathering import packed
@@ -330,6 +330,17 @@ def test_an_slo_that_is_missed_is_a_regression_only_where_the_old_side_met_it(
     slower = compare(old, with_slo("missed", throughput=[50.0, 51.0, 49.0, 50.0, 50.5]), [])
     assert slower.exit_code == 1
     assert slower.message.startswith("a regression: steady throughput")
+
+
+def test_an_slo_that_was_missed_before_leaves_open_whether_the_release_is_slower() -> None:
+    noisy_one = [50.0, 150.0, 80.0, 140.0, 90.0]
+    found = compare(with_slo("missed"), with_slo("missed", throughput=noisy_one), [])
+    assert not decided(found.rules)
+    assert found.message == "an SLO is missed, as on the old side: steady SLO p99; not decided: steady throughput"
+    regression = compare(with_slo("met"), with_slo("missed", throughput=noisy_one), [])
+    assert decided(regression.rules)
+    assert decided(compare(with_slo("missed"), with_slo("missed"), []).rules)
+    assert not decided(compare(with_slo("met"), with_slo("met", throughput=noisy_one), []).rules)
 
 
 def alone(new: Measurement) -> GateResult:

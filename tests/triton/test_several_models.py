@@ -24,6 +24,8 @@ from tuner.stopping import Pace
 from tuner.study.load import load_study
 from tuner.wiring import Bench, Prepared, prepare, started
 
+pytestmark = pytest.mark.long
+
 STUDY = """
 study: pair
 target:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from reports import text
-from targets.base import Config, ConfigRefused, Deployment, Target
+from targets.base import Config, ConfigRefused, Deployment, Target, TargetError
 from tests.support.simulated_study import write_simulated_study
 from tuner.cli.writing import write_reports
 from tuner.load.generator import Generator, GeneratorError, LoadRun
@@ -145,6 +145,41 @@ def test_a_shortlist_of_one_is_made_where_yours_met_the_slo_at_two_levels(
     shortlists = [one for one in ended.notes if one.startswith("shortlist: ")]
     assert shortlists == (["shortlist: the 1 best and yours again, side by side"] if made else [])
     assert any(one.startswith("confirm: ") for one in ended.notes)
+
+
+CLIMBING = ("load.search=max_under_slo", "space.concurrency=[2, 4, 8]", "search.budget.trials=1")
+
+
+def test_a_climb_of_yours_without_a_verdict_is_told_of(tmp_path: Path) -> None:
+    """A p99 takes hundreds of requests, and 0.3 s have less than a hundred."""
+    ended = tuned(tmp_path, lambda target: target, *CLIMBING)
+    (said,) = [one for one in ended.notes if "too few requests" in one]
+    assert said.startswith("3 of 3 points had too few requests for a verdict on their latency")
+    assert [one.load.level for one in ended.result.trials[0].points] == [4, 2, 8]
+
+
+class Unplugged:
+    """The simulated server, as if it could not be reached any more once another configuration than yours is tried."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def deploy(self, config: Config, alias: str) -> Deployment:
+        if config != self._target.user_config():
+            raise TargetError("unplugged")
+        return self._target.deploy(config, alias)
+
+
+def test_a_resumed_climb_begins_where_the_last_one_ended(tmp_path: Path) -> None:
+    overrides = (*CLIMBING, "slo={p50: 900 ms}")
+    with pytest.raises(TargetError, match="unplugged"):
+        tuned(tmp_path, Unplugged, *overrides)
+    result = tuned(tmp_path, lambda target: target, *overrides, fresh=False).result
+    yours, first = ([one.load.level for one in trial.points] for trial in result.trials)
+    assert (yours, first) == ([4, 8], [8])
 
 
 def test_a_run_that_confirmed_nothing_and_has_no_best_has_a_report(tmp_path: Path) -> None:

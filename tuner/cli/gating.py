@@ -1,7 +1,6 @@
 """The gate: `gate`, `gate compare`, `gate accept`, `gate history`."""
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from tuner.live import Live
 from tuner.load.distributed.options import AgentsWanted
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.load import Study, load_study
-from tuner.terminal import interruptible, note, plain_console, shown
+from tuner.terminal import interruptible, note, plain_console, shown, wide_console
 from tuner.wiring import Prepared, prepare
 
 DEFAULT = "check"
@@ -80,7 +79,7 @@ class _Outputs:
         if self.as_json:
             sys.stdout.write(result.model_dump_json(by_alias=True, indent=1) + "\n")
         else:
-            console = plain_console(width=max(140, shutil.get_terminal_size().columns))
+            console = wide_console(140)
             console.print(table.picture(result))
         if failed:
             fail(BAD_USAGE, "; ".join(failed))

@@ -17,6 +17,7 @@ from targets.base import TargetError
 from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, StudyPath, app, errors, fail
 from tuner.cli.running import show, write_report
+from tuner.findings import own_metrics
 from tuner.hosts.admission import WITHIN
 from tuner.hosts.joining import Joined, Terms, joined, name_in_storage
 from tuner.hosts.ledger import Ledger
@@ -24,6 +25,7 @@ from tuner.hosts.patience import Patience
 from tuner.hosts.searching import DoneElsewhere
 from tuner.hosts.status import status_of
 from tuner.hosts.tuning import HostTuning
+from tuner.knob_rows import units_of
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.options import AgentsWanted
@@ -127,7 +129,7 @@ def status(
         else:
             from reports import hosts  # noqa: PLC0415 - imported where it is printed
 
-            for part in hosts.picture(found):
+            for part in hosts.picture(found, units_of(spec.target.kind), own_metrics(loaded)):
                 plain_console().print(part)
 
 
@@ -162,7 +164,8 @@ def _directory(loaded: Study, out: Path | None) -> RunDirectory:
 def _work(loaded: Study, directory: RunDirectory, terms: Terms, agents: AgentsWanted | None, *, quiet: bool) -> Result:
     prepared = prepare(loaded, directory.log)
     trials = loaded.spec.search.budget.trials
-    with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet) as live:
+    own = own_metrics(loaded)
+    with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, own=own) as live:
         say = (lambda _: None) if quiet else live.note
         with _kept(directory, prepared), joined(prepared, directory, terms, say) as made:
             with load_makers(agents, [prepared], quiet=quiet, say=live.note) as fleet:

@@ -61,6 +61,16 @@ def result(
     )
 
 
+def decided(found: Sequence[RuleFound]) -> bool:
+    """Whether nothing is left to find out: there is a regression for certain, or no rule is inconclusive.
+
+    An SLO that the old side may have missed as well leaves open whether the release is slower.
+    """
+    return any(one.state == "fail" and _is_regression(one) for one in found) or all(
+        one.state != "inconclusive" for one in found
+    )
+
+
 def _changes(rules: Sequence[RuleFound]) -> list[RuleFound]:
     """Return the rules on how a figure changed."""
     return [one for one in rules if one.kind != "slo"]
@@ -77,10 +87,12 @@ def _code_of_failure(rules: Sequence[RuleFound]) -> int:
 
 def _said(rules: Sequence[RuleFound], form: Form) -> str:
     state = overall(rules)
+    undecided = f"not decided: {_named([one for one in rules if one.state == 'inconclusive'])}"
     if state == "fail":
-        return _failed([one for one in rules if one.state == "fail"])
+        failed = _failed([one for one in rules if one.state == "fail"])
+        return failed if decided(rules) else f"{failed}; {undecided}"
     if state == "inconclusive":
-        return f"not decided: {_named([one for one in rules if one.state == 'inconclusive'])}"
+        return undecided
     slos, changes = [one for one in rules if one.kind == "slo"], _changes(rules)
     met = [f"{len(slos)} SLO{'s are' if len(slos) > 1 else ' is'} met"] if slos else []
     if changes:

@@ -22,6 +22,7 @@ from tuner.results import Load
 from tuner.runs import Run
 from tuner.stopping import Pace
 from tuner.study.gating import GateSpec
+from tuner.telemetry.room import free_bytes
 from tuner.trials import Trier
 from tuner.workload import Workload, groups
 
@@ -240,7 +241,7 @@ class Rounds:
         for pid in there.processes():
             with suppress(psutil.Error):
                 used += psutil.Process(pid).memory_info().rss
-        free = psutil.virtual_memory().available
+        free = free_bytes()
         if used * ROOM <= free:
             return ""
         return f"one needs {used / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tuner.gate import hosts
-from tuner.gate.concluding import result
-from tuner.gate.deciding import Look, decide, figures, overall
+from tuner.gate.concluding import decided, result
+from tuner.gate.deciding import Look, decide, figures
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
 from tuner.gate.ending import unfinished
 from tuner.gate.gathering import stored_scores
@@ -105,7 +105,7 @@ class Gate:
             old, new = self._documents(look)
             self.found = decide(rules, old, new, look, together=self.form == "ab")
             told.note(f"{count} redeployments: {_counted(self.found)}")
-            if self.form != "alone" and _decided(self.found):
+            if self.form != "alone" and decided(self.found):
                 break
         assert new is not None, "there is one look at least"
         others = figures(old, new, rules, self.spec.confidence, together=self.form == "ab") if old else []
@@ -248,11 +248,6 @@ def _has_all(side: Side) -> bool:
     """Whether a deployment of a side was measured on every workload: a gate may end before, and within one."""
     parts = [part.name for _, part in parts_of(side.trier.workloads)]
     return all(name in side.gathered.restarts and name in side.gathered.latency for name in parts)
-
-
-def _decided(found: Sequence[RuleFound]) -> bool:
-    """Whether nothing is left to find out: a rule fails, or all pass."""
-    return overall(found) != "inconclusive"
 
 
 def _counted(found: Sequence[RuleFound]) -> str:
