@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,19 +50,36 @@ def states(result: GateResult) -> dict[str, str]:
 
 
 def action(inputs: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the steps of the composite action as a runner does: inputs as text, conditions, outputs in files."""
+    """Run the steps of the composite action as a runner does: inputs as text, conditions, outputs in files.
+
+    No step comes after one that failed.
+    """
     spec = yaml.safe_load((ROOT / "action.yml").read_text())
     values = {name: one.get("default", "") for name, one in spec["inputs"].items()} | inputs
-    (_, step) = spec["runs"]["steps"]
-    environment = {name: text.replace("${{ inputs.", "").replace(" }}", "") for name, text in step["env"].items()}
-    path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    (install, gate) = spec["runs"]["steps"]
+    assert install["if"] == "inputs.install != ''"
+    if values["install"] and (installed := step(install, values, folder)).returncode:
+        return installed
+    return step(gate, values, folder)
+
+
+def step(spec: dict[str, Any], values: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run one of them. Of its Python, pip only notes what it is to install."""
+    environment = {name: text.replace("${{ inputs.", "").replace(" }}", "") for name, text in spec["env"].items()}
+    python = folder / "python" / "python"
+    python.parent.mkdir(exist_ok=True)
+    noted = f'echo "$@" >> "{folder}/pip.txt"; exit ${{PIP_ENDS:-0}}'
+    python.write_text(f'#!/bin/sh\nif [ "$1 $2" = "-m pip" ]; then {noted}; fi\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    path = os.pathsep.join([str(folder / "bin"), str(python.parent), os.environ["PATH"]])
     return subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", step["run"]],
+        ["bash", "-e", "-o", "pipefail", "-c", spec["run"]],
         cwd=folder,
         env={
             **os.environ,
             **{name: values[of] for name, of in environment.items()},
             "PATH": path,
+            "GITHUB_ACTION_PATH": str(ROOT),
             "GITHUB_OUTPUT": str(folder / "output"),
             "GITHUB_STEP_SUMMARY": str(folder / "summary"),
         },
@@ -82,12 +101,15 @@ def tune_on_path(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tune_on_path")
 def test_the_action_fails_a_commit_that_makes_the_server_slower(repository_of_study: Path) -> None:
+    study = repository_of_study / "study.yaml"
+    study.write_text(f"{study.read_text()}# not committed\n")
     ended = action({"study": "study.yaml", "old": "HEAD~1", "arguments": "--quiet"}, repository_of_study)
     assert ended.returncode == 1, ended.stderr
     output = dict(line.split("=", 1) for line in (repository_of_study / "output").read_text().splitlines())
     assert output["verdict"] == "fail"
     summary = (repository_of_study / "summary").read_text()
     assert "FAIL: a regression" in summary
+    assert "HEAD is what is checked out here, but for the changes that are not committed" in summary
     run = repository_of_study / output["run"]
     assert states(read_gate(run)) == {"throughput": "fail", "p50": "fail"}
     assert violations((run / "junit.xml").read_text()) == []
@@ -105,7 +127,34 @@ def test_the_action_ends_as_the_gate_does_where_nothing_was_measured(tmp_path: P
     ended = action({"study": "missing.yaml", "alone": "true"}, tmp_path)
     assert ended.returncode == 2
     assert "missing.yaml: cannot be read" in ended.stderr
-    assert not (tmp_path / "summary").exists()
+    assert "ended with exit code 2 before anything was begun" in (tmp_path / "summary").read_text()
+
+
+@pytest.mark.usefixtures("tune_on_path")
+@pytest.mark.parametrize(
+    ("install", "installed"),
+    [
+        ("action", f"-m pip install --quiet {ROOT}[triton]\n"),
+        ("paretune==0.1.0", "-m pip install --quiet paretune==0.1.0\n"),
+        ("", ""),
+    ],
+)
+def test_the_action_installs_its_own_revision_or_what_is_named_or_nothing(
+    install: str, installed: str, tmp_path: Path
+) -> None:
+    ended = action({"study": "missing.yaml", "alone": "true", "install": install}, tmp_path)
+    assert ended.returncode == 2, "there is no such study"
+    noted = tmp_path / "pip.txt"
+    assert (noted.read_text() if noted.exists() else "") == installed
+    assert "triton" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def test_the_action_measures_nothing_where_paretune_cannot_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_ENDS", "7")
+    assert action({"study": "missing.yaml", "alone": "true"}, tmp_path).returncode == 7
+    assert not (tmp_path / "output").exists()
 
 
 @pytest.mark.usefixtures("tune_on_path")

@@ -67,6 +67,14 @@ def test_what_the_load_generator_spoiled_says_so_itself_and_is_neither_accepted_
     assert "NOT VALID: a.yaml: steady: sent late" in ended.stdout
 
 
+def test_the_baseline_of_another_study_is_not_overwritten(run: Path, tmp_path: Path) -> None:
+    there = tmp_path / "baseline.json"
+    there.write_text(written(measurement(study="resnet")))
+    with pytest.raises(BaselineError, match="is the baseline of another study, resnet, and this is one of digits"):
+        accept(run, there, by=None, why="")
+    assert read_measurement(there).study == "resnet"
+
+
 def test_a_baseline_is_small_and_has_a_line_for_each_restart() -> None:
     text = written(measurement())
     assert len(text) < 4_000

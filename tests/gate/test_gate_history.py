@@ -14,7 +14,7 @@ from tests.support.tune import tune
 from tuner.gate.baseline import BaselineError, written
 from tuner.gate.document import Accepted
 from tuner.gate.history import courses, of_folder, of_git
-from tuner.gate.revisions import RevisionError, checked_out, commit_of
+from tuner.gate.revisions import RevisionError, checked_out, commit_of, without_changes
 from tuner.gate.steps import steps
 from tuner.results import Load
 
@@ -269,6 +269,44 @@ def test_two_revisions_are_checked_out_beside_one_another_and_gone_afterwards(hi
     assert [old.label, new.label] == [f"v0 ({commits[0][:12]})", f"HEAD ({commits[1][:12]})"]
     listed = subprocess.run(["git", "-C", str(history), "worktree", "list"], capture_output=True, text=True, check=True)
     assert len(listed.stdout.splitlines()) == 1
+
+
+def test_git_has_baselines_that_were_renamed_or_taken_away_since_and_such_with_any_name(history: Path) -> None:
+    (history / "baseline.json").rename(history / "zürich.json")
+    git(history, "add", "-A")
+    git(history, "commit", "-qm", "renamed")
+    assert len(of_git(history).entries) == 4
+    git(history, "rm", "-q", "zürich.json")
+    git(history, "commit", "-qm", "taken away")
+    assert len(of_git(history).entries) == 4
+
+
+def test_a_revision_that_lacks_changes_of_the_checkout_says_so(history: Path) -> None:
+    study = history / "study.yaml"
+    (history / "notes.txt").write_text("in no commit, and no file of git's")
+    assert without_changes(study, "HEAD") == ""
+    study.write_text("study: changed\n")
+    said = "HEAD is what is checked out here, but for the changes that are not committed: no side has these"
+    assert without_changes(study, "HEAD") == said
+    assert without_changes(study, "v2").startswith("v2 is what is checked out here"), "the same commit"
+    assert without_changes(study, "v1") == ""
+
+
+def test_a_folder_that_cannot_be_removed_costs_no_verdict(history: Path) -> None:
+    with checked_out(history / "study.yaml", ("v0", "HEAD")) as (old, _):
+        git(history, "worktree", "lock", str(old.study.parent))
+        assert old.study.exists()
+
+
+def test_git_that_trusts_no_checkout_of_another_user_tells_the_remedy(
+    history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with (
+        pytest.raises(RevisionError, match=r"dubious ownership .* git config --global --add safe\.directory"),
+        checked_out(history / "study.yaml", ("v0", "HEAD")),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

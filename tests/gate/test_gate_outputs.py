@@ -150,6 +150,38 @@ def test_a_confidence_is_not_rounded_up(confidence: float, said: str) -> None:
     assert rows.how(one).endswith(f", {said} confidence over all looks and rules")
 
 
+def test_a_request_that_failed_is_a_part_of_the_distribution_without_a_latency() -> None:
+    whole = measurement().workloads["steady"]
+    half = whole.model_copy(
+        update={
+            "latency": {-140: 10_000, -139: 15_000},
+            "restarts": [one.model_copy(update={"errors": 5_000}) for one in whole.restarts],
+        }
+    )
+    chart = drawing.overlay(whole.model_copy(update={"latency": {-140: 20_000, -139: 30_000}}), half, "latency")
+    assert ">old<" in chart
+    assert ">new, 50.00% failed<" in chart
+    *_, highest = re.findall(r'text-anchor="end">([^<]+)<', chart)
+    assert highest == "60%", "of the old side; the new one is half as high"
+    old, new = re.findall(r'<polyline points="([^"]+)"', chart)
+    heights = [[float(point.split(",")[1]) for point in line.split()] for line in (old, new)]
+    floor = heights[0][0]
+    assert [floor - min(line) for line in heights] == pytest.approx([204.0, 102.0], abs=0.2)
+
+
+def test_a_legend_has_what_has_a_name_side_by_side() -> None:
+    points = [(0.0, 1.0), (1.0, 2.0)]
+    series = [drawing.Series(name, drawing.STEP, points) for name in ("accepted", "level", *[""] * 6, "last")]
+    chart = drawing.chart("steps", series, x=str, y=str)
+    assert chart.count("<polyline") == 9
+    assert re.findall(r'<rect x="(\d+)"', chart) == ["80", "230", "380"]
+
+
+def test_stored_measurements_say_the_restarts_of_each() -> None:
+    one = compare(measurement([100.0] * 6), measurement([100.0] * 5), [])
+    assert rows.how(one).startswith("stored measurements of 6 and 5 restarts, ")
+
+
 def test_a_chart_of_one_value_has_no_empty_axis() -> None:
     one = drawing.Series("one", drawing.OLD, [(1.0, 2.0)])
     assert "nan" not in drawing.chart("one", [one], x=str, y=str)
@@ -204,9 +236,9 @@ def test_a_file_that_cannot_be_written_costs_neither_the_verdict_nor_the_other_f
 
 
 def test_a_history_makes_its_folder_and_names_a_page_that_cannot_be_written(stored: Path) -> None:
-    made = tune("gate", "history", "new.json", "--to", "pages/history.html", cwd=stored)
+    made = tune("gate", "history", ".", "--to", "pages/history.html", cwd=stored)
     assert made.returncode == 0, made.stderr
-    assert (stored / "pages" / "history.html").is_file()
+    assert f"<h1>{stored.name}: what was accepted</h1>" in (stored / "pages" / "history.html").read_text()
     refused = tune("gate", "history", "new.json", "--to", "taken/history.html", cwd=stored)
     assert refused.returncode == 2
     assert "taken/history.html: cannot be written" in refused.stderr

@@ -19,7 +19,7 @@ from tuner.files import write_atomically
 from tuner.gate import asked, baseline, ending, history, opening, places, running
 from tuner.gate.document import Form, GateResult, Measurement
 from tuner.gate.hosts import FACTS
-from tuner.gate.revisions import checked_out
+from tuner.gate.revisions import checked_out, without_changes
 from tuner.live import Live
 from tuner.load.distributed.options import AgentsWanted
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
@@ -150,7 +150,8 @@ def check(
         with ExitStack() as stack:
             labelled = _sides(study, ab, stack)
             stored = baseline.read_valid(against) if against is not None else None
-            result = _measured(labelled, stored, overrides or [], despite or [], out, agents, quiet=quiet)
+            notes = [told for told in [without_changes(study, ab[1]) if study and ab else ""] if told]
+            result = _measured(labelled, stored, overrides or [], despite or [], out, agents, notes, quiet=quiet)
         outputs.write(result)
         if result.state == "unfinished":
             fail(result.exit_code, result.message)
@@ -189,6 +190,7 @@ def _measured(
     despite: list[str],
     out: Path | None,
     agents: AgentsWanted | None,
+    notes: list[str],
     *,
     quiet: bool,
 ) -> GateResult:
@@ -198,13 +200,12 @@ def _measured(
     asked.check(judged)
     if form != "alone":
         asked.check_compares(judged)
-    moved: list[str] = []
     if form == "ab":
         own, moved = places.beside(studies[0][1], judged)
-        studies[-1] = (studies[-1][0], own)
+        studies[-1], notes = (studies[-1][0], own), [*notes, *moved]
     directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
     with locked(directory), interruptible():
-        result = _run(form, studies, directory, stored, despite, agents, moved, quiet=quiet)
+        result = _run(form, studies, directory, stored, despite, agents, notes, quiet=quiet)
         _kept(result, directory)
     accepting = f"; to make it the baseline: tune gate accept {shown(directory.path)} --to FILE"
     note(f"the run: {shown(directory.path)}{accepting if result.state != 'unfinished' else ''}")
@@ -218,7 +219,7 @@ def _run(
     stored: Measurement | None,
     despite: list[str],
     agents: AgentsWanted | None,
-    moved: list[str],
+    notes: list[str],
     *,
     quiet: bool,
 ) -> GateResult:
@@ -227,7 +228,7 @@ def _run(
     logs = [directory.path / "log-old.txt", directory.log][-len(studies) :]
     try:
         prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
-        notes = [*_notes([one for _, one in prepared]), *moved]
+        notes = [*notes, *_notes([one for _, one in prepared])]
         opening.measured_at(form, [one for _, one in prepared], stored)  # before anybody waits for agents
         with (
             load_makers(agents, [one for _, one in prepared], quiet=quiet) as fleet,
@@ -243,7 +244,7 @@ def _run(
             if fleet is not None:
                 result = result.model_copy(update={"notes": [*result.notes, *fleet.losses]})
     except ending.ENDS as error:
-        return ending.not_begun(form, studies, stored, error, moved) if result is None else ending.late(result, error)
+        return ending.not_begun(form, studies, stored, error, notes) if result is None else ending.late(result, error)
     return result
 
 
@@ -314,6 +315,6 @@ def show_history(
             note(f"left out: {why}")
         courses = history.courses(found.entries)
         plain_console().print(history_report.table(courses))
-        if why := _save(to, history_report.render(place.name, courses)):
+        if why := _save(to, history_report.render(place.resolve().name, courses)):
             fail(BAD_USAGE, why)
         plain_console().print(f"page     {shown(to)}", soft_wrap=True)

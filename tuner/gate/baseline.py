@@ -100,13 +100,16 @@ def accept(run: Path, to: Path, *, by: str | None, why: str) -> Measurement:
         why: in a few words.
 
     Raises:
-        BaselineError: the run has nothing to accept, or `to` cannot be replaced.
+        BaselineError: the run has nothing to accept, or `to` cannot be replaced: it is of another study, say.
     """
     measurement = read_valid(run)
     if run.is_dir() and (run / RESULT).exists() and read_gate(run).state == "invalid":
         raise BaselineError(f"{run}: this gate was not valid: {read_gate(run).message}; measure again")
-    if to.exists():
-        read_measurement(to)
+    if to.exists() and (there := read_measurement(to)).study != measurement.study:
+        raise BaselineError(
+            f"{to}: is the baseline of another study, {there.study}, and this is one of {measurement.study}; give "
+            "another file with --to, or take that one away first"
+        )
     accepted = Accepted(by=by or user(), when=now(), why=why, run=run.resolve().name)
     made = measurement.model_copy(update={"accepted": accepted})
     try:
