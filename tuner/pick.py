@@ -22,7 +22,7 @@ MEANING: Mapping[Pick, str] = {
     "than your configuration",
 }
 ALIKE = 0.02
-"""A throughput that is smaller by this share is no less: an open loop offers all the same, and a few answers come late."""
+"""A throughput that is smaller by this share is no less: an open loop offers all the same, and a few are late."""
 
 
 class NothingToPick(Exception):

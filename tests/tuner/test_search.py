@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import optuna
 import pytest
@@ -367,6 +368,34 @@ def test_a_grid_changes_what_is_dear_least_often(tmp_path: Path) -> None:
     assert [one["threads"] for one in asked] == [1] * 4 + [2] * 4
     assert [one["batch"] for one in asked] == [1, 1, 2, 2] * 2
     assert [one["concurrency"] for one in asked] == [1, 8] * 4
+
+
+def knob(
+    name: str, applied: Literal["live", "reload", "restart"], *values: Value, when: Relation | None = None
+) -> Parameter:
+    ordered = isinstance(values[0], int)
+    return Parameter(Knob(name, "int", None, None, 1, "", applied, ""), values, ordered, when)
+
+
+@pytest.mark.parametrize("own", ["fp32", "int8"])
+def test_a_grid_keeps_its_order_where_what_is_dear_counts_for_a_value_of_what_is_cheap(
+    tmp_path: Path, own: str
+) -> None:
+    int8 = Relation("precision == int8", (Term("precision", "==", "int8"),))
+    space = Space(
+        (
+            knob("precision", "reload", "fp32", "int8"),
+            knob("cache", "restart", 1, 2, 3, when=int8),
+            knob("batch", "reload", 4, 8),
+        ),
+        own={"precision": own, "cache": 1, "batch": 4},
+    )
+    asked = explore(search(tmp_path, space, "grid"), space.size)
+    assert asked == [
+        {"precision": "fp32", "batch": 4},
+        {"precision": "fp32", "batch": 8},
+        *({"precision": "int8", "cache": cache, "batch": batch} for cache in (1, 2, 3) for batch in (4, 8)),
+    ]
 
 
 def test_a_yes_or_no_is_proposed_as_one(tmp_path: Path) -> None:
