@@ -1,13 +1,15 @@
 """The search: proposals, what is told, what is remembered."""
 
 import math
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from result_builders import GOALS, point, trial
@@ -40,7 +42,40 @@ SPACE = Space(
     )
 )
 SMALL = Space((parameter("batch", 1, 2, 4), parameter("precision", "fp32", "int8", ordered=False)))
-SAMPLERS = pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random", "grid"])
+SAMPLERS = pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "qmc", "random", "grid"])
+
+
+class Gaussian(RandomSampler):
+    """Stands for Optuna's Gaussian process, which needs a package that is large: it goes by all that it is told."""
+
+    def __init__(self, seed: int, n_startup_trials: int) -> None:
+        super().__init__(seed=seed)
+        self._own, self._startup = seed, n_startup_trials
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002 - Optuna's names
+        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return dict(told[0].distributions) if len(told) >= self._startup else {}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,  # noqa: ARG002
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, object]:
+        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        known = repr([(one.params, one.values, one.constraints) for one in told])
+        rng = np.random.default_rng([self._own, zlib.crc32(known.encode())])
+        return {
+            name: one.choices[rng.integers(len(one.choices))]
+            if isinstance(one, CategoricalDistribution)
+            else int(rng.integers(one.low, one.high + 1))
+            for name, one in search_space.items()
+        }
+
+
+@pytest.fixture(autouse=True)
+def in_place_of_a_large_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.search.GPSampler", Gaussian)
 
 
 def search(folder: Path, space: Space = SPACE, sampler: str = "tpe", seed: int = 7) -> Search:
