@@ -199,7 +199,7 @@ class Trial(Data):
     state: TrialState
     reason: str | None = None
     points: list[Point]
-    apply_s: float = Field(description="time to load it")
+    apply_s: float = Field(description="time to load it; 0 where the trial before left it loaded")
     wall_s: float
     predicted: dict[str, dict[str, Estimate]] = Field(
         {}, description="workload -> metric -> what the twin expected of it before it was measured"

@@ -126,7 +126,7 @@ class Trier:
             ConfigRefused, ServerDied: the configuration cannot be measured.
         """
         self.accuracies.reference = self.variant(config)
-        self.learn_accuracy(self._in_place(config), self.variant(config))
+        self.learn_accuracy(self.deploy(config, ALIAS), self.variant(config))
 
     def variant(self, config: Config) -> str:
         """Return what identifies the answers of a configuration."""
