@@ -205,7 +205,7 @@ class Trial(Data):
     state: TrialState
     reason: str | None = None
     points: list[Point]
-    apply_s: float = Field(description="time to load it")
+    apply_s: float = Field(description="time to load it; 0 where the trial before left it loaded")
     wall_s: float
     predicted: dict[str, dict[str, Estimate]] = Field(
         {}, description="workload -> metric -> what the twin expected of it before it was measured"
@@ -347,6 +347,10 @@ class Result(Data):
         raise KeyError(number)
 
 
+NEWER = "newer.jsonl"
+"""Trials that a run has told since it wrote its result.json, one a line."""
+
+
 class ResultError(Exception):
     """A stored result that cannot be read; the message names the file and the reason."""
 
@@ -357,14 +361,15 @@ def result_schema() -> dict[str, Any]:
 
 
 def read_result(run: Path) -> Result:
-    """Read result.json of a run directory.
+    """Read result.json of a run directory, with the trials that a run which goes on, or was killed, has told since.
 
     Raises:
         ResultError: it is missing, truncated, or of another schema.
     """
     path = run / "result.json"
     try:
-        return Result.model_validate_json(path.read_bytes())
+        result = Result.model_validate_json(path.read_bytes())
+        return _with_newer(result, run / NEWER) if result.state == "running" else result
     except OSError as error:
         if (run / "run.json").is_file():
             raise ResultError(f"{path}: not there yet: the run has only begun; look again in a while") from None
@@ -373,6 +378,20 @@ def read_result(run: Path) -> Result:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ResultError(f"{path}: not a {SCHEMA} document: {place}: {first['msg']}") from None
+
+
+def note_newer(run: Path, trial: Trial) -> None:
+    """Keep a trial beside a result.json that does not have it."""
+    with (run / NEWER).open("a") as file:
+        file.write(trial.model_dump_json() + "\n")
+
+
+def _with_newer(result: Result, path: Path) -> Result:
+    """Return a result with the trials beside it; a line that a killed run did not finish is none."""
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    known = {trial.number for trial in result.trials}
+    newer = [trial for trial in map(Trial.model_validate_json, lines) if trial.number not in known]
+    return result.model_copy(update={"trials": [*result.trials, *newer]})
 
 
 def to_json(result: Result) -> str:

@@ -80,15 +80,19 @@ class Space:
         free = not self.constraints and all(parameter.when is None for parameter in self.parameters)
         return combinations if free or combinations > MAX_COUNTED else sum(1 for _ in self.configs())
 
-    def configs(self) -> Iterator[dict[str, Value]]:
-        """Yield every configuration once, the last parameter's values fastest."""
-        names = [parameter.name for parameter in self.parameters]
-        seen = set()
-        for values in product(*(parameter.values for parameter in self.parameters)):
-            config = self.active(dict(zip(names, values, strict=True)))
-            key = tuple(config.items())
-            if self.allows(config) and key not in seen:
-                seen.add(key)
+    def configs(self, slowest_first: Sequence[Parameter] = ()) -> Iterator[dict[str, Value]]:
+        """Yield every configuration once, the last parameter's values fastest.
+
+        Args:
+            slowest_first: the parameters in another order; (): in their own.
+        """
+        order = slowest_first or self.parameters
+        for values in product(*(parameter.values for parameter in order)):
+            chosen = {parameter.name: value for parameter, value in zip(order, values, strict=True)}
+            config = self.active(chosen)
+            # Those that do not count in it have one value only: with others it is the same configuration.
+            once = all(one.name in config or chosen[one.name] == one.values[0] for one in order)
+            if once and self.allows(config):
                 yield config
 
     def active(self, config: Config) -> dict[str, Value]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from tuner.catalog import METRICS
 from tuner.companions import companions
 from tuner.objective import Goal
+from tuner.rank import Candidate, best_of_each, candidates
 from tuner.results import Point, Trial, Value
 from tuner.run_info import MetricInfo
 from tuner.space import Space
@@ -61,16 +62,12 @@ class TrialWords:
         return f"{' '.join(found)} {verdict}".rstrip()
 
     def top(self, trial: Trial) -> Point:
-        """Return the point of the first goal's workload with the most goodput, of those that meet the SLO if any do."""
-        workload = self._goals[0].workload.partition(".")[0]
-        same = [point for point in trial.points if point.workload == workload]
-        fine = [point for point in same if _meets(point)]
-        return max(fine or same, key=lambda point: point.metrics["goodput_rps"].value)
+        """Return the point of the first goal's workload where the trial is best, see `_judged`."""
+        return self._judged(trial)[0]
 
     def missed(self, trial: Trial) -> list[str]:
         """Return what the best point and those that go with it miss, as `WORKLOAD.SLO`."""
-        top = self.top(trial)
-        judged = [top, *companions(trial, top)]
+        judged = self._judged(trial)
         return [f"{point.workload}.{name}" for point in judged for name, over in point.violations.items() if over > 0]
 
     def values(self, trial: Trial) -> dict[str, float]:
@@ -84,7 +81,8 @@ class TrialWords:
 
         None where there is nothing to compare: no baseline, or none that meets the SLO.
         """
-        if baseline is None or trial.number == 0 or not _meets(self.top(baseline)):
+        own = None if baseline is None or trial.number == 0 else self._best(baseline)
+        if baseline is None or own is None or not own.feasible:
             return None
         first = self._goals[0]
         pair = [self.values(one).get(f"{first.workload}.{first.metric}", math.nan) for one in (trial, baseline)]
@@ -97,9 +95,31 @@ class TrialWords:
         return shown if goal.metric == "throughput" else f"{goal.metric} {shown}"
 
     def _of_goals(self, trial: Trial) -> list[tuple[Goal, Point]]:
-        top = self.top(trial)
-        points = (top, *companions(trial, top))
+        points = self._judged(trial)
         return [(goal, point) for goal in self._goals for point in points if _is_of(goal, point)]
+
+    def _judged(self, trial: Trial) -> tuple[Point, ...]:
+        """Return the points that a trial is judged by, the one of the first goal's workload first.
+
+        Of a trial none of whose points count they are those with the most goodput.
+        """
+        if best := self._best(trial):
+            return best.points
+        same = [point for point in trial.points if point.workload == self._workload] or trial.points
+        fine = [point for point in same if _meets(point)]
+        top = max(fine or same, key=lambda point: point.metrics["goodput_rps"].value)
+        return (top, *companions(trial, top))
+
+    def _best(self, trial: Trial) -> Candidate | None:
+        """Return where a trial is best on the first goal within every SLO, else where it came closest."""
+        names = dict.fromkeys([self._workload, *(point.workload for point in trial.points)])
+        found = candidates([trial], list(names), self._goals)
+        return next(iter(best_of_each(found, self._goals[0])), None)
+
+    @property
+    def _workload(self) -> str:
+        """The first goal's, whole where the goal is about one class of its mix."""
+        return self._goals[0].workload.partition(".")[0]
 
 
 def _meets(point: Point) -> bool:

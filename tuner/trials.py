@@ -79,12 +79,25 @@ class Trier:
     room: float = math.inf
     _beside_s: list[float] = field(default_factory=list)
     _deployed: Deployment | None = None
+    _serves: Config | None = None
     _reached: float | None = None
 
     def deploy(self, config: Config, alias: str) -> Deployment:
         """Load the server's part of a configuration, see `Target.deploy`, and account for its time."""
+        self._serves = None  # it may take the place of what was tried last
         with self.applying():
             return self.target.deploy(server_part(config), alias)
+
+    def _in_place(self, config: Config) -> Deployment:
+        """Return what serves a configuration: the server of the trial before, where only their loads differ.
+
+        It is kept where any other change starts it anew. Other servers are told again, and take the same for no change.
+        """
+        wanted, starts_anew = server_part(config), all(knob.applied == "restart" for knob in self.target.knobs())
+        if self._deployed is None or self._serves != wanted or not starts_anew or not self.target.alive():
+            self._deployed = self.deploy(config, ALIAS)
+            self._serves = wanted
+        return self._deployed
 
     def retire(self, deployment: Deployment) -> None:
         """Unload what was deployed, and account for its time."""
@@ -127,7 +140,7 @@ class Trier:
         if self._deployed is not None:
             with suppress(TargetError):
                 self.retire(self._deployed)
-            self._deployed = None
+            self._deployed = self._serves = None
 
     def baseline(self, config: Config, space: Space) -> Trial:
         """Measure the user's configuration at every load level that candidates may get, or climb as they do.
@@ -202,7 +215,7 @@ class Trier:
         loads: LoadPlan,
         rivals: Sequence[Point] | None = None,
     ) -> Trial:
-        """Deploy a configuration and measure it under the loads of a plan.
+        """Measure a configuration under the loads of a plan, deployed unless the trial before left it so.
 
         Args:
             number: of the trial.
@@ -211,7 +224,7 @@ class Trier:
             rivals: the front so far if this is a proposal: once it missed an SLO or is dominated, what is left of it is
                 measured for the shortest time. None: every load is a question of its own.
         """
-        started = time.monotonic()
+        started, applied_s = time.monotonic(), self.applied_s
         points: list[Point] = []
         apply_s, windows = 0.0, 0
 
@@ -227,8 +240,8 @@ class Trier:
             )
 
         try:
-            deployment = self._deployed = self.deploy(config, ALIAS)
-            apply_s = time.monotonic() - started
+            deployment = self._in_place(config)
+            apply_s = self.applied_s - applied_s
             while (at := loads.next(points)) is not None:
                 lost = rivals is not None and any(map(_settles_it, points))
                 pace = self.pace.shortest() if lost else self.pace
@@ -241,7 +254,7 @@ class Trier:
         except ConfigRefused as error:
             return ended("refused", str(error))
         except ServerDied as error:
-            self._deployed = None
+            self._deployed = self._serves = None
             self.target.start()
             return ended("hung" if isinstance(error, ServerHung) else "crashed", str(error))
         except GeneratorError as error:

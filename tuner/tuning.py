@@ -1,5 +1,7 @@
 """Tune: baseline, search, shortlist, confirmation, export. Reads as the run goes; every step can be resumed."""
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,13 +17,17 @@ from tuner.load.generator import GeneratorError
 from tuner.opening import Opened
 from tuner.provenance import of_best, signed
 from tuner.rank import Candidate
-from tuner.results import Best, Result, RunState, Trial, to_json
+from tuner.results import NEWER, Best, Result, RunState, Trial, note_newer, to_json
 from tuner.run_info import Timing
 from tuner.rundir import RunDirectory, read_files, write_files
 from tuner.searching import Searching
 from tuner.serving import verify
 from tuner.space import server_part
 from tuner.wiring import Bench, Prepared
+
+PUBLISH_EVERY_S = 3.0
+PUBLISH_SHARE = 0.05
+"""The result is written while a run goes on when so much time has passed, and it takes this share of it at most."""
 
 
 class Tuning:
@@ -54,6 +60,7 @@ class Tuning:
         self._space = opened.search.space
         spent = self._search.remembered("spent") or {"wall_s": 0.0}
         started_s = bench.trier.applied_s
+        self._publish_at = -math.inf
         self._budget = Budget(self._spec.search.budget.time, float(spent["wall_s"]) + started_s)
         self._searching = Searching(
             self._spec,
@@ -201,7 +208,11 @@ class Tuning:
         self._found.trials.append(trial)
         self._listener.trial(trial, self._found.leader())
         self._report_progress()
-        self._publish("running", None)
+        if time.monotonic() >= self._publish_at:
+            self._publish("running", None)
+        else:
+            self._remember_spent()
+            note_newer(self._run.path, trial)
 
     def _remember_accuracies(self) -> None:
         self._search.remember("accuracies", self._trier.accuracies.stored())
@@ -221,11 +232,17 @@ class Tuning:
         self._publish(state, exit_code)
         self._keep_yours({})  # a trial of an unfinished run can be exported, too
 
+    def _remember_spent(self) -> None:
+        self._search.remember("spent", {"wall_s": self._budget.spent_s(), **self._trier.spent()})
+
     def _publish(self, state: RunState, exit_code: int | None) -> Result:
-        wall_s, spent = self._budget.spent_s(), self._trier.spent()
-        self._search.remember("spent", {"wall_s": wall_s, **spent})
+        began, wall_s, spent = time.monotonic(), self._budget.spent_s(), self._trier.spent()
+        self._remember_spent()
         timing = Timing(wall_s=wall_s, overhead_s=max(0.0, wall_s - sum(spent.values())), **spent)
         search, costs = self._searching.info(), self._searching.planner.costs()
         result = self._found.result(state, exit_code, self._environment, timing, search, costs)
         write_atomically(self._run.result, to_json(result))
+        (self._run.path / NEWER).unlink(missing_ok=True)
+        now = time.monotonic()
+        self._publish_at = now + max(PUBLISH_EVERY_S, (now - began) / PUBLISH_SHARE)
         return result

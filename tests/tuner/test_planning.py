@@ -138,6 +138,15 @@ def test_a_server_that_refuses_a_third_of_all_configurations_still_ends_with_the
     assert best > 0.93 * throughput[p99 <= BOUND_S].max()
 
 
+@pytest.mark.parametrize("sampler", ["nsga2", "qmc", "random", "grid"])
+def test_no_sampler_tries_under_another_load_what_was_refused(tmp_path: Path, sampler: str) -> None:
+    run = Run(tmp_path, a_server(), sampler, refuses=lambda config: config["precision"] == "int8")
+    refused = [trial for trial in run.steps(40) if trial.state == "refused"]
+    servers = [tuple(server_part(trial.config).values()) for trial in refused]
+    assert servers
+    assert len(set(servers)) == len(servers)
+
+
 def a_riddle(seed: int) -> Truth:
     """Return a server that is fast or slow by a coin thrown for each configuration: nothing can be predicted of it."""
 

@@ -1,5 +1,6 @@
 """Whole runs of a study whose server or load generator fails in one part of them."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from tuner.cli.writing import write_reports
 from tuner.load.generator import Generator, GeneratorError, LoadRun
 from tuner.opening import open_search
 from tuner.recommendation import NOTHING_KEPT
-from tuner.results import Closest, Result, Trial, Value, read_result
+from tuner.results import NEWER, Closest, Result, Trial, Value, read_result
 from tuner.rundir import RunDirectory, StudyMark, open_run
 from tuner.study.load import load_study
 from tuner.tuning import Tuning
@@ -104,6 +105,46 @@ def test_a_baseline_that_misses_its_slo_and_uses_up_the_time_leaves_the_run_unde
     assert result.closest is not None
     assert result.message is not None
     assert result.message.endswith("there was no time to try another one; raise `search.budget.time`")
+
+
+class Killed(BaseException):
+    """What nothing cleans up after."""
+
+
+class Killing(Heard):
+    """A listener that ends the run as a killed one ends, when a trial begins."""
+
+    def attempt(self, number: int, config: "dict[str, Value]") -> None:  # noqa: ARG002 - as a listener has it
+        if number == 3:
+            raise Killed
+
+
+def test_a_killed_run_has_every_trial_that_ended_though_its_result_was_not_written_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.tuning.PUBLISH_EVERY_S", 1e9)
+    study = load_study(write_simulated_study(tmp_path, trials=4))
+    directory = open_run(tmp_path / "runs", study.spec.study, StudyMark(""), None, fresh=True)
+    prepared = prepare(study, directory.log)
+    with started(prepared, directory.path) as bench:
+        run = Tuning(prepared, directory, open_search(prepared, directory), bench, Killing(), lambda: None)
+        with pytest.raises(Killed):
+            run.run()
+    assert len(json.loads(directory.result.read_text())["trials"]) == 1
+    with (directory.path / NEWER).open("a") as file:
+        file.write('{"number": 3, "con')  # a line that was not finished
+    killed = read_result(directory.path)
+    assert killed.state == "running"
+    assert [trial.number for trial in killed.trials] == [0, 1, 2]
+    again = open_search(prepared, directory).search
+    assert again.trials() == killed.trials[1:]
+    loaded_s = sum(point.window_s + point.warmup_s for trial in killed.trials for point in trial.points)
+    assert again.remembered("spent")["measured_s"] == pytest.approx(loaded_s)
+
+    ended = tuned(tmp_path, lambda target: target, fresh=False)
+    assert ended.result.trials[:3] == killed.trials
+    assert [trial.number for trial in read_result(directory.path).trials] == [0, 1, 2, 3, 4]
+    assert not (directory.path / NEWER).exists()
 
 
 class Spoiling(Generator):
