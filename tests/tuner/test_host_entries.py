@@ -44,6 +44,24 @@ def test_of_two_that_claim_the_same_the_earlier_has_it() -> None:
     assert first.number == 2
 
 
+def test_hosts_are_ready_in_the_order_in_which_they_had_their_baselines() -> None:
+    ready = [Entry(3, "open", {ENTRY: "ready", HOST: 2}), Entry(4, "ended", {ENTRY: "ready", HOST: 0})]
+    book = book_of(host(0), host(1), host(2), *ready)
+    assert [one.number for one in book.ready()] == [2, 0]
+    assert book.held() == []
+
+
+def test_a_heartbeat_may_look_through_the_hosts_while_one_is_taken_up() -> None:
+    class Looked(Book):
+        def _count(self, entry: Entry, kind: Kind) -> None:
+            super()._count(entry, kind)
+            seen.append(self.spent_s())
+
+    seen: list[float] = []
+    Looked().take_up([host(0, **{BEAT: {"spent_s": 3.0}})])
+    assert seen == [3.0]
+
+
 def test_a_proposal_that_was_given_back_is_to_be_measured_again_under_its_number() -> None:
     book = book_of(host(0), host(1, "ended"), held(2, 0, "a", "told"), held(3, 1, "b", "ended"))
     (again,) = book.given_back(0, 10)

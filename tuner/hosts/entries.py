@@ -15,7 +15,7 @@ HOST, GROUP, KEY, CONFIG, ORDINAL, WITHDRAWN, WORTH, DONE, TOKEN = (
 """Attributes of what a host holds."""
 INTERRUPTED = "interrupted"
 """What is written in LEFT by a host that its user ended."""
-Kind = Literal["host", "proposal", "again", "finish"]
+Kind = Literal["host", "ready", "proposal", "again", "finish"]
 State = Literal["open", "told", "ended"]
 """An entry is open while its host works on it; it is told with a result, or ended without one, once and for all."""
 
@@ -98,9 +98,10 @@ class Book:
         for entry in read:
             if entry.kind is None:
                 continue
-            if entry.number not in self.entries:
+            is_new = entry.number not in self.entries
+            self.entries[entry.number] = entry  # first: a heartbeat may look through the hosts meanwhile
+            if is_new:
                 self._count(entry, entry.kind)
-            self.entries[entry.number] = entry
             if entry.kind in ("proposal", "again"):
                 self._place(entry.key)
             if entry.state == "open":
@@ -144,6 +145,10 @@ class Book:
     def hosts(self) -> list[Entry]:
         """Return the hosts, those that are gone too, in the order of their coming."""
         return self._all("host")
+
+    def ready(self) -> list[Entry]:
+        """Return the hosts that have their baselines, those that are gone too, in the order in which they had them."""
+        return [self.entries[number] for number in dict.fromkeys(one.host for one in self._all("ready"))]
 
     def name(self, host: int) -> str:
         """Return what a host is called: as it says itself, and by its number where one before it says the same."""
