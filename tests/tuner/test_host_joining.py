@@ -18,11 +18,13 @@ from tuner.hosts.joining import Terms, joined, study_there
 from tuner.hosts.ledger import Ledger
 from tuner.hosts.patience import Patience
 from tuner.hosts.searching import DoneElsewhere
+from tuner.hosts.tuning import HostTuning
+from tuner.listener import Listeners
 from tuner.opening import Opened
 from tuner.rundir import RunDirectory
 from tuner.storage import JOURNAL, StorageAway, open_storage, shared
 from tuner.study.load import Study, load_study
-from tuner.wiring import prepare
+from tuner.wiring import prepare, started
 
 DIGITS = Path(__file__).parents[2] / "studies" / "digits.yaml"
 
@@ -144,3 +146,22 @@ def test_a_study_of_another_version_that_cannot_be_read_is_said_to_be_one(digits
     made.join(about(replace(digits, given={**digits.given, "invention": 1}), "9.0"))
     with pytest.raises(StudiesDiffer, match=r"first began this run with Paretune 9\.0, and .* \(.*invention.*\); look"):
         study_there(made.read(), digits)
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_server_that_took_long_to_start_takes_nothing_of_a_study_that_goes_on(others: bool, tmp_path: Path) -> None:
+    study = load_study(write_simulated_study(tmp_path), [f"search.storage=journal://{tmp_path / 'study.log'}"])
+    prepared, run = prepare(study, tmp_path / "log.txt"), RunDirectory(tmp_path)
+    terms = Terms("shared", "slow", 60.0, 0.0, 0.1, groups=True)
+    with joined(prepared, run, terms, lambda _: None) as made, started(prepared, tmp_path) as bench:
+        if others:
+            other = ledger(tmp_path, "queue@shared")
+            other.join(about(study))
+            other.beat("measures trial 3", 20.0)
+        bench.trier.applied_s = 1e6
+        HostTuning(
+            made.shared, made.heart, 0.1, prepared, run, made.opened, bench, Listeners([]), lambda: None,
+            groups=True, files=made.files,
+        )  # fmt: skip
+        spent_s = made.heart.spent_s()
+    assert 20.0 <= spent_s < 1e6 if others else spent_s >= 1e6
