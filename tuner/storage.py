@@ -50,6 +50,8 @@ _READ_ONLY = "25006"
 """What PostgreSQL says (SQLSTATE) to whoever writes when another server has taken its place."""
 _UNUSED = "no host has worked there yet; start one with `tune worker`"
 _BLOCK = 1 << 16
+_SECRET = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE)
+"""As the drivers of PostgreSQL take one in a text of `name=value`, which is no URL."""
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
@@ -309,7 +311,7 @@ def _shown(url: URL) -> str:
 
 
 def _hidden(said: str) -> str:
-    return re.sub(r"//.*@", "//...@", said)
+    return _SECRET.sub(r"\1...", re.sub(r"//.*@", "//...@", said))
 
 
 def _reason(error: BaseException) -> str:
