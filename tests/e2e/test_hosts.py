@@ -174,6 +174,25 @@ def test_a_host_that_differs_is_refused_or_gets_a_group_of_its_own(study: Path, 
     assert groups["host3"] not in (None, 0)
 
 
+def test_a_host_that_comes_with_more_trials_raises_the_budget_of_all(study: Path, tmp_path: Path) -> None:
+    journal, more = tmp_path / "study.log", TRIALS + 2
+    with (
+        watched(f"{JOURNAL}{journal}", NAME) as book,
+        hosts(tmp_path, study.name, "--storage", str(journal), *LEASE) as running,
+    ):
+        first = running.start()
+        running.until(lambda: bool(book().told))
+        running.kill(first)
+        running.start("--set", f"search.budget.trials={more}")
+        running.until(lambda: len(book().hosts()) == 2 and book().hosts()[1].decided)
+        seen = json.loads(tune("status", study.name, "--storage", journal, "--json").stdout)
+        running.start()
+        ended = running.wait()
+        check_each_once(book(), more)
+    assert seen["budget_trials"] == more
+    assert {code for _, code, _, _ in ended} <= {0, 5}, ended
+
+
 def of_another_kind(folder: Path) -> Path:
     """Write the same study for hosts of a slower server; their requests differ too, which no busy machine blurs."""
     write_simulated_study(folder, trials=TRIALS)

@@ -8,6 +8,7 @@ import pytest
 from tuner.hosts.entries import (
     ABOUT,
     BEAT,
+    BUDGET,
     DONE,
     ENTRY,
     GROUP,
@@ -77,6 +78,16 @@ def test_what_was_withdrawn_uses_no_budget_and_is_not_measured_again() -> None:
     assert book.budgeted() == 1
     assert book.budgeted(2) == 0
     assert book.given_back(0, 10) == []
+
+
+def test_the_budget_is_the_largest_of_the_hosts_that_were_admitted() -> None:
+    def came(number: int, trials: int, time_s: float, **verdict: Any) -> Entry:
+        about = {"name": "gpu", "lease_s": 30.0, BUDGET: [trials, time_s]}
+        return Entry(number, "open", {ENTRY: "host", ABOUT: about, **({VERDICT: verdict} if verdict else {})})
+
+    assert book_of(came(0, 40, 300.0)).budget() == (0, 0.0)
+    admitted = [came(0, 40, 300.0, group=0), came(1, 60, 200.0, group=0)]
+    assert book_of(*admitted, came(2, 99, 999.0, refused="it differs")).budget() == (60, 300.0)
 
 
 def test_what_is_beyond_the_budget_is_not_measured_again() -> None:

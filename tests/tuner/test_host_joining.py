@@ -60,6 +60,12 @@ def test_each_host_may_have_its_own_address_and_port_of_the_server(key: str, dig
     join(tmp_path, with_target(digits, **{key: "one"}), with_target(digits, **{key: "other"}))
 
 
+def test_a_host_may_come_with_another_budget(digits: Study, tmp_path: Path) -> None:
+    join(tmp_path, digits, load_study(DIGITS, ["search.budget.trials=99", "search.budget.time=9 min"]))
+    with pytest.raises(StudiesDiffer, match=r"search\.budget\.patience is absent there and 9 here"):
+        join(tmp_path, digits, load_study(DIGITS, ["search.budget.patience=9"]))
+
+
 @pytest.mark.parametrize("key", ["protocol", "urls", "port_of_another"])
 def test_what_is_measured_is_the_same_on_every_host(key: str, digits: Study, tmp_path: Path) -> None:
     with pytest.raises(StudiesDiffer, match=rf"target\.{key} is one there and other here"):

@@ -13,6 +13,8 @@ HOST, GROUP, KEY, CONFIG, ORDINAL, WITHDRAWN, WORTH, DONE, TOKEN = (
     f"paretune:{name}" for name in ("host", "group", "key", "config", "ordinal", "withdrawn", "worth", "done", "token")
 )
 """Attributes of what a host holds."""
+BUDGET = "budget"
+"""In what a host says about itself: the trials and the seconds of its study's budget."""
 INTERRUPTED = "interrupted"
 """What is written in LEFT by a host that its user ended."""
 Kind = Literal["host", "ready", "proposal", "again", "finish"]
@@ -207,6 +209,13 @@ class Book:
         """Return what came of a group whose best was confirmed, None while it was not."""
         entry = self.finisher(group)
         return None if entry is None else entry.attributes.get(DONE)
+
+    def budget(self) -> tuple[int, float]:
+        """Return the most trials and the most seconds that a host which was admitted came with; none: (0, 0.0)."""
+        said = [one.attributes[ABOUT].get(BUDGET, (0, 0.0)) for one in self.hosts() if one.group is not None]
+        return max((int(trials) for trials, _ in said), default=0), max(
+            (float(time_s) for _, time_s in said), default=0.0
+        )
 
     def spent_s(self) -> float:
         """Return how much of the time budget the hosts say is spent, in seconds."""

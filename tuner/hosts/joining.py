@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tuner import __version__
 from tuner.hosts.admission import StudiesDiffer
 from tuner.hosts.contents import contents
-from tuner.hosts.entries import ABOUT, INTERRUPTED, Book
+from tuner.hosts.entries import ABOUT, BUDGET, INTERRUPTED, Book
 from tuner.hosts.heart import Heart
 from tuner.hosts.ledger import Direction, Ledger
 from tuner.hosts.patience import Patience
@@ -35,8 +35,13 @@ MAY_DIFFER = (
     "target.grpc_port",
     "isolation",
     "report",
+    "search.budget.trials",
+    "search.budget.time",
 )
-"""What may differ in the study from host to host, with all that is below: where things are, not what is measured."""
+"""What may differ in the study from host to host, with all that is below: where things are, not what is measured.
+
+Of the budgets the largest counts, see `Book.budget`.
+"""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def joined(prepared: Prepared, run: RunDirectory, terms: Terms, say: Callable[[s
             "lease_s": terms.lease_s,
             "paretune": __version__,
             "study": dict(study.given),
+            BUDGET: [study.spec.search.budget.trials, study.spec.search.budget.time],
         }
         _check(ledger.read(), study)
         if not terms.groups:
