@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -275,14 +276,16 @@ class Trier:
     def measure_at_once(self, deployment: Deployment, offered: Sequence[Offered], pace: Pace) -> list[Run]:
         """Make a measurement of one or several workloads, see `Meter.run_at_once`, and account for its time.
 
-        One in which a part of the load generator was lost is made again with what is left of it.
+        One in which a part of the load generator was lost is made again with what is left of it, a few times.
         """
         began = time.monotonic()
-        while True:
+        for attempt in count(1):
             try:
                 runs = self.meter.run_at_once(deployment, offered, pace)
                 break
-            except LoadLost:
+            except LoadLost as lost:
+                if (error := lost.after(attempt)) is not None:
+                    raise error from None
                 self.repeated += 1
                 began = time.monotonic()
         loaded_s = runs[0].warmup_s + runs[0].records.window_s

@@ -116,10 +116,25 @@ def test_what_is_no_address_is_an_error(text: str) -> None:
         options.address_of(text)
 
 
-@pytest.mark.parametrize(("bind", "ui", "option"), [("10.0.0.5", False, "--agents-bind"), (None, True, "--locust-ui")])
-def test_options_about_agents_need_agents(bind: str | None, ui: bool, option: str) -> None:
+@pytest.mark.parametrize(
+    ("bind", "wait", "ui", "option"),
+    [
+        ("10.0.0.5", None, False, "--agents-bind"),
+        (None, "1 min", False, "--agents-wait"),
+        (None, None, True, "--locust-ui"),
+    ],
+)
+def test_options_about_agents_need_agents(bind: str | None, wait: str | None, ui: bool, option: str) -> None:
     with pytest.raises(AgentsUsageError, match=f"{option} is about agents: say how many with --agents N"):
-        options.agents_wanted(None, bind, ui=ui)
+        options.agents_wanted(None, bind, wait, ui=ui)
+
+
+def test_agents_are_waited_for_as_long_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARETUNE_TOKEN", "a token of the tests' own")
+    waits = [options.agents_wanted(2, None, wait, ui=False) for wait in (None, "20 min")]
+    assert [one.wait_s for one in waits if one is not None] == [300.0, 1200.0]
+    with pytest.raises(AgentsUsageError, match=r"--agents-wait: expected a duration with a unit, .* got '20'"):
+        options.agents_wanted(2, None, "20", ui=False)
 
 
 def test_without_locust_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

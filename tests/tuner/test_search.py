@@ -536,6 +536,8 @@ def test_a_variable_of_the_environment_stands_in_the_url(tmp_path: Path, monkeyp
         "postgresql+nodriver://tune:a/secret@nowhere/x",
         "sqlite:///no/such/folder/x.db",
         "nonsense://x",
+        "host=nowhere password=secret user=tune",
+        "host=nowhere PASSWORD = 'a \\' secret' user=tune",
     ],
 )
 def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, url: str) -> None:

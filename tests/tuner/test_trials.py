@@ -243,13 +243,13 @@ def test_a_server_for_one_deployment_has_its_contenders_one_after_another(make_t
 
 
 class Losing(Generator):
-    """A load generator that loses a part of itself in its first measurement."""
+    """A load generator that loses a part of itself in its first measurements."""
 
-    lost = 0
+    lost, times = 0, 1
 
     def finish(self) -> LoadRun:
         run = super().finish()
-        if not self.lost:
+        if self.lost < self.times:
             self.lost += 1
             raise LoadLost("lost agent 1")
         return replace(run, report=replace(run.report, notes=("made by 1 agent: lost agent 1",)))
@@ -265,3 +265,15 @@ def test_what_an_agent_was_lost_in_is_measured_again_and_says_so(make_trier: Mak
     assert trial.state != "crashed"
     assert [one.workload for one in trial.points] == ["first"]
     assert "made by 1 agent: lost agent 1" in trial.points[0].validity.warnings
+
+
+def test_a_measurement_in_which_an_agent_is_lost_each_time_is_given_up(make_trier: MakeTrier) -> None:
+    trier = make_trier(MET)
+    with Losing() as generator:
+        generator.times = 99
+        trier.meter = replace(trier.meter, generator=generator)
+        first = trier.workloads[0]
+        trial = trier.trial(0, trier.target.user_config(), InTurn([((first, first.at(None)),)]))
+    assert generator.lost == 3
+    assert (trial.state, trial.points) == ("invalid", [])
+    assert trial.reason == "a part of the load generator was lost in each of 3 attempts: lost agent 1"
