@@ -140,6 +140,9 @@ class RemoteTriton(TritonTarget):
         """Leave it to the server: what it was started with is not known."""
         return rules.Offer(None, response_cache=True, rate_limit=True)
 
+    def _offer_to(self, config: Config) -> rules.Offer:  # noqa: ARG002 - whatever the configuration
+        return self._offer()
+
     def _why_not(self) -> str:
         """Return why models cannot be loaded and what to do, "" where they can be or that is not known yet."""
         if self._why_fixed is None:
@@ -219,8 +222,16 @@ class RemoteTriton(TritonTarget):
         return self._started and self._asked.alive()
 
     def export(self, config: Config) -> Export:
-        """Return the user's config.pbtxt with the tuned fields changed; nothing without a repository."""
-        return super().export(config) if self._options.repository is not None else Export({}, {})
+        """Return the user's config.pbtxt with the tuned fields changed; nothing without a repository.
+
+        The flags that it needs are those of a server started for it: the one that runs has its own.
+        """
+        if self._options.repository is None:
+            return Export({}, {})
+        made = super().export(config)
+        files, originals = ({path: text for path, text in texts.items() if path != flags_of.FILE}
+                            for texts in (made.files, made.originals))  # fmt: skip
+        return replace(made, files=files, originals=originals)
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Load what the exported file says, compare what is loaded with it, and ask once."""
