@@ -88,6 +88,7 @@ class Knob:
         rule: what the server asks of its values beside the range, in one line.
         unusable: why no value of it can be used on the user's model, this server or this machine, "" where one can.
         place: keys of the study's `space` that it stands under, where that is not its name alone.
+        grain: every value is a whole multiple of it, in the value's unit; 0: any value is taken.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Knob:
     rule: str = ""
     unusable: str = ""
     place: tuple[str, ...] = ()
+    grain: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class Confirming:
 
     @property
     def apart(self) -> bool:
-        """Whether the server has no room for two, so that a candidate and yours are measured one after the other."""
+        """Whether two cannot be side by side, so that a candidate and yours are measured one after the other."""
         return self.trier.room < 2
 
     def time_for_next(self, contender: Contender) -> bool:

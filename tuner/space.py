@@ -25,6 +25,7 @@ LOAD_KNOBS = (
 )
 LOAD_NAMES = tuple(knob.name for knob in LOAD_KNOBS)
 MAX_VALUES = 10_000
+NEARLY_WHOLE = 1e-3
 MAX_COUNTED = 200_000
 """A space of more combinations is not counted one by one."""
 NO_NUMBERS = "none"
@@ -298,10 +299,10 @@ class _Reader:
         if scale == "log2" and "step" in given:
             raise self._error("a log2 range doubles from `low` to `high` and takes no `step`", "step")
         if scale == "log2":
-            return self._doublings(low, high)
+            return self._whole(self._doublings(low, high))
         if scale != "linear":
             raise self._error(f"must be `linear` or `log2`, but got {scale!r}", "scale")
-        return self._steps(low, high, given.get("step"))
+        return self._whole(self._steps(low, high, given.get("step")))
 
     def _doublings(self, low: float, high: float) -> tuple[Value, ...]:
         """Return low, 2 low, 4 low, ... and high."""
@@ -331,7 +332,17 @@ class _Reader:
         ):
             low, high = ("any" if bound is None else format_value(bound, knob.unit) for bound in (knob.low, knob.high))
             raise self._error(f"{given} is out of the legal range, {low} to {high}", *place)
+        self._whole([value], *place)
         return value
+
+    def _whole(self, values: Sequence[Value], *place: str | int) -> tuple[Value, ...]:
+        """Return numbers that are whole multiples of what the knob is counted in."""
+        grain, unit = self.knob.grain, self.knob.unit
+        for one in values if grain else ():
+            if abs(float(one) / grain - round(float(one) / grain)) > NEARLY_WHOLE:
+                counted, given = (format_value(number, unit) for number in (grain, one))
+                raise self._error(f"{given} is no whole multiple of {counted}, which the server counts in", *place)
+        return tuple(values)
 
     def _number(self, given: object, *place: str | int) -> Value:
         knob = self.knob

@@ -10,6 +10,9 @@ from tuner.usage import Gpu, Telemetry
 SLOWED = ("hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
 """Throttle reasons that are no setting of the user's: another day the same configuration would do better."""
 
+MEMORY = frozenset({"gpu_memory", "server_rss"})
+"""Metrics of what is loaded, whether or not it is asked anything."""
+
 
 def usage_metrics(used: Telemetry, throughput: Estimate) -> dict[str, Estimate]:
     """Return metric key -> estimate, those that can be had.
@@ -71,6 +74,23 @@ def untold(asked: Iterable[str], used: Telemetry, told: Container[str]) -> dict[
     why = "; ".join(used.notes) or "this host has no GPU"
     missing = (METRICS[name].key for name in asked if METRICS[name].key not in told)
     return {key: Estimate(value=math.inf, low=-math.inf, high=math.inf, n=0, note=why) for key in missing}
+
+
+def without_memory(used: Telemetry, *, shared: bool) -> Telemetry:
+    """Return telemetry of one deployment of several without the memory that the others have a part in.
+
+    Args:
+        used: while all of them were loaded.
+        shared: whether they share processes; else what is told of the server's processes is its own.
+    """
+    of_all = ["memory_used_bytes", "memory_used_mean_bytes", *(["server_memory_bytes"] if shared else [])]
+    unknown = dict.fromkeys(of_all)
+    gpus = [
+        gpu.model_copy(update={**unknown, "instances": [one.model_copy(update=unknown) for one in gpu.instances]})
+        for gpu in used.gpu
+    ]
+    own = {"rss_bytes": None, "rss_mean_bytes": None} if shared else {}
+    return used.model_copy(update={"gpu": gpus, **own})
 
 
 def throttled(used: Telemetry) -> list[str]:

@@ -19,7 +19,7 @@ from targets.base import TargetError
 from targets.kserve.options import Headers, Url, variables
 from targets.options import Section, ServerMetric
 from targets.triton.cache import METRICS as CACHE_METRICS
-from targets.triton.flags import CACHE_CONFIG, flag_name, given_flags
+from targets.triton.flags import CACHE_CONFIG, caches, flag_name, given_flags
 from targets.triton.metrics import METRICS
 from targets.triton.repository import needed, read_model
 from targets.triton.requesting import RequestOptions
@@ -237,9 +237,7 @@ class TritonOptions(RequestOptions):
 
     def metrics_with(self, knobs: Collection[str]) -> Sequence[ServerMetric]:
         """Return the same where knobs may give it a cache, too."""
-        cached = any(knob.rpartition(".")[2] in _CACHING for knob in knobs) or any(
-            flag.startswith(CACHE_CONFIG) for flag in self.own_flags
-        )
+        cached = any(knob.rpartition(".")[2] in _CACHING for knob in knobs) or bool(caches(self.own_flags))
         cache = CACHE_METRICS if cached else ()
         return (*cache, *(METRICS if self.metrics_url is not None else ()))
 
