@@ -18,8 +18,8 @@ from targets.triton.cuda import Cuda
 from targets.triton.memory import CudaMemory, Memory, SystemMemory
 from targets.triton.requesting import RequestOptions
 from targets.triton.server import TritonServer
-from targets.triton.wire import check_inputs, described, output_bytes
-from workloads.datatypes import NUMPY
+from targets.triton.wire import check_inputs, described, in_types_of, output_bytes
+from workloads.datatypes import NUMPY, calculable
 from workloads.requests import Requests
 
 US_PER_S = 1_000_000
@@ -121,7 +121,7 @@ class Transport:
         """Encode requests for the model, once."""
 
     def _encode(self, requests: Requests) -> Endpoint:
-        dataset = a_dataset(requests, self._model.inputs)
+        dataset = in_types_of(a_dataset(requests, self._model.inputs), self._config)
         check_inputs(dataset, self._config)
         asked = requests_of(dataset, self._model, self._parameters)
         site = Site(HOST, self._server.request_port)
@@ -157,7 +157,7 @@ class Transport:
         assert shared.outputs is not None, "it was asked for"
         slot = shared.slots[int(index)]
         return {
-            name: np.frombuffer(shared.outputs.read(slot[name]), NUMPY[datatype]).reshape(shape)
+            name: calculable(np.frombuffer(shared.outputs.read(slot[name]), NUMPY[datatype]).reshape(shape))
             for name, (datatype, shape) in said.outputs.items()
         }
 
