@@ -153,6 +153,7 @@ class TritonTarget:
     def start(self) -> None:
         """Start tritonserver with the user's own flags; an old one is stopped first."""
         self.stop()
+        self._memories.check()
         self._fleet.serving(self._usual_flags)
         self._started = True
 

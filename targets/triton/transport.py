@@ -28,28 +28,33 @@ SOURCES = 16
 
 
 class Memories:
-    """Makes shared memory of the kinds that a study asks for.
-
-    Raises:
-        TargetError: there is no such memory on this machine; with the reason.
-    """
+    """Makes shared memory of the kinds that a study asks for. CUDA is needed once a server runs, not for an export."""
 
     def __init__(self, options: RequestOptions) -> None:
         self._numbers = itertools.count()
-        self._device = options.cuda_device
+        self._kinds, self._device = options.memories, options.cuda_device
         self._cuda: Cuda | None = None
-        if "cuda_shared_memory" in options.memories:
-            self._cuda = Cuda()
-            if self._device >= self._cuda.devices:
-                raise TargetError(f"target.cuda_device: there is no GPU {self._device}, of {self._cuda.devices}")
+
+    def check(self) -> None:
+        """Check that this machine has such memory. Raises TargetError with the reason where it does not."""
+        if "cuda_shared_memory" in self._kinds:
+            self._of_gpu()
+
+    def _of_gpu(self) -> Cuda:
+        if self._cuda is None:
+            found = Cuda()
+            if self._device >= found.devices:
+                raise TargetError(f"target.cuda_device: there is no GPU {self._device}, of {found.devices}")
+            self._cuda = found
+        return self._cuda
 
     def made(self, kind: str, server: TritonServer) -> Memory | None:
         """Return a region for one source of requests; None for tensors that do not travel in one."""
         name = f"{server.shm_prefix}tensors{next(self._numbers)}"
         if kind == "shared_memory":
             return SystemMemory(server, name)
-        if kind == "cuda_shared_memory" and self._cuda is not None:
-            return CudaMemory(server, name, self._cuda, self._device)
+        if kind == "cuda_shared_memory":
+            return CudaMemory(server, name, self._of_gpu(), self._device)
         return None
 
 
