@@ -19,6 +19,7 @@ class FoundModel:
         max_batch: the largest batch that it takes as it is, 0 where it takes none or nobody tells.
         composing: the models that it is composed of, and those that these are composed of.
         sequences: whether its requests have to belong to sequences.
+        streams: whether it may give several answers to a request, so that it has to be asked over a stream.
     """
 
     name: str
@@ -27,6 +28,7 @@ class FoundModel:
     max_batch: int = 0
     composing: tuple["FoundModel", ...] = ()
     sequences: bool = False
+    streams: bool = False
 
 
 @runtime_checkable

@@ -63,7 +63,7 @@ def exported(
         header: whether the files say where they come from.
 
     Raises:
-        ExportError: there is no such configuration, or the study or its model is not there any more.
+        ExportError: there is no such configuration, or the study or its model cannot be read again.
     """
     try:
         number = picked(result, pick) if number is None else number
@@ -73,11 +73,12 @@ def exported(
     except KeyError:
         numbers = ", ".join(str(one.number) for one in result.trials)
         raise ExportError(f"--trial {number}: no such trial; there are {numbers}") from None
-    prepared = prepared_again(result, directory)
-    if prepared is None:
+    try:
+        prepared = _read_again(result, directory)
+    except (StudyError, TargetError) as error:
         raise ExportError(
-            f"the study {result.study.path} and its model repository are needed, and are not there any more"
-        )
+            f"an export needs the study {result.study.path} and its model, and they cannot be read again: {error}"
+        ) from None
     own = server_part(config)
     prepared, written = _as_in_the_run(prepared, result, directory)
     bare = prepared.target.export(own)
@@ -270,16 +271,20 @@ def _text(path: Path) -> str | None:
 
 
 def prepared_again(result: Result, directory: RunDirectory, texts: Mapping[Path, str] | None = None) -> Prepared | None:
-    """Read a run's study and model again, None when they are not there any more.
+    """Read a run's study and model again, None where that cannot be done.
 
     Args:
         result: of the run.
         directory: of the run.
         texts: path of a file of the user's -> what is taken for its text.
     """
-    # Nothing is started or searched: the CPUs that it names and the sampler need not be here.
-    overrides = [*result.study.overrides, "isolation=none", "search.sampler=auto"]
     try:
-        return prepare(load_study(Path(result.study.path), overrides, result.study.text), directory.log, texts)
+        return _read_again(result, directory, texts)
     except (StudyError, TargetError):
         return None
+
+
+def _read_again(result: Result, directory: RunDirectory, texts: Mapping[Path, str] | None = None) -> Prepared:
+    # Nothing is started or searched: the CPUs that it names and the sampler need not be here.
+    overrides = [*result.study.overrides, "isolation=none", "search.sampler=auto"]
+    return prepare(load_study(Path(result.study.path), overrides, result.study.text), directory.log, texts)

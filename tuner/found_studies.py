@@ -19,6 +19,9 @@ USUAL = (".", "models", "model_repository")
 LEAST_BATCH = 8
 """A model that batches less is tried with batches up to this."""
 SHORTEST, LONGEST = 16, 128
+PROTOCOL = "  protocol: http                       # or grpc: what your clients send over"
+STREAM = """  protocol: grpc
+  streaming: true                      # the model may give several answers to a request, each with a time of its own"""
 SEQUENCES = "\n    sequences: {length: 10}            # <- requests of one sequence: the model keeps a state"
 
 
@@ -92,6 +95,7 @@ def _write(template: str, found: FoundModel, directory: Path, place: str, knobs:
         study=_scalar(re.sub(r"[^\w-]", "-", found.name)),
         name=_scalar(found.name),
         place=place,
+        protocol=STREAM if found.streams else PROTOCOL,
         requests="\n".join(f"      {line}" for line in _requests(found.inputs)) + SEQUENCES * found.sequences,
         knobs=knobs,
     )

@@ -40,10 +40,9 @@ def of_model(kind: str, model: str, repository: Path) -> list[Row]:
     Raises:
         TargetError: no such kind, or the model cannot be used.
     """
+    given = {"kind": kind, "model": model, "repository": repository.resolve()}
     try:
-        options = registry.options_of(kind).model_validate(
-            {"kind": kind, "model": model, "repository": repository.resolve()}
-        )
+        options = registry.options_of(kind).model_validate({**given, **_asked(kind, model, repository)})
     except ValidationError as error:
         raise TargetError(
             f"target {kind!r} has no knobs of a model in a repository: {error.errors()[0]['msg']}"
@@ -54,6 +53,15 @@ def of_model(kind: str, model: str, repository: Path) -> list[Row]:
             target.expect([knob.name for knob in target.knobs()])
         own = target.user_config()
         return [_knob_row(knob, own) for knob in target.knobs()]
+
+
+def _asked(kind: str, model: str, repository: Path) -> dict[str, Value]:
+    """Return what a study says of the requests to a model that needs it; what is wrong with a place is told later."""
+    try:
+        found = registry.models_at(kind, str(repository), model)
+    except TargetError:
+        return {}
+    return {"protocol": "grpc", "streaming": True} if any(one.streams for one in found) else {}
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:

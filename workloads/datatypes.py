@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from ml_dtypes import bfloat16
+from numpy.typing import NDArray
 
 STRINGS = "BYTES"
 FLOATS = ("FP16", "BF16", "FP32", "FP64")
@@ -24,3 +25,8 @@ NUMPY: Mapping[str, type[np.generic]] = {
     STRINGS: np.bytes_,
 }
 """data type -> numpy's type; strings are bytes."""
+
+
+def calculable(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return an output's values as numpy calculates with them: BF16, which it does not know, as FP32."""
+    return values.astype(np.float32) if values.dtype == bfloat16 else values

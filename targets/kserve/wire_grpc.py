@@ -11,6 +11,7 @@ from tritonclient.utils import triton_to_np_dtype
 from targets.base import Endpoint, Grpc, Value
 from targets.kserve.judge import judge_grpc
 from targets.kserve.wire import ModelSpec, Place, Request, Said, Site, raw, requests_of
+from workloads.datatypes import calculable
 from workloads.requests import Dataset
 
 PATH = "/inference.GRPCInferenceService/ModelInfer"
@@ -90,12 +91,16 @@ def _refer(parameters: Any, place: Place) -> None:
 
 
 def decode(answer: bytes, outputs: Sequence[str]) -> Mapping[str, NDArray[np.generic]]:
-    """Return the outputs of one ModelInferResponse, raw or with typed contents, each with the batch axis first."""
+    """Return the outputs of one ModelInferResponse, raw or with typed contents, each with the batch axis first.
+
+    BF16 is FP32.
+    """
     answered = service_pb2.ModelInferResponse.FromString(answer)
     result = InferResult(answered)
     given = {output.name: output for output in answered.outputs}
     is_raw = bool(answered.raw_output_contents)
-    return {name: result.as_numpy(name) if is_raw else _typed(given[name]) for name in outputs or given}
+    arrays = {name: result.as_numpy(name) if is_raw else _typed(given[name]) for name in outputs or given}
+    return {name: calculable(np.asarray(array)) for name, array in arrays.items()}
 
 
 def said(answer: bytes) -> Said:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from targets.base import Endpoint
 from targets.kserve.judge import HEADER_LENGTH, header_value, judge
 from targets.kserve.wire import ModelSpec, Request, Said, Site, Tensor, Wanted, requests_of
+from workloads.datatypes import calculable
 from workloads.requests import Dataset
 
 
@@ -89,10 +90,13 @@ def head(model: ModelSpec, site: Site, content_type: str, length: int, own: str 
 
 
 def decode(answer: bytes, outputs: Sequence[str]) -> Mapping[str, NDArray[np.generic]]:
-    """Return the outputs of one complete HTTP answer, binary or in JSON, each with the batch axis first."""
+    """Return the outputs of one complete HTTP answer, binary or in JSON, each with the batch axis first.
+
+    BF16 is FP32.
+    """
     result = _result(answer)
     names = outputs or [output["name"] for output in result.get_response()["outputs"]]
-    return {name: result.as_numpy(name) for name in names}
+    return {name: calculable(np.asarray(result.as_numpy(name))) for name in names}
 
 
 def said(answer: bytes) -> Said:

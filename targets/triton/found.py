@@ -30,13 +30,15 @@ def models_in(repository: Path, model: str | None) -> Sequence[FoundModel]:
 
 def _found(repository: Path, name: str) -> FoundModel:
     _, config = read_model(repository, name)
+    composing = _composing(repository, config)
     return FoundModel(
         name,
         described(config, name).inputs,
         _knobs(config),
         config.max_batch_size,
-        _composing(repository, config),
+        composing,
         config.HasField("sequence_batching"),
+        _decoupled(config) or any(one.streams for one in composing),
     )
 
 
@@ -53,9 +55,14 @@ def _composing(repository: Path, config: ModelConfig) -> tuple[FoundModel, ...]:
         if name in found or not (repository / name / CONFIG_NAME).is_file():
             continue
         own = read_model(repository, name)[1]
-        found[name] = FoundModel(name, described(own, name).inputs, _knobs(own), own.max_batch_size)
+        inputs, streams = described(own, name).inputs, _decoupled(own)
+        found[name] = FoundModel(name, inputs, _knobs(own), own.max_batch_size, streams=streams)
         waiting += steps_of(own)
     return tuple(found.values())
+
+
+def _decoupled(config: ModelConfig) -> bool:
+    return bool(config.model_transaction_policy.decoupled)
 
 
 def _knobs(config: ModelConfig) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from targets.base import (
     TargetError,
     Value,
 )
-from targets.common import a_dataset, named_choices
+from targets.common import named_choices
 from targets.exports import Start
 from targets.found import FoundModel
 from targets.options import ServerMetric
@@ -29,6 +29,7 @@ from targets.triton import flags as flags_of
 from targets.triton.deployment import TritonDeployment
 from targets.triton.docker import DockerLauncher, Mount
 from targets.triton.exporting import load_flags, start_of
+from targets.triton.fitting import check_requests
 from targets.triton.fleet import Fleet
 from targets.triton.found import models_in
 from targets.triton.gpus import gpus_of
@@ -39,7 +40,6 @@ from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, UserModel, needed, read_model, stage
 from targets.triton.server import ServerLog, TritonServer
 from targets.triton.transport import Memories, Transport, check_model, shown
-from targets.triton.wire import check_inputs, check_sequences, described
 from workloads.requests import Requests
 
 VERIFIED = "verified"
@@ -56,6 +56,8 @@ class TritonTarget:
     Options: ClassVar = TritonOptions
     side_by_side: ClassVar = True
     keeps_server: ClassVar = True
+    rounds: ClassVar = True
+    """Floats are rounded to what a variant takes."""
 
     def __new__(cls, options: TritonOptions, context: Context) -> "TritonTarget":
         """Make a target of the kind that the options ask for."""
@@ -146,15 +148,14 @@ class TritonTarget:
         return values
 
     def check_requests(self, requests: Requests) -> None:
-        """Check that a dataset has every input of the user's model, in its type and shape."""
-        wire_stream.check_labels(requests, self._user.config)
-        dataset = a_dataset(requests, described(self._user.config, "").inputs)
-        check_inputs(dataset, self._user.config)
-        check_sequences(dataset, self._user.config)
+        """Check that requests have every input of the user's model and its variants, in its type and shape."""
+        variants = {name: self._base(name)[1] for name in self._options.variants}
+        check_requests(requests, self._user.config, variants, rounds=self.rounds)
 
     def start(self) -> None:
         """Start tritonserver with the user's own flags; an old one is stopped first."""
         self.stop()
+        self._memories.check()
         self._fleet.serving(self._usual_flags)
         self._started = True
 

@@ -18,8 +18,8 @@ from targets.triton.cuda import Cuda
 from targets.triton.memory import CudaMemory, Memory, SystemMemory
 from targets.triton.requesting import RequestOptions
 from targets.triton.server import TritonServer
-from targets.triton.wire import check_inputs, described, output_bytes
-from workloads.datatypes import NUMPY
+from targets.triton.wire import check_inputs, described, in_types_of, output_bytes
+from workloads.datatypes import NUMPY, calculable
 from workloads.requests import Requests
 
 US_PER_S = 1_000_000
@@ -28,28 +28,33 @@ SOURCES = 16
 
 
 class Memories:
-    """Makes shared memory of the kinds that a study asks for.
-
-    Raises:
-        TargetError: there is no such memory on this machine; with the reason.
-    """
+    """Makes shared memory of the kinds that a study asks for. CUDA is needed once a server runs, not for an export."""
 
     def __init__(self, options: RequestOptions) -> None:
         self._numbers = itertools.count()
-        self._device = options.cuda_device
+        self._kinds, self._device = options.memories, options.cuda_device
         self._cuda: Cuda | None = None
-        if "cuda_shared_memory" in options.memories:
-            self._cuda = Cuda()
-            if self._device >= self._cuda.devices:
-                raise TargetError(f"target.cuda_device: there is no GPU {self._device}, of {self._cuda.devices}")
+
+    def check(self) -> None:
+        """Check that this machine has such memory. Raises TargetError with the reason where it does not."""
+        if "cuda_shared_memory" in self._kinds:
+            self._of_gpu()
+
+    def _of_gpu(self) -> Cuda:
+        if self._cuda is None:
+            found = Cuda()
+            if self._device >= found.devices:
+                raise TargetError(f"target.cuda_device: there is no GPU {self._device}, of {found.devices}")
+            self._cuda = found
+        return self._cuda
 
     def made(self, kind: str, server: TritonServer) -> Memory | None:
         """Return a region for one source of requests; None for tensors that do not travel in one."""
         name = f"{server.shm_prefix}tensors{next(self._numbers)}"
         if kind == "shared_memory":
             return SystemMemory(server, name)
-        if kind == "cuda_shared_memory" and self._cuda is not None:
-            return CudaMemory(server, name, self._cuda, self._device)
+        if kind == "cuda_shared_memory":
+            return CudaMemory(server, name, self._of_gpu(), self._device)
         return None
 
 
@@ -121,7 +126,7 @@ class Transport:
         """Encode requests for the model, once."""
 
     def _encode(self, requests: Requests) -> Endpoint:
-        dataset = a_dataset(requests, self._model.inputs)
+        dataset = in_types_of(a_dataset(requests, self._model.inputs), self._config)
         check_inputs(dataset, self._config)
         asked = requests_of(dataset, self._model, self._parameters)
         site = Site(HOST, self._server.request_port)
@@ -157,7 +162,7 @@ class Transport:
         assert shared.outputs is not None, "it was asked for"
         slot = shared.slots[int(index)]
         return {
-            name: np.frombuffer(shared.outputs.read(slot[name]), NUMPY[datatype]).reshape(shape)
+            name: calculable(np.frombuffer(shared.outputs.read(slot[name]), NUMPY[datatype]).reshape(shape))
             for name, (datatype, shape) in said.outputs.items()
         }
 

@@ -1,16 +1,21 @@
 """Triton's model configuration as the Open Inference Protocol's description of a model."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
 from targets.base import TargetError
 from targets.kserve import wire
 from targets.kserve.wire import ModelSpec
-from workloads.datatypes import NUMPY, STRINGS
-from workloads.requests import Dataset, TensorSpec
+from workloads.datatypes import FLOATS, NUMPY, STRINGS
+from workloads.requests import Dataset, Rows, TensorSpec
+
+_FLOATS = tuple(np.dtype(NUMPY[name]) for name in FLOATS)
 
 
 def described(config: model_config_pb2.ModelConfig, name: str) -> ModelSpec:
@@ -55,6 +60,39 @@ def check_inputs(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None
         TargetError: naming the input, what the model wants and what the dataset has.
     """
     wire.check_inputs(dataset, described(config, config.name))
+
+
+def in_types_of(dataset: Dataset, config: model_config_pb2.ModelConfig) -> Dataset:
+    """Return a dataset with its floats rounded to the float type that a model takes.
+
+    A variant in a lower precision often takes its inputs in it, and is asked the same all the same.
+
+    Raises:
+        TargetError: a number is too large for the model's type; naming the input.
+    """
+    taken = {tensor.name: tensor.datatype for tensor in described(config, config.name).inputs}
+    return replace(dataset, inputs={name: _floats(name, rows, taken) for name, rows in dataset.inputs.items()})
+
+
+def _floats(name: str, rows: Rows, taken: Mapping[str, str]) -> Rows:
+    datatype = taken.get(name, "")
+    if datatype not in FLOATS:
+        return rows
+    return (
+        _rounded(name, rows, datatype)
+        if isinstance(rows, np.ndarray)
+        else [_rounded(name, row, datatype) for row in rows]
+    )
+
+
+def _rounded(name: str, values: NDArray[np.generic], datatype: str) -> NDArray[np.generic]:
+    if values.dtype not in _FLOATS or values.dtype == NUMPY[datatype]:
+        return values
+    with np.errstate(over="ignore"):
+        found = values.astype(NUMPY[datatype])
+    if (beyond := np.isfinite(values) & ~np.isfinite(found)).any():
+        raise TargetError(f"input {name!r} is {datatype} in the model, which cannot hold {values[beyond][0]}")
+    return found
 
 
 def check_sequences(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None:

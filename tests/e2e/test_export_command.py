@@ -359,7 +359,27 @@ def test_a_read_only_file_is_left_alone(run: Path, own: Path) -> None:
 
 def test_a_model_that_is_gone_is_said(run: Path, own: Path) -> None:
     shutil.rmtree(own.parent)
-    assert "its model repository are needed, and are not there any more" in export(run, "--apply", code=2).stderr
+    said = export(run, "--apply", code=2).stderr
+    assert "an export needs the study" in said
+    assert "model: no model 'digits' in " in said
+
+
+def test_a_slip_in_the_users_file_is_said_with_its_place(run: Path, own: Path) -> None:
+    own.write_text(own.read_text() + "instance_group [\n")
+    said = export(run, "--diff", code=2).stderr
+    assert "its model, and they cannot be read again: " in said
+    assert str(Path("digits/config.pbtxt")) in said
+
+
+def test_what_was_measured_with_memory_of_gpus_is_exported_where_there_is_none(
+    small_study: WriteStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("targets.triton.cuda.LIBRARIES", ())
+    monkeypatch.setattr("targets.triton.cuda.find_library", lambda _: None)
+    target = {"kind": "triton", "model": "digits", "repository": "models", "tensors": "cuda_shared_memory"}
+    run = written_run(small_study(target=target, space={"max_batch_size": [4, 8], "concurrency": 4}),
+                      tmp_path / "run", {"max_batch_size": 4})  # fmt: skip
+    assert "+max_batch_size: 4" in export(run, "--diff").stdout
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Studies that `tune init` writes for models that it finds: they are valid, and they run."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from targets.ports import choose_ports
 from tests.support.targets import triton_target
+from tests.support.triton_models import COUNTER, write_model
 from tests.support.tune import tune
 from tuner.results import read_result
 from tuner.study.load import load_study
@@ -98,6 +100,19 @@ def test_a_model_that_does_not_say_what_it_takes_needs_a_file_of_requests(tmp_pa
     drawn = load_study(tmp_path / "study.yaml").spec.workloads["steady"].requests
     assert drawn is not None
     assert (drawn.source, drawn.path) == ("dataset", Path("requests.npz"))
+
+
+def test_a_decoupled_model_is_asked_over_a_stream_and_has_knobs(tmp_path: Path) -> None:
+    write_model(tmp_path / "models", "counter", COUNTER)
+    assert tune("init", cwd=tmp_path).returncode == 0
+    study = load_study(tmp_path / "study.yaml")
+    assert study.spec.target.streams
+    assert prepare(study, tmp_path / "log.txt").workloads
+    told = tune("knobs", "triton", "--model", "counter", "--repository", "models", "--json", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    rows = {row["knob"]: row for row in json.loads(told.stdout)}
+    assert rows["instances"]["now"] == "1"
+    assert rows["response_cache"]["legal"].startswith("not here: ")
 
 
 @pytest.mark.parametrize(

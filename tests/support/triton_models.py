@@ -74,6 +74,31 @@ class TritonPythonModel:
 """,
 )
 
+HALVES = (
+    """
+backend: "python"
+max_batch_size: 8
+input [ { name: "X" data_type: TYPE_BF16 dims: [ 4 ] } ]
+output [ { name: "Y" data_type: TYPE_BF16 dims: [ 4 ] } ]
+"""
+    + _CPU,
+    """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(pb_utils.get_input_tensor_by_name(request, "X")) for request in requests]
+
+    def answer(self, tensor):
+        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("Y", tensor.to_dlpack())])
+""",
+)
+"""Gives its input back, in BF16."""
+
+WHOLES = (HALVES[0].replace("BF16", "FP32"), HALVES[1])
+"""The same in FP32."""
+
 SLOW = (
     """
 backend: "python"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import tritonclient.http
+from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import np_to_triton_dtype
@@ -14,6 +15,7 @@ from targets.base import TargetError, Tls
 from targets.kserve import wire_grpc, wire_http, wire_json
 from targets.kserve.judge import HEADER_LENGTH, header_value
 from targets.kserve.wire import ModelSpec, Site, check_inputs, fitted
+from workloads.datatypes import NUMPY
 from workloads.requests import Dataset, TensorSpec
 
 SITE = Site("127.0.0.1", 8000)
@@ -174,6 +176,21 @@ def test_a_grpc_answer_gives_its_outputs_raw_or_typed(dtype: str, raw: bool) -> 
     decoded = wire_grpc.decode(answer.SerializeToString(), ())["A"]
     assert decoded.tolist() == values.tolist()
     assert dtype == "S" or decoded.dtype == values.dtype
+
+
+@pytest.mark.parametrize("datatype", [name for name in NUMPY if name != "BYTES"])
+def test_every_type_of_number_comes_back_as_numpy_calculates_with_it(datatype: str) -> None:
+    """BF16 comes as FP32: numpy takes it for bytes of no meaning."""
+    values = np.array([[1, 0, 1]]).astype(NUMPY[datatype])
+    answer = service_pb2.ModelInferResponse(raw_output_contents=[values.tobytes()])
+    answer.outputs.add(name="A", datatype=datatype, shape=[1, 3])
+    size = {"binary_data_size": values.nbytes}
+    said = json.dumps({"outputs": [{"name": "A", "datatype": datatype, "shape": [1, 3], "parameters": size}]}).encode()
+    over_http = http_answer(said + values.tobytes(), b"Inference-Header-Content-Length: %d" % len(said))
+    for decoded in (wire_grpc.decode(answer.SerializeToString(), ())["A"], wire_http.decode(over_http, ())["A"]):
+        assert decoded.dtype == (np.float32 if values.dtype == bfloat16 else values.dtype)
+        assert decoded.dtype.kind in "biuf"
+        assert decoded.tolist() == [[1, 0, 1]]
 
 
 # -- what the server says of a model, and what the dataset has --

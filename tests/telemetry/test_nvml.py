@@ -16,12 +16,13 @@ from tuner.telemetry.nvml import FIELDS, REASONS
 from tuner.usage import Telemetry
 
 PROGRAM = """
-import json, os, sys, time
+import json, os, sys, time, pynvml
 from pathlib import Path
 from tuner.telemetry.nvml import Gpus
 from tuner.telemetry.sampler import Sampler
 from tuner.telemetry.series import save_series
 from tuner.telemetry.summary import summarised
+[vars(pynvml).pop(name, None) for name in os.environ.get("BINDINGS_WITHOUT", "").split()]
 gpus = Gpus()
 sampler = Sampler(gpus, 0.05)
 sampler.start([os.getpid(), *map(int, sys.argv[2:])])
@@ -151,6 +152,13 @@ def test_a_field_that_a_gpu_refuses_is_absent_with_its_reason_and_nothing_else_c
         absent = {name for name, value in gpu.model_dump().items() if value is None}
         assert {name.removesuffix("_max") for name in absent} == set(lost)
     assert all(value is not None for value in whole.model_dump().values())
+
+
+def test_older_bindings_tell_the_temperature_too(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BINDINGS_WITHOUT", "nvmlDeviceGetTemperatureV")
+    used, _, _ = sample(script({"0": WHOLE}))
+    assert used.gpu[0].temperature_c_max == 61
+    assert used.notes == []
 
 
 def test_an_error_that_passes_leaves_out_one_sample(sample: Sample) -> None:

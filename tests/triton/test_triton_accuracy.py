@@ -8,9 +8,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from targets.base import TargetError
 from targets.triton.target import TritonTarget
-from tests.conftest import DIGITS, STUDIES
+from tests.conftest import DIGITS, STUDIES, MakeTriton
 from tests.support.targets import triton_target
+from tests.support.triton_models import HALVES, WHOLES, write_model
 from tuner.accuracy.answers import Outputs
 from tuner.accuracy.asking import outputs_of
 from tuner.accuracy.scoring import Cosine, Scoring, TopK
@@ -159,3 +161,50 @@ def test_a_loose_bound_admits_int8_and_a_tight_one_refuses_it(language: TritonTa
     assert slo_verdicts(found, {"accuracy": 0.6}) == {"accuracy": "met"}
     assert slo_verdicts(found, {"accuracy": 0.9}) == {"accuracy": "missed"}
     assert violations(found, {"accuracy": 0.9})["accuracy"] > 0
+
+
+@pytest.mark.parametrize(("protocol", "outputs"), [("http", "inline"), ("grpc", "inline"), ("http", "shared_memory")])
+def test_a_variant_in_bf16_is_asked_the_same_and_scored(
+    protocol: str, outputs: str, make_triton: MakeTriton, tmp_path: Path
+) -> None:
+    """BF16 keeps 8 bits of a number: 257 becomes 256, which is no longer above the 256 beside it."""
+    write_model(write_model(tmp_path / "models", "whole", WHOLES), "half", HALVES)
+    variants = {"fp32": {}, "bf16": {"model": "half"}}
+    place = {"model": "whole", "repository": tmp_path / "models", "variants": variants}
+    target = make_triton(**place, protocol=protocol, outputs=outputs)
+    rows = np.array([[1, 2, 0, 0], [256, 257, 0, 0]], np.float32)
+    made = workload(Dataset({"X": rows}), TopK(), np.array([1, 1]))
+    target.check_requests(made.classes[0].dataset)
+    target.start()
+    known = Accuracies(scorings_of([made]), compares=True, folder=tmp_path / "answers", reference="fp32")
+    with Generator() as generator:
+        for name in variants:
+            deployment = target.deploy({"precision": name}, "accuracy")
+            known.learn(
+                name,
+                [made],
+                lambda of, one, items, served=deployment: outputs_of(  # type: ignore[misc]
+                    generator, tmp_path, served, one, items, of.name
+                ),
+            )
+    assert [known.metrics(name, "steady")["accuracy"].value for name in variants] == [1.0, 0.5]
+    assert known.metrics("bf16", "steady")["answer_difference_max"].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("taken", "dataset", "message"),
+    [
+        ("INT32", [[1.0] * 4], r"'X' is INT32 in the model, but float32 in the dataset; a variant is sent the same"),
+        ("FP16", [[1.0, 70000.0, 0, 0]], r"'X' is FP16 in the model, which cannot hold 70000\.0"),
+        ("FP32", [[1.0] * 5], r"'X' has shape \[4\] in the model, but \[5\] a row"),
+    ],
+)
+def test_a_variant_that_cannot_take_the_requests_is_refused_before_the_start(
+    taken: str, dataset: list[list[float]], message: str, make_triton: MakeTriton, tmp_path: Path
+) -> None:
+    own = (WHOLES[0].replace("dims: [ 4 ]", "dims: [ -1 ]"), WHOLES[1])
+    other = (WHOLES[0].replace("FP32", taken), WHOLES[1])
+    write_model(write_model(tmp_path / "models", "whole", own), "other", other)
+    target = make_triton(model="whole", repository=tmp_path / "models", variants={"v": {}, "w": {"model": "other"}})
+    with pytest.raises(TargetError, match=rf"target\.variants\.w: input {message}"):
+        target.check_requests(Dataset({"X": np.array(dataset, np.float32)}))

@@ -253,7 +253,7 @@ def test_without_cudas_library_its_memory_is_refused_with_the_reason(
     monkeypatch.setattr("targets.triton.cuda.LIBRARIES", ("libcudart-of-nobody.so",))
     monkeypatch.setattr("targets.triton.cuda.find_library", lambda _: None)
     with pytest.raises(TargetError, match=r"CUDA's runtime library is not installed \(looked for libcudart-of-nobody"):
-        make_triton(tensors="cuda_shared_memory")
+        make_triton(tensors="cuda_shared_memory").start()
 
 
 @pytest.fixture
@@ -283,9 +283,9 @@ def test_a_handle_that_the_server_cannot_open_is_refused_with_its_reason_and_the
 @pytest.mark.usefixtures("cudart")
 def test_a_gpu_that_is_not_there_is_named(make_triton: MakeTriton, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TargetError, match=r"target.cuda_device: there is no GPU 2, of 2"):
-        make_triton(tensors="cuda_shared_memory", cuda_device=2)
+        make_triton(tensors="cuda_shared_memory", cuda_device=2).start()
     monkeypatch.setenv("STUB_CUDA_FAIL", "1")
     with pytest.raises(
         TargetError, match=r"cudaGetDeviceCount failed: no CUDA-capable device is detected \(CUDA error 100\)"
     ):
-        make_triton(tensors="cuda_shared_memory")
+        make_triton(tensors="cuda_shared_memory").start()

@@ -260,11 +260,19 @@ def _memory_clock(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
 
 
 def _temperature(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
-    return (float(pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU)),)
+    return (float(_newer("nvmlDeviceGetTemperatureV")(handle, pynvml.NVML_TEMPERATURE_GPU)),)
 
 
 def _temperature_of_old(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
     return (float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),)
+
+
+def _newer(name: str) -> Callable[..., float]:
+    """Return a function of the bindings. Older ones without it are as a driver without it: raises NVMLError."""
+    found: Callable[..., float] | None = getattr(pynvml, name, None)
+    if found is None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+    return found
 
 
 def _throttle(handle: Handle, _: frozenset[int]) -> tuple[float, ...]:
