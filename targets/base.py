@@ -133,11 +133,13 @@ class Tls:
         ca: file with the certificates to trust; None: those that the system trusts.
         verify: refuse a server whose certificate is not trusted or names another host.
         server_name: the name that the certificate must have; None: the endpoint's host.
+        authorities: the certificates of `ca` themselves in PEM, for a host that does not have that file.
     """
 
     ca: Path | None = None
     verify: bool = True
     server_name: str | None = None
+    authorities: str | None = None
 
 
 class Piece(NamedTuple):

@@ -127,6 +127,11 @@ class TargetOptions(Section):
         """Whether requests can belong to sequences, each with a state on the server."""
         return False
 
+    @property
+    def hub_model(self) -> str | None:
+        """The model, where the server fetches one of that name from a hub unless it is a file or folder; else None."""
+        return None
+
     def metrics(self) -> Sequence[ServerMetric]:
         """Return what the server's statistics give beyond what all servers have."""
         return ()

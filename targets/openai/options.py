@@ -95,6 +95,11 @@ class LocalOptions(RequestOptions):
             raise ValueError("`side_by_side` needs a port for each deployment; leave `port` out")
         return self
 
+    @property
+    def hub_model(self) -> str | None:
+        """The model as the study names it: vLLM and SGLang know hubs."""
+        return self.model
+
     def files(self) -> Sequence[Path]:
         """Return the configuration and the model, where it is a file or a folder here."""
         return [*([self.config] if self.config else []), *([Path(self.model)] if self.model else [])]
