@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from targets import registry
-from targets.base import Config, Context, Knob, KnowsRules, TargetError
+from targets.base import Config, Context, Knob, KnowsRules, TargetError, Value
 from tuner.space import LOAD_KNOBS
 from tuner.units import format_value
 

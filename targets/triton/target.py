@@ -23,7 +23,7 @@ from targets.common import named_choices
 from targets.exports import Start
 from targets.found import FoundModel
 from targets.options import ServerMetric
-from targets.triton import command_line, loading, reloading, rules, wire_stream
+from targets.triton import command_line, loading, reloading, rules
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
 from targets.triton.deployment import TritonDeployment
