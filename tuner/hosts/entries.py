@@ -213,9 +213,8 @@ class Book:
     def budget(self) -> tuple[int, float]:
         """Return the most trials and the most seconds that a host which was admitted came with; none: (0, 0.0)."""
         said = [one.attributes[ABOUT].get(BUDGET, (0, 0.0)) for one in self.hosts() if one.group is not None]
-        return max((int(trials) for trials, _ in said), default=0), max(
-            (float(time_s) for _, time_s in said), default=0.0
-        )
+        trials, times_s = [int(one) for one, _ in said], [float(one) for _, one in said]
+        return max(trials, default=0), max(times_s, default=0.0)
 
     def spent_s(self) -> float:
         """Return how much of the time budget the hosts say is spent, in seconds."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tuner import __version__
 from tuner.hosts.admission import StudiesDiffer
@@ -106,14 +107,7 @@ def joined(prepared: Prepared, run: RunDirectory, terms: Terms, say: Callable[[s
         quick, name = shared(storage), name_in_storage(study, terms.run)
         directions: list[Direction] = ["maximize" if goal.maximize else "minimize" for goal in prepared.goals]
         ledger = Ledger(quick, name, patience, directions)
-        about = {
-            "name": terms.name,
-            "pid": os.getpid(),
-            "lease_s": terms.lease_s,
-            "paretune": __version__,
-            "study": dict(study.given),
-            BUDGET: [study.spec.search.budget.trials, study.spec.search.budget.time],
-        }
+        about = _about(study, terms)
         _check(ledger.read(), study)
         if not terms.groups:
             _check_undone(ledger.book)
@@ -149,6 +143,19 @@ def joined(prepared: Prepared, run: RunDirectory, terms: Terms, say: Callable[[s
             ledger.leave("done")
     finally:
         close_storage(storage)
+
+
+def _about(study: Study, terms: Terms) -> dict[str, Any]:
+    """Return what a host says about itself."""
+    budget = study.spec.search.budget
+    return {
+        "name": terms.name,
+        "pid": os.getpid(),
+        "lease_s": terms.lease_s,
+        "paretune": __version__,
+        "study": dict(study.given),
+        BUDGET: [budget.trials, budget.time],
+    }
 
 
 def study_there(book: Book, study: Study) -> Study:
