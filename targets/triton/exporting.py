@@ -16,6 +16,12 @@ def load_flags(model: str) -> tuple[str, ...]:
     return ("--model-control-mode=explicit", f"--load-model={model}")
 
 
+def _count(gpus: str) -> int:
+    """Return how many GPUs a container is given; of `all` it is one that is known to be there."""
+    named = gpus.removeprefix("device=")
+    return int(gpus) if gpus.isdecimal() else len(named.split(","))
+
+
 def start_of(repository: Path, docker: DockerOptions | None, mounts: Sequence[Mount], *, gpus: bool) -> Start:
     """Return how Triton is started on a repository.
 
@@ -39,4 +45,6 @@ def start_of(repository: Path, docker: DockerOptions | None, mounts: Sequence[Mo
         ports=(8000, 8001, 8002),
         docker=tuple(options),
         env={} if docker is None else docker.env,
+        gpus=_count(docker.gpus or "0") if docker is not None else int(gpus),
+        shared_memory=True,
     )
