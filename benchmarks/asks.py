@@ -1,7 +1,8 @@
 """How long does a proposal take after 1,000 trials, and how long does resuming such a study?
 
 The trials are answers of arithmetic (a batching queue in virtual time), kept in SQLite as a run keeps them. A proposal
-is everything between two trials: what the search remembers, the twin's forecasts, the sampler.
+is what the planner does for one: what the search remembers, the twin's forecasts, the sampler. Storing and ranking the
+trial, and writing the result, are not in it.
 
     python benchmarks/asks.py [--rounds TRIALS] [--json PATH] [--docs]
 """

@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import options
@@ -18,7 +18,6 @@ from tables import markdown, write_section
 
 from studies import __file__ as studies_file
 from tuner.gate import opening
-from tuner.gate.gathering import Gathered
 from tuner.gate.running import Gate
 from tuner.study.load import load_study
 from tuner.wiring import prepare
@@ -82,10 +81,10 @@ def main() -> int:
 
 
 def gates(count: int, *, slower: bool) -> list[Found]:
-    """Make so many gates, on servers that are started once."""
+    """Make so many gates, each on servers of its own."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        sides = []
+        studies = []
         for name in ("old", "new"):
             place = Path(folder) / name
             shutil.copytree(DIGITS, place / "digits")
@@ -94,11 +93,12 @@ def gates(count: int, *, slower: bool) -> list[Found]:
             study.write_text(text[: text.index("  bursty:")] + text[text.index("space:") :])
             if slower and name == "new":
                 _slow_down(place / "digits" / "models" / "digits" / "1" / "model.py")
-            sides.append((name, prepare(load_study(study, SETTINGS), Path(folder) / f"{name}.txt")))
-        with opening.opened("ab", sides, Path(folder), None, []) as made:
-            for number in range(count):
-                found.append(_one(_anew(made), slower))
-                print(number, found[-1], flush=True)
+            studies.append((name, load_study(study, SETTINGS)))
+        for number in range(count):
+            sides = [(name, prepare(study, Path(folder) / f"{name}.txt")) for name, study in studies]
+            with opening.opened("ab", sides, Path(folder), None, []) as made:
+                found.append(_one(made, slower))
+            print(number, found[-1], flush=True)
     return found
 
 
@@ -106,14 +106,6 @@ def _slow_down(model: Path) -> None:
     text = model.read_text()
     assert HEAD in text
     model.write_text("import time\n" + text.replace(HEAD, SLOWED.lstrip("\n") + HEAD))
-
-
-def _anew(gate: Gate) -> Gate:
-    """Return the gate with nothing measured yet."""
-    sides = [replace(side, gathered=Gathered(side.trier, side.gathered.variant)) for side in gate.rounds.sides]
-    for side in sides:
-        side.trier.measured_s = 0.0
-    return replace(gate, rounds=replace(gate.rounds, sides=sides, _done=0))
 
 
 def _one(gate: Gate, slower: bool) -> Found:

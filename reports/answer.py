@@ -9,7 +9,7 @@ from reports import words
 from reports.points import together_with
 from tuner.catalog import BOUNDED, METRICS, key_of
 from tuner.results import Best, Confirmation, Estimate, Point, Result
-from tuner.units import format_value
+from tuner.units import format_setting
 from tuner.usage_metrics import usage_metrics
 
 Found: TypeAlias = Mapping[str, Mapping[str, Estimate]]
@@ -67,8 +67,8 @@ def headline(result: Result) -> Said:
     if not best.confirmed:
         return Said(f"Trial {best.trial} did best in the search, and is not confirmed", "bad")
     if best.gain_vs_baseline:
-        gain = f"{best.gain_vs_baseline.value:.2f}x {words.gain_of(best.objective)}"
-        return Said(f"Deploy trial {best.trial}: {gain}, 95% interval {words.interval(best.gain_vs_baseline)}")
+        gain, interval = words.times(best.gain_vs_baseline, lower=words.minimizes(result.study))
+        return Said(f"Deploy trial {best.trial}: {gain} {words.gain_of(best.objective)}, {interval}")
     yours_missed = not result.baseline and any(trial.number == 0 for trial in result.trials)
     missed = ": your own configuration meets the SLO at no load level" if yours_missed else ""
     return Said(f"Deploy trial {best.trial}{missed}")
@@ -150,7 +150,7 @@ def changes(result: Result) -> list[Change]:
         return []
     best = result.best.config
     return [
-        Change(knob.name, format_value(yours[knob.name], knob.unit), format_value(best[knob.name], knob.unit))
+        Change(knob.name, format_setting(yours[knob.name], knob.unit), format_setting(best[knob.name], knob.unit))
         for knob in result.knobs
         if knob.name in yours and knob.name in best and yours[knob.name] != best[knob.name]
     ]

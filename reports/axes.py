@@ -38,6 +38,12 @@ class Axis:
         unit = _TITLES.get(self.unit, self.unit)
         return f"{self.name.replace('_', ' ')}, {unit}" if unit else self.name.replace("_", " ")
 
+    @property
+    def suffix(self) -> str:
+        """What stands behind a drawn value: ` ms`, `/s`, `%`."""
+        unit = _TITLES.get(self.unit, self.unit)
+        return {"/s": "/s", "share": "%"}.get(self.unit, f" {unit}" if unit else "")
+
     def of(self, point: Point) -> float:
         """Return where a point stands on the axis; infinite where it does not have the metric."""
         found = point.metrics.get(self.key)

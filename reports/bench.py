@@ -10,6 +10,7 @@ from rich.text import Text
 from reports import words
 from tuner.catalog import METRICS
 from tuner.results import Cache, ComposingModel, Failure, Point, Server, Trial
+from tuner.run_info import MetricInfo
 from tuner.units import format_duration
 from tuner.usage import Telemetry
 
@@ -20,7 +21,7 @@ _RARE = 0.05
 """Batch sizes with a smaller share of the executions are shown together."""
 
 
-def picture(trial: Trial, isolation: str, ceiling_rps: float | None) -> RenderableType:
+def picture(trial: Trial, isolation: str, ceiling_rps: float | None, own: Sequence[MetricInfo] = ()) -> RenderableType:
     """Return everything that was measured of a configuration.
 
     Args:
@@ -28,8 +29,9 @@ def picture(trial: Trial, isolation: str, ceiling_rps: float | None) -> Renderab
         isolation: who ran on which CPUs.
         ceiling_rps: what one process of the load generator reaches on this host against a server that does nothing,
             None where that was not measured.
+        own: the metrics that only this kind of server has, for their units.
     """
-    sections = (part for point in trial.points for part in _section(point, ceiling_rps))
+    sections = (part for point in trial.points for part in _section(point, ceiling_rps, own))
     return Group(
         *([_Overview(trial.points)] if len(trial.points) > 1 else []), *sections, Text(f"isolation: {isolation}")
     )
@@ -105,9 +107,9 @@ def _stage(server: Server | None, stage: str) -> str:
     return words.milliseconds(server.mean_s[stage]) if server and stage in server.mean_s else ""
 
 
-def _section(point: Point, ceiling_rps: float | None) -> Iterator[RenderableType]:
+def _section(point: Point, ceiling_rps: float | None, own: Sequence[MetricInfo]) -> Iterator[RenderableType]:
     yield Text(f"{point.workload}, {words.load(point.load)}: {_verdict(point)}", style="bold")
-    yield _metrics(point)
+    yield _metrics(point, own)
     yield Text(f"window {point.window_s:.2f} s after {point.warmup_s:.2f} s of warm-up, {words.ENDINGS[point.ended]}")
     yield from _notes(point)
     if point.failures:
@@ -137,15 +139,16 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _metrics(point: Point) -> Table:
+def _metrics(point: Point, own: Sequence[MetricInfo]) -> Table:
     table = _table("", "value", "95% interval", "requests")
     named = {metric.key: name for name, metric in METRICS.items() if not name.startswith("over_")}
-    own = [key for key in point.metrics if key not in {metric.key for metric in METRICS.values()}]
-    for key in (*named, *own):
+    others = [key for key in point.metrics if key not in {metric.key for metric in METRICS.values()}]
+    for key in (*named, *others):
         if (estimate := point.metrics.get(key)) is not None:
             name = named.get(key, key)
-            interval = words.metric_interval(name, estimate)
-            table.add_row(words.gain_of(key), words.metric_value(name, estimate.value), interval, f"{estimate.n:,}")
+            interval = words.metric_interval(name, estimate, own)
+            value = words.metric_value(name, estimate.value, own)
+            table.add_row(words.gain_of(key), value, interval, f"{estimate.n:,}")
     return table
 
 

@@ -1,15 +1,27 @@
 """How a shared study stands, in the terminal."""
 
+from collections.abc import Mapping, Sequence
+
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
 from reports import words
 from tuner.hosts.standing import BestSoFar, Status
+from tuner.run_info import MetricInfo
+from tuner.units import format_setting
 
 
-def picture(status: Status) -> list[RenderableType]:
-    """Return what `tune status` prints, from top to bottom."""
+def picture(
+    status: Status, units: Mapping[str, str] | None = None, own: Sequence[MetricInfo] = ()
+) -> list[RenderableType]:
+    """Return what `tune status` prints, from top to bottom.
+
+    Args:
+        status: of the study.
+        units: knob -> unit of its values; one that is not there has none.
+        own: the metrics that only this kind of server has, for their units.
+    """
     told = sum(status.told.values())
     states = ", ".join(f"{count} {state}" for state, count in status.told.items())
     groups = {host.name: host.group for host in status.hosts if host.group is not None}
@@ -19,7 +31,10 @@ def picture(status: Status) -> list[RenderableType]:
         f"trials   {told} of {status.budget_trials} told{f' ({states})' if states else ''}, {len(status.held)} held, "
         f"{status.given_back} given back",
         f"time     {words.duration(status.spent_s)} of {words.duration(status.budget_s)}",
-        *(_best(one, f"best of group {one.group}:" if several else "best    ") for one in status.best),
+        *(
+            _best(one, f"best of group {one.group}:" if several else "best    ", units or {}, own)
+            for one in status.best
+        ),
         *(
             _outcome(one, f"done in group {groups.get(str(one['host']))}:" if several else "done    ")
             for one in status.outcomes
@@ -43,14 +58,17 @@ def _hosts(status: Status, *, several: bool) -> Table:
     return made
 
 
-def _best(best: BestSoFar, word: str) -> str:
-    values = ", ".join(f"{name} {value:.4g}" for name, value in best.values.items())
+def _best(best: BestSoFar, word: str, units: Mapping[str, str], own: Sequence[MetricInfo]) -> str:
+    metrics = ((name, name.rpartition(".")[2], value) for name, value in best.values.items())
+    values = ", ".join(f"{name} {words.metric_value(metric, value, own)}" for name, metric, value in metrics)
     met = "" if best.meets_slo else "; it misses the SLO, and so does every other"
-    return f"{word} trial {best.trial} on {best.host}: {values}; {_config(best)}{met}"
+    return f"{word} trial {best.trial} on {best.host}: {values}; {_config(best, units)}{met}"
 
 
-def _config(best: BestSoFar) -> str:
-    return " ".join(f"{name}={value}" for name, value in best.config.items())
+def _config(best: BestSoFar, units: Mapping[str, str]) -> str:
+    """Return a configuration; a knob of a model of an ensemble has the unit of its name without the model's."""
+    unit_of = {name: units.get(name, units.get(name.rpartition(".")[2], "")) for name in best.config}
+    return " ".join(f"{name}={format_setting(value, unit_of[name])}" for name, value in best.config.items())
 
 
 def _outcome(said: dict[str, object], word: str) -> str:

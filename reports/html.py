@@ -73,6 +73,7 @@ def render(
             again=repeat_command(result, place),
             config=lambda values: words.config(values, result.knobs),
             interval=words.interval,
+            beyond=words.beyond,
             shown=lambda name, value: words.metric_value(name, value, result.own_metrics),
             key_of=key_of,
             gain_of=words.gain_of,
@@ -129,11 +130,18 @@ def apply_command(result: Result, place: Place | None) -> str:
 
 
 def repeat_command(result: Result, place: Place | None) -> str:
-    """Return the command that makes the run once more; "" where the place is not known."""
+    """Return the command that makes the run once more; "" where the place is not known.
+
+    Of a run of several hosts it is each host's, with a name that the storage does not have yet.
+    """
     if place is None:
         return ""
     sets = [word for override in result.study.overrides for word in ("--set", override)]
-    return shlex.join(["tune", place.study, *sets, "--fresh"])
+    agents = max((len(point.generator.agents) for trial in result.trials for point in trial.points), default=0)
+    load = ["--agents", str(agents)] if agents else []
+    if result.hosts:
+        return shlex.join(["tune", "worker", place.study, *sets, *load, "--run", "NEW_NAME"])
+    return shlex.join(["tune", place.study, *sets, *load, "--fresh"])
 
 
 def config_diff(

@@ -11,7 +11,7 @@ from reports.axes import Axis, axes
 from reports.points import LOAD_KNOBS
 from tuner.effects import Factor
 from tuner.results import Point, Result, Trial, Value
-from tuner.units import format_value
+from tuner.units import format_setting
 
 
 @dataclass(frozen=True)
@@ -92,5 +92,8 @@ def _column(result: Result, name: str, values: Sequence[Value | None]) -> Column
     order = sorted(set(keys))
     at = {key: index for index, key in enumerate(order)}
     levels = np.array([at[key] for key in keys], np.int64)
-    shown = [format_value(key if not numbers or key != int(key) else int(key), unit) for key in order]
+    meant = dict(zip(keys, present, strict=True))
+    shown = [
+        format_setting(int(key) if isinstance(key, float) and key.is_integer() else meant[key], unit) for key in order
+    ]
     return Column(name, shown, Factor(name, levels, len(order), numbers))

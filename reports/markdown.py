@@ -1,5 +1,7 @@
 """A run's answer as Markdown, for a pull request or a ticket."""
 
+import re
+
 from reports import text
 from tuner.results import Result
 
@@ -11,11 +13,15 @@ def summary(result: Result, diff: str = "") -> str:
         result: of the run.
         diff: unified diff of the exported configuration against the user's.
     """
-    parts = [f"## {result.study.name}: the fastest configuration within the SLO", *text.headline(result).splitlines()]
+    looked_for = "the fastest configuration" if result.best else "the search for the fastest configuration"
+    headline = map(_plain, text.headline(result).splitlines())
+    parts = [f"## {_plain(result.study.name)}: {looked_for} within the SLO", *headline]
     if (rows := text.side_by_side(result)) is not None:
         parts.append("\n".join(_table(rows)))
     if diff:
-        parts.append(f"```diff\n{diff.rstrip()}\n```")
+        # A fence is longer than any that stands in what it holds.
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", diff)), default=0))
+        parts.append(f"{fence}diff\n{diff.rstrip()}\n{fence}")
     tried = max(0, len(result.trials) - 1)
     parts.append(
         f"{tried} configuration{'' if tried == 1 else 's'} tried beside yours, in {result.timing.wall_s:.0f} s."
@@ -30,4 +36,9 @@ def _table(rows: list[list[str]]) -> list[str]:
 
 
 def _cell(said: str) -> str:
-    return " ".join(said.split()).replace("|", "\\|")
+    return _plain(" ".join(said.split())).replace("|", "\\|")
+
+
+def _plain(said: str) -> str:
+    """Return a text in which nothing is taken for a tag of HTML, as `<name>` would be."""
+    return re.sub("<(?=[A-Za-z/!?])", "&lt;", said)

@@ -12,7 +12,7 @@ from rich.text import Text
 from reports.charts import plain, plot
 from reports.charts.drawing import Drawing, html
 from tuner.preview import LONG_S, MIDDLE_S, SHORT_S, Preview
-from tuner.units import format_duration
+from tuner.units import format_duration, format_number
 
 BARS = " ▁▂▃▄▅▆▇█"
 COLUMNS = 72
@@ -25,10 +25,10 @@ def figures(one: Preview) -> list[tuple[str, str]]:
     found = [("arrival", one.arrival)]
     if len(one.offsets_s):
         found += [
-            ("time", f"{one.duration_s:,.4g} s, {len(one.offsets_s):,} requests"),
-            ("mean rate", f"{one.mean_rate_rps:,.4g}/s"),
+            ("time", f"{format_number(one.duration_s)} s, {len(one.offsets_s):,} requests"),
+            ("mean rate", _rate(one.mean_rate_rps)),
             *(
-                (f"peak rate in {format_duration(window_s)}", f"{one.peak_rate_rps(window_s):,.4g}/s")
+                (f"peak rate in {format_duration(window_s)}", _rate(one.peak_rate_rps(window_s)))
                 for window_s in (SHORT_S, MIDDLE_S, LONG_S)
                 if window_s <= one.duration_s
             ),
@@ -49,6 +49,10 @@ def figures(one: Preview) -> list[tuple[str, str]]:
     return [*found, *(("note", note) for note in one.notes)]
 
 
+def _rate(rate_rps: float) -> str:
+    return f"{format_number(rate_rps)}/s"
+
+
 def picture(previews: Sequence[Preview]) -> RenderableType:
     """Return workloads as text."""
     return Group(*(part for one in previews for part in _section(one)))
@@ -62,7 +66,7 @@ def _section(one: Preview) -> list[Text]:
     if len(one.offsets_s):
         _, rates = one.rates_rps(COLUMNS)
         lines += [
-            Text(f"  requests over time, up to {rates.max():,.4g}/s"),
+            Text(f"  requests over time, up to {_rate(rates.max())}"),
             Text(f"  {bars(rates)}"),
             Text(f"  0 s{format_duration(one.duration_s):>{COLUMNS - 3}}"),
         ]
@@ -77,7 +81,7 @@ def _histogram(name: str, values: NDArray[np.float64], unit: str) -> list[Text]:
     """Return a histogram up to the 99th percentile."""
     top = float(np.quantile(values, 0.99)) or float(values.max()) or 1.0
     counts, _ = np.histogram(values, COLUMNS, (0.0, top))
-    end = f"{top:,.4g} {unit}".strip()
+    end = f"{format_number(top)} {unit}".strip()
     return [
         Text(f"  {name}, up to the 99th percentile"),
         Text(f"  {bars(counts.astype(float))}"),

@@ -109,5 +109,5 @@ def _cell(value: object) -> object:
 
 def flat_config(config: Mapping[str, Value], knobs: list[KnobInfo]) -> dict[str, Value]:
     """Return a configuration with each knob's unit in its name, as the CSV files have it."""
-    units = {knob.name: knob.unit for knob in knobs}
-    return {f"{name}_{units[name]}" if units.get(name) == "s" else name: value for name, value in config.items()}
+    named = {knob.name: f"{knob.name}_{knob.unit}" for knob in knobs if knob.unit in ("s", "bytes")}
+    return {named.get(name, name): value for name, value in config.items()}

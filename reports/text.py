@@ -57,7 +57,7 @@ def headline(result: Result) -> str:
         f"SLO met ({slo})" if best.confirmed else f"not confirmed: {result.message or 'the run was interrupted'}"
     )
     what = words.gain_of(best.objective)
-    gain = words.gain(best.gain_vs_baseline)
+    gain = words.gain(best.gain_vs_baseline, lower=words.minimizes(result.study))
     if best.gain_vs_baseline is None and result.baseline is None:
         gain = "none claimed, your configuration meets the SLO at no load level"
     remark = f"\nNote: {result.message}" if best.confirmed and result.message else ""
@@ -110,5 +110,5 @@ def _measured(found: _Found, workload: str, name: str, own: Sequence[MetricInfo]
 def _closest(result: Result) -> str:
     if result.closest is None:
         return ""
-    over = ", ".join(f"{name} by {words.percent(value, 0)}" for name, value in result.closest.missed.items())
+    over = ", ".join(f"{name} by {words.beyond(name, value)}" for name, value in result.closest.missed.items())
     return f"Closest: trial {result.closest.trial} missed {over}"

@@ -13,8 +13,9 @@ from tuner.results import Point, Result, Trial, overall
 
 
 def table(result: Result) -> Table:
-    """Return a row for each point of the primary workload; a trial without a point has one with its reason.
+    """Return a row for each point of the primary workload; a trial has one with its reason where none may be used.
 
+    Where only a part of a trial may be used, that reason stands in a row below.
     Where several loads of another workload go with a point, it has a row with each.
     """
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -29,7 +30,8 @@ def table(result: Result) -> Table:
         name = f"{trial.number}{_mark(result, trial)}"
         config = words.config(trial.config, result.knobs)
         points = [point for point in trial.points if point.workload == _primary(result)]
-        if trial.state != "complete" or not points:
+        none_counts = trial.state != "complete" and not any(map(trial.counts, points))
+        if none_counts or not points:
             made.add_row(name, config, trial.state, *("" for _ in goals), trial.reason or "")
             continue
         for point in points:
@@ -38,6 +40,8 @@ def table(result: Result) -> Table:
                 values = (_value(result, together, *goal) for goal in goals)
                 made.add_row(name, config, _loads(ways, together), *values, _verdict(together))
                 name = config = ""
+        if trial.state != "complete":
+            made.add_row("", "", trial.state, *("" for _ in goals), trial.reason or "")
     made.caption = "* the best of this run, 0 your own configuration"
     return made
 

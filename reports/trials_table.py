@@ -10,7 +10,7 @@ from reports import words
 from reports.axes import named
 from tuner.catalog import key_of
 from tuner.results import LEVEL_NAMES, ComposingModel, Point, Result, Trial, overall
-from tuner.units import format_duration, format_value
+from tuner.units import format_duration, format_setting
 
 MAX_BATCHES_LISTED = 6
 DRAWN = 200
@@ -46,7 +46,7 @@ class Row:
         state: of the trial.
         workload: "" for a trial without a point.
         slo: `met`, `missed` or `undecided`; "" for a trial without a point.
-        counts: whether the point may be used, see `Trial.counts`.
+        counts: whether the point may be used, see `Trial.counts`; its trial's state is that of all its points.
         mark: `yours`, `best`, `front` or "".
         cells: in the order of the columns; the last says what came of it.
     """
@@ -62,7 +62,7 @@ class Row:
     @property
     def tone(self) -> Literal["good", "bad", "faint"]:
         """How the last cell is coloured; its words say the same."""
-        if self.slo == "met" and self.state == "complete" and self.counts:
+        if self.slo == "met" and self.counts:
             return "good"
         return "faint" if self.slo == "undecided" else "bad"
 
@@ -180,7 +180,7 @@ def _knob(name: str, unit: str) -> Column:
         if value is None:
             return ("", None)
         number = float(value) if isinstance(value, int | float) else None
-        return (format_value(value, unit), number) if number is not None else str(value)
+        return (format_setting(value, unit), number) if number is not None else str(value)
 
     return Column(name, False, cell)
 
@@ -268,10 +268,11 @@ def _memory(_: Trial, point: Point | None) -> Cell:
 
 def _said(trial: Trial, point: Point | None) -> Cell:
     """Return what came of it, in lines: the verdict, by how much bounds are missed, and what is to be known of it."""
-    lines = [] if trial.state == "complete" else [f"{trial.state}: {trial.reason}"]
+    used = trial.state == "complete" or (point is not None and trial.counts(point))
+    lines = [] if used else [f"{trial.state}: {trial.reason}"]
     if point is None:
         return "\n".join(lines)
-    over = [f"{name} +{words.percent(share, 0)}" for name, share in point.violations.items() if share > 0]
+    over = [f"{name} +{words.beyond(name, share)}" for name, share in point.violations.items() if share > 0]
     lines += [words.verdicts(point.verdicts), *([f"over its bound: {', '.join(over)}"] if over else [])]
     if point.steadiness.state != "steady":
         lines.append(f"{point.steadiness.state}: {point.steadiness.reason}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tuner.catalog import METRICS
 from tuner.results import Estimate, Result, Trial
-from tuner.units import format_value
+from tuner.units import format_setting
 
 SHOWN = ("accuracy", "prediction_error", "accuracy_drop", "answer_difference_max", "answer_difference_mean")
 
@@ -37,7 +37,7 @@ def rows(result: Result) -> list[Row]:
 def variant_of(result: Result, trial: Trial) -> str:
     """Return a trial's knobs that change answers with their values; `yours` where it has none of them."""
     knobs = [knob for knob in result.knobs if knob.changes_answers and knob.name in trial.config]
-    return ", ".join(f"{knob.name} {format_value(trial.config[knob.name], knob.unit)}" for knob in knobs) or "yours"
+    return ", ".join(f"{knob.name} {format_setting(trial.config[knob.name], knob.unit)}" for knob in knobs) or "yours"
 
 
 def variant_names(result: Result) -> list[str]:

@@ -1,16 +1,20 @@
 """Numbers and configurations as people read them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
-from tuner.catalog import AT_LEAST, METRICS
-from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, Result, SloVerdict, Value
+from tuner.catalog import AT_LEAST, BOUNDED, METRICS
+from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, Ratio, Result, SloVerdict, Value
 from tuner.run_info import MetricInfo, StudyInfo
-from tuner.units import format_rate, format_value
-
-Shown: TypeAlias = Callable[[float], str]
-"""How a kind of number is written."""
+from tuner.units import (
+    format_energy,
+    format_measured,
+    format_offered,
+    format_rate,
+    format_setting,
+    format_share,
+    format_size,
+)
 
 ENDINGS: Mapping[Ending, str] = {
     "certain": "ended when everything asked was certain",
@@ -32,20 +36,18 @@ def per_second(rate: float) -> str:
 
 
 def percent(fraction: float, digits: int = 2) -> str:
-    """Return 98.50%."""
-    return f"{fraction * 100:.{digits}f}%" if math.isfinite(fraction) else "?"
+    """Return 98.50%; ∞ for a share without end."""
+    return format_share(fraction, digits)
 
 
 def joules(energy: float) -> str:
     """Return 4.21 mJ or 1.20 J; ∞ where nothing was answered or it was not told."""
-    if not math.isfinite(energy):
-        return "∞"
-    return f"{energy:,.2f} J" if energy >= 1 else f"{energy * 1e3:,.3g} mJ"
+    return format_energy(energy)
 
 
 def mebibytes(size: float) -> str:
     """Return 512.0 MiB."""
-    return f"{size / 2**20:,.1f} MiB" if math.isfinite(size) else "∞"
+    return format_size(size)
 
 
 def dollars(amount: float) -> str:
@@ -56,17 +58,6 @@ def dollars(amount: float) -> str:
     return f"${amount:,.{digits}f}"
 
 
-_UNITS: Mapping[str, Shown] = {
-    "s": milliseconds,
-    "/s": per_second,
-    "share": percent,
-    "tokens": lambda value: f"{value:,.1f} tokens",
-    "bytes": mebibytes,
-    "J": joules,
-    "cores": lambda value: f"{value:,.2f} cores" if math.isfinite(value) else "∞",
-}
-
-
 def metric_value(name: str, value: float, own: Sequence[MetricInfo] = ()) -> str:
     """Return a metric's value, or a bound on it, in its unit.
 
@@ -75,16 +66,25 @@ def metric_value(name: str, value: float, own: Sequence[MetricInfo] = ()) -> str
         value: in the unit's base: seconds, per second, bytes, a share of 1.
         own: the metrics that only this kind of server has.
     """
+    unit = _unit(name, own)
+    return milliseconds(value) if unit == "s" else format_measured(value, unit)
+
+
+def _unit(name: str, own: Sequence[MetricInfo]) -> str:
     known = METRICS.get(name) or next((one for one in own if one.name == name), None)
-    shown = _UNITS.get(known.unit if known else "")
-    return shown(value) if shown else f"{value:,.4g}"
+    return known.unit if known else ""
 
 
 def metric_interval(name: str, estimate: Estimate, own: Sequence[MetricInfo] = ()) -> str:
-    """Return a metric's interval in its unit: [4.93 ms, ∞]; "" for a number that has none."""
+    """Return a metric's interval in its unit: [4.93 ms, ∞]; "" for a number that has none.
+
+    Where its lower end is not known it is 0 for a time or a rate, which are never below that.
+    """
     if estimate.low == estimate.value == estimate.high:
         return ""
-    low = metric_value(name, estimate.low, own) if math.isfinite(estimate.low) else "-∞"
+    least = 0.0 if _unit(name, own) in ("s", "/s") else -math.inf
+    lowest = max(estimate.low, least)
+    low = metric_value(name, lowest, own) if math.isfinite(lowest) else "-∞"
     high = metric_value(name, estimate.high, own) if math.isfinite(estimate.high) else "∞"
     return f"[{low}, {high}]"
 
@@ -108,6 +108,18 @@ def verdicts(found: Mapping[str, SloVerdict]) -> str:
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names) or "met"
 
 
+def beyond(name: str, share: float, digits: int = 0) -> str:
+    """Return by how much a bound is missed: `50%`, or `∞ (too many requests failed)`.
+
+    Args:
+        name: of the SLO, with its workload or without.
+        share: of the bound that the value is beyond it; infinite where the value is.
+        digits: behind the point.
+    """
+    why = " (too many requests failed)" if math.isinf(share) and name.rpartition(".")[2] in BOUNDED else ""
+    return f"{percent(share, digits)}{why}"
+
+
 def slo(study: StudyInfo, own: Sequence[MetricInfo] = ()) -> str:
     """Return every bound: those that all workloads have once, those of one workload or class with its name."""
     found: dict[str, str] = {}
@@ -122,11 +134,25 @@ def _relation(name: str) -> str:
     return ">=" if name.rpartition(".")[2] in AT_LEAST else "<="
 
 
-def gain(estimate: Estimate | None) -> str:
-    """Return `1.77x  95% interval [1.71, 1.83]`, or why there is none."""
-    if estimate is None:
-        return "none claimed"
-    return f"{estimate.value:.2f}x, 95% interval {interval(estimate)}"
+def minimizes(study: StudyInfo) -> bool:
+    """Whether the first objective, which a gain is of, is the better the lower it is."""
+    return study.objectives[0].startswith("minimize")
+
+
+def times(ratio: Ratio, *, lower: bool) -> tuple[str, str]:
+    """Return how many times better the best is than yours, and the interval: (`1.77x`, `95% interval [1.71, 1.83]`).
+
+    Args:
+        ratio: the best's number divided by yours.
+        lower: it is the better the lower it is: `1.85x lower` for a ratio of 0.54.
+    """
+    shown = ratio.turned() if lower else ratio
+    return f"{shown.value:.2f}x{' lower' if lower else ''}", f"95% interval {interval(shown)}"
+
+
+def gain(ratio: Ratio | None, *, lower: bool = False) -> str:
+    """Return `1.77x, 95% interval [1.71, 1.83]`, or that there is none; see `times`."""
+    return "none claimed" if ratio is None else ", ".join(times(ratio, lower=lower))
 
 
 def no_best(result: Result) -> str:
@@ -148,7 +174,7 @@ def only_load(knobs: Sequence[KnobInfo]) -> bool:
 def config(values: Mapping[str, Value], knobs: Sequence[KnobInfo]) -> str:
     """Return the searched knobs of a configuration in one line."""
     known = [knob for knob in knobs if knob.name in values]
-    return ", ".join(f"{knob.name} {format_value(values[knob.name], knob.unit)}" for knob in known)
+    return ", ".join(f"{knob.name} {format_setting(values[knob.name], knob.unit)}" for knob in known)
 
 
 def load(one: Load) -> str:
@@ -158,10 +184,12 @@ def load(one: Load) -> str:
             return f"{one.level:g} in flight"
         case "users":
             return f"{one.level:g} users"
-    return f"{one.level:,.4g}/s offered"
+    return f"{format_offered(one.level)} offered"
 
 
 def duration(seconds: float) -> str:
-    """Return `3 min 24 s`."""
+    """Return `24.3 s`, `3 min 24 s` or `5 h 3 min`."""
     whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{seconds:.1f} s"

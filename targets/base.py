@@ -88,6 +88,7 @@ class Knob:
         rule: what the server asks of its values beside the range, in one line.
         unusable: why no value of it can be used on the user's model, this server or this machine, "" where one can.
         place: keys of the study's `space` that it stands under, where that is not its name alone.
+        grain: every value is a whole multiple of it, in the value's unit; 0: any value is taken.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Knob:
     rule: str = ""
     unusable: str = ""
     place: tuple[str, ...] = ()
+    grain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,13 @@ class Tls:
         ca: file with the certificates to trust; None: those that the system trusts.
         verify: refuse a server whose certificate is not trusted or names another host.
         server_name: the name that the certificate must have; None: the endpoint's host.
+        authorities: the certificates of `ca` themselves in PEM, for a host that does not have that file.
     """
 
     ca: Path | None = None
     verify: bool = True
     server_name: str | None = None
+    authorities: str | None = None
 
 
 class Piece(NamedTuple):
@@ -341,6 +345,16 @@ class Settling(Protocol):
 
     def settle(self) -> None:
         """Wait until they have ended, within reason: what is measured meanwhile would be slower."""
+        ...
+
+
+@runtime_checkable
+class KeepsServer(Protocol):
+    """A target that may load its deployments into one server that goes on running; others start one for each."""
+
+    @property
+    def keeps_server(self) -> bool:
+        """Whether it does: then a deployment is on a server of its own only after `start`, which starts it anew."""
         ...
 
 

@@ -10,13 +10,21 @@ HIDDEN = "***"
 """Stands in a text where a secret stood."""
 SHORTEST = 4
 """Characters of a secret; what is shorter is none, and would be found everywhere."""
-_NAMES = re.compile(r"(api|access)[-_]?keys?$|token$|password$|secret$", re.IGNORECASE)
+_NAMES = re.compile(
+    r"(api|access|private|secret)[-_]?keys?$|token$|passw(or)?d$|passphrase$|secret$|credentials?$|authorization$"
+    r"|cookie$",
+    re.IGNORECASE,
+)
+_ARGUMENT = re.compile(r"(--?[\w.-]+(?=[=\s])|\w+(?==))[=\s]\s*(.+)", re.DOTALL)
+_BEARER = re.compile(r"(?:.*:\s*)?(Bearer\s+\S+)\s*", re.IGNORECASE | re.DOTALL)
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)=(.*)$", re.MULTILINE)
 _SWITCHES = ("true", "false", "null", "none")
 
 
 def secrets_in(text: str) -> Sequence[str]:
     """Return the values of settings whose name says that they are secret, like `api-key` and `LLAMA_API_KEY`.
+
+    Arguments in a list count as settings: `--token abc` and `--token=abc`. `Bearer abc` is secret under any name.
 
     Args:
         text: YAML, JSON, or assignments as a shell reads them; there are none in any other.
@@ -25,6 +33,17 @@ def secrets_in(text: str) -> Sequence[str]:
     for value in (*_assigned(text), *_set(text)):
         found += [value, *(part.strip() for part in value.split(","))]
     return [value for value in dict.fromkeys(found) if value.lower() not in _SWITCHES]
+
+
+def secrets_below(node: object) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the place and the value of each secret setting, as `secrets_in` tells them, in mappings and lists.
+
+    Args:
+        node: what YAML or JSON makes.
+    """
+    for keys, value in _below(node, (), secret=False):
+        if value.lower() not in _SWITCHES:
+            yield keys, value
 
 
 def without(text: str, secrets: Sequence[str]) -> str:
@@ -53,17 +72,33 @@ def _assigned(text: str) -> Iterator[str]:
 def _set(text: str) -> Iterator[str]:
     try:
         # The base loader takes every value as the text that it is written as.
-        yield from _below(yaml.load(text, yaml.BaseLoader), secret=False)  # noqa: S506 - it makes texts only
+        for _, value in _below(yaml.load(text, yaml.BaseLoader), (), secret=False):  # noqa: S506 - it makes texts only
+            yield value
     except (yaml.YAMLError, RecursionError):
         return
 
 
-def _below(node: object, *, secret: bool) -> Iterator[str]:
+def _below(node: object, keys: tuple[str | int, ...], *, secret: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:
     if isinstance(node, dict):
         for name, value in node.items():
-            yield from _below(value, secret=secret or bool(_NAMES.search(str(name))))
+            yield from _below(value, (*keys, str(name)), secret=secret or bool(_NAMES.search(str(name))))
     elif isinstance(node, list):
-        for value in node:
-            yield from _below(value, secret=secret)
+        option = ""
+        for index, value in enumerate(node):
+            is_option = isinstance(value, str) and value.startswith("-")
+            named = not is_option and bool(_NAMES.search(option))
+            yield from _below(value, (*keys, index), secret=secret or named)
+            option = value if is_option else ""
     elif secret:
-        yield str(node)
+        yield keys, str(node)
+    elif keys:  # assignments of a shell, which have none, are one long text to YAML
+        yield from ((keys, value) for value in _within(str(node)))
+
+
+def _within(text: str) -> Iterator[str]:
+    """Yield the secret of a text that is no setting itself: an argument with its value, or a header."""
+    argument, header = _ARGUMENT.fullmatch(text), _BEARER.fullmatch(text)
+    if argument and _NAMES.search(argument[1]):
+        yield argument[2]
+    elif header:
+        yield header[1]

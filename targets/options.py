@@ -1,6 +1,6 @@
 """The shape of a study's `target` section: what every kind has, and what its own options are made of."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -82,6 +82,27 @@ class TargetOptions(Section):
         return "url" if getattr(self, "url", None) else None
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """The URLs of the server that runs already; () where Paretune starts it."""
+        return () if self.url_key is None else (str(getattr(self, self.url_key)),)
+
+    @property
+    def asked_by(self) -> tuple[str, ...]:
+        """Keys that say how a server which runs already is asked: two studies of it that differ in none are the same.
+
+        A kind that changes what the server has gives none: there two studies are always in each other's way.
+        """
+        return tuple(name for name in type(self).model_fields if name not in ("kind", "apply_timeout", self.url_key))
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Key -> port that the server has from its start on, where the study names some: none beside it can have them.
+
+        One that each deployment has for as long as it lasts is none of these.
+        """
+        return {}
+
+    @property
     def keeps_connections(self) -> bool:
         """Whether requests share connections, so that there cannot be a new one for each."""
         return False
@@ -105,6 +126,11 @@ class TargetOptions(Section):
     def takes_sequences(self) -> bool:
         """Whether requests can belong to sequences, each with a state on the server."""
         return False
+
+    @property
+    def hub_model(self) -> str | None:
+        """The model, where the server fetches one of that name from a hub unless it is a file or folder; else None."""
+        return None
 
     def metrics(self) -> Sequence[ServerMetric]:
         """Return what the server's statistics give beyond what all servers have."""

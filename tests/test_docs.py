@@ -38,7 +38,7 @@ from targets.triton.target import TritonTarget
 from tuner import cli, metrics, recommendation, records, results, run_info, usage
 from tuner.catalog import BOUNDED, METRICS, STREAMED, USED
 from tuner.cli import frame
-from tuner.gate import document, hosts, running
+from tuner.gate import concluding, document, hosts
 from tuner.nesting import flat
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, make_space
@@ -858,7 +858,7 @@ def test_the_exit_codes_are_documented(page: str) -> None:
     assert frame.NOT_VALID == recommendation.UNDECIDED
     assert [int(row[0]) for row in table((ROOT / page).read_text(), "exit code", "meaning")] == [
         recommendation.DONE,
-        running.REGRESSION,
+        concluding.REGRESSION,
         frame.BAD_USAGE,
         frame.TARGET_UNUSABLE,
         recommendation.SLO_MISSED,

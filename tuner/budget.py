@@ -1,7 +1,8 @@
 """The time budget of a run: what is spent, what is left, and what has to be kept back for the confirmation."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tuner.study.spec import ConfirmSpec
@@ -36,10 +37,22 @@ class Budget:
     total_s: float
     before_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    _held_at: float | None = field(default=None, init=False)
 
     def spent_s(self) -> float:
         """Return what is spent."""
-        return self.before_s + time.monotonic() - self.started
+        now = time.monotonic() if (held := self._held_at) is None else held
+        return self.before_s + now - self.started
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Spend nothing in this block, whatever it takes."""
+        began = self._held_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self.started += time.monotonic() - began
+            self._held_at = None
 
     def left_s(self) -> float:
         """Return what is left; negative when it is overdrawn."""

@@ -1,50 +1,77 @@
 """The inner search: the highest load at which a configuration meets its SLO, in few measurements. Pure.
 
 Neither throughput nor a percentile is monotone in the load, so nothing is concluded from a level about others but
-where to look next: levels are scanned as they stand in the study, up while the SLO is met, down while it is not, and
-between a met one and a missed neighbour above it the interval is halved.
+where to look next. Levels of the study, each about twice the one before, are scanned: every one of them before a
+configuration is given up, and, once the SLO is met somewhere, those above the highest that meets it. Between that one
+and the missed one next above it the interval is halved.
 """
 
-from collections.abc import Mapping, Sequence
-from math import sqrt
+from collections.abc import Collection, Mapping, Sequence
+from math import inf, sqrt
 
-TRIES_ABOVE = 2
-"""Scanned levels above the start that are tried when all below it missed: an SLO may be missed for want of load."""
+FEW = 2
+"""Of so many levels that are left below the nearest is next; of more the one in the middle."""
 
 
 def next_level(
-    results: Mapping[float, bool], scan: Sequence[float], start: float, resolution: float, *, whole: bool
+    results: Mapping[float, bool],
+    scan: Sequence[float],
+    start: float,
+    resolution: float,
+    *,
+    whole: bool,
+    full: Collection[float] = (),
 ) -> float | None:
     """Return the next load level to measure, None when the highest one that meets the SLO is known well enough.
 
     Args:
-        results: level -> whether it met the SLO, of those measured.
+        results: level -> whether it met the SLO, of those measured, in that order.
         scan: levels of the study, ascending, at least one.
-        start: where to begin; the nearest level of the scan is taken.
+        start: where to begin; the nearest level of the study is taken.
         resolution: a missed level is near enough to the met one below it when it is larger by this share at most.
         whole: levels are whole numbers.
+        full: missed levels beyond which a higher load brings nothing. Once the SLO is met somewhere, levels above the
+            next of them are passed over; a configuration that meets it nowhere is measured there, too.
     """
     if not results:
         return min(scan, key=lambda level: abs(level - start))
+    untried = [level for level in doublings(scan) if level not in results]
     met = [level for level, fine in results.items() if fine]
     if not met:
-        return _first_met(results, scan)
+        return _first_met(results, untried, scan)
     highest = max(met)
-    missed = min((level for level, fine in results.items() if not fine and level > highest), default=None)
-    if missed is None:
-        return next((level for level in scan if level > highest), None)
-    return _between(highest, missed, resolution, whole=whole)
+    end = min((level for level in full if level > highest), default=inf)
+    above = [level for level in untried if highest < level <= end]
+    if above:
+        return above[0]
+    missed = min((level for level in results if level > highest), default=None)
+    return None if missed is None else _between(highest, missed, resolution, whole=whole)
 
 
-def _first_met(results: Mapping[float, bool], scan: Sequence[float]) -> float | None:
-    """Return where else a level may meet the SLO: below all that were measured, then a little above them."""
-    below = [level for level in scan if level < min(results)]
+def doublings(levels: Sequence[float]) -> list[float]:
+    """Return the levels that are scanned: the lowest, each that is at least twice the one before, and the highest.
+
+    Args:
+        levels: of a study, ascending, at least one.
+    """
+    found = [levels[0]]
+    for level in levels[1:]:
+        if level >= 2 * found[-1] or level == levels[-1]:
+            found.append(level)
+    return found
+
+
+def _first_met(results: Mapping[float, bool], untried: Sequence[float], scan: Sequence[float]) -> float | None:
+    """Return where a level may meet the SLO while none does: below all that were measured, then near the first of them.
+
+    An SLO may be missed for want of load, too, so no level is left out; one that is certainly missed takes the
+    shortest window.
+    """
+    below = [level for level in untried if level < min(results)]
     if below:
-        return below[len(below) // 2] if len(below) > TRIES_ABOVE else below[-1]
-    untried = [level for level in scan if level not in results]
-    first = next(iter(results))
-    tried_above = sum(level > first for level in results)
-    return next((level for level in untried if level > first), None) if tried_above < TRIES_ABOVE else None
+        return below[len(below) // 2] if len(below) > FEW else below[-1]
+    first = scan.index(next(iter(results)))
+    return min(untried, key=lambda level: abs(scan.index(level) - first), default=None)
 
 
 def _between(met: float, missed: float, resolution: float, *, whole: bool) -> float | None:

@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied
-from tuner import results, verdicts
+from targets.base import Config
+from tuner import results, side_by_side, verdicts
 from tuner.catalog import BOUNDED, METRICS
 from tuner.compare import ratios_of_pairs
 from tuner.metrics import generator_report
@@ -17,7 +17,7 @@ from tuner.offered import Offered
 from tuner.rank import Candidate
 from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
 from tuner.runs import Run, pooled_runs, stored_server
-from tuner.stats import P99_MIN_SAMPLES
+from tuner.stats import P99_MIN_SAMPLES, certain_from
 from tuner.stopping import Pace, slo_verdicts
 from tuner.study.spec import ConfirmSpec
 from tuner.trials import Trier
@@ -29,7 +29,7 @@ MAX_ROUNDS_FACTOR = 4
 MOST_ROUNDS = 1000
 """Draws of a workload that a redeployment may take; each round of it has one that all sides share."""
 MARGIN = 1.5
-APART = "there was no room for both side by side, so they were measured one after the other"
+APART = "both could not be measured side by side, so they were measured one after the other"
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,6 @@ class Contender:
     def offered(self, workloads: Sequence[Workload]) -> list[Offered]:
         """Return workloads at the loads that this one is measured at."""
         return [Offered(workload, self.loads[workload.name]) for workload in workloads]
-
-
-@dataclass(frozen=True)
-class Full:
-    """That a server did not take one more: how many it has room for if it takes that one alone, and what it said."""
-
-    fitting: int
-    why: str
 
 
 @dataclass
@@ -126,9 +118,10 @@ def redeploy_and_measure(
     """Deploy every contender anew and measure all of them on every workload.
 
     Where the server can have them side by side they are measured in turn, and the order of measuring alternates from
-    one round to the next. Where it cannot, or has no room for so many, each is deployed and measured for as long as all
-    its rounds would take, one after the other. The order of deployment alternates from one call to the next. Each round
-    is another draw of the traffic, the same one for all contenders.
+    one round to the next. Where it cannot, or has no room for so many, or the memory that the study asks for would be
+    that of all, each is deployed and measured for as long as all its rounds would take, one after the other. The order
+    of deployment alternates from one call to the next. Each round is another draw of the traffic, the same one for all
+    contenders.
 
     Args:
         trier: target, instruments and workloads; it learns how many deployments there is room for.
@@ -138,7 +131,7 @@ def redeploy_and_measure(
         round_s: length of a round; a bursty workload gets four of its periods at least.
 
     Returns:
-        What did not fit beside what, and why, if that was found out here.
+        Why they cannot be side by side, if that was found out here.
 
     Raises:
         ConfigRefused, ServerDied, GeneratorError: one cannot be deployed, or not be measured.
@@ -146,7 +139,7 @@ def redeploy_and_measure(
     calls = gathered[0].redeployments
     order = list(range(len(contenders)))
     turn = order if calls % 2 == 0 else order[::-1]
-    deployments, full = _side_by_side(trier, contenders, turn)
+    deployments, full = side_by_side.deployed(trier, [(one.trial, one.config) for one in contenders], turn)
     if not deployments:
         for index in turn:
             _measure_alone(trier, contenders[index], gathered[index], rounds, round_s)
@@ -165,38 +158,11 @@ def redeploy_and_measure(
             drawn = [workload.drawn_anew(calls * MOST_ROUNDS + number) for workload in group]
             for index in order if (number + calls) % 2 == 0 else reversed(order):
                 offered = contenders[index].offered(drawn)
-                gathered[index].add(offered, trier.measure_at_once(deployments[index], offered, pace))
+                runs = trier.measure_at_once(deployments[index], offered, pace)
+                gathered[index].add(offered, [side_by_side.of_one(run, deployments.values()) for run in runs])
     for deployment in deployments.values():
         trier.retire(deployment)
     return None
-
-
-def _side_by_side(
-    trier: Trier, contenders: Sequence[Contender], turn: Sequence[int]
-) -> tuple[dict[int, Deployment], Full | None]:
-    """Deploy all contenders, in the order of their turn; none, and what did not fit if it is new, where one is refused.
-
-    Raises:
-        ConfigRefused, ServerDied: of the first of them, with nothing beside it.
-    """
-    deployments: dict[int, Deployment] = {}
-    if not trier.target.side_by_side or len(contenders) > trier.room:
-        return deployments, None
-    for index in turn:
-        one = contenders[index]
-        try:
-            deployments[index] = trier.deploy(one.config, f"contender{index}")
-        except (ConfigRefused, ServerDied) as error:
-            if not deployments:
-                raise
-            if isinstance(error, ServerDied):
-                trier.target.start()
-            else:
-                for other in deployments.values():
-                    trier.retire(other)
-            beside = ", ".join(str(contenders[other].trial) for other in deployments)
-            return {}, Full(len(deployments), f"trial {one.trial} could not be loaded beside {beside}: {error}")
-    return deployments, None
 
 
 def _measure_alone(trier: Trier, one: Contender, gathered: Rounds, rounds: Mapping[str, int], round_s: float) -> None:
@@ -244,8 +210,8 @@ def rounds_needed(
 def _seconds_needed(point: Point, bounds: Mapping[str, float], error: float) -> float:
     """Return how long the load of a point has to be measured for verdicts on these bounds, in seconds."""
     shares = {name: one.allowed for name, one in BOUNDED.items() if one.allowed is not None}
-    independent = max((_certain_from(shares[name], error) for name in bounds if name in shares), default=0.0)
-    requests = _certain_from(bounds.get("error_rate", 0.0), error)
+    independent = max((certain_from(shares[name], error) for name in bounds if name in shares), default=0.0)
+    requests = certain_from(bounds.get("error_rate", 0.0), error)
     if "p99" in bounds:
         requests = max(requests, P99_MIN_SAMPLES)
     return max(requests / _offered(point), MARGIN * independent * point.window_s / max(1.0, point.independent))
@@ -277,10 +243,6 @@ def allowed_error(confidence: float, settings: ConfirmSpec, redeployments: int) 
     if further <= 0:
         return 1 - confidence
     return (1 - confidence) / 2 if redeployments <= settings.redeployments else (1 - confidence) / 2 / further
-
-
-def _certain_from(share: float, error: float) -> float:
-    return math.log(error) / math.log1p(-share) if 0 < share < 1 else 0.0
 
 
 def _measured(trial: Trial, workload: str, load: Load) -> Point:
@@ -370,7 +332,7 @@ def remark(made: Confirmation, *, apart: bool = False) -> str | None:
 
     Args:
         made: the confirmation.
-        apart: the server had no room for both side by side.
+        apart: both could not be measured side by side.
     """
     said = [one for one in (_decided(made), APART if apart else None) if one is not None]
     return "; ".join(said) or None

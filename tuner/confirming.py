@@ -63,7 +63,7 @@ class Confirming:
         self.found.shortlist = sides
         count = len(contenders)
         side = self._choose_own(own, sides[count:])
-        return self._raced(contenders, gathered[:count], self._score(side)) or contenders
+        return self._raced(contenders, gathered[:count], side) or contenders
 
     def _choose_own(self, own: Sequence[Contender], sides: Sequence[Side]) -> Side:
         """Choose the loads of the user's configuration by what was measured again, and return that of those chosen."""
@@ -111,7 +111,7 @@ class Confirming:
 
     @property
     def apart(self) -> bool:
-        """Whether the server has no room for two, so that a candidate and yours are measured one after the other."""
+        """Whether two cannot be side by side, so that a candidate and yours are measured one after the other."""
         return self.trier.room < 2
 
     def time_for_next(self, contender: Contender) -> bool:
@@ -137,15 +137,15 @@ class Confirming:
         self.progress()
         return True
 
-    def _raced(self, contenders: Sequence[Contender], gathered: Sequence[Rounds], baseline: float) -> list[Contender]:
+    def _raced(self, contenders: Sequence[Contender], gathered: Sequence[Rounds], own: Side) -> list[Contender]:
         """Return those that did not miss an SLO and may be the best, best first.
 
         They are measured on until their order is certain, or until only the confirmation's time is left. Those without
         room to a bound come last, as they are: of them the confirmation will hardly be certain. So do those that are no
-        better than the baseline, whose rank is given.
+        better than the user's configuration.
         """
         kept = self._kept(contenders, gathered)
-        entries = [entry for entry in kept if self._promises(entry, baseline)]
+        entries = [entry for entry in kept if self._promises(entry, own)]
         others = [one for one, _ in kept if one not in [other for other, _ in entries]]
         if not entries:
             entries, others = kept, []
@@ -160,11 +160,11 @@ class Confirming:
             entries = self._kept(*zip(*entries, strict=True))
         return [*(entries[index][0] for index in self._standing(entries).order), *others]
 
-    def _promises(self, entry: tuple[Contender, Rounds], baseline: float) -> bool:
+    def _promises(self, entry: tuple[Contender, Rounds], own: Side) -> bool:
         """Whether a contender is better than the baseline with room to every bound."""
         (side,) = self._sides([entry[0]], [entry[1]])
         roomy = all(has_room(metrics, self.found.bounds[name]) for name, metrics in side.metrics.items())
-        return roomy and self._score(side) > baseline
+        return roomy and self._score(side) > self._score(own)
 
     def _sides(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Side]:
         error = (1 - self.trier.confidence) / self.spec.confirm.max_redeployments

@@ -62,10 +62,21 @@ def _row(what: str, works: bool, detail: str) -> Row:
 
 def _command() -> Row:
     """Another package (torchtune) installs a `tune` too."""
-    ours, found = Path(sys.executable).parent / "tune", shutil.which("tune")
-    if found and Path(found).resolve() != ours.resolve():
+    found = shutil.which("tune")
+    if found is None:
+        return _row("command `tune`", False, f"not on PATH; `{Path(sys.executable).name} -m tuner` is the same")
+    if not _is_ours(Path(found)):
         return _row("command `tune`", False, f"{found} comes first on PATH; call ours as `paretune`")
-    return _row("command `tune`", True, str(ours))
+    return _row("command `tune`", True, found)
+
+
+def _is_ours(command: Path) -> bool:
+    """Whether a command is the script that pip made for this package, wherever that is, or pyenv's way to it."""
+    try:
+        text = command.read_bytes().decode(errors="replace")
+    except OSError:
+        return False
+    return "from tuner.cli import" in text or "pyenv exec" in text
 
 
 def _timer() -> Row:

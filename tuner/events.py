@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from tuner import __version__
 from tuner.objective import Goal
 from tuner.results import Result, Trial, Value
 from tuner.space import Space
+from tuner.terminal import note
 from tuner.trial_words import TrialWords
 
 
@@ -45,7 +47,7 @@ class Events:
         """Write what came of a trial."""
         if trial.number == 0:
             self._baseline = trial
-        complete = trial.state == "complete"
+        used = self._words.counts(trial)
         write(
             self._out,
             "trial",
@@ -53,10 +55,10 @@ class Events:
             config=trial.config,
             state=trial.state,
             reason=trial.reason,
-            level=self._words.top(trial).load.level if complete else None,
-            values=_finite(self._words.values(trial)) if complete else {},
-            missed=self._words.missed(trial) if complete else [],
-            gain=self._words.gain(trial, self._baseline) if complete else None,
+            level=self._words.top(trial).load.level if used else None,
+            values=_finite(self._words.values(trial)) if used else {},
+            missed=self._words.missed(trial) if used else [],
+            gain=self._words.gain(trial, self._baseline) if used else None,
             best=None if best is None else best.number,
         )
 
@@ -109,8 +111,19 @@ def write_finished(out: TextIO, result: Result, run: Path) -> None:
 def write(out: TextIO, event: str, **fields: object) -> None:
     """Write one event with its time, and flush: whoever reads along is not to wait for the next one."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    out.write(json.dumps({"event": event, "at": at, **fields}, allow_nan=False) + "\n")
-    out.flush()
+    try:
+        out.write(json.dumps({"event": event, "at": at, **fields}, allow_nan=False) + "\n")
+        out.flush()
+    except BrokenPipeError:
+        _write_to_nobody(out)
+
+
+def _write_to_nobody(out: TextIO) -> None:
+    """Let what is still to be written vanish: a run is not lost for a reader that has ended."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
+    note("nobody reads the events any more; the run goes on without them")
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:

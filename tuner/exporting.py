@@ -7,7 +7,7 @@ from pathlib import Path
 from targets.base import Config, Export, Target, TargetError
 from targets.exports import KnowsPlaces
 from tuner.pick import NothingToPick, Pick, picked
-from tuner.provenance import marked, signed, without_header
+from tuner.provenance import marked, signed, standing, without_header
 from tuner.results import Result, Trial
 from tuner.rundir import RunDirectory
 from tuner.space import server_part
@@ -33,6 +33,7 @@ class Exported:
         changed: files of the user's that are no longer what they were in the run; what is not in the export stays so.
         config: of the server: knob -> value.
         restored: files of the export that its server does not need, and that another export of the run had changed.
+        doubt: that it was not measured or missed its SLO, "" where nothing speaks against it.
     """
 
     export: Export
@@ -40,6 +41,7 @@ class Exported:
     changed: Sequence[Path]
     config: Config
     restored: frozenset[Path] = field(default_factory=frozenset)
+    doubt: str = ""
 
     @property
     def needed(self) -> Export:
@@ -85,11 +87,13 @@ def exported(
     changed = _changed(made, directory, written)
     if number == 0:
         changed += _edited(prepared.target, directory, made)
+    known = standing(result, number)
     if header:
-        made = signed(made, result.study.name, directory.path.name, result.environment, number, result.best)
+        made = signed(made, result.study.name, directory.path.name, result.environment, number, known.said)
     else:
         made = marked(made, ())
-    return Exported(made, prepared, changed, own, restored)
+    doubt = f"trial {number} was {known.said}" if known.doubtful and number else ""
+    return Exported(made, prepared, changed, own, restored, doubt)
 
 
 def own_files(target: Target, trials: Iterable[Trial]) -> dict[Path, str]:

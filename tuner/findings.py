@@ -155,9 +155,16 @@ class Findings:
     def scores(self, values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
         """Return a number for each row of objective values, larger for better ones, by the study's preference."""
         maximize = [goal.maximize for goal in self.goals]
-        feasible = [one.objective.values for one in self.candidates() if one.feasible]
-        bests = best_values(np.array(feasible or values), maximize)
-        return self.preference.scores(np.array(values), bests, maximize)
+        return self.preference.scores(np.array(values), self._bests(values), maximize)
+
+    def _bests(self, otherwise: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+        """Return the best value of each objective within the SLO, those of rows where nothing was.
+
+        What missed an SLO when it was measured again does not count.
+        """
+        fine = [one for one in self.candidates() if one.feasible and self.keeps(one.trial.number, one.loads)]
+        values = [one.objective.values for one in fine] or otherwise
+        return best_values(np.array(values), [goal.maximize for goal in self.goals])
 
     def front(self) -> list[Point]:
         """Return the primary workload's points of the front among those that meet every SLO."""
@@ -242,12 +249,10 @@ class Findings:
     def regrets(self, trial: int, loads: Mapping[str, Load]) -> dict[str, float]:
         """Return objective -> the share by which a trial under some loads falls short of the best that met the SLO."""
         feasible = [one for one in self.candidates() if one.feasible]
-        mine = [one for one in feasible if (one.trial.number, one.loads) == (trial, loads)]
+        mine = [one.objective.values for one in feasible if (one.trial.number, one.loads) == (trial, loads)][:1]
         if self.preference.how == "first" or not mine:
             return {}
-        maximize = [goal.maximize for goal in self.goals]
-        bests = best_values(np.array([one.objective.values for one in feasible]), maximize)
-        lost = regrets(np.array([mine[0].objective.values]), bests, maximize)[0]
+        lost = regrets(np.array(mine), self._bests(mine), [goal.maximize for goal in self.goals])[0]
         return {str(goal): float(share) for goal, share in zip(self.goals, lost, strict=True)}
 
     def unconfirmed(self, candidate: Candidate) -> Best:

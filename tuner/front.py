@@ -163,7 +163,7 @@ def hypervolume(values: NDArray[np.float64], reference: NDArray[np.float64], max
     """Return the volume that points dominate, up to a reference: how good a front is, as one number.
 
     The objectives are sliced one after the other (While, Hingston, Barone and Huband, 2006): exact, in a time that
-    grows with points ** (objectives - 1).
+    grows with the points of the front to the power of objectives - 1. The other points add nothing, and are left out.
 
     Args:
         values: objectives, shape [points, objectives]; finite.
@@ -175,7 +175,8 @@ def hypervolume(values: NDArray[np.float64], reference: NDArray[np.float64], max
     """
     _check_values(values, maximize)
     better_by = np.where(np.asarray(maximize), values - reference, reference - values)
-    return _volume(better_by[np.all(better_by > 0, axis=1)])
+    sides = np.unique(better_by[np.all(better_by > 0, axis=1)], axis=0)
+    return _volume(sides[non_dominated(sides, [True] * sides.shape[1])])
 
 
 def _volume(sides: NDArray[np.float64]) -> float:
@@ -184,7 +185,16 @@ def _volume(sides: NDArray[np.float64]) -> float:
         return 0.0
     if sides.shape[1] == 1:
         return float(sides.max())
+    if sides.shape[1] == 2:
+        return _area(sides)
     by_last = sides[np.argsort(-sides[:, -1])]
     depths = by_last[:, -1] - np.append(by_last[1:, -1], 0.0)
     slices = [(depth, by_last[: index + 1, :-1]) for index, depth in enumerate(depths) if depth > 0]
     return float(sum(depth * _volume(part) for depth, part in slices))
+
+
+def _area(sides: NDArray[np.float64]) -> float:
+    """Return the area of the union of rectangles from the origin to each row."""
+    widest_first = sides[np.argsort(-sides[:, 0])]
+    widths = widest_first[:, 0] - np.append(widest_first[1:, 0], 0.0)
+    return float(widths @ np.maximum.accumulate(widest_first[:, 1]))

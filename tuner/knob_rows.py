@@ -25,6 +25,15 @@ def of_kind(kind: str) -> list[Row]:
     return [_knob_row(knob) for knob in (*registry.knobs(kind), *LOAD_KNOBS)]
 
 
+def units_of(kind: str) -> dict[str, str]:
+    """Return the units of the knobs of a kind of target and of the load levels: knob -> unit, "" for none.
+
+    Raises:
+        TargetError: no such kind.
+    """
+    return {knob.name: knob.unit for knob in (*registry.knobs(kind), *LOAD_KNOBS)}
+
+
 def of_model(kind: str, model: str, repository: Path) -> list[Row]:
     """Return the knobs of a kind of target for one model, each with its value today or why it cannot be used.
 
@@ -70,13 +79,9 @@ def _knob_row(knob: Knob, own: Config | None = None) -> Row:
     """Return what a person reads about a knob; with the user's configuration its value, or why it has none."""
     row = {"knob": knob.name, "type": knob.type if knob.unit != "/s" else "rate"}
     if own is not None:
-        row["now"] = _spelt(own[knob.name], knob.unit) if knob.name in own else ""
+        row["now"] = format_value(own[knob.name], knob.unit) if knob.name in own else ""
     row["legal"] = f"not here: {knob.unusable}" if knob.unusable else _legal(knob)
     return {**row, "applied": knob.applied, "since": knob.since, "rule": knob.rule, "what": knob.doc}
-
-
-def _spelt(value: Value, unit: str) -> str:
-    return str(value).lower() if isinstance(value, bool) else format_value(value, unit)
 
 
 def _legal(knob: Knob) -> str:

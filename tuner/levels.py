@@ -1,5 +1,7 @@
 """What a study says of load levels, checked against its workloads."""
 
+from tuner.nesting import place_of
+from tuner.relations import Relation
 from tuner.space import LOAD_NAMES, Space
 from tuner.study.load import Study
 from tuner.workload import Workload
@@ -42,11 +44,7 @@ def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
         raise study.source.error(
             ("objectives", 0), "with `load.search: max_under_slo` the first objective is to maximize something"
         )
-    for index, relation in enumerate(space.constraints):
-        if any(term.left in LOAD_NAMES or term.right in LOAD_NAMES for term in relation.terms):
-            raise study.source.error(
-                ("constraints", index), "with `load.search: max_under_slo` a constraint cannot name the load"
-            )
+    _check_relations(study, space)
     if len(space.levels(name)) < 2:
         raise study.source.error(
             ("load", "search"), f"`max_under_slo` needs levels to choose from: give `space.{name}` a range or a list"
@@ -57,3 +55,21 @@ def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
                 ("space", other),
                 f"`load.search: max_under_slo` searches `{name}`, that of the first workload; give one value",
             )
+
+
+def _check_relations(study: Study, space: Space) -> None:
+    """Check that nothing stands under a condition on the load, which a climb has yet to find. Raises StudyError."""
+    climbs = "with `load.search: max_under_slo`"
+    for index, relation in enumerate(space.constraints):
+        if _names_a_load(relation):
+            raise study.source.error(("constraints", index), f"{climbs} a constraint cannot name the load")
+    for parameter in space:
+        place = (*place_of(parameter.knob), "when")
+        if parameter.when is not None and parameter.name in LOAD_NAMES:
+            raise study.source.error(place, f"{climbs} a load has no condition")
+        if parameter.when is not None and _names_a_load(parameter.when):
+            raise study.source.error(place, f"{climbs} a condition cannot name the load")
+
+
+def _names_a_load(relation: Relation) -> bool:
+    return any(term.left in LOAD_NAMES or term.right in LOAD_NAMES for term in relation.terms)

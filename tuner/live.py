@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tuner.objective import Goal
 from tuner.results import Trial, Value
+from tuner.run_info import MetricInfo
 from tuner.space import Space
 from tuner.terminal import plain_console
 from tuner.trial_words import TrialWords
@@ -29,12 +30,20 @@ class Live:
         trials: how many may be tried, None where nothing is searched.
         quiet: say nothing.
         lines: plain lines, even on a terminal.
+        own: the metrics that only this kind of server has, for their units.
     """
 
     def __init__(
-        self, space: Space, goals: Sequence[Goal], *, trials: int | None = None, quiet: bool, lines: bool = False
+        self,
+        space: Space,
+        goals: Sequence[Goal],
+        *,
+        trials: int | None = None,
+        quiet: bool,
+        lines: bool = False,
+        own: Sequence[MetricInfo] = (),
     ) -> None:
-        self._words = TrialWords(space, goals)
+        self._words = TrialWords(space, goals, own)
         self._trials, self._quiet = trials, quiet
         self._console = plain_console(stderr=True)
         self._phase, self._now = "start", ""
@@ -84,9 +93,14 @@ class Live:
         """Show a line for the trial."""
         self._best = best
         self._count(trial)
+        used = self._words.counts(trial)
         outcome = self._words.outcome(trial)
+        if used and trial.state != "complete":
+            outcome += f"  (in part not used: {trial.reason})"
         marker = "  <- best so far" if best is not None and best.number == trial.number else ""
-        config = self._words.config(trial.config) if trial.number else f"{len(trial.points)} points, the best with"
+        config = self._words.config(trial.config)
+        if trial.number == 0:
+            config = f"{len(trial.points)} points, the best with" if used else ""
         self._say(f"{self._words.name(trial.number):>9}  {config}  {outcome}{marker}")
 
     def progress(self, spent_s: float, budget_s: float) -> None:
@@ -104,7 +118,7 @@ class Live:
             self._baseline = trial
         if trial.state != "complete":
             self._failures[trial.state] += 1
-            self._last_failure = f"{self._words.name(trial.number)}, {self._words.outcome(trial)}"
+            self._last_failure = f"{self._words.name(trial.number)}, {self._words.failure(trial)}"
 
     def _say(self, text: str) -> None:
         if not self._quiet:
@@ -141,7 +155,7 @@ class Live:
         if self._best is None:
             return "nothing meets the SLO yet" if self._baseline else ""
         gain = self._words.gain(self._best, self._baseline)
-        gained = "" if gain is None else f"{gain:.2f}x yours, "
+        gained = "" if gain is None else f"{self._words.gained(gain)}, "
         config = f"  {self._words.config(self._best.config)}" if self._best.number else ""
         return f"{self._words.name(self._best.number)}: {gained}{self._words.outcome(self._best)}{config}"
 

@@ -2,12 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
-from tuner.catalog import BOUNDED
+from tuner.catalog import BOUNDED, METRICS
 from tuner.climb import next_level
 from tuner.results import Load, Point
 from tuner.workload import At, Workload, at_once
+
+GROWTH = 0.5
+"""A server is full where a load that is larger by a factor brings throughput that is larger by less than its root.
+
+It is this power of the factor. While requests wait for a batch to fill, throughput grows nearly as the load does. Let
+batches of b requests take fixed + each * b, and wait no longer than a delay. Where throughput grew by less than the
+root, each * load is more than the delay; so at twice the load or more, where no request waits for its batch, a latency
+is longer still: what missed its bound misses it there.
+"""
 
 
 class LoadPlan(Protocol):
@@ -56,8 +66,9 @@ class Climb:
     """Looks for the highest level at which every workload meets its SLO.
 
     Workloads whose load does not change are measured first, once; if one of them misses its SLO, one level is measured
-    all the same, so that the configuration has a point. At the first level all workloads are measured, at the others
-    in turn until one misses its SLO. Workloads that are measured at once are so at every level.
+    all the same, so that the configuration has a point. Of one that too few requests leave undecided nothing is known,
+    so the others are climbed. At the first level all workloads are measured, at the others in turn until one misses its
+    SLO. Workloads that are measured at once are so at every level.
 
     Attributes:
         workloads: of the study.
@@ -77,7 +88,7 @@ class Climb:
             return None if found is None else (found,)
         windows = dict.fromkeys(point.window for point in points)
         of_windows = ([point for point in points if point.window == one] for one in windows)
-        level = self._level({self._level_of(found): all(map(sustained, found)) for found in of_windows})
+        level = self._level({self._level_of(found): all(map(sustained, found)) for found in of_windows}, points)
         if level is None:
             return None
         climbing = self._climbing
@@ -95,9 +106,10 @@ class Climb:
         """Return the level at which a window was measured."""
         return next(point.load.level for point in points if point.workload == self._climbing[0].name)
 
-    def _level(self, results: Mapping[float, bool]) -> float | None:
-        whole = self.ladder.name != "rate"
-        return next_level(results, self.ladder.scan, self.start, self.ladder.resolution, whole=whole)
+    def _level(self, results: Mapping[float, bool], points: Sequence[Point]) -> float | None:
+        ladder, whole = self.ladder, self.ladder.name != "rate"
+        full = [level for one in self._climbing for level in _full(one, points) if not results[level]]
+        return next_level(results, ladder.scan, self.start, ladder.resolution, whole=whole, full=full)
 
     def _next_in_turn(self, points: Sequence[Point]) -> At | None:
         climbing = self._climbing
@@ -113,9 +125,9 @@ class Climb:
             if unmeasured and (met or not results):  # a configuration has a point on every workload
                 return unmeasured[0], unmeasured[0].at(level)
             results[level] = met
-        if results and not all(sustained(point) for one in fixed for point in _of(one, points)):
+        if results and not all(_bearable(point) for one in fixed for point in _of(one, points)):
             return None
-        level_or_none = self._level(results)
+        level_or_none = self._level(results, points)
         return None if level_or_none is None else (climbing[0], climbing[0].at(level_or_none))
 
 
@@ -123,6 +135,23 @@ def _of(workload: Workload, points: Sequence[Point]) -> list[Point]:
     """Return the points of a workload and of its classes."""
     names = {part.name for part in workload.parts}
     return [point for point in points if point.workload in names]
+
+
+def _full(workload: Workload, points: Sequence[Point]) -> list[float]:
+    """Return the levels at which more load brought a workload hardly more throughput, and those that were spoiled."""
+    measured = {point.load.level: point for point in points if point.workload == workload.name}
+    found = [level for level, point in measured.items() if not point.validity.valid]
+    for below, level in pairwise(sorted(measured)):
+        before, now = (measured[one].metrics[METRICS["throughput"].key].value for one in (below, level))
+        if below > 0 and now < before * (level / below) ** GROWTH:
+            found.append(level)
+    return found
+
+
+def _bearable(point: Point) -> bool:
+    """Whether a load that does not change leaves something to look for: it is not known to be too much."""
+    over = any(share > 0 for share in point.violations.values()) or "missed" in point.verdicts.values()
+    return point.validity.valid and not over
 
 
 def sustained(point: Point) -> bool:

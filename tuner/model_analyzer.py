@@ -19,7 +19,12 @@ MOST_CONCURRENCY, MOST_BATCH, MOST_INSTANCES = 1024, 128, 5
 DELAYS = ["0 us", "100 us", "500 us", "1 ms", "5 ms"]
 """Model Analyzer does not search the queue delay unless it is told to; a study does."""
 LATENCY = {f"perf_latency_{name}": name for name in ("p90", "p95", "p99")} | {"perf_latency_avg": "mean"}
-OBJECTIVES = {"perf_throughput": "maximize throughput", **{key: f"minimize {name}" for key, name in LATENCY.items()}}
+SIZES = {"gpu_used_memory": "gpu_memory", "cpu_used_ram": "server_rss"}
+"""Given in megabytes; the memory is that of the server's processes in both tools."""
+OBJECTIVES = {
+    "perf_throughput": "maximize throughput",
+    **{key: f"minimize {name}" for key, name in (LATENCY | SIZES).items()},
+}
 _CARRIED = {
     "model_repository", "profile_models", "concurrency", "request_rate", "batch_sizes", "client_protocol",
     "constraints", "objectives", "latency_budget", "triton_launch_mode", "triton_server_path", "triton_http_endpoint",
@@ -213,6 +218,10 @@ def _slo(settings: Mapping[str, Any], notes: _Notes) -> dict[str, str]:
     for key, bound in dict(settings.get("constraints") or {}).items():
         if key in LATENCY and "max" in bound:
             slo[LATENCY[key]] = f"{bound['max']} ms"
+        elif key in SIZES and "max" in bound:
+            slo[SIZES[key]] = f"{bound['max']} MB"
+        elif key == "gpu_utilization" and "max" in bound:
+            slo[key] = f"{bound['max']}%"
         else:
             notes.add(f"constraints.{key}", f"{bound}: no bound on that")
     if "latency_budget" in settings:

@@ -7,18 +7,22 @@ import numpy as np
 
 from tuner.catalog import METRICS
 from tuner.front import non_dominated
+from tuner.metrics import violations
 from tuner.objective import Goal, parse_goals
 from tuner.rank import Candidate, by_value, candidates
-from tuner.results import Result
+from tuner.results import Result, Side
+from tuner.run_info import StudyInfo
 
 Pick = Literal["best", "knee", "fastest", "cheapest"]
 MEANING: Mapping[Pick, str] = {
     "best": "the recommended one: the most of the first objective within the SLO",
     "knee": "where the front of the first two objectives bends most",
-    "fastest": "the lowest p99 within the SLO",
+    "fastest": "the lowest p99 within the SLO, at no less throughput than your configuration",
     "cheapest": "the least CPU time (with a GPU: the least energy) per answer within the SLO, at no less throughput "
     "than your configuration",
 }
+ALIKE = 0.02
+"""A throughput that is smaller by this share is no less: an open loop offers all the same, and a few are late."""
 
 
 class NothingToPick(Exception):
@@ -28,7 +32,8 @@ class NothingToPick(Exception):
 def picked(result: Result, pick: Pick) -> int:
     """Return the number of the trial that is picked.
 
-    Only points that meet every SLO as they were measured are looked at. Of those picked, only the best was confirmed.
+    Only points that meet every SLO as they were measured are looked at, of trials that missed none when they were
+    measured again. Of those picked, only the best was confirmed.
 
     Raises:
         NothingToPick: no such point was measured.
@@ -42,10 +47,13 @@ def picked(result: Result, pick: Pick) -> int:
     feasible = by_value(found, goals[0])
     if not feasible:
         raise NothingToPick(f"nothing that was measured meets the SLO, so there is no {pick} one")
+    feasible = _kept(feasible, result)
+    if not feasible:
+        raise NothingToPick(f"all that met the SLO missed it when it was measured again, so there is no {pick} one")
     ways: dict[str, Callable[[], Candidate]] = {
         "knee": lambda: _knee(feasible, goals),
-        "fastest": lambda: min(feasible, key=lambda one: one.points[0].metrics["latency_p99_s"].value),
-        "cheapest": lambda: _cheapest(feasible),
+        "fastest": lambda: min(_able(feasible), key=lambda one: one.points[0].metrics["latency_p99_s"].value),
+        "cheapest": lambda: _cheapest(_able(feasible)),
     }
     return ways[pick]().trial.number
 
@@ -71,9 +79,36 @@ def _knee(feasible: Sequence[Candidate], goals: Sequence[Goal]) -> Candidate:
     return front[knee]
 
 
-def _cheapest(feasible: Sequence[Candidate]) -> Candidate:
+def _kept(feasible: Sequence[Candidate], result: Result) -> list[Candidate]:
+    """Return those that did not miss an SLO when they were measured again; of yours each load is one of its own."""
+    made = result.confirmation
+    again = [*result.shortlist, *([made.candidate, made.baseline] if made else [])]
+    missed = [side for side in again if _missed(side, result.study)]
+    trials = {side.trial for side in missed if side.trial}
+    own = [side.load for side in missed if not side.trial]
+    return [
+        one
+        for one in feasible
+        if (one.trial.number not in trials if one.trial.number else one.points[0].load not in own)
+    ]
+
+
+def _missed(side: Side, study: StudyInfo) -> bool:
+    """Whether a configuration missed an SLO when it was measured again, or was over one without that being certain."""
+    over = [
+        share for name, found in side.metrics.items() for share in violations(found, study.bounds_of(name)).values()
+    ]
+    return max(over, default=0.0) > 0 or any("missed" in by_slo.values() for by_slo in side.verdicts.values())
+
+
+def _able(feasible: Sequence[Candidate]) -> list[Candidate]:
+    """Return those with no less throughput than yours at its best: at a low load anything is fast and takes little."""
     own = max((_throughput(one) for one in feasible if one.trial.number == 0), default=0.0)
-    able = [one for one in feasible if _throughput(one) >= own and _throughput(one) > 0]
+    return [one for one in feasible if _throughput(one) >= (1 - ALIKE) * own]
+
+
+def _cheapest(able: Sequence[Candidate]) -> Candidate:
+    able = [one for one in able if _throughput(one) > 0]
     for used in (_watts, _cores):  # in one unit: energy where it is known of any
         spent = [(used(one), one) for one in able]
         known = [(amount / _throughput(one), index) for index, (amount, one) in enumerate(spent) if amount is not None]

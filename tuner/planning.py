@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from targets.base import Config
 from tuner.applying import ApplyCosts, learn_costs
+from tuner.catalog import key_of
 from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.once import Once
@@ -20,6 +21,7 @@ from tuner.rank import Candidate, best_of_each
 from tuner.results import Estimate, Trial
 from tuner.search import Proposal, Search
 from tuner.space import LOAD_NAMES, Space
+from tuner.twin.forecast import measured_as
 from tuner.twin.planner import Forecasts, Twin
 
 RECENT = 6
@@ -118,9 +120,13 @@ class Planner:
     def _prediction_error(self, trial: Trial) -> float | None:
         expected = trial.predicted.get(self.goal.workload, {}).get(self.goal.key)
         best = self.found.best_of(trial)
-        if expected is None or best is None or not 0 < best.objective.values[0] < math.inf:
+        if expected is None or best is None:
             return None
-        return abs(math.log(best.objective.values[0] / expected.value))
+        key = key_of(measured_as(self.goal.metric))
+        found = [one.metrics[key].value for one in best.points if one.workload == self.goal.workload]
+        if not found or not 0 < found[0] < math.inf:
+            return None
+        return abs(math.log(found[0] / expected.value))
 
     def costs(self) -> ApplyCosts:
         """Return what changes of the knobs took so far."""

@@ -63,12 +63,21 @@ def next_probe(
 
 
 def starting_points(space: Space, start: Candidate | None) -> list[Config]:
-    """Return the configurations that the study wants tried first, at the load where the user's works best."""
+    """Return the configurations that the study wants tried first, at the load where the user's works best.
+
+    Where the user's meets the SLO at none (a start of None), that is the level in the middle: what is proposed is to do
+    better, and at the lowest level nothing has much throughput. Constraints may leave it out; then no load is named.
+    """
     own = {one.name: space.own[one.name] for one in space if space.own.get(one.name) in one.values}
-    origin: dict[str, Value] = {}
     if start is not None:  # a knob of it that is not in the space takes no load with it
         origin = _levels(space, start) | (_origin(space, start) or {})
-    return [{**own, **origin, **config} for config in space.starts]
+        return [{**own, **origin, **config} for config in space.starts]
+    middle = {one.name: one.values[len(one.values) // 2] for one in space if one.name in LOAD_NAMES}
+    at_middle = [{**own, **middle, **config} for config in space.starts]
+    return [
+        placed if space.allows(placed) else {**own, **config}
+        for placed, config in zip(at_middle, space.starts, strict=True)
+    ]
 
 
 def unmeasured_variants(space: Space, start: Candidate | None, tried: Sequence[Config]) -> list[Config]:

@@ -3,18 +3,20 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from targets.exports import Export
 from tuner.catalog import METRICS
-from tuner.results import Best
+from tuner.objective import Goal, parse_goals
+from tuner.rank import candidates
+from tuner.results import Best, Confirmation, Result, SloVerdict, TrialState
 
 MARK = "# paretune: "
 _HEADER = re.compile(rf"(?:{re.escape(MARK)}[^\n]*(?:\n|\Z))+")
 _FIRST_LINE = re.compile(r"#![^\n]*\n")
 
 
-def header(study: str, run: str, environment: Mapping[str, str], trial: int, best: Best | None) -> tuple[str, ...]:
+def header(study: str, run: str, environment: Mapping[str, str], trial: int, measured: str) -> tuple[str, ...]:
     """Return the lines of the comment, without the mark.
 
     Args:
@@ -22,12 +24,9 @@ def header(study: str, run: str, environment: Mapping[str, str], trial: int, bes
         run: name of the run's directory.
         environment: of the run.
         trial: whose configuration is exported.
-        best: the recommended configuration of the run, where there is one.
+        measured: what the run knows of it, see `standing`.
     """
     version, started = environment.get("paretune", "unknown"), environment.get("started", "an unknown time")
-    measured = "measured in the search, not confirmed"
-    if best is not None and best.trial == trial and best.confirmed:
-        measured = _confirmed(best)
     return (
         f"study {_line(study)}, trial {trial}, tuned with Paretune {version}",
         f"run {_line(run)}, started {started}",
@@ -35,15 +34,73 @@ def header(study: str, run: str, environment: Mapping[str, str], trial: int, bes
     )
 
 
-def _confirmed(best: Best) -> str:
-    gain = best.gain_vs_baseline
-    if gain is None:
+@dataclass(frozen=True)
+class Standing:
+    """What a run knows of a trial.
+
+    Attributes:
+        said: in a line.
+        doubtful: whether it was not measured, or missed its SLO.
+    """
+
+    said: str
+    doubtful: bool = False
+
+
+def standing(result: Result, number: int) -> Standing:
+    """Return what a run knows of a trial: whether it was measured, met its SLO, and was confirmed."""
+    goals = parse_goals(result.study.objectives, result.study.workloads[0])
+    if result.best is not None and result.best.trial == number:
+        return of_best(result.best, result.confirmation, goals[0])
+    trial = result.trial(number)
+    if not any(map(trial.counts, trial.points)):
+        return Standing(_UNMEASURED.get(trial.state, _NOT_USED), doubtful=True)
+    made = result.confirmation
+    if made is not None and made.candidate.trial == number:
+        return Standing(_TRIED[made.verdict], doubtful=made.verdict == "missed")
+    if not any(one.feasible for one in candidates([trial], result.study.workloads, goals)):
+        return Standing("measured in the search, where it missed the SLO", doubtful=True)
+    return Standing(_SEARCHED)
+
+
+def of_best(best: Best, made: Confirmation | None, goal: Goal) -> Standing:
+    """Return what a run knows of the configuration that it recommends.
+
+    Args:
+        best: the configuration.
+        made: the last confirmation of the run, None without one.
+        goal: the first, which its gain is of.
+    """
+    if best.confirmed:
+        return Standing(_confirmed(best, goal))
+    if made is not None and made.candidate.trial == best.trial:
+        return Standing(_TRIED[made.verdict], doubtful=made.verdict == "missed")
+    return Standing(_SEARCHED)
+
+
+_SEARCHED = "measured in the search, not confirmed"
+_NOT_USED = "not measured: the load generator was in the way"
+_UNMEASURED: Mapping[TrialState, str] = {
+    "refused": "not measured: the server refused it in the run",
+    "crashed": "not measured: the server crashed with it in the run",
+    "hung": "not measured: the server hung with it in the run",
+}
+_TRIED: Mapping[SloVerdict, str] = {
+    "met": "confirmed to meet the SLO, and not recommended",
+    "missed": "not confirmed: it missed the SLO in the confirmation",
+    "undecided": "not confirmed: the confirmation was undecided",
+}
+"""Verdict of a confirmation that did not end with the trial as the confirmed best -> what is said of the trial."""
+
+
+def _confirmed(best: Best, goal: Goal) -> str:
+    if best.gain_vs_baseline is None:
         return "confirmed to meet the SLO; no gain is claimed"
+    gain = best.gain_vs_baseline if goal.maximize else best.gain_vs_baseline.turned()
     high = f"{gain.high:.2f}" if math.isfinite(gain.high) else "unknown"
     name = next((name for name, metric in METRICS.items() if metric.key == best.objective), best.objective)
-    return (
-        f"confirmed: {name} {gain.value:.2f}x that of the configuration before, 95% interval {gain.low:.2f} to {high}"
-    )
+    than = "that of" if goal.maximize else "lower than that of"
+    return f"confirmed: {name} {gain.value:.2f}x {than} the configuration before, 95% interval {gain.low:.2f} to {high}"
 
 
 def with_header(text: str, lines: tuple[str, ...]) -> str:
@@ -76,14 +133,12 @@ def _parts(text: str) -> tuple[str, str, str]:
     return text[:start], text[start:end], text[end:]
 
 
-def signed(
-    export: Export, study: str, run: str, environment: Mapping[str, str], trial: int, best: Best | None
-) -> Export:
+def signed(export: Export, study: str, run: str, environment: Mapping[str, str], trial: int, measured: str) -> Export:
     """Return an export that says where it comes from, in every file that can have a comment.
 
     Trial 0 is the user's own configuration, in which nothing was tuned: it stays as it is. See `header` for the rest.
     """
-    return marked(export, header(study, run, environment, trial, best)) if trial else export
+    return marked(export, header(study, run, environment, trial, measured)) if trial else export
 
 
 def marked(export: Export, lines: tuple[str, ...]) -> Export:

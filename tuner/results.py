@@ -4,6 +4,7 @@ What it says of the run itself, beside its trials, is made of what `tuner.run_in
 else. Numbers are in seconds, per second, fractions and bytes; their unit ends their name.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +48,11 @@ class Ratio(Estimate):
     """One configuration's number divided by another's."""
 
     verdict: Verdict = Field(description="whether that is better, by an interval that leaves no doubt")
+
+    def turned(self) -> Estimate:
+        """Return the other one's number divided by this one's: of a latency, how many times lower this one is."""
+        value, low, high = (1 / bound if bound > 0 else math.inf for bound in (self.value, self.high, self.low))
+        return Estimate(value=value, low=low, high=high, n=self.n)
 
 
 LEVEL_NAMES = {"closed": "concurrency", "open": "rate", "users": "users"}
@@ -199,7 +205,7 @@ class Trial(Data):
     state: TrialState
     reason: str | None = None
     points: list[Point]
-    apply_s: float = Field(description="time to load it")
+    apply_s: float = Field(description="time to load it; 0 where the trial before left it loaded")
     wall_s: float
     predicted: dict[str, dict[str, Estimate]] = Field(
         {}, description="workload -> metric -> what the twin expected of it before it was measured"
@@ -341,6 +347,10 @@ class Result(Data):
         raise KeyError(number)
 
 
+NEWER = "newer.jsonl"
+"""Trials that a run has told since it wrote its result.json, one a line."""
+
+
 class ResultError(Exception):
     """A stored result that cannot be read; the message names the file and the reason."""
 
@@ -351,20 +361,37 @@ def result_schema() -> dict[str, Any]:
 
 
 def read_result(run: Path) -> Result:
-    """Read result.json of a run directory.
+    """Read result.json of a run directory, with the trials that a run which goes on, or was killed, has told since.
 
     Raises:
         ResultError: it is missing, truncated, or of another schema.
     """
     path = run / "result.json"
     try:
-        return Result.model_validate_json(path.read_bytes())
+        result = Result.model_validate_json(path.read_bytes())
+        return _with_newer(result, run / NEWER) if result.state == "running" else result
     except OSError as error:
+        if (run / "run.json").is_file():
+            raise ResultError(f"{path}: not there yet: the run has only begun; look again in a while") from None
         raise ResultError(f"{path}: {error.strerror}; give the directory of a run, like runs/digits/latest") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ResultError(f"{path}: not a {SCHEMA} document: {place}: {first['msg']}") from None
+
+
+def note_newer(run: Path, trial: Trial) -> None:
+    """Keep a trial beside a result.json that does not have it."""
+    with (run / NEWER).open("a") as file:
+        file.write(trial.model_dump_json() + "\n")
+
+
+def _with_newer(result: Result, path: Path) -> Result:
+    """Return a result with the trials beside it; a line that a killed run did not finish is none."""
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    known = {trial.number for trial in result.trials}
+    newer = [trial for trial in map(Trial.model_validate_json, lines) if trial.number not in known]
+    return result.model_copy(update={"trials": [*result.trials, *newer]})
 
 
 def to_json(result: Result) -> str:

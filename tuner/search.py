@@ -8,7 +8,7 @@ one transaction: a killed process loses nothing that was measured, and nothing i
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -298,7 +298,7 @@ class Search:
     def _next_of_the_grid(self) -> Config | None:
         """Return the next configuration of all: what is dear to change varies slowest, the load fastest."""
         dearest_first = sorted(self.space, key=lambda one: _APPLIED.index(one.knob.applied))
-        return self.first_new(replace(self.space, parameters=tuple(dearest_first)).configs())
+        return self.first_new(self.space.configs(dearest_first))
 
     def _is_new(self, chosen: dict[str, int | str]) -> bool:
         """Whether a configuration was not tried yet and keeps the constraints."""

@@ -25,6 +25,7 @@ LOAD_KNOBS = (
 )
 LOAD_NAMES = tuple(knob.name for knob in LOAD_KNOBS)
 MAX_VALUES = 10_000
+NEARLY_WHOLE = 1e-3
 MAX_COUNTED = 200_000
 """A space of more combinations is not counted one by one."""
 NO_NUMBERS = "none"
@@ -80,15 +81,19 @@ class Space:
         free = not self.constraints and all(parameter.when is None for parameter in self.parameters)
         return combinations if free or combinations > MAX_COUNTED else sum(1 for _ in self.configs())
 
-    def configs(self) -> Iterator[dict[str, Value]]:
-        """Yield every configuration once, the last parameter's values fastest."""
-        names = [parameter.name for parameter in self.parameters]
-        seen = set()
-        for values in product(*(parameter.values for parameter in self.parameters)):
-            config = self.active(dict(zip(names, values, strict=True)))
-            key = tuple(config.items())
-            if self.allows(config) and key not in seen:
-                seen.add(key)
+    def configs(self, slowest_first: Sequence[Parameter] = ()) -> Iterator[dict[str, Value]]:
+        """Yield every configuration once, the last parameter's values fastest.
+
+        Args:
+            slowest_first: the parameters in another order; (): in their own.
+        """
+        order = slowest_first or self.parameters
+        for values in product(*(parameter.values for parameter in order)):
+            chosen = {parameter.name: value for parameter, value in zip(order, values, strict=True)}
+            config = self.active(chosen)
+            # Those that do not count in it have one value only: with others it is the same configuration.
+            once = all(one.name in config or chosen[one.name] == one.values[0] for one in order)
+            if once and self.allows(config):
                 yield config
 
     def active(self, config: Config) -> dict[str, Value]:
@@ -294,10 +299,10 @@ class _Reader:
         if scale == "log2" and "step" in given:
             raise self._error("a log2 range doubles from `low` to `high` and takes no `step`", "step")
         if scale == "log2":
-            return self._doublings(low, high)
+            return self._whole(self._doublings(low, high))
         if scale != "linear":
             raise self._error(f"must be `linear` or `log2`, but got {scale!r}", "scale")
-        return self._steps(low, high, given.get("step"))
+        return self._whole(self._steps(low, high, given.get("step")))
 
     def _doublings(self, low: float, high: float) -> tuple[Value, ...]:
         """Return low, 2 low, 4 low, ... and high."""
@@ -327,7 +332,17 @@ class _Reader:
         ):
             low, high = ("any" if bound is None else format_value(bound, knob.unit) for bound in (knob.low, knob.high))
             raise self._error(f"{given} is out of the legal range, {low} to {high}", *place)
+        self._whole([value], *place)
         return value
+
+    def _whole(self, values: Sequence[Value], *place: str | int) -> tuple[Value, ...]:
+        """Return numbers that are whole multiples of what the knob is counted in."""
+        grain, unit = self.knob.grain, self.knob.unit
+        for one in values if grain else ():
+            if abs(float(one) / grain - round(float(one) / grain)) > NEARLY_WHOLE:
+                counted, given = (format_value(number, unit) for number in (grain, one))
+                raise self._error(f"{given} is no whole multiple of {counted}, which the server counts in", *place)
+        return tuple(values)
 
     def _number(self, given: object, *place: str | int) -> Value:
         knob = self.knob

@@ -158,6 +158,16 @@ def percentile(series: Ordered, fraction: float, confidence: float = CONFIDENCE)
     )
 
 
+def certain_from(share: float, error: float) -> float:
+    """Return how many independent events without a miss show that less than a share misses: (1 - share)^n = error.
+
+    Args:
+        share: that may miss; of 0 or less, and of 1 or more, nothing has to be shown: 0 events.
+        error: probability to be wrong with.
+    """
+    return math.log(error) / math.log1p(-share) if 0 < share < 1 else 0.0
+
+
 def share(series: Ordered, bound: float, confidence: float = CONFIDENCE) -> Interval:
     """Estimate the share of a stationary, autocorrelated series that lies above a bound.
 

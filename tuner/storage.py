@@ -12,7 +12,8 @@ from typing import Any
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import create_engine, event, inspect
+from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     IntegrityError,
@@ -34,17 +35,23 @@ CREATIONS = 5
 """Times that a database is opened while others create its tables too."""
 SILENCE_S = 30
 """A database, or a host that has a lock in it, that is not heard of for so long is taken to be gone."""
-POSTGRESQL = "postgresql+psycopg:"
+POSTGRESQL = "postgresql+psycopg"
 _NOTICING = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 1000 * SILENCE_S,
-    "options": f"-c idle_in_transaction_session_timeout={SILENCE_S}s -c lock_timeout={SILENCE_S}s",
 }
-"""What has both ends of a connection to PostgreSQL notice that the other one is gone."""
+"""What has this end of a connection to PostgreSQL notice that the other one is gone, where the URL does not say it."""
+_NOTICED = ("idle_in_transaction_session_timeout", "lock_timeout")
+"""What has the other end do so. It is set once there is a connection: a pooler refuses it in the first word."""
+_READ_ONLY = "25006"
+"""What PostgreSQL says (SQLSTATE) to whoever writes when another server has taken its place."""
+_UNUSED = "no host has worked there yet; start one with `tune worker`"
 _BLOCK = 1 << 16
+_SECRET = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE)
+"""As the drivers of PostgreSQL take one in a text of `name=value`, which is no URL."""
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
@@ -121,41 +128,74 @@ def kept_in(folder: Path, asked: str | None) -> str:
     return found
 
 
-def open_storage(said: str, folder: Path) -> BaseStorage:
+def open_storage(said: str, folder: Path, *, there: bool = False) -> BaseStorage:
     """Open what keeps the trials.
 
     Args:
         said: `sqlite` or `journal`, a file in the folder; `journal:///PATH`, a journal elsewhere; or the URL of a
             database that SQLAlchemy knows, in which $NAME stands for an environment variable.
         folder: of the run.
+        there: a database, or a journal elsewhere, is there already: nothing is made in its place.
 
     Raises:
-        StorageError: the database cannot be reached, or its driver is not installed.
+        StorageError: the database cannot be reached, or its driver is not installed; StorageAway where it may come.
     """
     if said == "sqlite":
         return RDBStorage(f"sqlite:///{folder / FILES[said]}", engine_kwargs={"connect_args": {"factory": _Connection}})
     if said == "journal":
         return JournalStorage(JournalFileBackend(str(folder / FILES[said])))
     if said.startswith(JOURNAL):
-        return _shared_journal(said)
+        return _shared_journal(said, there=there)
     url = _url(said)
     try:
-        return _database(url.render_as_string(hide_password=False))
-    except (ImportError, RuntimeError, SQLAlchemyError, ValueError) as error:
+        return _database(url, there=there)
+    except (ImportError, RuntimeError, SQLAlchemyError, StorageInternalError, ValueError) as failure:
+        error = failure.__cause__ if isinstance(failure, StorageInternalError) and failure.__cause__ else failure
         reason = f"{type(error).__name__}: {_reason(error)}"
         if url.password:
             reason = reason.replace(str(url.password), "...")
         missing = next((how for module, how in EXTRAS.items() if getattr(error, "name", None) == module), "")
         advice = f"; {missing}" if missing else ""
-        raise StorageError(f"search.storage: {_shown(url)} cannot be used: {reason}{advice}") from None
+        kind = StorageAway if _is_unreached(error) else StorageError
+        raise kind(f"search.storage: {_shown(url)} cannot be used: {reason}{advice}") from None
 
 
-def _database(url: str) -> RDBStorage:
+def _is_unreached(error: BaseException) -> bool:
+    """Whether a PostgreSQL cannot be reached, is not ready, or is not the one that is written to: it may be, soon."""
+    cause = getattr(error, "orig", None)
+    if getattr(cause, "sqlstate", None) == _READ_ONLY:
+        return True
+    connection = getattr(cause, "pgconn", None)
+    asked = connection is not None and (connection.used_password or connection.needs_password)
+    return isinstance(error, OperationalError) and type(cause).__module__.startswith("psycopg") and not asked
+
+
+def _database(url: URL, *, there: bool) -> RDBStorage:
     """Open a database; where others create its tables at the same time, what they created is taken."""
     # A window is measured without a word to the database: whether it is still there is asked before it is told.
     options: dict[str, Any] = {"pool_pre_ping": True}
-    if url.startswith(POSTGRESQL):
-        options["connect_args"] = _NOTICING
+    is_postgresql = url.drivername == POSTGRESQL
+    if is_postgresql:
+        options["connect_args"] = {name: value for name, value in _NOTICING.items() if name not in url.query}
+    whole = url.render_as_string(hide_password=False)
+    if there and not _is_used(whole, options):
+        raise StorageError(f"search.storage: {_shown(url)}: {_UNUSED}")
+    made = _created(whole, options)
+    if is_postgresql:
+        _make_noticed(made.engine, str(url.query.get("options", "")))
+    return made
+
+
+def _is_used(url: str, options: dict[str, Any]) -> bool:
+    """Whether a database has the tables; none is made."""
+    engine = create_engine(url, **options)
+    try:
+        return bool(inspect(engine).has_table("studies"))
+    finally:
+        engine.dispose()
+
+
+def _created(url: str, options: dict[str, Any]) -> RDBStorage:
     for _ in range(CREATIONS - 1):
         try:
             return RDBStorage(url, engine_kwargs=options)
@@ -164,10 +204,35 @@ def _database(url: str) -> RDBStorage:
     return RDBStorage(url, engine_kwargs=options)
 
 
-def _shared_journal(said: str) -> JournalStorage:
+def _make_noticed(engine: Engine, own: str) -> None:
+    """Have a PostgreSQL notice that this host is gone, and this host that another server has taken its place.
+
+    Args:
+        engine: its connections.
+        own: options of the user's: what is in there is left as it is.
+    """
+    wanted = [f"SET {name} = '{SILENCE_S}s'" for name in _NOTICED if name not in own]
+
+    def connected(connection: Any, _: object) -> None:
+        for statement in wanted:
+            connection.execute(statement)
+        connection.commit()
+
+    def failed(context: ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+            context.is_disconnect = True  # the connection is all right, but with the wrong server
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "handle_error", failed)
+    engine.dispose()  # of those that were made before
+
+
+def _shared_journal(said: str, *, there: bool) -> JournalStorage:
     path = Path(_expanded(said.removeprefix(JOURNAL)))
     if not path.is_absolute():
         raise StorageError(f"search.storage: {said} cannot be used: give the whole path, like journal:///shared/a.log")
+    if there and not path.exists():
+        raise StorageError(f"search.storage: {said}: {_UNUSED}")
     try:
         return JournalStorage(JournalFileBackend(str(path), _MendingLock(str(path))))
     except OSError as error:
@@ -246,7 +311,7 @@ def _shown(url: URL) -> str:
 
 
 def _hidden(said: str) -> str:
-    return re.sub(r"//.*@", "//...@", said)
+    return _SECRET.sub(r"\1...", re.sub(r"//.*@", "//...@", said))
 
 
 def _reason(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """What the command line says beside its results, and how it is stopped."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ def plain_console(*, stderr: bool = False, width: int | None = None) -> Console:
         width: in columns, None for that of the terminal.
     """
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
+def wide_console(least: int) -> Console:
+    """Return a console for a table on stdout: as wide as the terminal, or `least` columns where there is none."""
+    columns = shutil.get_terminal_size().columns
+    return plain_console(width=columns if sys.stdout.isatty() else max(least, columns))
 
 
 def note(message: str) -> None:

@@ -28,6 +28,7 @@ from tuner.study.traffic import (
     TensorsSpec,
     WorkloadSpec,
 )
+from tuner.units import format_offered
 from tuner.users_traffic import make_users_workload
 from tuner.workload import Workload, every_load
 from workloads import think
@@ -323,6 +324,6 @@ def _check_fits(study: Study, place: Keys, arrivals: Arrivals) -> None:
     if takes_s > longest_s * (1 + ROUNDING):
         raise study.source.error(
             place,
-            f"at {arrivals.mean_rate_rps:,.4g}/s it takes {takes_s:,.6g} s to show its shape, and the longest window "
-            f"is {longest_s:,.6g} s; make it faster, or give a `measure.max_window` of {takes_s:,.6g} s or more",
+            f"at {format_offered(arrivals.mean_rate_rps)} it takes {takes_s:,.6g} s to show its shape, and the longest "
+            f"window is {longest_s:,.6g} s; make it faster, or give a `measure.max_window` of {takes_s:,.6g} s or more",
         )

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from tuner.catalog import METRICS
 from tuner.companions import companions
 from tuner.objective import Goal
+from tuner.rank import Candidate, best_of_each, candidates
 from tuner.results import Point, Trial, Value
+from tuner.run_info import MetricInfo
 from tuner.space import Space
-from tuner.units import format_rate, format_value
+from tuner.units import format_measured, format_setting
 
 
 class TrialWords:
@@ -17,10 +19,12 @@ class TrialWords:
     Args:
         space: of the study.
         goals: of the study; a trial's line has their values.
+        own: the metrics that only this kind of server has, for their units.
     """
 
-    def __init__(self, space: Space, goals: Sequence[Goal]) -> None:
+    def __init__(self, space: Space, goals: Sequence[Goal], own: Sequence[MetricInfo] = ()) -> None:
         self._goals = goals
+        self._metrics = {name: metric.unit for name, metric in METRICS.items()} | {one.name: one.unit for one in own}
         self._units = {parameter.name: parameter.knob.unit for parameter in space}
 
     def name(self, number: int) -> str:
@@ -30,31 +34,40 @@ class TrialWords:
     def config(self, config: Mapping[str, Value]) -> str:
         """Return what is searched of a configuration, as `KNOB=VALUE ...`."""
         known = {name: unit for name, unit in self._units.items() if name in config}
-        return " ".join(f"{name}={format_value(config[name], unit)}" for name, unit in known.items())
+        return " ".join(f"{name}={format_setting(config[name], unit)}" for name, unit in known.items())
+
+    def gained(self, gain: float) -> str:
+        """Return a gain in words: `1.30x yours`, or `1.85x lower than yours` where the first goal is minimised."""
+        return f"{gain:.2f}x yours" if self._goals[0].maximize else f"{gain:.2f}x lower than yours"
+
+    def counts(self, trial: Trial) -> bool:
+        """Return whether a point of the first goal's workload may be used: a trial may have one, and others not."""
+        first = self._goals[0].workload.partition(".")[0]
+        return any(trial.counts(point) for point in trial.points if point.workload == first)
+
+    def failure(self, trial: Trial) -> str:
+        """Return why a trial is not complete, "" for one that is."""
+        return "" if trial.state == "complete" else f"{trial.state}: {trial.reason}"
 
     def outcome(self, trial: Trial) -> str:
-        """Return the values of the goals at the trial's best point and what it misses; its reason if it has none."""
-        if trial.state != "complete":
-            return f"{trial.state}: {trial.reason}"
+        """Return the values of the goals at the trial's best point and what it misses; why there is none otherwise."""
+        if not self.counts(trial):
+            return self.failure(trial) or "no measurement of it may be used"
         top = self.top(trial)
         missed = self.missed(trial)
         verdict = f"misses {', '.join(missed)}" if missed and trial.number else ""
         if sum(point.workload == top.workload for point in trial.points) > 1 and trial.number:
             verdict = f"at {top.load.level:g} {verdict}".rstrip()
-        found = [_value(goal, point) for goal, point in self._of_goals(trial)]
+        found = [self._value(goal, point) for goal, point in self._of_goals(trial)]
         return f"{' '.join(found)} {verdict}".rstrip()
 
     def top(self, trial: Trial) -> Point:
-        """Return the point of the first goal's workload with the most goodput, of those that meet the SLO if any do."""
-        workload = self._goals[0].workload.partition(".")[0]
-        same = [point for point in trial.points if point.workload == workload]
-        fine = [point for point in same if _meets(point)]
-        return max(fine or same, key=lambda point: point.metrics["goodput_rps"].value)
+        """Return the point of the first goal's workload where the trial is best, see `_judged`."""
+        return self._judged(trial)[0]
 
     def missed(self, trial: Trial) -> list[str]:
         """Return what the best point and those that go with it miss, as `WORKLOAD.SLO`."""
-        top = self.top(trial)
-        judged = [top, *companions(trial, top)]
+        judged = self._judged(trial)
         return [f"{point.workload}.{name}" for point in judged for name, over in point.violations.items() if over > 0]
 
     def values(self, trial: Trial) -> dict[str, float]:
@@ -68,17 +81,45 @@ class TrialWords:
 
         None where there is nothing to compare: no baseline, or none that meets the SLO.
         """
-        if baseline is None or trial.number == 0 or not _meets(self.top(baseline)):
+        own = None if baseline is None or trial.number == 0 else self._best(baseline)
+        if baseline is None or own is None or not own.feasible:
             return None
         first = self._goals[0]
         pair = [self.values(one).get(f"{first.workload}.{first.metric}", math.nan) for one in (trial, baseline)]
         better, worse = pair if first.maximize else pair[::-1]
         return better / worse if worse > 0 and math.isfinite(better / worse) else None
 
+    def _value(self, goal: Goal, point: Point) -> str:
+        """Return `11,776/s` or `2.41/s` for a throughput, else the metric's name and value."""
+        shown = format_measured(point.metrics[goal.key].value, self._metrics.get(goal.metric, ""))
+        return shown if goal.metric == "throughput" else f"{goal.metric} {shown}"
+
     def _of_goals(self, trial: Trial) -> list[tuple[Goal, Point]]:
-        top = self.top(trial)
-        points = (top, *companions(trial, top))
+        points = self._judged(trial)
         return [(goal, point) for goal in self._goals for point in points if _is_of(goal, point)]
+
+    def _judged(self, trial: Trial) -> tuple[Point, ...]:
+        """Return the points that a trial is judged by, the one of the first goal's workload first.
+
+        Of a trial none of whose points count they are those with the most goodput.
+        """
+        if best := self._best(trial):
+            return best.points
+        same = [point for point in trial.points if point.workload == self._workload] or trial.points
+        fine = [point for point in same if _meets(point)]
+        top = max(fine or same, key=lambda point: point.metrics["goodput_rps"].value)
+        return (top, *companions(trial, top))
+
+    def _best(self, trial: Trial) -> Candidate | None:
+        """Return where a trial is best on the first goal within every SLO, else where it came closest."""
+        names = dict.fromkeys([self._workload, *(point.workload for point in trial.points)])
+        found = candidates([trial], list(names), self._goals)
+        return next(iter(best_of_each(found, self._goals[0])), None)
+
+    @property
+    def _workload(self) -> str:
+        """The first goal's, whole where the goal is about one class of its mix."""
+        return self._goals[0].workload.partition(".")[0]
 
 
 def _meets(point: Point) -> bool:
@@ -87,10 +128,3 @@ def _meets(point: Point) -> bool:
 
 def _is_of(goal: Goal, point: Point) -> bool:
     return point.workload == goal.workload and goal.key in point.metrics
-
-
-def _value(goal: Goal, point: Point) -> str:
-    """Return `11,776/s` or `2.41/s` for a throughput, else the metric's name and value."""
-    value, unit = point.metrics[goal.key].value, METRICS[goal.metric].unit if goal.metric in METRICS else ""
-    shown = format_rate(value) if unit == "/s" else format_value(value, unit) if unit == "s" else f"{value:,.4g}"
-    return shown if goal.metric == "throughput" else f"{goal.metric} {shown}"

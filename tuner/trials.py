@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +27,7 @@ from tuner.runs import Run
 from tuner.space import Space, server_part
 from tuner.stopping import Aims, Pace
 from tuner.telemetry.series import save_series, series_path
+from tuner.validity import short_of_requests
 from tuner.workload import Workload, at_once, every_load, groups, load_level
 
 ALIAS = "candidate"
@@ -57,6 +59,7 @@ class Trier:
         measured_s: time spent under load so far.
         applied_s: time that the server took to start, and to load and unload configurations, so far.
         repeated: measurements that were begun anew so far, because a part of the load generator was lost in them.
+        in_doubt: points of climbs so far that had too few requests for a verdict.
         room: deployments that fit side by side, as far as that was found out.
     """
 
@@ -73,15 +76,29 @@ class Trier:
     measured_s: float = 0.0
     applied_s: float = 0.0
     repeated: int = 0
+    in_doubt: int = 0
     room: float = math.inf
     _beside_s: list[float] = field(default_factory=list)
     _deployed: Deployment | None = None
+    _serves: Config | None = None
     _reached: float | None = None
 
     def deploy(self, config: Config, alias: str) -> Deployment:
         """Load the server's part of a configuration, see `Target.deploy`, and account for its time."""
+        self._serves = None  # it may take the place of what was tried last
         with self.applying():
             return self.target.deploy(server_part(config), alias)
+
+    def _in_place(self, config: Config) -> Deployment:
+        """Return what serves a configuration: the server of the trial before, where only their loads differ.
+
+        It is kept where any other change starts it anew. Other servers are told again, and take the same for no change.
+        """
+        wanted, starts_anew = server_part(config), all(knob.applied == "restart" for knob in self.target.knobs())
+        if self._deployed is None or self._serves != wanted or not starts_anew or not self.target.alive():
+            self._deployed = self.deploy(config, ALIAS)
+            self._serves = wanted
+        return self._deployed
 
     def retire(self, deployment: Deployment) -> None:
         """Unload what was deployed, and account for its time."""
@@ -124,7 +141,7 @@ class Trier:
         if self._deployed is not None:
             with suppress(TargetError):
                 self.retire(self._deployed)
-            self._deployed = None
+            self._deployed = self._serves = None
 
     def baseline(self, config: Config, space: Space) -> Trial:
         """Measure the user's configuration at every load level that candidates may get, or climb as they do.
@@ -165,9 +182,26 @@ class Trier:
         scan = self.ladder.scan
         start = self._reached if self._reached is not None else scan[len(scan) // 2]
         trial = self.trial(number, config, Climb(self.workloads, self.ladder, start))
-        levels = [point.load.level for point in trial.points if point.workload == self._climbing and sustained(point)]
-        self._reached = max(levels, default=start)
-        return trial
+        self.climbed_before([trial])
+        found = [self._with_doubts(point) for point in trial.points]
+        self.in_doubt += sum(one is not before for one, before in zip(found, trial.points, strict=True))
+        return trial.model_copy(update={"points": found})
+
+    def climbed_before(self, trials: Iterable[Trial]) -> None:
+        """Begin the next climb at the load that the last of these trials sustained, if one did."""
+        if self.ladder is None:
+            return
+        for trial in trials:
+            levels = [one.load.level for one in trial.points if one.workload == self._climbing and sustained(one)]
+            self._reached = max(levels, default=self._reached)
+
+    def _with_doubts(self, point: Point) -> Point:
+        """Return a point of a climb, with a warning where too few requests say whether its load is sustained."""
+        workload = next(one for one in self.workloads if point.workload in [part.name for part in one.parts])
+        error = self._aims(workload, (), climbs=True).error(len(self.pace.looks_s()))
+        validity, short = point.validity, short_of_requests(point, error)
+        warnings = {"warnings": [*validity.warnings, *short]}
+        return point.model_copy(update={"validity": validity.model_copy(update=warnings)}) if short else point
 
     @property
     def _climbing(self) -> str:
@@ -182,7 +216,7 @@ class Trier:
         loads: LoadPlan,
         rivals: Sequence[Point] | None = None,
     ) -> Trial:
-        """Deploy a configuration and measure it under the loads of a plan.
+        """Measure a configuration under the loads of a plan, deployed unless the trial before left it so.
 
         Args:
             number: of the trial.
@@ -191,7 +225,7 @@ class Trier:
             rivals: the front so far if this is a proposal: once it missed an SLO or is dominated, what is left of it is
                 measured for the shortest time. None: every load is a question of its own.
         """
-        started = time.monotonic()
+        started, applied_s = time.monotonic(), self.applied_s
         points: list[Point] = []
         apply_s, windows = 0.0, 0
 
@@ -207,8 +241,8 @@ class Trier:
             )
 
         try:
-            deployment = self._deployed = self.deploy(config, ALIAS)
-            apply_s = time.monotonic() - started
+            deployment = self._in_place(config)
+            apply_s = self.applied_s - applied_s
             while (at := loads.next(points)) is not None:
                 lost = rivals is not None and any(map(_settles_it, points))
                 pace = self.pace.shortest() if lost else self.pace
@@ -221,7 +255,7 @@ class Trier:
         except ConfigRefused as error:
             return ended("refused", str(error))
         except ServerDied as error:
-            self._deployed = None
+            self._deployed = self._serves = None
             self.target.start()
             return ended("hung" if isinstance(error, ServerHung) else "crashed", str(error))
         except GeneratorError as error:
@@ -242,14 +276,16 @@ class Trier:
     def measure_at_once(self, deployment: Deployment, offered: Sequence[Offered], pace: Pace) -> list[Run]:
         """Make a measurement of one or several workloads, see `Meter.run_at_once`, and account for its time.
 
-        One in which a part of the load generator was lost is made again with what is left of it.
+        One in which a part of the load generator was lost is made again with what is left of it, a few times.
         """
         began = time.monotonic()
-        while True:
+        for attempt in count(1):
             try:
                 runs = self.meter.run_at_once(deployment, offered, pace)
                 break
-            except LoadLost:
+            except LoadLost as lost:
+                if (error := lost.after(attempt)) is not None:
+                    raise error from None
                 self.repeated += 1
                 began = time.monotonic()
         loaded_s = runs[0].warmup_s + runs[0].records.window_s

@@ -1,5 +1,7 @@
 """Tune: baseline, search, shortlist, confirmation, export. Reads as the run goes; every step can be resumed."""
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,15 +15,19 @@ from tuner.files import write_atomically
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
 from tuner.opening import Opened
-from tuner.provenance import signed
+from tuner.provenance import of_best, signed
 from tuner.rank import Candidate
-from tuner.results import Best, Result, RunState, Trial, to_json
+from tuner.results import NEWER, Best, Result, RunState, Trial, note_newer, to_json
 from tuner.run_info import Timing
 from tuner.rundir import RunDirectory, read_files, write_files
 from tuner.searching import Searching
 from tuner.serving import verify
 from tuner.space import server_part
 from tuner.wiring import Bench, Prepared
+
+PUBLISH_EVERY_S = 3.0
+PUBLISH_SHARE = 0.05
+"""The result is written while a run goes on when so much time has passed, and it takes this share of it at most."""
 
 
 class Tuning:
@@ -54,6 +60,7 @@ class Tuning:
         self._space = opened.search.space
         spent = self._search.remembered("spent") or {"wall_s": 0.0}
         started_s = bench.trier.applied_s
+        self._publish_at = -math.inf
         self._budget = Budget(self._spec.search.budget.time, float(spent["wall_s"]) + started_s)
         self._searching = Searching(
             self._spec,
@@ -119,6 +126,11 @@ class Tuning:
                 f"your own configuration was not measured on {', '.join(sorted(missing))}, so nothing can be compared "
                 f"with it: {trial.reason}; the same command measures it again"
             )
+        if count := self._trier.in_doubt:
+            self._listener.note(
+                f"{count} of {len(trial.points)} points had too few requests for a verdict on their latency, so their "
+                "load does not count as sustained; raise `measure.max_window`"
+            )
         self._remember_accuracies()
         self._search.remember("baseline", trial.model_dump(mode="json"))
         self._trial_ended(trial)
@@ -127,6 +139,7 @@ class Tuning:
         """Take up what an earlier session measured."""
         self._trier.accuracies.restore(self._search.remembered("accuracies") or {})
         self._found.trials = trials = [baseline, *self._search.trials()]
+        self._trier.climbed_before(trials)
         self._listener.note(f"resuming {self._run.path.name}: the baseline and {len(trials) - 1} trials are kept")
         self._listener.resumed(trials, self._found.leader())
 
@@ -175,7 +188,8 @@ class Tuning:
         self._listener.phase("export", "writing the configuration and loading it")
         self._measured()
         made = self._target.export(server_part(best.config))
-        export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, best)
+        known = of_best(best, self._found.confirmation, self._found.goals[0])
+        export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, known.said)
         self._keep_yours(export.originals)
         write_files(self._run.best, export.files)
         with self._trier.applying():
@@ -194,7 +208,11 @@ class Tuning:
         self._found.trials.append(trial)
         self._listener.trial(trial, self._found.leader())
         self._report_progress()
-        self._publish("running", None)
+        if time.monotonic() >= self._publish_at:
+            self._publish("running", None)
+        else:
+            self._remember_spent()
+            note_newer(self._run.path, trial)
 
     def _remember_accuracies(self) -> None:
         self._search.remember("accuracies", self._trier.accuracies.stored())
@@ -214,11 +232,17 @@ class Tuning:
         self._publish(state, exit_code)
         self._keep_yours({})  # a trial of an unfinished run can be exported, too
 
+    def _remember_spent(self) -> None:
+        self._search.remember("spent", {"wall_s": self._budget.spent_s(), **self._trier.spent()})
+
     def _publish(self, state: RunState, exit_code: int | None) -> Result:
-        wall_s, spent = self._budget.spent_s(), self._trier.spent()
-        self._search.remember("spent", {"wall_s": wall_s, **spent})
+        began, wall_s, spent = time.monotonic(), self._budget.spent_s(), self._trier.spent()
+        self._remember_spent()
         timing = Timing(wall_s=wall_s, overhead_s=max(0.0, wall_s - sum(spent.values())), **spent)
         search, costs = self._searching.info(), self._searching.planner.costs()
         result = self._found.result(state, exit_code, self._environment, timing, search, costs)
         write_atomically(self._run.result, to_json(result))
+        (self._run.path / NEWER).unlink(missing_ok=True)
+        now = time.monotonic()
+        self._publish_at = now + max(PUBLISH_EVERY_S, (now - began) / PUBLISH_SHARE)
         return result

@@ -10,6 +10,9 @@ from tuner.usage import Gpu, Telemetry
 SLOWED = ("hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
 """Throttle reasons that are no setting of the user's: another day the same configuration would do better."""
 
+MEMORY = frozenset({"gpu_memory", "server_rss"})
+"""Metrics of what is loaded, whether or not it is asked anything."""
+
 
 def usage_metrics(used: Telemetry, throughput: Estimate) -> dict[str, Estimate]:
     """Return metric key -> estimate, those that can be had.
@@ -45,6 +48,24 @@ def usage_metrics(used: Telemetry, throughput: Estimate) -> dict[str, Estimate]:
     return found
 
 
+def memory_of_server(used: Telemetry, *, all_processes: bool) -> float | None:
+    """Return the memory of the server's own processes, in bytes: on its GPUs where it is on some, else the host's.
+
+    None where that is not told. What is in use on a whole GPU, by whomever, does not stand for it: with two servers
+    on one GPU that is the same number for both.
+
+    Args:
+        used: telemetry of a window.
+        all_processes: whether process ids here are those that a GPU tells. In a container they are mostly not: no
+            process on a GPU is known there as the server's, and that does not say that none is.
+    """
+    own = [gpu for gpu in used.gpu if gpu.server]
+    if own:
+        return _of_all(own, _memory_of_server, sum)
+    on_none = all_processes and all(gpu.server is False for gpu in used.gpu)
+    return used.rss_bytes if on_none or not used.gpu else None
+
+
 def untold(asked: Iterable[str], used: Telemetry, told: Container[str]) -> dict[str, Estimate]:
     """Return infinite estimates, with the reason, for the metrics that are asked for and not told.
 
@@ -56,6 +77,23 @@ def untold(asked: Iterable[str], used: Telemetry, told: Container[str]) -> dict[
     why = "; ".join(used.notes) or "this host has no GPU"
     missing = (METRICS[name].key for name in asked if METRICS[name].key not in told)
     return {key: Estimate(value=math.inf, low=-math.inf, high=math.inf, n=0, note=why) for key in missing}
+
+
+def without_memory(used: Telemetry, *, shared: bool) -> Telemetry:
+    """Return telemetry of one deployment of several without the memory that the others have a part in.
+
+    Args:
+        used: while all of them were loaded.
+        shared: whether they share processes; else what is told of the server's processes is its own.
+    """
+    of_all = ["memory_used_bytes", "memory_used_mean_bytes", *(["server_memory_bytes"] if shared else [])]
+    unknown = dict.fromkeys(of_all)
+    gpus = [
+        gpu.model_copy(update={**unknown, "instances": [one.model_copy(update=unknown) for one in gpu.instances]})
+        for gpu in used.gpu
+    ]
+    own = {"rss_bytes": None, "rss_mean_bytes": None} if shared else {}
+    return used.model_copy(update={"gpu": gpus, **own})
 
 
 def throttled(used: Telemetry) -> list[str]:
@@ -138,6 +176,12 @@ def _memory_used(gpu: Gpu) -> float | None:
     of_server = [one.server_memory_bytes for one in gpu.instances if one.server_memory_bytes]
     used = of_server or [one.memory_used_bytes for one in gpu.instances if one.memory_used_bytes is not None]
     return sum(used) if used else None
+
+
+def _memory_of_server(gpu: Gpu) -> float | None:
+    """Return the memory of the server's processes on a GPU, or on its MIG instances; None where that is not told."""
+    own = [one.server_memory_bytes for one in gpu.instances if one.server_memory_bytes]
+    return gpu.server_memory_bytes or sum(own) or None
 
 
 def _of_all(

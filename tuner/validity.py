@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from tuner import results
-from tuner.catalog import METRICS
+from tuner.catalog import BOUNDED, METRICS
 from tuner.load.plan import NAMES, Named, RunReport
 from tuner.metrics import generator_report
 from tuner.records import Records
 from tuner.request_class import Part
-from tuner.results import Estimate
+from tuner.results import Estimate, Point
 from tuner.runs import Run
 from tuner.slo import Slo
-from tuner.stats import P99_MIN_SAMPLES
+from tuner.stats import P99_MIN_SAMPLES, certain_from
 from tuner.timings import misplaced
 from tuner.usage_metrics import throttled
 
@@ -93,6 +93,23 @@ def warnings(run: Run, metrics: Mapping[str, Estimate], slo: Slo) -> list[str]:
         count = sum(one.count for one in raised)
         found.append(f"tasks of the locustfile raised {count} exceptions, the most frequent: {raised[0].text}")
     return [*found, *run.report.notes, *throttled(run.used)]
+
+
+def short_of_requests(point: Point, error: float) -> list[str]:
+    """Return that a window was too short for a verdict on a percentile, [] where it was not.
+
+    Args:
+        point: what was measured.
+        error: that the verdict may make.
+    """
+    names = [
+        name
+        for name, verdict in point.verdicts.items()
+        if verdict == "undecided"
+        and name in BOUNDED
+        and point.independent < certain_from(BOUNDED[name].allowed or 0.0, error)
+    ]
+    return [f"{', '.join(names)} undecided for want of requests; raise `measure.max_window`"] if names else []
 
 
 def unnamed(named: Sequence[Named], classes: Sequence[Sequence[str]], part: Part) -> list[str]:

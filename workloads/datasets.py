@@ -213,9 +213,14 @@ def _array(path: Path) -> NDArray[np.generic]:
     return array
 
 
+def files_of(folder: Path) -> list[Path]:
+    """Return the files that are read of a folder, its labels among them."""
+    shown = (one for one in folder.iterdir() if not one.name.startswith("."))  # desktops put a .DS_Store beside others
+    return sorted(one for one in shown if one.is_file())
+
+
 def _folder(path: Path, name: str, wanted: Wanted) -> Requests:
-    shown = (one for one in path.iterdir() if not one.name.startswith("."))  # desktops put a .DS_Store beside others
-    files = sorted(one for one in shown if one.is_file() and one.name != LABELS_FILE)
+    files = [one for one in files_of(path) if one.name != LABELS_FILE]
     if not files:
         raise RequestSourceError(f"{path}: no files; each that is not hidden would be a request")
     table = path / LABELS_FILE

@@ -13,7 +13,7 @@ Trace: TypeAlias = Mapping[str, object]
 """A trace as plotly's reference describes it."""
 Layout: TypeAlias = Mapping[str, object]
 DIGITS = 5
-"""Significant digits of a number in the page."""
+"""Significant digits of a number in the page, at least."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,14 @@ def _plain(value: object) -> object:
 
 
 def significant(value: float) -> float | int | None:
-    """Return a number with DIGITS significant digits, whole numbers as such; None for what is not finite."""
+    """Return a number with DIGITS significant digits, whole numbers as such; None for what is not finite.
+
+    A larger number has all its digits before the point: tables elsewhere in the page have them.
+    """
     if not math.isfinite(value):
         return None
+    if abs(value) >= 10**DIGITS:
+        return round(value)
     short = float(f"{value:.{DIGITS}g}")
     return int(short) if short == int(short) else short
 

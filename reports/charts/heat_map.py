@@ -67,8 +67,8 @@ def _picture(table: Table, one: str, other: str) -> Picture:
         "colorscale": "Cividis",
         "colorbar": {"title": {"text": text_of(table.axis.title), "side": "right"}},
         "hoverongaps": False,
-        "hovertemplate": f"{text_of(one)} %{{x}}<br>{text_of(other)} %{{y}}<br>{text_of(metric)} %{{z:.5g}}, "
-        "median of %{customdata} points<extra></extra>",
+        "hovertemplate": f"{text_of(one)} %{{x}}<br>{text_of(other)} %{{y}}<br>"
+        f"{text_of(metric)} %{{z:,.5~r}}{text_of(table.axis.suffix)}, median of %{{customdata}} points<extra></extra>",
     }
     layout = {
         "xaxis": {"title": {"text": text_of(one)}, "type": "category", "showgrid": False},

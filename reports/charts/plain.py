@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from reports.charts.colours import BLUE
 from reports.charts.drawing import Drawing, Picture, Trace, one, text_of
+from tuner.units import format_number
 
 HEIGHT = 300
 Values = NDArray[np.float64]
@@ -28,5 +29,5 @@ def _plain(name: str, trace: Trace, up: Values, across_title: str, up_title: str
         "yaxis": {"title": {"text": text_of(up_title)}, "rangemode": "tozero"},
         "bargap": 0,
     }
-    most = f", {up.max():,.4g} at most" if len(up) else ""
+    most = f", {format_number(up.max())} at most" if len(up) else ""
     return one(name, Picture([trace], layout, f"{up_title} over {across_title}{most}."), height=HEIGHT)

@@ -68,32 +68,33 @@ def _bars(result: Result) -> list[Parts]:
     """Return both sides of each workload: those of the confirmation, or those of the search where there is none."""
     found = []
     for workload in result.study.workloads:
-        sides = two_sides(result, workload)
-        generators = {trial.number: point.generator.issue_delay_p50_s for _, trial, point in sides}
         if result.confirmation is not None:
-            pairs = confirmed_sides(result, result.confirmation)
             measured = [
-                (name, side.trial, side.server[workload].mean_s, side.metrics[workload].get("latency_mean_s"))
-                for name, side in pairs
-                if workload in side.server
+                (name, side.server.get(workload), side.metrics.get(workload, {}), side.generator.get(workload))
+                for name, side in confirmed_sides(result, result.confirmation)
             ]
         else:
             measured = [
-                (name, trial.number, point.server.mean_s, point.metrics.get("latency_mean_s"))
-                for name, trial, point in sides
-                if point.server
+                (name, point.server, point.metrics, point.generator) for name, _, point in two_sides(result, workload)
             ]
-        for name, number, stages, latency in measured:
-            if stages:
-                whole = math.inf if latency is None else latency.value
-                found.append(_parts(f"{name}, {workload}", stages, whole, generators.get(number, 0.0)))
+        for name, server, metrics, generator in measured:
+            if server is not None and server.mean_s:
+                latency = metrics.get("latency_mean_s")
+                whole_s = math.inf if latency is None else latency.value
+                late_s = None if generator is None else generator.issue_delay_p50_s
+                found.append(_parts(f"{name}, {workload}", server.mean_s, whole_s, late_s))
     return found
 
 
-def _parts(label: str, stages: Mapping[str, float], latency_s: float, generator_s: float) -> Parts:
-    """Part a mean latency; the rest cannot be below 0, and is not known where requests failed."""
-    rest_s = latency_s - sum(stages.values()) - generator_s
-    others = {REST: max(0.0, rest_s), GENERATOR: generator_s} if math.isfinite(latency_s) else {}
+def _parts(label: str, stages: Mapping[str, float], latency_s: float, generator_s: float | None) -> Parts:
+    """Part a mean latency; the rest cannot be below 0, and is not known where requests failed.
+
+    Where the generator's part is not known, as in a confirmation that an older version stored, it is in the rest.
+    """
+    rest_s = latency_s - sum(stages.values()) - (generator_s or 0.0)
+    others = {REST: max(0.0, rest_s)} if math.isfinite(latency_s) else {}
+    if others and generator_s is not None:
+        others[GENERATOR] = generator_s
     return Parts(label, {**stages, **others}, latency_s)
 
 

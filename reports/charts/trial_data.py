@@ -9,7 +9,7 @@ from reports.points import Placed, all_points, best_point, meets, own_point
 from reports.variants import variant_names, variant_of
 from tuner.catalog import METRICS, key_of
 from tuner.results import LEVEL_NAMES, Point, Result, Value
-from tuner.units import format_value
+from tuner.units import format_setting
 
 MOST_WITH_INTERVALS = 1000
 """With more points than this only the metrics of the axes keep their intervals, for the page's size."""
@@ -43,7 +43,7 @@ def trial_data(result: Result) -> dict[str, object]:
         "knobs": [
             {
                 "name": name,
-                "values": [format_value(value, units.get(name, "")) for value in values[name]],
+                "values": [format_setting(value, units.get(name, "")) for value in values[name]],
                 "ordered": all(_is_number(value) for value in values[name]),
             }
             for name in names
@@ -97,7 +97,7 @@ def _slo(result: Result, one: Placed) -> str:
         return "not used: " + ("; ".join(one.point.validity.reasons) or f"the trial {one.trial.state}")
     if one.point.workload == result.study.workloads[0] and meets(result, one.trial, one.point):
         return "meets every SLO"
-    missed = [f"{name} +{over:.0%}" for name, over in one.point.violations.items() if over > 0]
+    missed = [f"{name} +{words.beyond(name, over)}" for name, over in one.point.violations.items() if over > 0]
     if missed:
         return f"misses {', '.join(missed)}"
     return "meets the SLO of this workload"

@@ -1,10 +1,11 @@
 """Charts as SVG, drawn by hand: a page with them is small and needs no script."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from tuner.gate.document import Measured
 from tuner.gate.histogram import upper_s
 
 OLD, NEW, STEP = "#0072B2", "#D55E00", "#009E73"
@@ -17,7 +18,7 @@ class Series:
     """A line of a chart.
 
     Attributes:
-        name: in the legend.
+        name: in the legend; "" where another one of its kind stands there.
         colour: of the line.
         points: (x, y) pairs, in order.
         dots: what is said of each point; () draws a line without dots.
@@ -31,15 +32,24 @@ class Series:
     dashed: bool = False
 
 
-def overlay(old: Mapping[int, int] | None, new: Mapping[int, int], label: str) -> str:
-    """Return both latency distributions in one chart: share of the requests per bucket over a log scale of latency."""
+def overlay(old: Measured | None, new: Measured, label: str) -> str:
+    """Return both latency distributions in one chart: share of the requests per bucket over a log scale of latency.
+
+    A request that failed has no latency, and is one of them all the same; the legend says how many did.
+    """
     sides = [("old", OLD, old), ("new", NEW, new)]
-    series = [Series(name, colour, _shares(buckets), ()) for name, colour, buckets in sides if buckets]
+    series = [Series(_named(name, one), colour, _shares(one)) for name, colour, one in sides if one and one.latency]
     return chart(label, series, x=_milliseconds, y=lambda value: f"{value * 100:.3g}%", log_x=True)
 
 
-def _shares(buckets: Mapping[int, int]) -> list[tuple[float, float]]:
-    total = sum(buckets.values())
+def _named(name: str, measured: Measured) -> str:
+    failed = sum(one.errors for one in measured.restarts)
+    return f"{name}, {failed / sum(one.requests for one in measured.restarts):.2%} failed" if failed else name
+
+
+def _shares(measured: Measured) -> list[tuple[float, float]]:
+    buckets = measured.latency
+    total = max(sum(buckets.values()), sum(one.requests for one in measured.restarts))
     first, last = min(buckets) - 1, max(buckets) + 1
     return [(upper_s(one), buckets.get(one, 0) / total) for one in range(first, last + 1)]
 
@@ -79,8 +89,8 @@ def chart(
     parts += [_tick_x(at, across(at), x) for at in ticks_x or across.ticks] + [
         _tick_y(at, up(at), y) for at in up.ticks
     ]
-    for number, one in enumerate(series):
-        parts += _drawn(one, across, up)
+    parts += [part for one in series for part in _drawn(one, across, up)]
+    for number, one in enumerate(one for one in series if one.name):
         place = LEFT + 8 + 150 * number
         parts.append(f'<rect x="{place}" y="{HEIGHT - 10}" width="14" height="4" fill="{one.colour}"/>')
         parts.append(f'<text x="{place + 20}" y="{HEIGHT - 4}">{escape(one.name)}</text>')

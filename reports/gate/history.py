@@ -47,8 +47,9 @@ def _heading(one: Course) -> str:
 
 
 def _steps(one: Course) -> list[str]:
+    said = "{:+.2f} points" if one.in_points else "{:+.1f}%"
     return [
-        f"{change * 100:+.1f}% at {one.names[at]} ({one.whens[at]})"
+        f"{said.format(change * 100)} at {one.names[at]} ({one.whens[at]})"
         for at, change in zip(one.steps, one.changes(), strict=True)
     ]
 
@@ -68,6 +69,6 @@ def _chart(one: Course) -> str:
         [drawing.Series("accepted", drawing.OLD, points, said), *levels],
         x=lambda at: one.names[round(at)],
         y=lambda number: value(one.key, number),
-        from_zero=False,
+        from_zero=one.key == "error_rate",
         ticks_x=sorted({round(quarter * (len(points) - 1) / 4) for quarter in range(5)}),
     )

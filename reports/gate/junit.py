@@ -1,7 +1,10 @@
 """What a gate found, as JUnit XML: a suite for each workload, a test case for each of its rules.
 
 The elements are those of the schema that Jenkins, GitLab and most viewers read (windyroad's JUnit.xsd, taken from
-Apache Ant). A rule that is inconclusive is an error where the study says that it fails, and skipped where it warns.
+Apache Ant). A rule that is inconclusive is an error where the study says that it fails, and skipped where it warns. A
+gate that is not valid decided nothing: each of its cases is an error with the reason. One without a rule on what
+changed has a case for the whole of it: nothing was compared, and some readers take an empty file for a mistake. So has,
+as an error, one that came to no end.
 """
 
 import re
@@ -10,13 +13,17 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from reports.gate.rows import Row, rows
 from tuner.gate.document import GateResult
 
+_WHOLE = "measurement"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def report(result: GateResult) -> str:
     """Return the document."""
     root = Element("testsuites")
-    found = rows(result.rules)
+    found = rows(result.rules) if result.state != "unfinished" else []
+    compared = result.form == "alone" or any(one.kind != "slo" for one in result.rules)
+    if not found or (not compared and result.state != "fail"):
+        found.append(_whole(result))
     for number, workload in enumerate(dict.fromkeys(row.workload for row in found)):
         _suite(root, number, workload, [row for row in found if row.workload == workload], result)
     indent(root)
@@ -26,6 +33,7 @@ def report(result: GateResult) -> str:
 def _suite(root: Element, number: int, workload: str, found: list[Row], result: GateResult) -> None:
     states = [_state(row, result) for row in found]
     seconds = f"{result.measured_s / max(1, len(result.rules)):.3f}"
+    skipped = [_said(row, result) for row, state in zip(found, states, strict=True) if state == "skipped"]
     suite = SubElement(
         root,
         "testsuite",
@@ -50,22 +58,31 @@ def _suite(root: Element, number: int, workload: str, found: list[Row], result: 
         named = {"name": _text(row.rule), "classname": _text(f"{result.study}.{workload}"), "time": seconds}
         case = SubElement(suite, "testcase", named)
         if state:
-            said = _text(_said(row))
-            attributes = {"message": said, "type": row.state} if state != "skipped" else {}
+            said, kind = _text(_said(row, result)), "invalid" if result.state == "invalid" else row.state
+            attributes = {"message": said, "type": kind} if state != "skipped" else {}
             SubElement(case, state, attributes).text = said if state != "skipped" else None
-    SubElement(suite, "system-out").text = _text(result.message)
+    SubElement(suite, "system-out").text = _text("\n".join([result.message, *skipped]))
     SubElement(suite, "system-err").text = _text("\n".join(result.notes))
 
 
+def _whole(result: GateResult) -> Row:
+    """Return the case of a gate as a whole; an SLO that is missed has one of its own."""
+    state = result.state if result.form == "alone" or result.state == "unfinished" else "inconclusive"
+    return Row(next(iter(result.new.workloads), "gate"), _WHOLE, "", "", "", "", "", "", state, "")
+
+
 def _state(row: Row, result: GateResult) -> str:
-    if result.state == "invalid":
+    if result.state in ("invalid", "unfinished"):
         return "error"
     if row.state == "inconclusive":
         return "skipped" if result.warns else "error"
     return "failure" if row.state == "fail" else ""
 
 
-def _said(row: Row) -> str:
+def _said(row: Row, result: GateResult) -> str:
+    """Say why a case is not a success; what is not valid says nothing of a rule."""
+    if result.state == "invalid" or row.rule == _WHOLE:
+        return result.message
     change = f"{row.change} {row.interval}, " if row.change else ""
     return f"{row.rule}: {row.old} -> {row.new}, {change}limit {row.limit}: {row.verdict} {row.note}".strip()
 

@@ -42,7 +42,7 @@ def _overlays(result: GateResult) -> list[tuple[str, str]]:
     for name, now in result.new.workloads.items():
         before = result.old.workloads.get(name) if result.old else None
         label = f"latency of {name}, old and new overlaid"
-        found.append((name, drawing.overlay(before.latency if before else None, now.latency, label)))
+        found.append((name, drawing.overlay(before, now, label)))
     return found
 
 

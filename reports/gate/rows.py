@@ -14,6 +14,13 @@ ADVICE = {
     "inconclusive": "inconclusive",
     "info": "",
 }
+_HEADLINES = {
+    "pass": "PASS",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    "invalid": "NOT VALID",
+    "unfinished": "NOT FINISHED",
+}
 _SHOWN = {
     "cold_start": ("s", "cold start"),
     "cold_start_s": ("s", "cold start"),
@@ -63,7 +70,7 @@ def rows(found: list[RuleFound]) -> list[Row]:
 
 def headline(result: GateResult) -> str:
     """Say in a line how the gate ended."""
-    said = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE", "invalid": "NOT VALID"}[result.state]
+    said = _HEADLINES[result.state]
     warned = " (only a warning, as the study says)" if result.state == "inconclusive" and result.warns else ""
     return f"{said}{warned}: {result.message}"
 
@@ -72,7 +79,8 @@ def how(result: GateResult) -> str:
     """Say in a line how it was found out."""
     sure = f"{100 * result.confidence:.6g}% confidence over all looks and rules"
     if result.form == "compare":
-        return f"stored measurements of {result.redeployments} restarts, {sure}"
+        counts = [side.restarts for side in (result.old, result.new) if side is not None]
+        return f"stored measurements of {' and '.join(map(str, counts))} restarts, {sure}"
     spent = f"{words.duration(result.measured_s)} of measuring, {words.duration(result.wall_s)} in all"
     in_what = "redeployments of both sides, interleaved" if result.form == "ab" else "restarts"
     return f"{result.redeployments} {in_what}, {spent}; {sure}"

@@ -8,7 +8,7 @@ from rich.text import Text
 from reports.gate.rows import HEADINGS, headline, how, rows
 from tuner.gate.document import GateResult
 
-_COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "invalid": "yellow"}
+_COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "invalid": "yellow", "unfinished": "red"}
 
 
 def picture(result: GateResult) -> RenderableType:

@@ -11,6 +11,7 @@
 
   function shown(value, unit) {
     if (value === null || value === undefined) return "not measured";
+    if (value === -Infinity && (unit === "s" || unit === "/s")) return shown(0, unit); // never below it
     if (!Number.isFinite(value)) return value > 0 ? "∞" : "-∞";
     const grouped = (number, digits) =>
       number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -23,7 +24,7 @@
       case "J": return value >= 1 ? `${value.toFixed(2)} J` : `${(value * 1e3).toPrecision(3)} mJ`;
       case "cores": return `${value.toFixed(2)} cores`;
       case "tokens": return `${value.toFixed(1)} tokens`;
-      default: return String(Number(value.toPrecision(4)));
+      default: return Math.abs(value) < 9999.5 ? String(Number(value.toPrecision(4))) : grouped(value, 0);
     }
   }
 
@@ -182,9 +183,21 @@
     }
     rows.push(row("SLO", data.points.slo[left], data.points.slo[right],
       data.points.slo[left] === data.points.slo[right] ? "" : "differs"));
-    table.replaceChildren(...rows);
+    const among = row("among all trials", "", "", "");
+    among.className = "scripted-only";
+    [left, right].forEach((point, side) => among.children[side + 1].append(finder(point)));
+    table.replaceChildren(...rows, among);
     controls.left.value = String(left);
     controls.right.value = String(right);
+  }
+
+  // A button that shows the rows of a point's trial in the table of all trials.
+  function finder(point) {
+    const trial = data.trials.number[data.points.trial[point]];
+    const made = element("button", "show", { type: "button", "aria-label": `show trial ${trial} among all trials` });
+    made.addEventListener("click", () =>
+      document.dispatchEvent(new CustomEvent("paretune:trial", { detail: { trial } })));
+    return made;
   }
 
   function options(select) {

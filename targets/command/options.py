@@ -267,6 +267,11 @@ class CommandOptions(TargetOptions):
         _ = parts.port  # raises ValueError for one that is none
         return url.rstrip("/")
 
+    @property
+    def asked_by(self) -> tuple[str, ...]:
+        """The request."""
+        return ("request",)
+
     @model_validator(mode="after")
     def _one_way_to_the_server(self) -> "CommandOptions":
         if (self.command is None) == (self.url is None):

@@ -133,6 +133,9 @@ class HttpControl:
         if status in (401, 403):
             raise TargetError(f"{self._url} refuses us (HTTP {status}: {_said(answer)}); give it what it wants in "
                               "`target.headers`")  # fmt: skip
+        if status == 404:
+            raise TargetError(f"{self._url}/v2/health/ready is not there (HTTP 404): no server of the Open Inference "
+                              "Protocol; one with OpenAI's API gets a study of `target: {kind: openai}`")  # fmt: skip
         return status == 200
 
     def server(self) -> ServerInfo:

@@ -122,6 +122,11 @@ class KServeOptions(TargetOptions):
         return _place(self.url)
 
     @property
+    def asked_by(self) -> tuple[str, ...]:
+        """The model, its version, and all that goes along with a request."""
+        return ("model", "version", "headers", "tensors", "parameters")
+
+    @property
     def takes_priority(self) -> bool:
         """Triton among the servers takes the parameter `priority`; others ignore it."""
         return True

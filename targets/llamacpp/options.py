@@ -23,6 +23,11 @@ class LlamaCppOptions(LocalOptions):
     )
     apply_timeout: Duration = Field(300.0, gt=0, description="how long a start may take; large models take minutes")
 
+    @property
+    def hub_model(self) -> None:
+        """A model is a file."""
+        return None
+
     def metrics(self) -> Sequence[ServerMetric]:
         """Return what llama-server's own metrics give."""
         return METRICS

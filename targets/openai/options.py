@@ -95,6 +95,11 @@ class LocalOptions(RequestOptions):
             raise ValueError("`side_by_side` needs a port for each deployment; leave `port` out")
         return self
 
+    @property
+    def hub_model(self) -> str | None:
+        """The model as the study names it: vLLM and SGLang know hubs."""
+        return self.model
+
     def files(self) -> Sequence[Path]:
         """Return the configuration and the model, where it is a file or a folder here."""
         return [*([self.config] if self.config else []), *([Path(self.model)] if self.model else [])]
@@ -119,6 +124,11 @@ class OpenAIOptions(RequestOptions):
     def secrets(self) -> Sequence[str]:
         """Return the variable of the API key."""
         return [self.api_key_env] if self.api_key_env else []
+
+    @property
+    def asked_by(self) -> tuple[str, ...]:
+        """The model, the key, and what the requests say."""
+        return ("model", "endpoint", "ignore_eos", "temperature", "body", "usage", "api_key_env")
 
     @property
     def takes_priority(self) -> bool:

@@ -1,6 +1,6 @@
 """The `target` section of a study of the simulated server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,11 @@ class SimulatedOptions(TargetOptions):
         default={}, description="name -> overlay of the model's queue.json; the knob `precision` picks one"
     )
     http_port: int | None = Field(None, ge=1, le=65535, description="port to serve HTTP on; a free one when absent")
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The one that the study names."""
+        return {} if self.http_port is None else {"http_port": self.http_port}
 
     def files(self) -> Sequence[Path]:
         """Return the model's folder."""

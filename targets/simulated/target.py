@@ -45,6 +45,7 @@ class SimulatedTarget:
 
     Options: ClassVar = SimulatedOptions
     side_by_side: ClassVar = True
+    keeps_server: ClassVar = True
 
     def __init__(self, options: SimulatedOptions, context: Context) -> None:
         self._options, self._context = options, context

@@ -82,6 +82,12 @@ class ComposedTriton(TritonTarget):
             rate_limit=own.rate_limit or needed.rate_limit,
         )
 
+    def _own_configs(self) -> Sequence[model_config.ModelConfig]:
+        return [part.config for part in self._parts(*self._base(None))]
+
+    def _configs_for(self, config: Config) -> Sequence[model_config.ModelConfig]:
+        return [part.config for part in self._assembled(config, replace(self._offer_to(config), gpus=None))]
+
     def _wanted(self, config: Config, offer: rules.Offer | None = None) -> tuple[UserModel, model_config.ModelConfig]:
         top = self._assembled(config, offer)[-1]
         return top.model, top.config
@@ -90,7 +96,8 @@ class ComposedTriton(TritonTarget):
         """Return the models of a configuration, in the order in which they can be loaded. Raises ConfigRefused."""
         variant = config.get("precision")
         parts = self._parts(*self._base(None if variant is None else str(variant)))
-        found = [ensemble.changed(part, config, offer or self._offer()) for part in parts]
+        offered = offer or self._offer_to(config)
+        found = [ensemble.changed(part, config, offered) for part in parts]
         ensemble.check_together(found)
         return found
 
@@ -101,7 +108,7 @@ class ComposedTriton(TritonTarget):
         first, so that it ends while the other begins; where one is refused all models have again what they had.
         """
         parts = self._assembled(config)
-        server = self._server_for(config, alias)
+        server = self._server_for(self._flags_of(config), alias)
         names = {part.name: self._name(server, part.name, alias) for part in parts}
         load = partial(self._load, server, parts, names, config)
         before = self._deployed.get(alias)
@@ -197,7 +204,7 @@ class ComposedTriton(TritonTarget):
     def export(self, config: Config) -> Export:
         """Return config.pbtxt of every composing model that is to change, and that of the ensemble behind them."""
         whole = super().export(config)
-        parts = self._assembled(config, replace(self._offer(), gpus=None))
+        parts = self._assembled(config, replace(self._offer_to(config), gpus=None))
         texts = {part.name: loading.rewritten(part.model, part.config) for part in parts if part.model.text}
         changed = [part for part in parts[:-1] if part.model.text and texts[part.name] != part.model.text]
         paths = {part.name: Path(part.name) / CONFIG_NAME for part in parts}
@@ -215,8 +222,7 @@ class ComposedTriton(TritonTarget):
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, with the user's own of what did not change, and ask once."""
-        flags = flags_of.from_text(export.files.get(flags_of.FILE, ""))
-        server = self._server_for(flags_of.flag_values(flags), VERIFIED)
+        server = self._server_for(flags_of.from_text(export.files.get(flags_of.FILE, "")), VERIFIED)
         parts = self._exported(export)
         top = parts[-1]
         composing = {part.name: part.name for part in parts if not part.top}

@@ -87,7 +87,7 @@ def applied(base: Message, config: Config) -> model_config_pb2.ModelConfig:
     for one in CATALOGUE:
         if one.name not in config or one.access.read(result) == config[one.name]:
             continue
-        if reason := out_of_range(one.knob, config[one.name]) or missing_part(one, result):
+        if reason := out_of_range(one.knob, config[one.name]) or missing_part(one, result, config[one.name]):
             raise reason
         one.access.write(result, config[one.name])
     return result

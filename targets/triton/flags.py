@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,6 +196,11 @@ def from_text(text: str) -> list[str]:
     return found
 
 
+def together(texts: Iterable[str]) -> str:
+    """Return the text of `FILE` for models on one server, each of which needs some flags."""
+    return to_text(list(dict.fromkeys(flag for text in texts for flag in from_text(text))))
+
+
 def logged_options(log: str) -> dict[str, str]:
     """Return the table of options that the server logs at its start: option -> value; {} where it logs none."""
     return {row["option"]: row["value"] for row in _ROW.finditer(log) if row["option"] != "Option"}
@@ -210,6 +215,12 @@ def mismatches(flags: Sequence[str], options: Mapping[str, str]) -> Iterator[str
             asked = values[flag.knob.name]
             if shown != flag.shown(asked):
                 yield f"{flag.knob.name}: asked {asked}, the server says {flag.option} is {shown}"
+
+
+def caches(flags: Sequence[str]) -> list[str]:
+    """Return the flags that give a server a response cache, of whatever kind."""
+    given = [one for one in flags if one.partition("=")[0] in ("--cache-config", "--response-cache-byte-size")]
+    return [one for one in given if one != "--response-cache-byte-size=0"]
 
 
 def gives(flags: Sequence[str], name: str) -> bool:

@@ -70,7 +70,7 @@ def _names(name: str, choices: Sequence[str], doc: str, *, since: str = OLD, **m
 
 
 def _duration(name: str, doc: str, **more: Any) -> Knob:
-    return Knob(name, "duration", 0, None, 0.0, "s", "reload", doc, since=OLD, **more)
+    return Knob(name, "duration", 0, None, 0.0, "s", "reload", doc, since=OLD, grain=1 / fields.US_PER_S, **more)
 
 
 def _list(name: str, low: int, doc: str, rule: str) -> Knob:

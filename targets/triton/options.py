@@ -1,6 +1,6 @@
 """The `target` section of a study of Triton."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from targets.base import TargetError
 from targets.kserve.options import Headers, Url, variables
 from targets.options import Section, ServerMetric
 from targets.triton.cache import METRICS as CACHE_METRICS
-from targets.triton.flags import CACHE_CONFIG, flag_name, given_flags
+from targets.triton.flags import CACHE_CONFIG, caches, flag_name, given_flags
 from targets.triton.metrics import METRICS
 from targets.triton.repository import needed, read_model
 from targets.triton.requesting import RequestOptions
@@ -186,6 +186,22 @@ class TritonOptions(RequestOptions):
         return "grpc_url" if self.protocol == "grpc" else "url"
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """With `launch: remote`, those of both protocols."""
+        return tuple(url for url in (self.url, self.grpc_url) if url is not None)
+
+    @property
+    def asked_by(self) -> tuple[str, ...]:
+        """Nothing: models of the server are loaded with other configurations."""
+        return ()
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Those that the study names."""
+        given = {"http_port": self.http_port, "grpc_port": self.grpc_port}
+        return {key: port for key, port in given.items() if port is not None}
+
+    @property
     def keeps_connections(self) -> bool:
         """Calls of gRPC share connections."""
         return self.protocol == "grpc"
@@ -221,9 +237,7 @@ class TritonOptions(RequestOptions):
 
     def metrics_with(self, knobs: Collection[str]) -> Sequence[ServerMetric]:
         """Return the same where knobs may give it a cache, too."""
-        cached = any(knob.rpartition(".")[2] in _CACHING for knob in knobs) or any(
-            flag.startswith(CACHE_CONFIG) for flag in self.own_flags
-        )
+        cached = any(knob.rpartition(".")[2] in _CACHING for knob in knobs) or bool(caches(self.own_flags))
         cache = CACHE_METRICS if cached else ()
         return (*cache, *(METRICS if self.metrics_url is not None else ()))
 

@@ -34,7 +34,7 @@ from targets.triton.ensemble import Part
 from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
 from targets.triton.repository import UserModel
-from targets.triton.served import ServedModels
+from targets.triton.served import ServedModels, not_restored
 from targets.triton.target import TritonTarget
 from targets.triton.transport import parameters_of
 from workloads.requests import Requests
@@ -54,6 +54,7 @@ class RemoteTriton(TritonTarget):
     """
 
     side_by_side: ClassVar = False
+    keeps_server: ClassVar = False
     rounds: ClassVar = False
 
     def __init__(self, options: TritonOptions, context: Context) -> None:
@@ -141,6 +142,9 @@ class RemoteTriton(TritonTarget):
         """Leave it to the server: what it was started with is not known."""
         return rules.Offer(None, response_cache=True, rate_limit=True)
 
+    def _offer_to(self, config: Config) -> rules.Offer:  # noqa: ARG002 - whatever the configuration
+        return self._offer()
+
     def _why_not(self) -> str:
         """Return why models cannot be loaded and what to do, "" where they can be or that is not known yet."""
         if self._why_fixed is None:
@@ -150,6 +154,28 @@ class RemoteTriton(TritonTarget):
                 return ""
             self._why_fixed = why and _MODEL_FIXED.format(self._controlled.url, why)
         return self._why_fixed
+
+    def expect(self, knobs: Sequence[str]) -> None:
+        """Take note of the knobs that a study sets. Raises TargetError where the user's own answers are kept."""
+        super().expect(knobs)
+        try:
+            self._check_answers(self._own_parts())
+        except ConfigRefused as error:
+            raise TargetError(f"target.model: {error}") from None
+
+    def check(self, config: Config) -> None:
+        """Check a configuration by Triton's rules, and that its answers would be its own. Raises ConfigRefused."""
+        self._check_answers(self._parts_for(config))
+
+    def _check_answers(self, parts: Sequence[Part]) -> None:
+        """Check that no other configuration can have left answers for this one. Raises ConfigRefused.
+
+        A cache knows a model by its name, and here all configurations have the same one.
+        """
+        cached = [part for part in parts if part.config.response_cache.enable]
+        if cached and any(name.rpartition(".")[2] in _OF_MODELS for name in self._expected):
+            (one, *_) = cached
+            raise ConfigRefused(_KEPT.format(one.name), (_KNOB if one.top else f"{one.name}.{_KNOB}",))
 
     def metrics(self) -> Sequence[ServerMetric]:
         """What is told of the response cache, and what the metrics give, where the study says where they are."""
@@ -184,6 +210,7 @@ class RemoteTriton(TritonTarget):
         parts = self._parts_for(config)
         if flags := flags_of.NAMES & set(config):
             raise ConfigRefused(_FLAG_FIXED.format(min(flags)))
+        self._check_answers(parts)
         self._give(parts, {part.name: _own_knobs(part, config) for part in parts})
         statistics = self._control().statistics
         composing = {part.name: partial(statistics, part.name, "") for part in parts if not part.top}
@@ -220,8 +247,16 @@ class RemoteTriton(TritonTarget):
         return self._started and self._asked.alive()
 
     def export(self, config: Config) -> Export:
-        """Return the user's config.pbtxt with the tuned fields changed; nothing without a repository."""
-        return super().export(config) if self._options.repository is not None else Export({}, {})
+        """Return the user's config.pbtxt with the tuned fields changed; nothing without a repository.
+
+        The flags that it needs are those of a server started for it: the one that runs has its own.
+        """
+        if self._options.repository is None:
+            return Export({}, {})
+        made = super().export(config)
+        files, originals = ({path: text for path, text in texts.items() if path != flags_of.FILE}
+                            for texts in (made.files, made.originals))  # fmt: skip
+        return replace(made, files=files, originals=originals)
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Load what the exported file says, compare what is loaded with it, and ask once."""
@@ -247,7 +282,7 @@ class RemoteTriton(TritonTarget):
                 _read_back(served, parts, {part.name: _own_knobs(part, config) for part in parts})
             except (ConfigRefused, KeyboardInterrupt) as error:
                 if wrong := served.restore():
-                    raise ConfigRefused(f"{error}; {_not_restored(list(served.original), wrong)}") from None
+                    raise ConfigRefused(f"{error}; {not_restored(list(served.original), wrong)}") from None
                 raise
         finally:
             self._close_control()
@@ -269,7 +304,7 @@ class RemoteTriton(TritonTarget):
         served, self._started = self._served, False
         try:
             if served is not None and (wrong := served.restore()):
-                raise TargetError(f"{self._controlled.url}: {_not_restored(list(served.original), wrong)}")
+                raise TargetError(f"{self._controlled.url}: {not_restored(list(served.original), wrong)}")
             self._served = None
         finally:
             self._asked.stop()
@@ -281,6 +316,13 @@ class RemoteTriton(TritonTarget):
             self._kept_control = None
 
 
+_OF_MODELS = frozenset({"precision", *BY_NAME})
+_KNOB = "response_cache"
+_KEPT = (
+    "model {0!r} has response_cache on, and with `launch: remote` the server's cache would give the answers of the "
+    "configurations before for this one's; measure with `response_cache {{ enable: false }}` in its config.pbtxt and "
+    "in its variants, or with `launch: local`"
+)
 _FLAG_FIXED = "`{}` is given to the server when it starts, and with `launch: remote` somebody else does that"
 _NOT_LOADED = "{} does not let models be loaded ({})"
 _MODEL_FIXED = (
@@ -298,15 +340,6 @@ def _read_back(served: ServedModels, parts: Sequence[Part], knobs: Mapping[str, 
     """Compare what models have with what was asked for. Raises ConfigRefused naming what differs."""
     for part in parts:
         loading.check_loaded(served.config(part.name), part.name, part.config, knobs[part.name])
-
-
-def _not_restored(models: Sequence[str], wrong: str) -> str:
-    """Say that models have not what they had, and what to do."""
-    if len(models) == 1:
-        what, remedy = f"configuration that model {models[0]!r}", "the model and load it"
-    else:
-        what, remedy = f"configurations that models {', '.join(map(repr, models))}", "the models and load them"
-    return f"the {what} had at the start could not be loaded again: {wrong}; unload {remedy} again"
 
 
 def reached(options: TritonOptions, url: str | None) -> KServeOptions:

@@ -17,6 +17,8 @@ from targets.triton.knobs import BATCHING, ModelKnob
 
 SCHEDULERS = "dynamic_batching, sequence_batching and ensemble_scheduling exclude one another"
 CACHE_BYTES = 64 * 2**20
+NEARLY_WHOLE = 1e-3
+CACHE_KNOBS = ("response_cache", "cache_size")
 LIMITER_KNOBS = ("rate_limiter_priority", "rate_limiter_count")
 _BACKEND_OF = {"onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt", "pytorch_libtorch": "pytorch"}
 _CALLED = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
@@ -84,7 +86,21 @@ def unusable(one: ModelKnob, config: model_config_pb2.ModelConfig, gpus: tuple[i
 
 
 def _wrong(one: ModelKnob, config: Any) -> str:
-    return _not_of_ensemble(one, config) or _wrong_backend(one, config) or _wrong_model(one, config)
+    return (
+        _not_of_ensemble(one, config)
+        or _wrong_backend(one, config)
+        or _takes_no_batches(one, config)
+        or _wrong_model(one, config)
+    )
+
+
+def _takes_no_batches(one: ModelKnob, config: Any) -> str:
+    if one.name != "max_batch_size" or config.max_batch_size:
+        return ""
+    return (
+        f"model {config.name!r} has max_batch_size 0, and another one would add an axis to its inputs and outputs; if "
+        "it takes batches, say so in its config.pbtxt"
+    )
 
 
 def _wrong_backend(one: ModelKnob, config: Any) -> str:
@@ -142,6 +158,8 @@ def out_of_range(knob: Knob, value: Value) -> ConfigRefused | None:
         return ConfigRefused(f"{knob.name}: {value!r} is none of {', '.join(knob.choices)}", (knob.name,))
     if knob.type not in ("int", "duration", "list"):
         return None
+    if knob.grain and abs(float(value) / knob.grain - round(float(value) / knob.grain)) > NEARLY_WHOLE:
+        return ConfigRefused(f"{knob.name}: must be whole microseconds, but is {value:g} s", (knob.name,))
     for number in as_numbers(value) if knob.type == "list" else [float(value)]:
         if (knob.low is not None and number < knob.low) or (knob.high is not None and number > knob.high):
             high = "" if knob.high is None else f" and <= {knob.high:g}"
@@ -149,10 +167,14 @@ def out_of_range(knob: Knob, value: Value) -> ConfigRefused | None:
     return None
 
 
-def missing_part(one: ModelKnob, config: model_config_pb2.ModelConfig) -> ConfigRefused | None:
-    """Return why a knob means nothing in a configuration, None where it does."""
+def missing_part(one: ModelKnob, config: model_config_pb2.ModelConfig, value: Value) -> ConfigRefused | None:
+    """Return why a value of a knob means nothing in a configuration, None where it does."""
     if reason := _wrong(one, config):
         return ConfigRefused(f"{one.name}: {reason}", (one.name,))
+    if one.name == "default_priority_level" and value and not config.dynamic_batching.priority_levels:
+        # Triton passes over the level then: in a file of the user's it may stand.
+        said = f"default priority level is {value}, but there are no priority_levels"
+        return ConfigRefused(said, ("priority_levels", one.name))
     missing = {
         BATCHING: (
             not config.HasField(BATCHING),
@@ -236,8 +258,6 @@ def _levels(batching: Any) -> Iterator[_Broken]:
     knobs = ("priority_levels", "default_priority_level")
     if levels and not 1 <= default <= levels:
         yield _Broken(f"default priority level must be in range [1, {levels}], but is {default}", knobs)
-    if not levels and default:
-        yield _Broken(f"default priority level is {default}, but there are no priority_levels", knobs)
     for level in batching.priority_queue_policy:
         if levels and not 1 <= level <= levels:
             yield _Broken(
@@ -282,7 +302,7 @@ def _cache(config: Any, offer: Offer) -> Iterator[_Broken]:
         return
     yield from _cache_on(config)
     if not offer.response_cache:
-        yield _Broken("response_cache needs a server that was started with --cache-config", ("response_cache",))
+        yield _Broken("response_cache needs a server that was started with --cache-config", CACHE_KNOBS)
 
 
 def _cache_on(config: Any) -> Iterator[_Broken]:
@@ -296,7 +316,7 @@ def _cache_on(config: Any) -> Iterator[_Broken]:
 
 def _limiter(config: Any, offer: Offer) -> Iterator[_Broken]:
     if not offer.rate_limit and _limits(config):
-        yield _Broken("rate_limiter needs a server that was started with --rate-limit", LIMITER_KNOBS)
+        yield _Broken("rate_limiter needs a server that was started with --rate-limit", (*LIMITER_KNOBS, "rate_limit"))
 
 
 def _limits(config: Any) -> bool:

@@ -192,3 +192,12 @@ def _leaving_s(
 
 def _kept(before: model_config.ModelConfig, now: model_config.ModelConfig | None) -> bool:
     return now is not None and model_config.only_instances(before, now)
+
+
+def not_restored(models: Sequence[str], wrong: str) -> str:
+    """Say that models have not what they had, and what to do."""
+    if len(models) == 1:
+        what, remedy = f"configuration that model {models[0]!r}", "the model and load it"
+    else:
+        what, remedy = f"configurations that models {', '.join(map(repr, models))}", "the models and load them"
+    return f"the {what} had at the start could not be loaded again: {wrong}; unload {remedy} again"

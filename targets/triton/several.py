@@ -74,8 +74,7 @@ class _Member(TritonTarget):
 
     def load_exported(self, export: Export, requests: Requests) -> TritonDeployment:
         """Load this model's file of an export as it is, and ask it once."""
-        config = flags_of.from_text(export.files.get(flags_of.FILE, ""))
-        server = self._server_for(flags_of.flag_values(config), VERIFIED)
+        server = self._server_for(flags_of.from_text(export.files.get(flags_of.FILE, "")), VERIFIED)
         path = next(one for one in export.files if one != flags_of.FILE and one.parent.name in self._names())
         return self._loaded_as_it_is(server, path, export.files[path], requests)
 
@@ -194,6 +193,10 @@ class SeveralTriton(TritonTarget):
             originals |= one.originals
             places |= one.places
             folders |= one.folders
+        for texts, told in ((files, [one.files for one in made.values()]),
+                            (originals, [one.originals for one in made.values()])):  # fmt: skip
+            if flags := flags_of.together(one.get(flags_of.FILE, "") for one in told):
+                texts[flags_of.FILE] = flags
         return replace(
             first,
             files=files,

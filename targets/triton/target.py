@@ -7,24 +7,17 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import ClassVar
 
-from targets.base import (
-    Config,
-    ConfigRefused,
-    Context,
-    Export,
-    Knob,
-    TargetError,
-    Value,
-)
+from targets.base import Config, ConfigRefused, Context, Export, Knob, TargetError, Value
 from targets.common import named_choices
 from targets.exports import Start
 from targets.found import FoundModel
 from targets.options import ServerMetric
+from targets.triton import command_line, loading, reloading, rules
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
-from targets.triton import loading, reloading, rules
 from targets.triton.deployment import TritonDeployment
 from targets.triton.docker import DockerLauncher, Mount
 from targets.triton.exporting import load_flags, start_of
@@ -54,6 +47,7 @@ class TritonTarget:
 
     Options: ClassVar = TritonOptions
     side_by_side: ClassVar = True
+    keeps_server: ClassVar = True
     rounds: ClassVar = True
     """Floats are rounded to what a variant takes."""
 
@@ -72,7 +66,7 @@ class TritonTarget:
         self._started = False
         self._memories = Memories(options)
         self._deployed: dict[str, TritonDeployment] = {}
-        self._loads = 0
+        self._loads, self._run = 0, token_hex(4)
         self._own_flags = options.own_flags
         self._user_flags = flags_of.flag_values(self._own_flags)
         self._expected: tuple[str, ...] = ()
@@ -199,18 +193,17 @@ class TritonTarget:
         found = [needed(self._repository(), model.name, config).values() for model, config in bases]
         return list(dict.fromkeys(path for paths in found for path in paths))
 
-    def _server_for(self, config: Config, alias: str) -> TritonServer:
-        """Return the server with the flags of a configuration.
+    def _server_for(self, flags: Sequence[str], alias: str) -> TritonServer:
+        """Return the server with flags.
 
         Raises:
             ConfigRefused: it does not start with them, and they are not the user's own.
         """
         self._require_started()
-        flags = flags_of.server_flags(config, self._usual_flags)
         try:
             return self._fleet.serving(flags, alias)
         except TargetError as error:
-            if flags == list(self._usual_flags):
+            if list(flags) == list(self._usual_flags):
                 raise
             raise ConfigRefused(f"{' '.join(flags)}: {error}") from None
 
@@ -221,7 +214,7 @@ class TritonTarget:
         back. Where only the number of instances differs Triton changes that in place.
         """
         model, wanted = self._wanted(config)
-        server = self._server_for(config, alias)
+        server = self._server_for(self._flags_of(config), alias)
         name = self._name(server, model.name, alias)
         before = self._deployed.get(alias)
         leaves = before is not None and before.leaves(server, name, wanted)
@@ -241,15 +234,9 @@ class TritonTarget:
         return self._deployed[alias]
 
     def _name(self, server: TritonServer, model: str, alias: str) -> str:
-        """Return the name to load a model by.
-
-        Where answers are cached it is a new one each time: the cache keeps the answers of a model that was unloaded,
-        and would give them for the next one of that name.
-        """
-        if not any(flag.startswith(flags_of.CACHE_CONFIG) for flag in server.flags):
-            return f"{model}__{alias}"
+        """Return the name to load a model by, see `command_line.alias_name`."""
         self._loads += 1
-        return f"{model}__{alias}_{self._loads}"
+        return command_line.alias_name(model, alias, server.flags, self._run, self._loads)
 
     def settle(self) -> None:
         """Wait until the instances that were retired have ended."""
@@ -261,13 +248,14 @@ class TritonTarget:
 
     def export(self, config: Config) -> Export:
         """Return the user's config.pbtxt with the tuned fields changed, and the flags where there are any."""
-        model, wanted = self._wanted(config, replace(self._offer(), gpus=None))  # another machine may serve it
+        model, wanted = self._wanted(config, replace(self._offer_to(config), gpus=None))  # another machine may serve it
         path = Path(model.name) / CONFIG_NAME
         files, originals = {path: loading.rewritten(model, wanted)}, {path: model.text}
-        given = flags_of.server_flags(config, self._own_flags)
-        if self._own_flags:
-            originals[flags_of.FILE] = flags_of.to_text(self._own_flags)
-        if given or self._own_flags:
+        own = command_line.flags_for({}, self._own_flags, self._own_configs())
+        given = command_line.flags_for(config, self._own_flags, self._configs_for(config))
+        if own:
+            originals[flags_of.FILE] = flags_of.to_text(own)
+        if given or own:
             files[flags_of.FILE] = flags_of.to_text(given)
         repository = self._repository()
         return Export(
@@ -277,7 +265,7 @@ class TritonTarget:
             places={path: model.directory / CONFIG_NAME},
             folders=needed(repository, model.name, wanted),
             start=self._start_of(wanted),
-            flags=(*load_flags(model.name), *flags_of.server_flags(config, self._usual_flags)),
+            flags=(*load_flags(model.name), *given),
             takes_effect=f"have it loaded again with `--reload URL` or `POST /v2/repository/models/{model.name}/load`, "
             "or restart the server",
         )
@@ -289,8 +277,7 @@ class TritonTarget:
 
     def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, compare what is loaded with what they say, and ask once."""
-        flags = flags_of.from_text(export.files.get(flags_of.FILE, ""))
-        server = self._server_for(flags_of.flag_values(flags), VERIFIED)
+        server = self._server_for(flags_of.from_text(export.files.get(flags_of.FILE, "")), VERIFIED)
         for path, text in export.files.items():
             if path != flags_of.FILE:
                 self._loaded_as_it_is(server, path, text, requests).retire()
@@ -367,26 +354,33 @@ class TritonTarget:
         variant = config.get("precision")
         model, base = self._base(None if variant is None else str(variant))
         wanted = model_config.applied(base, config)
-        rules.check(wanted, offer or self._offer())
+        rules.check(wanted, offer or self._offer_to(config))
         return model, wanted
+
+    def _own_configs(self) -> Sequence[model_config.ModelConfig]:
+        """Return the user's own configurations of the models that are loaded."""
+        return [self._user.config]
+
+    def _configs_for(self, config: Config) -> Sequence[model_config.ModelConfig]:
+        """Return what the models are loaded with, on another machine too. Raises ConfigRefused."""
+        return [self._wanted(config, replace(self._offer_to(config), gpus=None))[1]]
 
     def _offer(self) -> rules.Offer:
         """Return what the server has: what the study's knobs and the user's files need."""
-        needed = rules.offer_for(self._expected, self._bases, self._gpus)
-        return replace(
-            needed,
-            response_cache=needed.response_cache or flags_of.gives(self._own_flags, "--cache-config"),
-            rate_limit=needed.rate_limit or flags_of.gives(self._own_flags, "--rate-limit"),
-        )
+        return command_line.with_given(rules.offer_for(self._expected, self._bases, self._gpus), self._own_flags)
+
+    def _offer_to(self, config: Config) -> rules.Offer:
+        """Return what the server of a configuration has, by its flags."""
+        return command_line.offer_to(config, self._offer(), self._usual_flags, self.user_config)
 
     @property
     def _usual_flags(self) -> tuple[str, ...]:
         """The user's own flags, and those that the study's knobs need beside."""
-        needed = rules.flags(self._offer())
-        return (
-            *self._own_flags,
-            *(one for one in needed if not flags_of.gives(self._own_flags, one.partition("=")[0])),
-        )
+        return command_line.with_needed(self._own_flags, self._offer())
+
+    def _flags_of(self, config: Config) -> list[str]:
+        """Return the flags of the server that a configuration is measured on."""
+        return flags_of.server_flags(config, self._usual_flags)
 
     def _deployment(
         self, config: Config, server: TritonServer, name: str, wanted: model_config.ModelConfig, alias: str

@@ -55,3 +55,11 @@ def test_what_is_wrong_with_it_is_told_with_its_place(text: str, message: str, t
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert failure(tmp_path, "", "other:f") == "other.py: no such file; `other:f` is the function f of other.py there"
+
+
+def test_what_it_prints_does_not_get_among_the_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "print('loaded')\ndef f(outputs, labels):\n    print('asked')\n    return labels\n"
+    (tmp_path / "scores.py").write_text(text)
+    load_function(tmp_path, "scores:f")(np.zeros((3, 2)), np.zeros(3))
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "loaded\nasked\n")

@@ -13,6 +13,8 @@ from tests.conftest import DIGITS
 from tests.support.tune import tune
 from tuner.results import Trial
 
+pytestmark = pytest.mark.long
+
 WriteStudy = Callable[..., Path]
 ONE_POINT = ("--set", "space.concurrency=[4]", "--set", "space.max_batch_size=[8]", "--set", "space.precision=int8")
 OWN = '''

@@ -24,6 +24,8 @@ from tests.support.simulated_study import write_simulated_study
 from tests.support.tune import tune
 from tuner.results import read_result
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def benched(tmp_path_factory: pytest.TempPathFactory) -> Ended:

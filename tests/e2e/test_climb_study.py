@@ -9,6 +9,8 @@ from tests.support.tune import tune
 from tuner.load_plans import sustained
 from tuner.results import Result, read_result
 
+pytestmark = pytest.mark.long
+
 STUDY = """
 study: climb
 target: {kind: simulated, model: queue, repository: models}

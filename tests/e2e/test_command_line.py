@@ -351,6 +351,12 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert "file/summary.md: cannot be written" in ended.stderr
 
 
+def test_files_that_cannot_be_used_are_no_bugs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    fails(tmp_path, BAD_USAGE, r"file/\S*: Not a directory", "init", "digits", "--to", "file/here")
+    fails(tmp_path, BAD_USAGE, r"file: (Not a directory|File exists)", "init", "--to", "file")
+
+
 def test_what_is_not_there_cannot_be_shown_or_opened(tmp_path: Path) -> None:
     for command in ("show", "open", "ui"):
         fails(tmp_path, BAD_USAGE, r"runs/x/result\.json: No such file", command, "runs/x")

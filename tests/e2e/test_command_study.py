@@ -18,6 +18,8 @@ from tests.support.command_page import write_study
 from tests.support.tune import tune
 from tuner.results import Result, read_result, result_schema
 
+pytestmark = pytest.mark.long
+
 SHORT = """
 measure: {warmup: 0.1 s, max_warmup: 0.2 s, window: 0.3 s, max_window: 0.6 s}
 confirm: {candidates: 2, redeployments: 2, max_redeployments: 4, rounds: 2, round: 0.2 s}

@@ -22,6 +22,8 @@ from tuner.study.load import load_study
 from tuner.study.source import StudyError
 from tuner.wiring import prepare
 
+pytestmark = pytest.mark.long
+
 PAGE = Path(__file__).parents[2] / "docs" / "triton.md"
 SMALL = (
     "search.budget.trials=1", "search.sampler=random", "slo={p99: 5 s, error_rate: 50%}", "space.concurrency=4",

@@ -25,9 +25,10 @@ from targets.triton.installation import find_installation
 from tests.support.tune import tune
 from tests.support.written_run import written_run
 from tests.triton.test_triton_files import MODEL
+from tests.tuner.result_builders import point
 from tuner import cli
 from tuner.provenance import MARK, with_header, without_header
-from tuner.results import read_result
+from tuner.results import read_result, to_json
 
 TUNED = {"max_batch_size": 4, "max_queue_delay": 0.0005, "instances": 2}
 WriteStudy = Callable[..., Path]
@@ -281,6 +282,34 @@ def test_the_header_of_an_earlier_export_is_no_part_of_a_change(run: Path, own: 
     changed = [line for line in diff.splitlines() if line[0] in "+-"]
     assert changed == [line for line in first.splitlines() if line[0] in "+-"]
     assert patched(yours.read_text(), diff) == with_header(patched(own.read_text(), first), ("of an earlier run",))
+
+
+def test_a_report_is_made_where_the_best_fits_your_files_no_more(run: Path, own: Path, tmp_path: Path) -> None:
+    before = summarized(run, tmp_path / "summary.md")
+    own.write_text(own.read_text().replace("dynamic_batching { }", "dynamic_batching { preferred_batch_size: [ 8 ] }"))
+    assert "preferred" in export(run, "--diff", code=3).stderr
+    assert summarized(run, tmp_path / "summary.md") == before, "the run has kept both sides of the change"
+
+
+@pytest.mark.parametrize(
+    ("came_of_it", "said"),
+    [
+        ({"state": "refused", "points": []}, "trial 2 was not measured: the server refused it in the run"),
+        ({"points": [point(violations={"p99": 0.5})]}, "trial 2 was measured in the search, where it missed the SLO"),
+    ],
+    ids=["refused", "missed"],
+)
+def test_an_export_of_what_did_not_do_says_so_in_the_file_and_beside_it(
+    came_of_it: dict[str, object], said: str, small_study: WriteStudy, own: Path, tmp_path: Path
+) -> None:
+    run = written_run(small_study(), tmp_path / "run", TUNED, {**TUNED, "instances": 1})
+    found = read_result(run)
+    changed = found.trial(2).model_copy(update=came_of_it)
+    (run / "result.json").write_text(to_json(found.model_copy(update={"trials": [*found.trials[:2], changed]})))
+    ended = export(run, "--trial", 2, "--apply")
+    assert f"{said}; it is exported all the same" in ended.stderr
+    assert own.read_text().splitlines()[2] == f"{MARK}{said.removeprefix('trial 2 was ')}"
+    assert "all the same" not in export(run, "--trial", 1, "--diff").stderr
 
 
 def test_a_run_that_kept_no_files_has_the_change_of_a_new_export(run: Path, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +15,22 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.support.junit import violations
+from tests.support.nvml import compiled, loading, script
 from tests.support.simulated_study import slow_down, write_gated_study
 from tests.support.tune import tune
 from tuner.cli import app
 from tuner.gate.baseline import read_gate, read_measurement
 from tuner.gate.document import GateResult
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent.parent
 
 
-def git(folder: Path, *arguments: str) -> None:
+def git(folder: Path, *arguments: str) -> str:
     who = ["-c", "user.name=ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
+    ended = subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True)
+    return ended.stdout
 
 
 @pytest.fixture
@@ -44,19 +50,36 @@ def states(result: GateResult) -> dict[str, str]:
 
 
 def action(inputs: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the steps of the composite action as a runner does: inputs as text, conditions, outputs in files."""
+    """Run the steps of the composite action as a runner does: inputs as text, conditions, outputs in files.
+
+    No step comes after one that failed.
+    """
     spec = yaml.safe_load((ROOT / "action.yml").read_text())
     values = {name: one.get("default", "") for name, one in spec["inputs"].items()} | inputs
-    (_, step) = spec["runs"]["steps"]
-    environment = {name: text.replace("${{ inputs.", "").replace(" }}", "") for name, text in step["env"].items()}
-    path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    (install, gate) = spec["runs"]["steps"]
+    assert install["if"] == "inputs.install != ''"
+    if values["install"] and (installed := step(install, values, folder)).returncode:
+        return installed
+    return step(gate, values, folder)
+
+
+def step(spec: dict[str, Any], values: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run one of them. Of its Python, pip only notes what it is to install."""
+    environment = {name: text.replace("${{ inputs.", "").replace(" }}", "") for name, text in spec["env"].items()}
+    python = folder / "python" / "python"
+    python.parent.mkdir(exist_ok=True)
+    noted = f'echo "$@" >> "{folder}/pip.txt"; exit ${{PIP_ENDS:-0}}'
+    python.write_text(f'#!/bin/sh\nif [ "$1 $2" = "-m pip" ]; then {noted}; fi\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    path = os.pathsep.join([str(folder / "bin"), str(python.parent), os.environ["PATH"]])
     return subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", step["run"]],
+        ["bash", "-e", "-o", "pipefail", "-c", spec["run"]],
         cwd=folder,
         env={
             **os.environ,
             **{name: values[of] for name, of in environment.items()},
             "PATH": path,
+            "GITHUB_ACTION_PATH": str(ROOT),
             "GITHUB_OUTPUT": str(folder / "output"),
             "GITHUB_STEP_SUMMARY": str(folder / "summary"),
         },
@@ -78,26 +101,94 @@ def tune_on_path(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tune_on_path")
 def test_the_action_fails_a_commit_that_makes_the_server_slower(repository_of_study: Path) -> None:
+    study = repository_of_study / "study.yaml"
+    study.write_text(f"{study.read_text()}# not committed\n")
     ended = action({"study": "study.yaml", "old": "HEAD~1", "arguments": "--quiet"}, repository_of_study)
     assert ended.returncode == 1, ended.stderr
     output = dict(line.split("=", 1) for line in (repository_of_study / "output").read_text().splitlines())
     assert output["verdict"] == "fail"
-    assert "FAIL: a regression" in (repository_of_study / "summary").read_text()
+    summary = (repository_of_study / "summary").read_text()
+    assert "FAIL: a regression" in summary
+    assert "HEAD is what is checked out here, but for the changes that are not committed" in summary
     run = repository_of_study / output["run"]
     assert states(read_gate(run)) == {"throughput": "fail", "p50": "fail"}
     assert violations((run / "junit.xml").read_text()) == []
-    worktrees = subprocess.run(
-        ["git", "-C", str(repository_of_study), "worktree", "list"], capture_output=True, text=True, check=True
-    )
-    assert len(worktrees.stdout.splitlines()) == 1
+    assert len(git(repository_of_study, "worktree", "list").splitlines()) == 1
+    result = read_gate(run)
+    assert result.old is not None
+    for side, revision in ((result.old, "HEAD~1"), (result.new, "HEAD")):
+        commit = git(repository_of_study, "rev-parse", revision).strip()
+        assert (side.label, side.environment["commit"]) == (f"{revision} ({commit[:12]})", commit)
+        assert side.label in summary
 
 
 @pytest.mark.usefixtures("tune_on_path")
 def test_the_action_ends_as_the_gate_does_where_nothing_was_measured(tmp_path: Path) -> None:
-    ended = action({"study": "missing.yaml"}, tmp_path)
+    ended = action({"study": "missing.yaml", "alone": "true"}, tmp_path)
     assert ended.returncode == 2
     assert "missing.yaml: cannot be read" in ended.stderr
-    assert not (tmp_path / "summary").exists()
+    assert "ended with exit code 2 before anything was begun" in (tmp_path / "summary").read_text()
+
+
+@pytest.mark.usefixtures("tune_on_path")
+@pytest.mark.parametrize(
+    ("install", "installed"),
+    [
+        ("action", f"-m pip install --quiet {ROOT}[triton]\n"),
+        ("paretune==0.1.0", "-m pip install --quiet paretune==0.1.0\n"),
+        ("", ""),
+    ],
+)
+def test_the_action_installs_its_own_revision_or_what_is_named_or_nothing(
+    install: str, installed: str, tmp_path: Path
+) -> None:
+    ended = action({"study": "missing.yaml", "alone": "true", "install": install}, tmp_path)
+    assert ended.returncode == 2, "there is no such study"
+    noted = tmp_path / "pip.txt"
+    assert (noted.read_text() if noted.exists() else "") == installed
+    assert "triton" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def test_the_action_measures_nothing_where_paretune_cannot_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_ENDS", "7")
+    assert action({"study": "missing.yaml", "alone": "true"}, tmp_path).returncode == 7
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.usefixtures("tune_on_path")
+def test_the_action_does_not_pass_where_an_input_is_mistyped_and_nothing_would_be_compared(tmp_path: Path) -> None:
+    ended = action({"study": str(write_gated_study(tmp_path)), "agianst": "baseline.json"}, tmp_path)
+    assert ended.returncode == 2
+    assert "nothing to compare with: give `old` or `against`" in ended.stdout
+    assert not list(tmp_path.glob("gate-run*"))
+
+
+def test_gates_of_one_job_have_a_run_each_and_arguments_in_quotes_stay_together(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "tune"
+    script.write_text('#!/bin/sh\nmkdir "$4"\nfor one in "$@"; do echo "$one"; done > "$4/arguments"\n')
+    script.chmod(0o755)
+    given = "--set 'gate={throughput: -2%}'\n--quiet"
+    for _ in range(3):
+        ended = action({"study": "study.yaml", "alone": "true", "arguments": given}, tmp_path)
+        assert ended.returncode == 0, ended.stderr
+    runs = [line.removeprefix("run=") for line in (tmp_path / "output").read_text().splitlines()]
+    assert len(set(runs)) == 3
+    assert [one.removeprefix(runs[0]) for one in runs] == ["", "-2", "-3"]
+    for run in runs:
+        told = (tmp_path / run / "arguments").read_text().splitlines()
+        assert told == ["gate", "study.yaml", "--out", run, "--set", "gate={throughput: -2%}", "--quiet"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [("--out there", "--out is given by the action"), ("'x", "a quote is not closed: 'x")]
+)
+def test_arguments_that_the_action_cannot_take_are_refused(arguments: str, said: str, tmp_path: Path) -> None:
+    ended = action({"study": "study.yaml", "alone": "true", "arguments": arguments}, tmp_path)
+    assert ended.returncode == 2
+    assert said in ended.stderr
 
 
 def test_what_a_gate_measured_becomes_the_baseline_that_a_slower_server_fails(tmp_path: Path) -> None:
@@ -127,6 +218,20 @@ def test_one_side_after_the_other_is_told_and_a_side_is_no_different_from_itself
     assert result.old is not None
     assert result.old.restarts == result.new.restarts == 5
     assert set(states(result).values()) <= {"pass", "inconclusive"}
+
+
+def test_memory_that_gpus_do_not_tell_of_the_servers_own_processes_is_not_judged(tmp_path: Path) -> None:
+    study = write_gated_study(tmp_path)
+    whole = {"name": "Stub", "memory_used": 2 << 30, "processes": "!3"}  # as both sides use it together
+    environment = loading(compiled(tmp_path), script({"0": whole}), tmp_path)
+    given = ("gate.memory=+10%", "slo.gpu_memory=1 GiB", "gate.redeployments=3", "gate.time=5 s")
+    settings = [word for one in given for word in ("--set", one)]
+    ended = tune("gate", "--ab", study, study, *settings, "--out", "run", cwd=tmp_path, **environment)
+    assert ended.returncode in (1, 5), ended.stderr  # 1: what is judged may fail on a busy machine
+    result = read_gate(tmp_path / "run")
+    told = {one.rule: (one.state, one.note) for one in result.rules if one.rule in ("memory", "gpu_memory")}
+    assert told == dict.fromkeys(("memory", "gpu_memory"), ("inconclusive", "not measured"))
+    assert any(note.startswith("memory: not measured, for the GPUs do not tell") for note in result.notes)
 
 
 def refused(arguments: list[object], folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -16,6 +16,7 @@ from tests.support.simulated_study import write_simulated_study
 
 GATE = "\ngate: {throughput: -20%, concurrency: 4, rounds: 3, round: 150 ms, time: 5 s}\n"
 MAIN, BRANCH = "main", "slower"
+INSTALLED = "install paretune[triton] @ git+https://github.com/OWNER/paretune@REVISION\n"
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -54,12 +55,16 @@ def commands(language: str, mark: str) -> str:
 
 
 def run(script: list[str], place: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run commands one after the other until one fails; `tune` is the one of these sources, pip only notes its call."""
-    programs = place.parent / "bin"
-    programs.mkdir()
-    for name, does in (("tune", f'exec "{sys.executable}" -m tuner "$@"'), ("pip", "")):
-        (programs / name).write_text(f'#!/bin/sh\necho "$@" >> ../{name}.txt\n{does}\n')
-        (programs / name).chmod(0o755)
+    """Run commands one after the other until one fails; `tune` is the one of these sources, others only note a call.
+
+    Programs are found in the path, and in a virtual environment.
+    """
+    programs, tune = place.parent / "bin", f'exec "{sys.executable}" -m tuner "$@"'
+    for folder in (programs, place / ".venv" / "bin"):
+        folder.mkdir(parents=True)
+        for name, does in (("tune", tune), ("pip", ""), ("python3", "")):
+            (folder / name).write_text(f'#!/bin/sh\necho "$@" >> ../{name}.txt\n{does}\n')
+            (folder / name).chmod(0o755)
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
         ["sh", "-e", "-c", "\n".join(script)],
@@ -92,7 +97,7 @@ def test_the_snippet_for_gitlab_fails_a_branch_that_is_slower(origin: Path, tmp_
     place = checkout(origin, tmp_path)
     ended = run(job["script"], place, CI_MERGE_REQUEST_TARGET_BRANCH_NAME=MAIN)
     assert ended.returncode == 1, ended.stderr
-    assert (tmp_path / "pip.txt").read_text() == "install paretune[triton]\n"
+    assert (tmp_path / "pip.txt").read_text() == INSTALLED
     assert failed(place / job["artifacts"]["reports"]["junit"]) == ["throughput"]
     (kept,) = job["artifacts"]["paths"]
     assert {"gate.html", "gate.json"} <= {one.name for one in (place / kept).iterdir()}
@@ -106,7 +111,10 @@ def test_the_snippet_for_jenkins_gives_the_same_command_after_the_same_fetch(ori
     ended = run([*before, 'git rev-parse --verify "origin/$CHANGE_TARGET"', f"echo {gate}"], place, CHANGE_TARGET=MAIN)
     assert ended.returncode == 0, ended.stderr
     of_gitlab = yaml.safe_load(commands("yml", "CI_MERGE_REQUEST"))["gate"]["script"][-1]
-    assert gate.replace("CHANGE_TARGET", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME") == of_gitlab
-    assert ended.stdout.splitlines()[-1] == f"tune gate study.yaml --ab origin/{MAIN} HEAD --out gate"
-    assert re.findall(r"\bjunit '([^']*)'", pipeline) == ["gate/junit.xml"]
-    assert re.findall(r"\barchiveArtifacts '([^']*)'", pipeline) == ["gate/**"]
+    assert (tmp_path / "python3.txt").read_text() == "-m venv .venv\n"
+    assert (tmp_path / "pip.txt").read_text() == INSTALLED
+    as_there = gate.removeprefix(".venv/bin/").replace("CHANGE_TARGET", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME")
+    assert as_there == of_gitlab
+    assert ended.stdout.splitlines()[-1] == f".venv/bin/tune gate study.yaml --ab origin/{MAIN} HEAD --out gate"
+    assert re.findall(r"\bjunit testResults: '([^']*)', allowEmptyResults: true", pipeline) == ["gate/junit.xml"]
+    assert re.findall(r"\barchiveArtifacts artifacts: '([^']*)', allowEmptyArchive: true", pipeline) == ["gate/**"]

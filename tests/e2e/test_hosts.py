@@ -17,6 +17,8 @@ from tuner.cli import app
 from tuner.results import read_result
 from tuner.storage import JOURNAL
 
+pytestmark = pytest.mark.long
+
 TRIALS = 6
 NAME = "queue@shared"
 LEASE = ("--lease", "3 s")
@@ -129,6 +131,8 @@ def test_hosts_share_a_journal_in_a_folder_and_anybody_may_look(study: Path, tmp
     shown = tune("status", study.name, "--storage", journal)
     assert "queue, run shared: done" in shown.stdout, shown.stderr
     assert f"{TRIALS} of {TRIALS} told" in shown.stdout
+    other = ("--set", "objectives=[minimize p99]", "--set", "search.budget.trials=99")
+    assert tune("status", study.name, "--storage", journal, *other).stdout == shown.stdout, "it is that of the hosts"
     late = tune("worker", study.name, "--storage", journal)
     assert late.exit_code == code
     assert "confirmed" in late.stdout, late.stderr
@@ -162,11 +166,33 @@ def test_a_host_that_differs_is_refused_or_gets_a_group_of_its_own(study: Path, 
     assert other.exit_code == 2
     assert "host1 began this run with another study: slo.p99 is 900 ms there and 1 s here" in said(other)
     assert (refused, code) == ("host2", 5)
-    assert re.search(r"this host differs from host1, on which the study began: your configuration at \d+", error)
+    differs = (
+        r"differs from host1, on which the study began: files of the server are not the same: queue\.json; .* at \d+"
+    )
+    assert re.search(differs, " ".join(error.split()))
     assert "--groups" in error
     assert groups["host1"] == 0
     assert groups["host2"] is None
     assert groups["host3"] not in (None, 0)
+
+
+def test_a_host_that_comes_with_more_trials_raises_the_budget_of_all(study: Path, tmp_path: Path) -> None:
+    journal, more = tmp_path / "study.log", TRIALS + 2
+    with (
+        watched(f"{JOURNAL}{journal}", NAME) as book,
+        hosts(tmp_path, study.name, "--storage", str(journal), *LEASE) as running,
+    ):
+        first = running.start()
+        running.until(lambda: bool(book().told))
+        running.kill(first)
+        running.start("--set", f"search.budget.trials={more}")
+        running.until(lambda: len(book().hosts()) == 2 and book().hosts()[1].decided)
+        seen = json.loads(tune("status", study.name, "--storage", journal, "--json").stdout)
+        running.start()
+        ended = running.wait()
+        check_each_once(book(), more)
+    assert seen["budget_trials"] == more
+    assert {code for _, code, _, _ in ended} <= {0, 5}, ended
 
 
 def of_another_kind(folder: Path) -> Path:
@@ -223,7 +249,7 @@ def test_each_of_two_groups_searches_and_confirms_for_itself_on_one_budget(study
         (("worker", "study.yaml"), "search.storage: `sqlite` is a file of one run"),
         (("worker", "study.yaml", "--storage", "postgresql://tune:secret@db/x"), "search.storage: .*holds a password"),
         (("worker", "study.yaml", "--storage", "a.log", "--lease", "1 ms"), "--lease 0.001 s: at least 1 s"),
-        (("status", "study.yaml", "--storage", "a.log"), "no host has worked on queue@shared there yet"),
+        (("status", "study.yaml", "--storage", "a.log"), "a.log: no host has worked there yet"),
     ],
 )
 @pytest.mark.usefixtures("study")
@@ -232,3 +258,4 @@ def test_what_cannot_be_shared_is_said(arguments: tuple[str, ...], words: str) -
     assert ended.exit_code == 2, ended.stderr
     assert re.search(words, said(ended)), ended.stderr
     assert "secret@" not in ended.stderr
+    assert not Path("a.log").exists(), "who looks makes nothing"

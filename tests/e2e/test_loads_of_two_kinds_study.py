@@ -6,6 +6,8 @@ from tests.support.simulated_study import write_simulated_study
 from tests.support.tune import tune
 from tuner.results import Result, read_result
 
+pytestmark = pytest.mark.long
+
 WEB = """  web:
     arrival: {process: constant, rate: 20/s}
     requests: {source: dataset, path: requests.npz}

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.pages import DOCS, follow, make_commands
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Followed:

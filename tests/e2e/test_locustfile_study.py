@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.locustfiles import ASKING, RAISING
 from tests.support.tune import tune
+
+pytestmark = pytest.mark.long
 
 STUDY = """
 study: shop

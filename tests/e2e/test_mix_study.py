@@ -8,6 +8,8 @@ import pytest
 from tests.support.tune import tune
 from tuner.results import Trial, read_result
 
+pytestmark = pytest.mark.long
+
 STUDY = """
 study: mix
 target: {kind: triton, model: digits, repository: digits/models}

@@ -16,6 +16,8 @@ from tests.support.foreign_triton import foreign_triton
 from tests.support.pages import DOCS, blocks, follow, make_commands, run_block
 from tuner.results import read_result
 
+pytestmark = pytest.mark.long
+
 LOCAL = ("bursty-traffic", "model-analyzer", "int8", "cost", "several-workloads")
 """Pages of the cookbook that need nothing but the Triton that Paretune starts."""
 SHOWN_URL, SHOWN_MODEL = "http://localhost:8000", "llama-3.1-8b"

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.conftest import DIGITS
 from tests.support.tune import tune
 from tuner.results import read_result
+
+pytestmark = pytest.mark.long
 
 REQUESTS = {"source": "dataset", "path": str(DIGITS / "test.npz")}
 STUDY = {

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
 from targets.triton.config import from_loaded, knob_values
@@ -10,6 +11,8 @@ from tests.support.foreign_triton import ForeignTriton, foreign_triton
 from tests.support.triton_ensembles import images, write_ensemble
 from tests.support.tune import tune
 from tuner.results import read_result
+
+pytestmark = pytest.mark.long
 
 MODELS = ("preprocess", "classify", "pipeline")
 

@@ -14,6 +14,8 @@ from tests.support.tune import tune
 from tests.support.written_run import written_run
 from tuner.results import read_result
 
+pytestmark = pytest.mark.long
+
 TUNED = {"max_batch_size": 4, "max_queue_delay": 0.0005, "instances": 2}
 
 

@@ -13,6 +13,8 @@ from tuner.exporting import exported
 from tuner.results import Result, Trial, read_result
 from tuner.rundir import RunDirectory
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 STUDY = """
 study: pair

@@ -13,6 +13,8 @@ from tuner.records import load_records
 from tuner.results import Trial, read_result
 from tuner.telemetry.series import FIELDS
 
+pytestmark = pytest.mark.long
+
 STUDY = """\
 study: energy
 target: {kind: simulated, model: queue, repository: models}

@@ -15,6 +15,8 @@ from tests.support.terminal import Screen, Session, screens
 from tests.support.tune import tune
 from tuner.results import read_result
 
+pytestmark = pytest.mark.long
+
 DECIDED = (0, 5)
 """So short a confirmation may leave an SLO undecided."""
 
@@ -78,6 +80,20 @@ def test_a_pipe_gets_plain_lines_and_an_unmixed_stream_of_events(tmp_path: Path)
     again = [json.loads(line) for line in tune("study.yaml", "--events", cwd=tmp_path).stdout.splitlines()]
     assert [one["event"] for one in again] == ["started", "finished"]
     assert again[-1]["best"] == last["best"]
+
+
+def test_a_run_goes_on_when_whoever_read_its_events_has_ended(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tuner", str(write_simulated_study(tmp_path)), "--events"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["event"] == "started"
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode in DECIDED, said
+    assert said.count("nobody reads the events any more; the run goes on without them") == 1
+    assert read_result(tmp_path / "runs/queue/latest").state == "done"
+    assert (tmp_path / "runs/queue/latest/report.html").is_file()
 
 
 def test_the_result_and_the_events_are_not_printed_together(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.support.triton_models import COUNTER, write_model
 from tests.support.tune import tune
 from tuner.results import Trial
+
+pytestmark = pytest.mark.long
 
 WriteStudy = Callable[..., Path]
 

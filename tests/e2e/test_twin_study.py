@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from tests.support.tune import tune
+from tuner.pick import picked
 from tuner.results import Result, read_result
+
+pytestmark = pytest.mark.long
 
 STUDY = """
 study: twin
@@ -87,8 +90,11 @@ def test_what_a_change_took_is_in_the_result(found: tuple[Result, str, Path]) ->
     assert any(knob.apply_s is not None and knob.applied == "reload" for knob in result.knobs)
 
 
-def test_the_pick_of_an_export_is_another_trial_that_met_the_slo(found: tuple[Result, str, Path]) -> None:
-    _, _, run = found
+def test_an_export_is_of_the_trial_that_is_picked(found: tuple[Result, str, Path]) -> None:
+    result, _, run = found
     ended = tune("export", run, "--pick", "fastest", "--to", run / "picked", cwd=run)
     assert ended.returncode == 0, ended.stderr
-    assert list((run / "picked").rglob("queue.json"))
+    (path,) = (run / "picked").rglob("queue.json")
+    written, wanted = json.loads(path.read_text()), result.trial(picked(result, "fastest")).config
+    assert (written["max_batch_size"], written["instances"]) == (wanted["max_batch_size"], wanted["instances"])
+    assert written["max_queue_delay_us"] == pytest.approx(1e6 * wanted["max_queue_delay"])

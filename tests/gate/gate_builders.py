@@ -8,7 +8,16 @@ import numpy as np
 from tuner.gate.document import Accuracy, Measured, Measurement, Restart
 from tuner.results import Load
 
-HOST = {"cpu": "a CPU", "cores": "1 of 2 for the server", "gpu": "none", "driver": "none", "server": "a server 1.0"}
+HOST = {
+    "cpu": "a CPU",
+    "cores": "1 of 2 for the server",
+    "gpu": "none",
+    "driver": "none",
+    "server": "a server 1.0",
+    "place": "this host",
+    "protocol": "http",
+    "model": "digits",
+}
 
 
 def restarts(throughput: Sequence[float], p99_s: Sequence[float] | None = None, errors: int = 0) -> list[Restart]:

@@ -1,5 +1,7 @@
 """Rules that nothing tells of are refused, and the message names what does."""
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,14 +10,18 @@ import pynvml
 import pytest
 
 from reports.gate import junit
-from targets.base import TargetError
+from targets.base import Outcome, TargetError
 from targets.simulated.target import SimulatedDeployment
 from tests.gate.gate_builders import measurement
 from tests.support.junit import violations
 from tests.support.simulated_study import write_simulated_study
 from tests.support.tune import tune
-from tuner.gate import asked, opening, running
-from tuner.gate.baseline import read_gate
+from tests.tuner.record_builders import answered, records
+from tuner.gate import asked, concluding, opening
+from tuner.gate.baseline import read_gate, written
+from tuner.gate.gathering import known
+from tuner.metrics import summarise
+from tuner.slo import Slo
 from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
 from tuner.wiring import prepare
@@ -138,8 +144,44 @@ def test_a_baseline_is_measured_without_an_slo(path: Path) -> None:
     assert result.new.restarts == 2
 
 
+def test_a_baseline_that_was_spoiled_is_refused_before_anything_is_measured(path: Path) -> None:
+    spoiled = measurement().model_copy(update={"invalid": ["steady: sent late"]})
+    (path.parent / "b.json").write_text(written(spoiled))
+    ended = tune("gate", path, "--against", "b.json", "--set", SHORT, cwd=path.parent)
+    assert ended.returncode == 2
+    assert "b.json: its gate was not valid: steady: sent late; measure again" in ended.stderr
+    assert not (path.parent / "runs").exists()
+
+
+def test_two_sides_need_a_rule_to_be_compared_by(path: Path) -> None:
+    (path.parent / "b.json").write_text(written(measurement()))
+    for form in (["--ab", path, path], [path, "--against", "b.json"]):
+        ended = tune("gate", *form, "--set", "gate.concurrency=2", cwd=path.parent)
+        assert ended.returncode == 2
+        assert "gate: there is no rule to compare by, and SLOs say nothing of what changed: give one" in ended.stderr
+    assert not (path.parent / "runs").exists()
+    asked.check(load_study(path, ["gate.concurrency=2"]))
+
+
+def test_what_else_is_to_be_known_of_the_measurement_is_noted(path: Path) -> None:
+    ended = tune("gate", path, "--set", SHORT, "--out", "run", cwd=path.parent)
+    assert ended.returncode in (0, 5), ended.stderr  # 5: on a busy host the load generator may send late
+    told = r"study\.yaml: steady: p99 from \d+ requests; fewer than 662 claim little about it"
+    assert any(re.search(told, note) for note in read_gate(path.parent / "run").notes)
+
+
+def test_what_no_request_tells_of_is_left_out_and_what_failed_is_not() -> None:
+    slo = Slo({"tpot_p99": 1.0})
+    of_one_token = known(summarise(records([answered(0, 1), answered(1, 2)]), slo))
+    failed = known(summarise(records([(0, 0, 1, Outcome.HTTP_ERROR)]), slo))
+    assert of_one_token["latency_p99_s"] == pytest.approx(0.002)
+    assert failed["latency_p99_s"] == failed["tpot_p99_s"] == math.inf
+    assert "tpot_p99_s" not in of_one_token
+    assert "latency_p99_s" not in known(summarise(records([answered(-5, 1)]), slo))
+
+
 def test_a_gate_without_a_rule_passes_and_says_that_it_measured_alone() -> None:
-    found = running.result(
+    found = concluding.result(
         form="alone",
         study="digits",
         found=([], []),
@@ -148,7 +190,6 @@ def test_a_gate_without_a_rule_passes_and_says_that_it_measured_alone() -> None:
         redeployments=5,
         times_s=(1.0, 2.0),
         notes=[],
-        invalid=[],
     )
     assert (found.state, found.exit_code, found.message) == ("pass", 0, "measured: there is nothing to hold it against")
     assert violations(junit.report(found)) == []

@@ -51,6 +51,30 @@ def test_a_run_that_was_not_valid_is_not_accepted(run: Path, tmp_path: Path) -> 
     assert not (tmp_path / "baseline.json").exists()
 
 
+def test_what_the_load_generator_spoiled_says_so_itself_and_is_neither_accepted_nor_held_against(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "measurement.json"
+    file.write_text(written(measurement().model_copy(update={"invalid": ["steady: sent late"]})))
+    assert read_measurement(file).invalid == ["steady: sent late"]
+    with pytest.raises(
+        BaselineError, match=r"measurement\.json: its gate was not valid: steady: sent late; measure again"
+    ):
+        accept(file, tmp_path / "baseline.json", by="ada", why="")
+    assert not (tmp_path / "baseline.json").exists()
+    ended = tune("gate", "compare", file, file, cwd=tmp_path)
+    assert ended.returncode == 5
+    assert "NOT VALID: a.yaml: steady: sent late" in ended.stdout
+
+
+def test_the_baseline_of_another_study_is_not_overwritten(run: Path, tmp_path: Path) -> None:
+    there = tmp_path / "baseline.json"
+    there.write_text(written(measurement(study="resnet")))
+    with pytest.raises(BaselineError, match="is the baseline of another study, resnet, and this is one of digits"):
+        accept(run, there, by=None, why="")
+    assert read_measurement(there).study == "resnet"
+
+
 def test_a_baseline_is_small_and_has_a_line_for_each_restart() -> None:
     text = written(measurement())
     assert len(text) < 4_000
@@ -103,6 +127,9 @@ def test_a_baseline_of_few_restarts_says_what_it_lacks() -> None:
         ("driver", {"host": {"driver": "550"}}),
         ("server", {"host": {"server": "a server 1.1"}}),
         ("agents", {"host": {"agents": "2 (CPUs: 8, 8)"}}),
+        ("place", {"host": {"place": "http://other:8000"}}),
+        ("protocol", {"host": {"protocol": "grpc"}}),
+        ("model", {"host": {"model": "bert"}}),
         ("workload", {"traffic": {"steady": "abd"}}),
         ("workload", {"traffic": {"steady": "abc", "bursty": "abc"}}),
     ],

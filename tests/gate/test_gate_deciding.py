@@ -1,17 +1,20 @@
 """What a gate says of deployments: rules fail, pass, or are inconclusive."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from tests.gate.gate_builders import measurement, noisy
+from tuner.gate.concluding import decided, least_requests, result
 from tuner.gate.deciding import Look, decide, figures, overall
-from tuner.gate.document import Accuracy, Measurement
+from tuner.gate.document import Accuracy, GateResult, Measurement
 from tuner.gate.gathering import packed
 from tuner.gate.intervals import looks
 from tuner.gate.rules import measurable, rules_of
 from tuner.gate.running import compare
+from tuner.stats import P99_MIN_SAMPLES
 
 LIMITS = {"throughput": 0.05, "p99": 0.10}
 
@@ -194,8 +197,19 @@ def test_goodput_within_other_bounds_is_not_compared(
 def test_what_has_no_rule_is_told_beside_the_rules() -> None:
     rules = rules_of({"steady": {"throughput": 0.05}}, {}, ["steady"], changes=True)
     found = figures(measurement(), measurement(), rules, 0.95, together=True)
-    assert [one.rule for one in found] == ["latency_p99_s", "latency_p50_s", "cold_start_s"]
+    assert [one.rule for one in found] == ["latency_p99_s", "latency_p50_s", "cold_start_s", "error_rate"]
     assert {one.state for one in found} == {"info"}
+
+
+def test_errors_and_labelled_items_without_a_rule_are_told_in_points() -> None:
+    old, new = measurement(accuracy=0.98), measurement(accuracy=0.97, errors=90)
+    found = {one.rule: one for one in figures(old, new, [], 0.95, together=False) if one.kind == "points"}
+    assert set(found) == {"error_rate", "accuracy"}
+    errors = found["error_rate"]
+    assert (errors.old, errors.new, errors.change) == (0.0, 0.009, pytest.approx(0.009))
+    assert found["accuracy"].change == pytest.approx(-0.01)
+    ruled = rules_of({"steady": {"error_rate": 0.1, "accuracy": 0.1}}, {}, [], changes=True)
+    assert not [one for one in figures(old, new, ruled, 0.95, together=False) if one.kind == "points"]
 
 
 def test_stored_measurements_are_compared_by_the_rules_of_the_new_one() -> None:
@@ -228,6 +242,154 @@ def test_a_baseline_of_few_restarts_leaves_everything_inconclusive() -> None:
     assert "the baseline has 4 restarts" in found.rules[0].note
     warned = compare(measurement([100.0] * 4), measurement([50.0] * 5, inconclusive="warn"), [])
     assert (warned.state, warned.exit_code) == ("inconclusive", 0)
+
+
+@pytest.mark.parametrize("errors", [0, 20])
+def test_a_baseline_of_few_restarts_leaves_errors_and_lost_figures_inconclusive(errors: int) -> None:
+    few, asked = measurement([100.0] * 2), {"error_rate": 0.001, "throughput": 0.05}
+    new = measurement([0.0] * 5, errors=errors)
+    assert set(verdicts(few, new, asked, together=False).values()) == {"inconclusive"}
+    assert verdicts(measurement(), new, asked, together=False)["throughput"] == "fail"
+    of_items = verdicts(
+        measurement([100.0] * 2, accuracy=0.9), measurement(accuracy=0.9), {"accuracy": 0.1}, together=False
+    )
+    assert of_items == {"accuracy": "pass"}, "all items were asked on both sides"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_release_that_repairs_a_broken_one_passes(together: bool) -> None:
+    broken = measurement([0.0] * 5, p99_s=[math.inf] * 5, errors=200)
+    assert verdicts(broken, measurement(), LIMITS, together=together) == {"throughput": "pass", "p99": "pass"}
+    assert verdicts(broken, broken, LIMITS, together=together) == {"throughput": "inconclusive", "p99": "inconclusive"}
+
+
+def without(one: Measurement, key: str, deployments: Sequence[int]) -> Measurement:
+    """A measurement in which some deployments lack a figure."""
+    steady = one.workloads["steady"]
+    restarts = [
+        restart.model_copy(update={"metrics": {name: value for name, value in restart.metrics.items() if name != key}})
+        if index in deployments
+        else restart
+        for index, restart in enumerate(steady.restarts)
+    ]
+    return one.model_copy(update={"workloads": {"steady": steady.model_copy(update={"restarts": restarts})}})
+
+
+def test_what_a_server_uses_was_not_0_and_its_growth_from_there_is_not_known() -> None:
+    one = measurement()
+    steady = one.workloads["steady"]
+    sides = []
+    for used in (0.0, 1e-5):
+        restarts = [
+            restart.model_copy(update={"metrics": {**restart.metrics, "cpu_per_request_s": used}})
+            for restart in steady.restarts
+        ]
+        sides.append(measurement(workloads={"steady": steady.model_copy(update={"restarts": restarts})}))
+    assert verdicts(*sides, {"cpu": 0.1}) == {"cpu": "inconclusive"}
+
+
+def test_a_figure_that_no_request_of_a_side_tells_of_is_not_taken_for_a_failure() -> None:
+    rules = rules_of({"steady": {"p50": 0.1}}, {}, ["steady"], changes=True)
+    for together in (True, False):
+        new = without(measurement(), "latency_p50_s", range(5))
+        (found,) = decide(rules, measurement(), new, Look.single(0.99, 1), together=together)
+        assert (found.state, found.note) == ("inconclusive", "not measured on the new side: no request tells of it")
+
+
+def test_pairs_are_of_the_same_redeployment_where_some_lack_a_figure() -> None:
+    tail = [0.010, 0.020, 0.040, 0.080, 0.160]
+    old = without(measurement(p99_s=tail), "latency_p99_s", [0])
+    new = without(measurement(p99_s=[1.01 * one for one in tail]), "latency_p99_s", [4])
+    rules = rules_of({"steady": {"p99": 0.1}}, {}, ["steady"], changes=True)
+    (found,) = decide(rules, old, new, Look.single(0.99, 1), together=True)
+    assert (found.state, found.change) == ("pass", pytest.approx(0.01))
+    assert found.note == "in 3 of 5 redeployments, no request of the others tells of it"
+
+
+def with_slo(verdict: str, bound: float = 0.02, **fields: object) -> Measurement:
+    """A measurement whose p99 stands so to its bound."""
+    one = measurement(bounds={"steady": {"p99": bound}}, **fields)  # type: ignore[arg-type]
+    steady = one.workloads["steady"].model_copy(update={"slo": {"p99": verdict}})
+    return one.model_copy(update={"workloads": {"steady": steady}})
+
+
+@pytest.mark.parametrize(
+    ("old", "code", "message"),
+    [
+        (with_slo("met"), 1, "a regression: steady SLO p99"),
+        (with_slo("missed"), 4, "an SLO is missed, as on the old side: steady SLO p99"),
+        (with_slo("undecided"), 4, "an SLO is missed: steady SLO p99"),
+        (with_slo("met", 0.05), 4, "an SLO is missed: steady SLO p99"),
+    ],
+)
+def test_an_slo_that_is_missed_is_a_regression_only_where_the_old_side_met_it(
+    old: Measurement, code: int, message: str
+) -> None:
+    found = compare(old, with_slo("missed"), [])
+    assert (found.state, found.exit_code, found.message) == ("fail", code, message)
+    slower = compare(old, with_slo("missed", throughput=[50.0, 51.0, 49.0, 50.0, 50.5]), [])
+    assert slower.exit_code == 1
+    assert slower.message.startswith("a regression: steady throughput")
+
+
+def test_an_slo_that_was_missed_before_leaves_open_whether_the_release_is_slower() -> None:
+    noisy_one = [50.0, 150.0, 80.0, 140.0, 90.0]
+    found = compare(with_slo("missed"), with_slo("missed", throughput=noisy_one), [])
+    assert not decided(found.rules)
+    assert found.message == "an SLO is missed, as on the old side: steady SLO p99; not decided: steady throughput"
+    regression = compare(with_slo("met"), with_slo("missed", throughput=noisy_one), [])
+    assert decided(regression.rules)
+    assert decided(compare(with_slo("missed"), with_slo("missed"), []).rules)
+    assert not decided(compare(with_slo("met"), with_slo("met", throughput=noisy_one), []).rules)
+
+
+def alone(new: Measurement) -> GateResult:
+    rules = rules_of({}, new.bounds, ["steady"], changes=False)
+    found = decide(rules, None, new, Look.single(0.99, len(rules)), together=False)
+    return result(
+        form="alone",
+        study="digits",
+        found=(found, []),
+        sides=(None, new),
+        planned=(5,),
+        redeployments=5,
+        times_s=(1.0, 2.0),
+        notes=[],
+    )
+
+
+def test_a_side_alone_is_held_against_its_slos_and_there_is_no_regression() -> None:
+    missed, met = alone(with_slo("missed")), alone(with_slo("met"))
+    assert (missed.exit_code, missed.message) == (4, "an SLO is missed: steady SLO p99")
+    assert (met.exit_code, met.message) == (0, "1 SLO is met; nothing was compared")
+
+
+def test_slos_that_are_met_do_not_say_that_there_is_no_regression() -> None:
+    found = compare(measurement(), measurement(rules={}), [])
+    assert (found.state, found.exit_code) == ("inconclusive", 5)
+    assert found.message.startswith("nothing was compared: the study has no rule")
+    assert found.message.endswith("; 1 SLO is met")
+    assert compare(measurement(), measurement(rules={}, bounds={}, inconclusive="warn"), []).exit_code == 0
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_the_load_generator_spoiled_is_not_compared_as_if_it_were_valid(which: int) -> None:
+    sides = [measurement(label="old"), measurement(label="new")]
+    sides[which] = sides[which].model_copy(update={"invalid": ["steady: sent late"]})
+    found = compare(sides[0], sides[1], [])
+    assert (found.state, found.exit_code) == ("invalid", 5)
+    assert found.message == f"{('old', 'new')[which]}: steady: sent late"
+
+
+def test_a_percentile_of_few_requests_is_told_of() -> None:
+    few = measurement(rules={"throughput": 0.05, "p99": 0.1, "p50": 0.1, "mean": 0.1})
+    steady = few.workloads["steady"]
+    restarts = [one.model_copy(update={"requests": 32}) for one in steady.restarts]
+    few = few.model_copy(update={"workloads": {"steady": steady.model_copy(update={"restarts": restarts})}})
+    (note,) = compare(measurement(), few, []).notes
+    assert note.startswith("steady p99: a deployment has 32 requests, and of fewer than 662 it is near the slowest")
+    assert compare(measurement(), measurement(rules={"p99": 0.1}), []).notes == []
+    assert least_requests(0.01) == P99_MIN_SAMPLES
 
 
 def test_one_that_fails_outweighs_all_others() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.support.tune import tune
 from tuner.gate.baseline import BaselineError, written
 from tuner.gate.document import Accepted
 from tuner.gate.history import courses, of_folder, of_git
-from tuner.gate.revisions import RevisionError, checked_out
+from tuner.gate.revisions import RevisionError, checked_out, commit_of, without_changes
 from tuner.gate.steps import steps
 from tuner.results import Load
 
@@ -158,6 +159,45 @@ def test_files_of_others_are_left_out_with_a_warning_and_a_broken_baseline_is_na
         of_folder(tmp_path)
 
 
+def test_errors_and_labelled_items_have_a_course_in_points(tmp_path: Path) -> None:
+    for number in range(14):
+        errors, accuracy = (0, 0.98) if number < 7 else (90, 0.93)
+        (tmp_path / f"{number:02d}.json").write_text(accepted(number, 100.0, errors=errors, accuracy=accuracy))
+    found = {one.key: one for one in courses(of_folder(tmp_path).entries)}
+    assert found["error_rate"].values == (0.0,) * 7 + (0.009,) * 7
+    assert (found["error_rate"].steps, found["accuracy"].steps) == ((7,), (7,))
+    assert found["error_rate"].changes() == [pytest.approx(0.009)]
+    assert [level for _, _, level in found["accuracy"].levels()] == [pytest.approx(0.98), pytest.approx(0.93)]
+    page = render("baselines", [found["error_rate"], found["accuracy"]])
+    assert "+0.90 points at 07.json" in page
+    assert "-5.00 points at 07.json" in page
+    assert page.count("<svg") == 2
+    assert "nan" not in page
+
+
+def test_a_prediction_error_is_no_accuracy_in_the_history(tmp_path: Path) -> None:
+    one = measurement(accuracy=3.0).workloads["steady"]
+    assert one.accuracy is not None
+    far = one.model_copy(update={"accuracy": one.accuracy.model_copy(update={"of": "prediction_error"})})
+    for number in range(2):
+        (tmp_path / f"{number}.json").write_text(accepted(number, 100.0, workloads={"steady": far}))
+    found = {one.key: one for one in courses(of_folder(tmp_path).entries)}
+    assert "accuracy" not in found
+    assert found["prediction_error"].values == (3.0, 3.0)
+    assert not found["prediction_error"].in_points
+
+
+def test_what_a_load_generator_spoiled_is_left_out_of_the_history(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.json").write_text(accepted(number, 100.0, **({"invalid": ["late"]} if number else {})))
+    found = of_folder(tmp_path)
+    assert [one.name for one in found.entries] == ["0.json"]
+    assert found.unusable == [f"{number}.json: its gate was not valid: late; measure again" for number in (1, 2)]
+    (tmp_path / "0.json").unlink()
+    with pytest.raises(BaselineError, match=r"1\.json: its gate was not valid"):
+        of_folder(tmp_path)
+
+
 def git(folder: Path, *arguments: str) -> None:
     who = ["-c", "user.name=ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
@@ -183,12 +223,90 @@ def test_git_has_every_version_of_a_baseline(history: Path, place: str) -> None:
     assert whens == [f"2026-01-0{number} 12:00 UTC" for number in (1, 2, 3)]
 
 
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda text: text.replace('"by": "ada"', '"by": "bob"'), "was edited since it was written"),
+        (lambda text: text[:300], "not JSON, so it was truncated or edited"),
+        (lambda text: f"<<<<<<< ours\n{text}", "not JSON, so it was truncated or edited"),
+        (lambda text: text.replace("baseline/1", "baseline/9"), "is of the schema paretune.baseline/9"),
+    ],
+)
+def test_a_version_in_git_that_cannot_be_read_is_left_out_and_named(
+    spoil: Callable[[str], str], why: str, history: Path
+) -> None:
+    file = history / "baseline.json"
+    good = file.read_text()
+    for text in (spoil(good), good):
+        file.write_text(text)
+        git(history, "commit", "-qam", "another")
+    ended = tune("gate", "history", "baseline.json", "--git", cwd=history)
+    assert ended.returncode == 0, ended.stderr
+    commit = subprocess.run(
+        ["git", "-C", str(history), "rev-parse", "--short", "HEAD~1"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert f"left out: {commit}:baseline.json: {why}" in " ".join(ended.stderr.split())
+    assert len(of_git(file).entries) == 4
+
+
+def test_git_with_nothing_that_can_be_read_is_an_error(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "baseline.json").write_text(accepted(0, 100.0)[:300])
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "broken")
+    with pytest.raises(BaselineError, match=r":baseline\.json: not JSON, so it was truncated"):
+        of_git(tmp_path / "baseline.json")
+
+
 def test_two_revisions_are_checked_out_beside_one_another_and_gone_afterwards(history: Path) -> None:
     with checked_out(history / "study.yaml", ("v0", "HEAD")) as (old, new):
-        assert (old.read_text(), new.read_text()) == ("study: version0\n", "study: version2\n")
-    assert not old.exists()
+        assert (old.study.read_text(), new.study.read_text()) == ("study: version0\n", "study: version2\n")
+        commits = [commit_of(one.study.parent) for one in (old, new)]
+        new.study.write_text("study: another\n")
+        assert commit_of(new.study.parent) == f"{commits[1]}, changed"
+    assert not old.study.exists()
+    assert [len(one) for one in commits] == [40, 40]
+    assert [old.label, new.label] == [f"v0 ({commits[0][:12]})", f"HEAD ({commits[1][:12]})"]
     listed = subprocess.run(["git", "-C", str(history), "worktree", "list"], capture_output=True, text=True, check=True)
     assert len(listed.stdout.splitlines()) == 1
+
+
+def test_git_has_baselines_that_were_renamed_or_taken_away_since_and_such_with_any_name(history: Path) -> None:
+    (history / "baseline.json").rename(history / "zürich.json")
+    git(history, "add", "-A")
+    git(history, "commit", "-qm", "renamed")
+    assert len(of_git(history).entries) == 4
+    git(history, "rm", "-q", "zürich.json")
+    git(history, "commit", "-qm", "taken away")
+    assert len(of_git(history).entries) == 4
+
+
+def test_a_revision_that_lacks_changes_of_the_checkout_says_so(history: Path) -> None:
+    study = history / "study.yaml"
+    (history / "notes.txt").write_text("in no commit, and no file of git's")
+    assert without_changes(study, "HEAD") == ""
+    study.write_text("study: changed\n")
+    said = "HEAD is what is checked out here, but for the changes that are not committed: no side has these"
+    assert without_changes(study, "HEAD") == said
+    assert without_changes(study, "v2").startswith("v2 is what is checked out here"), "the same commit"
+    assert without_changes(study, "v1") == ""
+
+
+def test_a_folder_that_cannot_be_removed_costs_no_verdict(history: Path) -> None:
+    with checked_out(history / "study.yaml", ("v0", "HEAD")) as (old, _):
+        git(history, "worktree", "lock", str(old.study.parent))
+        assert old.study.exists()
+
+
+def test_git_that_trusts_no_checkout_of_another_user_tells_the_remedy(
+    history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with (
+        pytest.raises(RevisionError, match=r"dubious ownership .* git config --global --add safe\.directory"),
+        checked_out(history / "study.yaml", ("v0", "HEAD")),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -198,6 +316,16 @@ def test_two_revisions_are_checked_out_beside_one_another_and_gone_afterwards(hi
 def test_a_revision_that_there_is_not_is_named(history: Path, revisions: tuple[str, str], message: str) -> None:
     with pytest.raises(RevisionError, match=message), checked_out(history / "study.yaml", revisions):
         pass
+
+
+def test_a_commit_that_is_named_by_itself_is_called_that(history: Path) -> None:
+    commit = commit_of(history)
+    with checked_out(history / "study.yaml", (commit, commit[:8])) as (old, new):
+        assert [old.label, new.label] == [commit, commit[:8]]
+
+
+def test_of_a_folder_in_no_repository_no_commit_is_told(tmp_path: Path) -> None:
+    assert commit_of(tmp_path) == ""
 
 
 def test_a_study_in_no_repository_is_named(tmp_path: Path) -> None:

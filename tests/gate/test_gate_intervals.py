@@ -10,6 +10,7 @@ from scipy import stats as scipy_stats
 from tuner.gate import intervals
 from tuner.gate.intervals import Change
 
+FINE = [1.0, 1.1, 0.9, 1.05, 0.95]
 RUNS = 2_000
 MOST_AT_ONE_PERCENT = 31
 """Of RUNS at 1%: a binomial distribution has more in 1% of the cases."""
@@ -47,13 +48,34 @@ def test_a_figure_that_has_no_ratio_has_no_bounds(values: list[float], why: str)
 
 @pytest.mark.parametrize("bounds", [intervals.paired, intervals.apart])
 def test_a_figure_that_every_new_deployment_lost_has_changed_for_certain(bounds: Callable[..., Change]) -> None:
-    lost = bounds([1.0, 1.1], [math.inf, math.inf], 0.01)
+    lost = bounds(FINE, [math.inf] * 5, 0.01)
     assert (lost.low, lost.high) == (math.inf, math.inf)
-    gone = bounds([1.0, 1.1], [0.0, 0.0], 0.01)
+    gone = bounds(FINE, [0.0] * 5, 0.01)
     assert (gone.low, gone.high) == (-1.0, -1.0)
-    for old, new in (([1.0, 1.1], [math.inf, 1.0]), ([1.0, math.inf], [math.inf, math.inf]), ([1.0], [math.inf])):
+    some = [*FINE[1:], math.inf]
+    for old, new in ((FINE, some), (some, [math.inf] * 5), ([1.0], [math.inf])):
         assert bounds(old, new, 0.01).high == math.inf
         assert bounds(old, new, 0.01).low == -math.inf
+
+
+@pytest.mark.parametrize("bounds", [intervals.paired, intervals.apart])
+def test_a_figure_that_every_new_deployment_has_again_has_changed_for_certain(bounds: Callable[..., Change]) -> None:
+    again = bounds([math.inf] * 5, FINE, 0.01)
+    assert (again.low, again.high) == (-1.0, -1.0)
+    assert "infinite in every deployment of the old side" in again.why
+    grown = bounds([0.0] * 5, FINE, 0.01)
+    assert (grown.low, grown.high, grown.why) == (math.inf, math.inf, intervals.FROM_NOTHING)
+    broken = [math.inf] * 5
+    for old, new in ((broken, broken), (broken, [*FINE[1:], math.inf]), ([*FINE[1:], math.inf], FINE)):
+        assert (bounds(old, new, 0.01).low, bounds(old, new, 0.01).high) == (-math.inf, math.inf)
+
+
+def test_of_a_baseline_of_few_restarts_nothing_is_known_not_even_of_a_figure_that_is_lost() -> None:
+    found = intervals.apart([1.0, 1.1], [0.0] * 5, 0.01)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+    assert found.why == "the baseline has 2 restarts, of 5 that a spread needs"
+    assert intervals.too_few(9, 3) == "the new side has 3 restarts, of 5 that a spread needs"
+    assert intervals.too_few(5, 5) == ""
 
 
 def test_a_deployment_without_a_request_says_nothing_of_a_share() -> None:

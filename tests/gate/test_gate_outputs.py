@@ -2,12 +2,14 @@
 
 import io
 import re
+from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped, TestSuite
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from reports.gate import drawing, junit, markdown, page, rows, table
@@ -37,6 +39,43 @@ def test_junit_has_a_case_for_each_rule_and_fits_the_schema(inconclusive: str) -
     assert suite.get("failures") == "1"
 
 
+def invalid(rules: dict[str, float]) -> GateResult:
+    """A gate whose new side was spoiled."""
+    new = measurement(rules=rules, label="new").model_copy(update={"invalid": ["steady: sent late"]})
+    return compare(measurement(), new if rules else new.model_copy(update={"bounds": {}}), [])
+
+
+@pytest.mark.parametrize("rules", [{"throughput": 0.05}, {}])
+def test_each_case_of_a_gate_that_is_not_valid_is_an_error_with_the_reason(rules: dict[str, float]) -> None:
+    text = junit.report(invalid(rules))
+    assert violations(text) == []
+    (suite,) = JUnitXml.fromstring(text.encode())
+    assert isinstance(suite, TestSuite)
+    assert [case.name for case in suite] == (["throughput", "SLO p99"] if rules else ["measurement"])
+    told = [(type(one), one.type, one.message) for case in suite for one in case.result]
+    assert told == [(Error, "invalid", "new: steady: sent late")] * len(list(suite))
+
+
+def test_a_gate_that_compared_nothing_has_a_case_that_says_so() -> None:
+    for inconclusive, kind in (("fail", Error), ("warn", Skipped)):
+        text = junit.report(compare(measurement(), measurement(rules={}, inconclusive=inconclusive), []))
+        assert violations(text) == []
+        (suite,) = JUnitXml.fromstring(text.encode())
+        assert isinstance(suite, TestSuite)
+        assert {case.name: [type(one) for one in case.result] for case in suite} == {
+            "SLO p99": [],
+            "measurement": [kind],
+        }
+        assert "nothing was compared" in text
+
+
+def test_a_rule_that_is_skipped_has_its_reason_in_the_output_of_the_suite() -> None:
+    text = junit.report(gate(1.0, inconclusive="warn"))
+    (said,) = ElementTree.fromstring(text).iter("system-out")
+    assert "energy per request: " in (said.text or "")
+    assert "inconclusive not measured" in (said.text or "")
+
+
 def test_the_schema_refuses_what_is_wrong() -> None:
     """The check can fail."""
     text = junit.report(gate(0.8))
@@ -59,6 +98,41 @@ def test_markdown_has_the_verdict_and_a_row_for_each_rule() -> None:
     assert "✅" in markdown.summary(gate(1.0)) or "⚠️" in markdown.summary(gate(1.0))
 
 
+HOSTILE = [
+    'File "<string>", line 1 in <module>',
+    "<img src=x onerror=alert(1)> & <!-- hidden",
+    "[the log](http://example.org) [the log][1] ![x](y)",
+    "[1]: http://example.org",
+    "# no heading, *no* emphasis, __init__ ~~gone~~ a | b \\ `code` @team",
+]
+
+
+def rendered(text: str) -> str:
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text)
+
+
+@pytest.mark.parametrize("said", HOSTILE)
+def test_what_a_server_said_is_text_in_markdown(said: str) -> None:
+    found = gate(0.8).model_copy(update={"notes": [said], "study": said, "message": said})
+    page = rendered(markdown.summary(found))
+    assert set(re.findall(r"</?([a-z]\w*)", page)) <= {
+        *("h2", "p", "code", "blockquote", "details", "summary"),
+        *("table", "thead", "tbody", "tr", "th", "td"),
+    }
+    assert page.count("<code>") == 2, "the labels of both sides"
+    read = unescape(page.replace("<!-- -->", ""))
+    assert f"<p>{said}</p>" in read
+    assert f"Gate of {said}: FAIL: {said}</h2>" in read
+    assert "@team" not in page
+
+
+@pytest.mark.parametrize("label", ["a`b", "``", "main|x", "<b>", "@team"])
+def test_a_revision_is_code_in_markdown_whatever_its_name(label: str) -> None:
+    found = gate(0.8)
+    page = rendered(markdown.summary(found.model_copy(update={"new": found.new.model_copy(update={"label": label})})))
+    assert f"<code>main</code>, new <code>{label}</code>" in unescape(page)
+
+
 def test_the_page_overlays_both_distributions_and_loads_nothing() -> None:
     text = page.render(gate(0.8))
     (chart,) = re.findall(r"<svg.*?</svg>", text)
@@ -74,6 +148,38 @@ def test_the_page_overlays_both_distributions_and_loads_nothing() -> None:
 def test_a_confidence_is_not_rounded_up(confidence: float, said: str) -> None:
     one = gate(1.0).model_copy(update={"confidence": confidence})
     assert rows.how(one).endswith(f", {said} confidence over all looks and rules")
+
+
+def test_a_request_that_failed_is_a_part_of_the_distribution_without_a_latency() -> None:
+    whole = measurement().workloads["steady"]
+    half = whole.model_copy(
+        update={
+            "latency": {-140: 10_000, -139: 15_000},
+            "restarts": [one.model_copy(update={"errors": 5_000}) for one in whole.restarts],
+        }
+    )
+    chart = drawing.overlay(whole.model_copy(update={"latency": {-140: 20_000, -139: 30_000}}), half, "latency")
+    assert ">old<" in chart
+    assert ">new, 50.00% failed<" in chart
+    *_, highest = re.findall(r'text-anchor="end">([^<]+)<', chart)
+    assert highest == "60%", "of the old side; the new one is half as high"
+    old, new = re.findall(r'<polyline points="([^"]+)"', chart)
+    heights = [[float(point.split(",")[1]) for point in line.split()] for line in (old, new)]
+    floor = heights[0][0]
+    assert [floor - min(line) for line in heights] == pytest.approx([204.0, 102.0], abs=0.2)
+
+
+def test_a_legend_has_what_has_a_name_side_by_side() -> None:
+    points = [(0.0, 1.0), (1.0, 2.0)]
+    series = [drawing.Series(name, drawing.STEP, points) for name in ("accepted", "level", *[""] * 6, "last")]
+    chart = drawing.chart("steps", series, x=str, y=str)
+    assert chart.count("<polyline") == 9
+    assert re.findall(r'<rect x="(\d+)"', chart) == ["80", "230", "380"]
+
+
+def test_stored_measurements_say_the_restarts_of_each() -> None:
+    one = compare(measurement([100.0] * 6), measurement([100.0] * 5), [])
+    assert rows.how(one).startswith("stored measurements of 6 and 5 restarts, ")
 
 
 def test_a_chart_of_one_value_has_no_empty_axis() -> None:
@@ -130,9 +236,9 @@ def test_a_file_that_cannot_be_written_costs_neither_the_verdict_nor_the_other_f
 
 
 def test_a_history_makes_its_folder_and_names_a_page_that_cannot_be_written(stored: Path) -> None:
-    made = tune("gate", "history", "new.json", "--to", "pages/history.html", cwd=stored)
+    made = tune("gate", "history", ".", "--to", "pages/history.html", cwd=stored)
     assert made.returncode == 0, made.stderr
-    assert (stored / "pages" / "history.html").is_file()
+    assert f"<h1>{stored.name}: what was accepted</h1>" in (stored / "pages" / "history.html").read_text()
     refused = tune("gate", "history", "new.json", "--to", "taken/history.html", cwd=stored)
     assert refused.returncode == 2
     assert "taken/history.html: cannot be written" in refused.stderr

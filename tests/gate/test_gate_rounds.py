@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,7 +67,7 @@ def test_both_stay_loaded_and_the_order_is_swapped_and_without_room_one_is_loade
     assert told == ["+old", "+new", "-old", "-new", "+new", "+old", "-new", "-old"]
     assert not gate.rounds.in_turn
     told.clear()
-    monkeypatch.setattr(rounds.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    monkeypatch.setattr(rounds, "free_bytes", int)
     monkeypatch.setattr(rounds, "Settling", object)  # as if deployments of the simulated server ended later
     for side in gate.rounds.sides:
         monkeypatch.setattr(side.trier.target, "settle", partial(told.append, f"settled {side.label}"), raising=False)

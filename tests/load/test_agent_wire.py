@@ -1,17 +1,21 @@
 """What travels between master and agents arrives as it was; addresses and options say what is wrong with them."""
 
 import socket
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trustme
 
-from targets.base import Endpoint, Outcome
+from targets.base import Endpoint, Outcome, Tls
 from tuner.load.distributed import options, wire
 from tuner.load.distributed.trust import AgentsUsageError
+from tuner.load.generator import GeneratorError
 from tuner.load.null_server import REQUEST, judge
 from tuner.load.plan import ClosedLoop, Failure, Plan, RunReport
+from tuner.load.wire import connection
 from tuner.records import EVENT, ROW, WINDOW, Records
 
 ENDPOINT = Endpoint("10.0.0.5", 8000, (REQUEST, b"another"), judge)
@@ -36,6 +40,21 @@ def test_requests_that_are_the_same_have_the_same_name() -> None:
     same = Endpoint("10.0.0.5", 8000, (REQUEST, b"another"), judge)
     assert wire.packed_endpoint(ENDPOINT)[0] == wire.packed_endpoint(same)[0]
     assert wire.packed_endpoint(ENDPOINT)[0] != wire.packed_endpoint(replace(ENDPOINT, port=1))[0]
+
+
+def test_certificates_to_trust_travel_with_the_requests(tmp_path: Path) -> None:
+    authority, file = trustme.CA(), tmp_path / "ca.pem"
+    file.write_bytes("# Főtanúsítvány\n".encode() + authority.cert_pem.bytes())
+    trusting = replace(ENDPOINT, tls=Tls(file, server_name="model.example"))
+    _, endpoint = wire.packed_endpoint(trusting)
+    file.unlink()
+    made = wire.unpacked_plan(wire.packed_plan(PLAN), endpoint, Path("there")).endpoint.tls
+    assert made is not None
+    assert (made.ca, made.server_name) == (None, "model.example")
+    (trusted,) = connection._context(made, ["http/1.1"]).get_ca_certs(binary_form=True)
+    assert trusted == ssl.PEM_cert_to_DER_cert(authority.cert_pem.bytes().decode())
+    with pytest.raises(GeneratorError, match=rf"certificates to trust cannot be read: {file}: No such file"):
+        wire.packed_endpoint(trusting)
 
 
 def test_what_is_no_plan_is_an_error() -> None:
@@ -116,10 +135,25 @@ def test_what_is_no_address_is_an_error(text: str) -> None:
         options.address_of(text)
 
 
-@pytest.mark.parametrize(("bind", "ui", "option"), [("10.0.0.5", False, "--agents-bind"), (None, True, "--locust-ui")])
-def test_options_about_agents_need_agents(bind: str | None, ui: bool, option: str) -> None:
+@pytest.mark.parametrize(
+    ("bind", "wait", "ui", "option"),
+    [
+        ("10.0.0.5", None, False, "--agents-bind"),
+        (None, "1 min", False, "--agents-wait"),
+        (None, None, True, "--locust-ui"),
+    ],
+)
+def test_options_about_agents_need_agents(bind: str | None, wait: str | None, ui: bool, option: str) -> None:
     with pytest.raises(AgentsUsageError, match=f"{option} is about agents: say how many with --agents N"):
-        options.agents_wanted(None, bind, ui=ui)
+        options.agents_wanted(None, bind, wait, ui=ui)
+
+
+def test_agents_are_waited_for_as_long_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARETUNE_TOKEN", "a token of the tests' own")
+    waits = [options.agents_wanted(2, None, wait, ui=False) for wait in (None, "20 min")]
+    assert [one.wait_s for one in waits if one is not None] == [300.0, 1200.0]
+    with pytest.raises(AgentsUsageError, match=r"--agents-wait: expected a duration with a unit, .* got '20'"):
+        options.agents_wanted(2, None, "20", ui=False)
 
 
 def test_without_locust_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

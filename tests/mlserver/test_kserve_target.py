@@ -142,7 +142,7 @@ def test_a_model_that_is_not_there_is_named_with_a_close_one(
 
 def test_a_server_of_something_else_is_found_out(served: Deployment, make: MakeKServe) -> None:
     assert isinstance(served, MLServerDeployment)
-    with pytest.raises(TargetError, match=r"answers that it is not ready"):
+    with pytest.raises(TargetError, match=r"/v2/health/ready is not there \(HTTP 404\): no server of the Open"):
         make(url=f"http://127.0.0.1:{served._server._metrics_port}", model="digits").start()
 
 

@@ -9,6 +9,7 @@ from reports import answer, html, trust, words
 from tests.support.tune import tune
 from tests.tuner import result_builders as builders
 from tuner.results import (
+    Agent,
     Confirmation,
     Estimate,
     FrontPoint,
@@ -22,6 +23,7 @@ from tuner.results import (
     Validity,
     Value,
 )
+from tuner.run_info import HostInfo
 from tuner.usage import Telemetry
 
 HOUR_S = 3600
@@ -225,7 +227,20 @@ def test_the_commands_are_quoted_for_a_shell(found: Result) -> None:
     assert html.apply_command(one, place) == "tune export 'runs/my run' --apply"
     assert html.apply_command(one, html.Place("runs/a", "s.yaml")) == "tune export runs/a --to YOUR_FOLDER"
     assert html.repeat_command(one, place) == "tune 'a study.yaml' --set 'slo.p99=20 ms' --fresh"
+    spread = one.model_copy(update={"trials": [builders.trial(0, by_agents(2)), builders.trial(1, by_agents(3))]})
+    assert html.repeat_command(spread, place) == "tune 'a study.yaml' --set 'slo.p99=20 ms' --agents 3 --fresh"
+    host = HostInfo(name="gpu1", group=1, trials=2, facts={}, baseline=[], refused=None)
+    shared = one.model_copy(update={"hosts": [host]})
+    assert html.repeat_command(shared, place) == "tune worker 'a study.yaml' --set 'slo.p99=20 ms' --run NEW_NAME"
     assert html.apply_command(found, place) == "", "nothing was exported"
+
+
+def by_agents(count: int) -> Point:
+    """Return a point whose load several agents made."""
+    one = builders.point()
+    told = {"cores": 2, "requests": 70, "issue_delay_p99_s": 0.0, "cpu_share": 0.1, "rtt_s": 0.0, "start_skew_s": 0.0}
+    agents = [Agent.model_validate({"name": f"agent{number}", **told}) for number in range(count)]
+    return one.model_copy(update={"generator": one.generator.model_copy(update={"agents": agents})})
 
 
 def test_what_was_spoiled_is_said_where_trust_is_asked_for(found: Result) -> None:

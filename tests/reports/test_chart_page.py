@@ -227,6 +227,16 @@ def test_the_comparison_is_driven_by_the_keyboard_as_well(page: Page) -> None:
     assert found["workload"] == ["steady", "bursty", "differs"]
 
 
+def test_a_compared_point_is_found_among_all_trials(page: Page) -> None:
+    page.select_option("#compare-left", "0")
+    page.select_option("#compare-right", "6")
+    for trial in (3, 0):
+        page.get_by_role("button", name=f"show trial {trial} among all trials").click()
+        assert page.input_value("#filter-text") == f"trial={trial}"
+        assert page.locator("#trials tbody tr").count() == 2, "a point of each workload"
+    page.locator("#filter-reset").click()
+
+
 def test_the_knobs_of_other_charts_are_chosen_too(page: Page) -> None:
     before = page.get_attribute("#heat .plot", "aria-label")
     page.select_option("#heat-knobs", "1")

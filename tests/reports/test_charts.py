@@ -25,7 +25,21 @@ from reports.points import own_point
 from tests.tuner import result_builders as builders
 from tests.tuner.result_builders import estimate
 from tuner import records
-from tuner.results import BatchSize, FrontPoint, KnobInfo, Point, Result, Server, Trial, Validity, Value
+from tuner.results import (
+    BatchSize,
+    Confirmation,
+    FrontPoint,
+    Generator,
+    KnobInfo,
+    Load,
+    Point,
+    Result,
+    Server,
+    Side,
+    Trial,
+    Validity,
+    Value,
+)
 
 MS = 1_000_000
 BAD = "<img src=x onerror=alert(1)>"
@@ -294,6 +308,10 @@ def test_the_heat_map_has_the_median_of_each_field_for_every_pair() -> None:
     n, colour = (next(c.factor.levels for c in table.columns if c.name == name) for name in ("n", "colour"))
     assert z[1, 2] == pytest.approx(np.median(table.values[(n == 2) & (colour == 1)]))
     assert counts.sum() == 60
+    assert "%{z:,.5~r}/s, median of %{customdata} points" in trace["hovertemplate"]
+    other = chart.pictures[key.removesuffix("0") + "1"].traces[0]["hovertemplate"]
+    assert isinstance(other, str)
+    assert "%{z:,.5~r} ms, median of" in other
 
 
 def test_a_knob_of_many_values_shares_fields() -> None:
@@ -342,6 +360,33 @@ def test_stages_network_and_generator_add_up_to_the_mean_latency() -> None:
     assert "your configuration, 4 in flight, steady: most in compute infer, 50% of 2.00 ms" in chart.first.finding
 
 
+def test_of_a_confirmation_the_generators_part_is_its_own_too() -> None:
+    """It is that of the confirmation, whichever trial was confirmed, and none where it was not kept."""
+
+    def side(number: int, late_s: float | None) -> Side:
+        told = None if late_s is None else Generator(issue_delay_p50_s=late_s, issue_delay_p99_s=1, cpu_share=0)
+        return Side(
+            trial=number,
+            config={},
+            load=Load(mode="closed", level=4),
+            metrics={"steady": {"latency_mean_s": estimate(0.005)}},
+            verdicts={},
+            server={"steady": serving(1.0)},
+            generator={} if told is None else {"steady": told},
+            valid=True,
+        )
+
+    own, best = with_servers().trials
+    for late_s, drawn_ms in ((0.0003, [0.2, 0.3]), (None, [0.2, 0.0])):
+        made = Confirmation(
+            candidate=side(2, late_s), baseline=side(0, 0.0002), redeployments=3, rounds=3, gains={}, verdict="missed"
+        )
+        result = run_of(own, best, best=1).model_copy(update={"confirmation": made})
+        traces = named(checked(stage_chart(result)).first)
+        assert traces["load generator (median)"]["x"] == pytest.approx(drawn_ms)
+        assert np.sum([trace["x"] for trace in traces.values()], axis=0) == pytest.approx([5.0, 5.0])
+
+
 def test_batches_are_shares_of_requests() -> None:
     chart = checked(batch_chart(with_servers()))
     bars = named(chart.first)["your configuration, 4 in flight"]
@@ -385,6 +430,17 @@ def test_the_distribution_is_over_the_windows_requests_and_ends_where_they_faile
     assert "99% within 99.00 ms" in chart.first.finding
 
 
+def test_the_sentence_has_the_percentiles_of_the_tables(kept_run: tuple[Result, Path]) -> None:
+    result, run = kept_run
+    (own,), (trial,) = result.trials[0].points, result.trials
+    measured = own.model_copy(
+        update={"metrics": {**own.metrics, "latency_p50_s": estimate(0.02), "latency_p99_s": estimate(0.098)}}
+    )
+    told = result.model_copy(update={"trials": [trial.model_copy(update={"points": [measured]})]})
+    chart = checked(distribution_chart(told, latencies.distributions(told, run)))
+    assert "99% within 98.00 ms, 4.9 times the median" in chart.first.finding
+
+
 def with_class(result: Result, **of_class: object) -> Result:
     """Return a run whose trials have a point of the class `steady.pay` beside each of their points."""
     part = {"workload": "steady.pay", **of_class}
@@ -403,7 +459,7 @@ def test_the_distribution_of_a_class_is_over_its_own_requests(kept_run: tuple[Re
         columns = {name: stored[name] for name, _, _ in records.FIELDS}
     columns["class"][1:21] = 1
     records.save_records(records.Records(columns, [(0, 1000 * MS)]), path)
-    result = with_class(result, request_class=1)
+    result = with_class(result, request_class=1, metrics=point(4, 20.0, 0.019).metrics)
     chart = checked(distribution_chart(result, latencies.distributions(result, run)))
     assert chart.choices[0].options == ["steady", "steady.pay"]
     assert "your configuration, 4 in flight: 100 requests" in named(chart.pictures["0"])
@@ -452,3 +508,7 @@ def test_names_from_outside_are_text_everywhere() -> None:
     study = made.study.model_copy(update={"name": BAD})
     result = made.model_copy(update={"trials": trials, "knobs": [*made.knobs, knob(BAD)], "study": study})
     assert "<img" not in html.render(result).partition("</script>")[2]
+
+
+def test_a_number_in_the_page_has_five_digits_and_a_large_one_all_before_the_point() -> None:
+    assert str(as_json([0.123456, 12.34567, 99_999.4, 123_456.7, 4.0])) == "[0.12346,12.346,99999,123457,4]"

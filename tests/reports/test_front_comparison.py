@@ -33,7 +33,7 @@ def result() -> Result:
         {"size": 8},
     ]
     points = [
-        measured(1, estimate(0.4, 0.377, 0.42)),
+        measured(1, estimate(0.4, 0.377, 0.42), latency_p90_s=estimate(0.006, -math.inf, 0.008)),
         measured(1, estimate(2.4, 1.6, 104.4), latency_p50_s=estimate(math.inf)),
         measured(1, estimate(1.0), latency_p99_s=estimate(math.inf, 0.02, math.inf)),
         measured(1, estimate(1.0), latency_p99_s=estimate(math.inf), goodput_rps=estimate(0.5, -math.inf, math.inf)),
@@ -91,6 +91,10 @@ def test_what_failed_is_infinite_and_what_was_not_measured_is_not(page: Page) ->
     found = compared(page, 0, 2)
     assert found["p99"] == ["5.00 ms", "∞ [20.00 ms, ∞]", "differs"]
     assert "goodput" not in found, "neither was measured"
+
+
+def test_where_the_lower_end_of_a_time_is_not_known_it_is_0(page: Page) -> None:
+    assert compared(page, 0, 1)["p90"] == ["6.00 ms [0.00 ms, 8.00 ms]", "not measured", ""]
 
 
 def test_hovering_tells_a_failure(page: Page) -> None:

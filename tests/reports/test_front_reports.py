@@ -107,13 +107,18 @@ def test_the_csv_file_says_at_which_loads_of_the_other_workloads_a_point_is_judg
     assert told == [("2", "4", "50.5", "3"), ("1", "4", "200", "3"), ("3", "4", "", "")]
 
 
-def test_a_duration_carries_its_unit_in_its_name() -> None:
+def test_a_duration_and_a_size_carry_their_unit_in_their_name() -> None:
     knobs = [
         KnobInfo(name=name, unit=unit, applied="reload", doc="", values=[])
-        for name, unit in (("max_queue_delay", "s"), ("instances", ""))
+        for name, unit in (("max_queue_delay", "s"), ("instances", ""), ("cache_size", "bytes"))
     ]
-    config: dict[str, Value] = {"max_queue_delay": 0.001, "instances": 2, "fixed": "x"}
-    assert tables.flat_config(config, knobs) == {"max_queue_delay_s": 0.001, "instances": 2, "fixed": "x"}
+    config: dict[str, Value] = {"max_queue_delay": 0.001, "instances": 2, "cache_size": 2**20, "fixed": "x"}
+    assert tables.flat_config(config, knobs) == {
+        "max_queue_delay_s": 0.001,
+        "instances": 2,
+        "cache_size_bytes": 2**20,
+        "fixed": "x",
+    }
 
 
 # How it was searched.

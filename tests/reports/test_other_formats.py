@@ -2,12 +2,14 @@
 
 import csv
 import math
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from reports import markdown, parquet, perf_analyzer
+from reports.tables import trial_rows
 from tests.tuner.result_builders import best, estimate, point, result, trial
 from tuner import cli
 from tuner.results import KnobInfo, Point, Result, RunState, Server, Trial, Validity, to_json
@@ -64,6 +66,17 @@ def test_a_summary_in_markdown_has_the_answer_the_change_and_no_broken_table() -
     assert "- server: a \\| b" in text
 
 
+def test_a_summary_in_markdown_is_shown_as_it_is() -> None:
+    """A fence in the change ends no fence, and no name is taken for HTML."""
+    found = result(trial(0, measured(8)))
+    named = found.model_copy(update={"study": found.study.model_copy(update={"name": "<b>digits"})})
+    text = markdown.summary(named.model_copy(update={"environment": {"server": "<none>"}}), "+# ```\n")
+    assert "````diff\n+# ```\n````\n" in text
+    assert text.startswith("## &lt;b>digits: the search for the fastest configuration within the SLO")
+    assert "- server: &lt;none>" in text
+    assert "## digits: the fastest configuration within" in markdown.summary(found.model_copy(update={"best": best(0)}))
+
+
 REFUSED = trial(0, state="refused")
 MEASURED = trial(0, measured(8))
 
@@ -118,3 +131,18 @@ def test_a_column_of_parquet_has_one_type(values: list[object], expected: list[o
     made = parquet._of_one_type(values)
     assert made == expected
     assert [type(one) for one in made] == [type(one) for one in expected]
+
+
+def test_a_parquet_file_has_the_rows_of_the_table_with_their_types(tmp_path: Path) -> None:
+    made = result(trial(0, point()), trial(1, point()))
+    parquet.write_trials(made, tmp_path / "trials.parquet")
+    table = import_module("pyarrow.parquet").read_table(tmp_path / "trials.parquet").to_pydict()
+    rows = trial_rows(made)
+    assert len(rows) > 1
+    for name in dict.fromkeys(name for row in rows for name in row):
+        assert table[name] == parquet._of_one_type([row.get(name) for row in rows]), name
+
+
+def test_a_run_without_a_trial_is_a_parquet_file_without_rows(tmp_path: Path) -> None:
+    parquet.write_trials(result().model_copy(update={"trials": []}), tmp_path / "trials.parquet")
+    assert import_module("pyarrow.parquet").read_table(tmp_path / "trials.parquet").num_rows == 0

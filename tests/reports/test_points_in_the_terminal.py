@@ -6,6 +6,7 @@ from rich.console import Console
 from reports import bench
 from tests.tuner import result_builders as builders
 from tuner.results import Estimate, Point, Server, Trial
+from tuner.run_info import MetricInfo
 
 KEYS = ("offered_rps", "throughput_rps", "error_rate", *(f"latency_{name}_s" for name in ("p50", "p90", "p99")))
 
@@ -55,3 +56,16 @@ def test_where_it_is_wide_each_point_has_a_row() -> None:
 
 def test_one_point_needs_no_overview() -> None:
     assert lines(80, builders.trial(1, point(1))) == []
+
+
+def test_the_metrics_that_only_this_server_has_have_their_units() -> None:
+    own = [MetricInfo(name=name, unit=unit, doc="of its own") for name, unit in (("hits", "share"), ("took", "s"))]
+    figures = {"hits": Estimate(value=0.3014, low=0.29, high=0.31, n=9), "took": Estimate(value=0.00213, low=0.002,
+               high=0.003, n=9)}  # fmt: skip
+    one = point(1)
+    console = Console(width=120, record=True)
+    made = builders.trial(1, one.model_copy(update={"metrics": {**one.metrics, **figures}}))
+    console.print(bench.picture(made, "none", None, own))
+    said = [" ".join(line.split()) for line in console.export_text().splitlines()]
+    assert "hits 30.14% [29.00%, 31.00%] 9" in said
+    assert "took 2.13 ms [2.00 ms, 3.00 ms] 9" in said

@@ -6,7 +6,7 @@ from pathlib import Path
 from targets.base import Value
 from tests.tuner.result_builders import best, estimate, point, result, trial
 from tuner.exporting import own_files
-from tuner.provenance import signed
+from tuner.provenance import signed, standing
 from tuner.results import to_json
 from tuner.rundir import RunDirectory, write_files
 from tuner.space import server_part
@@ -31,7 +31,7 @@ def written_run(study: Path, run: Path, config: Mapping[str, Value], *others: Ma
     confirmed = best(1, gain=(1.5, 1.4, 1.6)).model_copy(update=exported)
     found = stored.model_copy(update={"study": told, "environment": environment, "best": confirmed})
     (run / "result.json").write_text(to_json(found))
-    made = signed(target.export(server_part(tuned)), told.name, run.name, environment, 1, confirmed)
+    made = signed(target.export(server_part(tuned)), told.name, run.name, environment, 1, standing(found, 1).said)
     directory = RunDirectory(run)
     write_files(directory.yours, {**own_files(target, found.trials), **made.originals})
     write_files(directory.best, made.files)

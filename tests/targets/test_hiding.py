@@ -38,6 +38,13 @@ search: {budget: {trials: 2}}
             ["one-key,two-key", "one-key", "two-key"],
         ),
         ('{"server": {"Password": "pass word"}}', ["pass word"]),
+        ("headers: {Authorization: Bearer one-key}\nname: Bearer two-key\n", ["Bearer one-key", "Bearer two-key"]),
+        (
+            "args: [--token, one-key, --seed, '1', --api-key=two-key, -H, 'X: Bearer three']\n",
+            ["one-key", "two-key", "Bearer three"],
+        ),
+        ("args: [--token, --verbose, --allow-credentials=true, HF_TOKEN=one-key, token, count]\n", ["one-key"]),
+        ("AWS_SECRET_ACCESS_KEY=one-key\nAWS_ACCESS_KEY_ID=two\nDB_PASSWD=three\n", ["one-key", "three"]),
         ("hf-token: true\nmax-num-batched-tokens: 2048\n", []),
         ('name: "digits"\nmax_batch_size: 8\ninput [ { name: "x" } ]\n', []),
         ("", []),

@@ -157,7 +157,7 @@ def test_several_instance_groups_are_ambiguous() -> None:
 
 
 def test_several_instance_groups_do_not_hinder_other_knobs() -> None:
-    assert applied(config(GROUPS), {"max_batch_size": 4}).max_batch_size == 4
+    assert applied(config(GROUPS + "max_batch_size: 8"), {"max_batch_size": 4}).max_batch_size == 4
 
 
 # overlaid

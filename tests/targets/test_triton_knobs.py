@@ -243,7 +243,11 @@ PARTED = PLAN + "dynamic_batching { priority_levels: 2 default_priority_level: 1
          ("priority_levels", "default_priority_level")),
         (PARTED, {"default_priority_level": 0}, r"default priority level must be in range \[1, 2\], but is 0",
          ("priority_levels", "default_priority_level")),
-        (PARTED, {"priority_levels": 0}, "there are no priority_levels", ("priority_levels", "default_priority_level")),
+        (PLAN + "dynamic_batching { }", {"default_priority_level": 1}, "is 1, but there are no priority_levels",
+         ("priority_levels", "default_priority_level")),
+        (PLAN, {"max_queue_delay": 5e-7}, "max_queue_delay: must be whole microseconds, but is 5e-07 s",
+         ("max_queue_delay",)),
+        ('name: "single"', {"max_batch_size": 8}, "'single' has max_batch_size 0", ("max_batch_size",)),
         (PARTED, {"preserve_ordering": True}, "only one priority level is allowed when preserve_ordering is true",
          ("preserve_ordering", "priority_levels")),
         (PLAN + "dynamic_batching { preserve_ordering: true }", {"timeout_action": "delay", "default_timeout": 1.0},
@@ -305,6 +309,18 @@ def test_what_the_server_lacks_is_refused(change: Config, offer: rules.Offer, ru
         raise refusal(ONNX, change, offer)
 
 
+def test_a_default_level_without_levels_may_stand_in_a_file() -> None:
+    """Triton passes over it."""
+    text = PLAN + "dynamic_batching { default_priority_level: 1 }"
+    rules.check(applied(config(text), {"default_priority_level": 1, "max_batch_size": 2}), GREAT)
+    rules.check(applied(config(PARTED), {"priority_levels": 0}), GREAT)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-6, 0.0011, 3600.000001])
+def test_whole_microseconds_are_taken(value: float) -> None:
+    assert knob_values(applied(config(PLAN), {"max_queue_delay": value}))["max_queue_delay"] == value
+
+
 def test_every_rule_that_is_broken_is_named() -> None:
     refused = refusal(ONNX, {"preferred_batch_size": "64", "default_priority_level": 4})
     assert "preferred size" in str(refused)
@@ -325,6 +341,7 @@ def test_several_instance_groups_are_ambiguous_to_every_knob_of_theirs() -> None
     ("name", "text", "reason"),
     [
         ("execution_mode", PLAN, "for the ONNX Runtime backend"),
+        ("max_batch_size", 'name: "single" max_batch_size: 0', "'single' has max_batch_size 0"),
         ("graph_level", 'name: "a" platform: "tensorrt_plan"', "model 'a' has the backend 'tensorrt'"),
         ("gpus", ONNX, "for GPUs, and Triton finds none here"),
         ("cuda_graphs", PLAN, "for GPUs"),

@@ -17,6 +17,8 @@ from tests.support.targets import loads_since, triton_target
 from tests.support.triton_ensembles import check_answers, images, settled, write_ensemble
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 USER: Config = {
     "max_batch_size": 4,
     "preprocess.max_batch_size": 8,

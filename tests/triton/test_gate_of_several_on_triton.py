@@ -16,6 +16,8 @@ from tuner.gate.hosts import HostsDiffer
 from tuner.study.load import load_study
 from tuner.wiring import prepare
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = next(yaml.safe_load(one.text) for one in blocks(DOCS / "gate.md") if "chat: {throughput" in one.text)
 """What the example of several models in docs/gate.md has."""
 

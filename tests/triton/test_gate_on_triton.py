@@ -11,6 +11,8 @@ from tests.support.tune import tune
 from tuner.gate.baseline import read_gate
 from tuner.gate.document import GateResult
 
+pytestmark = pytest.mark.long
+
 STUDIES = Path(__file__).parent.parent.parent / "studies"
 EXAMPLE = next(yaml.safe_load(one.text) for one in blocks(DOCS / "gate.md") if one.text.startswith("measure: "))
 """What the example of docs/gate.md has in both studies."""

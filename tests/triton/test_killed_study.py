@@ -12,6 +12,9 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
 import psutil
+import pytest
+
+pytestmark = pytest.mark.long
 
 KILLS = 20
 SOON_S = 5.0

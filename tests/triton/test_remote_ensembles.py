@@ -35,6 +35,8 @@ from tuner.study.source import StudyError
 from tuner.wiring import prepare
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 MODELS = ("preprocess", "classify", "pipeline")
 USER: Config = {
     "max_batch_size": 4,

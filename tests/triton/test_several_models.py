@@ -11,6 +11,8 @@ import pytest
 
 from targets.base import ConfigRefused, ServesSeveral, TargetError
 from targets.exports import Reloading
+from targets.triton.flags import FILE
+from targets.triton.rules import CACHE_BYTES
 from targets.triton.several import SeveralTriton
 from tests.support.foreign_triton import foreign_triton
 from tests.support.triton_models import guest, owner, write_model
@@ -23,6 +25,8 @@ from tuner.serving import verify
 from tuner.stopping import Pace
 from tuner.study.load import load_study
 from tuner.wiring import Bench, Prepared, prepare, started
+
+pytestmark = pytest.mark.long
 
 STUDY = """
 study: pair
@@ -196,6 +200,14 @@ def test_what_a_server_refuses_of_one_model_is_undone_for_those_before_it(prepar
         write(made.files)
         target.reload(made, server.url)
         assert server.config("light")["instance_group"][0]["count"] == 2
+
+
+def test_an_export_has_the_flags_that_any_of_the_models_needs(prepared: Prepared) -> None:
+    user = {**prepared.target.user_config(), "http_thread_count": 4}
+    plain, cached = (prepared.target.export({**user, "light.response_cache": on}) for on in (False, True))
+    assert plain.files[FILE] == "--http-thread-count=4\n"
+    assert set(cached.files[FILE].splitlines()) == {"--http-thread-count=4", f"--cache-config=local,size={CACHE_BYTES}"}
+    assert set(cached.flags) - set(plain.flags) == {f"--cache-config=local,size={CACHE_BYTES}"}
 
 
 def test_two_configurations_of_several_models_are_compared_by_the_names_of_their_knobs(

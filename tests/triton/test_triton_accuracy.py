@@ -26,6 +26,8 @@ from workloads.datasets import load_dataset
 from workloads.labels import Labels
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 USER = {"max_batch_size": 8, "instances": 1, "max_queue_delay": 0.0}
 
 

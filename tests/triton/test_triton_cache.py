@@ -1,13 +1,28 @@
 """The response cache of the real server, and what is told of it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from targets.base import Deployment, ServerStats, difference, metric_values
+from targets.base import (
+    Config,
+    ConfigRefused,
+    Context,
+    Deployment,
+    ServerStats,
+    TargetError,
+    difference,
+    metric_values,
+)
+from targets.triton.command_line import alias_name
+from targets.triton.flags import FILE, from_text
+from targets.triton.options import TritonOptions
+from targets.triton.rules import CACHE_BYTES
 from targets.triton.target import TritonTarget
 from tests.conftest import MakeTriton
+from tests.support.foreign_triton import foreign_triton
 from tests.support.triton_models import SUM, drive, write_model
 from tests.triton.test_triton_target import settled
 from tuner.runs import stored_server
@@ -107,3 +122,124 @@ def test_without_a_cache_nothing_is_told_of_one(make_triton: MakeTriton, dataset
     assert target.metrics() == ()
     assert stored_server(stats).cache is None
     assert metric_values(stats, target._options.metrics()) == {}
+
+
+def test_a_study_of_a_remote_server_that_keeps_answers_is_refused(tmp_path: Path) -> None:
+    """Its cache would answer the next configuration, of the same name, with the answers of this one."""
+    write_model(tmp_path / "models", "sum", SUM, CACHE)
+    with foreign_triton(tmp_path, "explicit", ("--cache-config=local,size=16777216",), model="sum") as server:
+        options = {"model": "sum", "launch": "remote", "url": server.url, "repository": server.repository}
+        target = TritonTarget(TritonOptions.model_validate(options), Context(tmp_path, tmp_path / "log.txt"))
+        target.expect(["concurrency"])  # there is one configuration, and the answers are its own
+        target.start()
+        target.deploy({}, "x")
+        with pytest.raises(TargetError, match=r"^target\.model: model 'sum' has response_cache on"):
+            target.expect(["concurrency", "max_batch_size"])
+        target.stop()
+
+
+def test_a_candidate_of_a_remote_server_keeps_no_answers(tmp_path: Path) -> None:
+    write_model(tmp_path / "models", "sum", SUM)
+    with foreign_triton(tmp_path, "explicit", ("--cache-config=local,size=16777216",), model="sum") as server:
+        options = {"model": "sum", "launch": "remote", "url": server.url, "repository": server.repository}
+        target = TritonTarget(TritonOptions.model_validate(options), Context(tmp_path, tmp_path / "log.txt"))
+        target.expect(["response_cache"])
+        target.start()
+        target.check({"response_cache": False})
+        for refuse in (target.check, lambda config: target.deploy(config, "x")):
+            with pytest.raises(ConfigRefused, match="would give the answers of the configurations before") as refused:
+                refuse({"response_cache": True})
+            assert refused.value.knobs == ("response_cache",)
+        target.stop()
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "next_name"),
+    [
+        ([], "m__a", "m__a"),
+        (["--response-cache-byte-size=0"], "m__a", "m__a"),
+        (["--cache-config=local,size=5"], "m__a_1", "m__a_2"),
+        (["--response-cache-byte-size=5"], "m__a_1", "m__a_2"),
+        (["--cache-config=redis,host=h", "--cache-config=redis,port=6379"], "m__a_run_1", "m__a_run_2"),
+    ],
+)
+def test_with_a_cache_of_any_kind_a_model_has_a_new_name_each_time(flags: list[str], name: str, next_name: str) -> None:
+    assert [alias_name("m", "a", flags, "run", load) for load in (1, 2)] == [name, next_name]
+
+
+@pytest.mark.parametrize("flags", [{"cache-config": "redis,host=h"}, {"response-cache-byte-size": 65536}])
+def test_a_cache_of_any_kind_tells_its_hit_rate(flags: dict[str, object], make_triton: MakeTriton) -> None:
+    assert [one.name for one in make_triton(flags=flags).metrics()] == ["cache_hit_rate"]
+
+
+def test_a_server_with_the_older_flag_of_a_cache_gets_no_second_one(
+    make_triton: MakeTriton, dataset: Dataset, tmp_path: Path
+) -> None:
+    repository = write_model(tmp_path / "models", "sum", SUM, CACHE)
+    target = make_triton(model="sum", repository=repository, variants={}, flags={"response-cache-byte-size": 65536})
+    target.start()
+    for _ in range(2):
+        stats = measured(target.deploy({}, "x"), dataset, np.arange(20, dtype=np.int32), tmp_path)
+        assert (stats.cache.hits, stats.cache.misses) == (0, 20), "nothing is left of the deployment before"
+
+
+def test_the_cache_that_a_configuration_was_measured_with_is_in_its_export(
+    make_triton: MakeTriton, dataset: Dataset, tmp_path: Path
+) -> None:
+    target = make_triton(model="sum", repository=write_model(tmp_path / "models", "sum", SUM), variants={})
+    target.expect(["response_cache", "rate_limiter_priority"])
+    kept, plain = (target.export({"response_cache": on}) for on in (True, False))
+    assert FILE not in plain.files
+    assert kept.files[FILE] == f"--cache-config=local,size={CACHE_BYTES}\n"
+    assert kept.flags[-1:] == (f"--cache-config=local,size={CACHE_BYTES}",)
+    assert plain.flags[-1:] == ("--load-model=sum",)
+    limited = target.export({"rate_limiter_priority": 2})
+    assert limited.files[FILE] == "--rate-limit=execution_count\n"
+    target.start()
+    for export in (kept, plain, limited):
+        target.verify(export, dataset)
+        assert list(target._fleet.any().flags) == from_text(export.files.get(FILE, ""))  # type: ignore[union-attr]
+
+
+def test_the_users_own_cache_is_in_the_export_as_theirs(make_triton: MakeTriton, tmp_path: Path) -> None:
+    repository = write_model(tmp_path / "models", "sum", SUM, CACHE)
+    export = make_triton(model="sum", repository=repository, variants={}).export({})
+    assert export.files[FILE] == export.originals[FILE] == f"--cache-config=local,size={CACHE_BYTES}\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        ({"response_cache": True, "cache_size": 0}, "response_cache needs a server .* --cache-config"),
+        ({"response_cache": True, "cache_size": 65536}, ""),
+        ({"response_cache": False, "cache_size": 0}, ""),
+        ({"rate_limiter_priority": 2, "rate_limit": "off"}, "rate_limiter needs a server .* --rate-limit"),
+        ({"rate_limiter_priority": 2, "rate_limit": "execution_count"}, ""),
+        ({"rate_limit": "off"}, ""),
+    ],
+)
+def test_a_flag_that_takes_away_what_another_knob_needs_is_refused(
+    config: Config, refused: str, make_triton: MakeTriton, tmp_path: Path
+) -> None:
+    target = make_triton(model="sum", repository=write_model(tmp_path / "models", "sum", SUM), variants={})
+    target.expect(["response_cache", "cache_size", "rate_limit", "rate_limiter_priority"])
+    try:
+        target.check(config)
+        said, knobs = "", config.keys()
+    except ConfigRefused as error:
+        said, knobs = str(error), set(error.knobs)
+    assert re.fullmatch(refused, said)
+    assert knobs >= config.keys()
+
+
+def test_what_the_users_own_files_have_is_never_refused_for_their_own_flags(
+    make_triton: MakeTriton, tmp_path: Path
+) -> None:
+    limited = (SUM[0].replace("kind: KIND_CPU", "kind: KIND_CPU rate_limiter { priority: 3 }"), SUM[1])
+    repository = write_model(tmp_path / "models", "sum", limited, CACHE)
+    target = make_triton(model="sum", repository=repository, variants={}, flags={"rate-limit": "off"})
+    target.expect(["cache_size", "rate_limiter_priority"])
+    target.check(target.user_config())
+    target.check({**target.user_config(), "cache_size": 0})  # a file may ask for a cache that there is none of
+    with pytest.raises(ConfigRefused, match="--rate-limit"):
+        target.check({**target.user_config(), "rate_limiter_priority": 2})

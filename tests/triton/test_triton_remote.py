@@ -25,6 +25,8 @@ from tuner.wiring import prepare
 from workloads.datasets import load_npz
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 USER = {"max_batch_size": 8, "instances": 1, "max_queue_delay": 0.0, "precision": "fp32"}
 OTHER = {"max_batch_size": 32, "instances": 2, "max_queue_delay": 0.0005, "precision": "int8"}
 

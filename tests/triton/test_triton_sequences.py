@@ -27,6 +27,8 @@ from workloads.requests import Dataset
 from workloads.schedule import Schedule
 from workloads.sequences import Sequences
 
+pytestmark = pytest.mark.long
+
 LENGTHS = np.array([1, 2, 7, 5] * 12, np.int64)
 SEQUENCES = Sequences(LENGTHS, first_id=1001)
 SECOND = 1_000_000_000

@@ -17,6 +17,8 @@ from tests.support.triton_models import ECHO, SLOW, SUM, drive, write_model
 from tests.triton.test_guardian import wait_until
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 SHARED = Path("/dev/shm")
 USER = {"max_batch_size": 8, "instances": 1, "max_queue_delay": 0.0, "precision": "fp32"}
 ROWS = Dataset({"X": np.arange(640, dtype=np.float32).reshape(40, 16)}, batches=np.array([1, 4, 2, 8] * 2 + [1]))

@@ -92,6 +92,7 @@ def measured(number: int, config: Config, truth: Truth, rng: np.random.Generator
                 window_s=1.0,
                 metrics={
                     "throughput_rps": estimate(throughput),
+                    "goodput_rps": estimate(throughput if p99 <= BOUND_S else 0.0),
                     "latency_p99_s": estimate(p99),
                     "latency_mean_s": estimate(mean),
                 },

@@ -1,5 +1,6 @@
 """The time budget: what the next steps will cost, and what has to be kept back."""
 
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -36,6 +37,19 @@ def test_what_is_spent_and_left_add_up_to_the_budget() -> None:
     spent, left = budget.spent_s(), budget.left_s()
     assert spent >= 5.0
     assert spent + left <= 1e6
+
+
+def test_while_a_budget_is_held_nothing_of_it_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    budget = Budget(60.0, 5.0, started=now[0])
+    now[0] += 1.0
+    with budget.held():
+        now[0] += 30.0
+        assert budget.spent_s() == 6.0
+    assert budget.spent_s() == 6.0
+    now[0] += 2.0
+    assert budget.spent_s() == 8.0
 
 
 def test_the_next_trial_costs_what_the_others_did() -> None:

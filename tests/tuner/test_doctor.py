@@ -1,6 +1,8 @@
 """What the doctor says of the load generator."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,29 @@ def test_the_simulated_server_is_nobodys_to_tune(works: str, expected: bool) -> 
     checks = [("paretune", "yes"), ("target simulated", "yes"), ("target triton", works)]
     rows = [{"what": what, "works": one, "detail": ""} for what, one in checks]
     assert doctor.some_server_can_be_tuned(rows) is expected
+
+
+SCRIPT = "#!{python}\nfrom {module} import main\nmain()\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "works", "detail"),
+    [
+        (SCRIPT.format(python="/usr/bin/python3", module="tuner.cli"), "yes", "bin/tune"),
+        ('#!/usr/bin/env bash\nexec "/opt/pyenv/bin/pyenv" exec "tune" "$@"\npyenv exec tune\n', "yes", "bin/tune"),
+        (SCRIPT.format(python=sys.executable, module="torchtune._cli.tune"), "no", "comes first on PATH; call ours as"),
+        (None, "no", "not on PATH; `python"),
+    ],
+)
+def test_the_command_on_path_is_ours_wherever_pip_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, works: str, detail: str
+) -> None:
+    command = tmp_path / "bin" / "tune"
+    command.parent.mkdir()
+    if script is not None:
+        command.write_text(script)
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent))
+    row = rows(monkeypatch, FOUND)["command `tune`"]
+    assert row["works"] == works
+    assert detail in row["detail"]

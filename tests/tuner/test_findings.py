@@ -101,6 +101,21 @@ def test_a_choice_by_several_objectives_looks_at_every_load_of_the_baseline() ->
     assert found.regrets(0, best.loads) == {"maximize steady.throughput": 0.0, "maximize web.throughput": 0.0}
 
 
+def test_what_a_choice_gives_up_is_against_what_held_when_it_was_measured_again() -> None:
+    found = Findings(None, None, [workload()], GOALS, preference=Preference("robust"))  # type: ignore[arg-type]
+    found.trials = [
+        trial(0, point(throughput=100, p99=0.004)),
+        trial(1, point(throughput=400, p99=0.002)),
+        trial(2, point(throughput=200, p99=0.004)),
+    ]
+    two = next(one for one in found.candidates() if one.trial.number == 2)
+    assert list(found.regrets(2, two.loads).values()) == [0.5, 0.5]
+    assert found.scores([two.objective.values]) == [-0.5]
+    found.missed[1] = SimpleNamespace()  # type: ignore[assignment]
+    assert list(found.regrets(2, two.loads).values()) == [0.0, 0.0]
+    assert found.scores([two.objective.values]) == [0.0]
+
+
 def test_what_the_baseline_is_probed_from_is_its_best_load_of_each_workload() -> None:
     start = of_two_kinds([WEB]).probe_start()
     assert start is not None

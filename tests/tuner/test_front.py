@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from tuner import front
 from tuner.front import hypervolume, membership, non_dominated
 
 numbers = st.one_of(st.integers(-3, 3).map(float), st.floats(allow_nan=False))
@@ -286,3 +287,19 @@ def test_the_volume_is_that_of_a_count_of_cells(seed: int, objectives: int, poin
 def test_what_is_no_better_than_the_reference_dominates_nothing() -> None:
     assert hypervolume(np.array([[1.0, 0.0], [-1.0, 9.0]]), np.zeros(2), [True, True]) == 0
     assert hypervolume(np.empty((0, 2)), np.zeros(2), [True, True]) == 0
+
+
+def test_a_volume_takes_as_long_as_the_front_has_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+    area = front._area
+
+    def counted(sides: NDArray[np.float64]) -> float:
+        measured.append(len(sides))
+        return area(sides)
+
+    monkeypatch.setattr(front, "_area", counted)
+    best = np.array([[9.0, 4.0, 5.0], [5.0, 9.0, 4.0], [4.0, 5.0, 9.0]])
+    many = np.vstack([best, best, np.random.default_rng(5).uniform(0.0, 4.0, (1000, 3))])
+    assert hypervolume(many, np.zeros(3), [True] * 3) == pytest.approx(hypervolume(best, np.zeros(3), [True] * 3))
+    assert max(measured) == len(best)
+    assert len(measured) == 2 * len(best)

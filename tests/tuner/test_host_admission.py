@@ -45,6 +45,25 @@ def test_requests_that_differ_are_named() -> None:
     ]
 
 
+def test_a_configuration_of_ones_own_that_differs_is_named_knob_by_knob() -> None:
+    one, other = (replace(ONE, config=config) for config in ({"batch": "8", "kind": '"cpu"'}, {"batch": "4", "n": "1"}))
+    assert differences(one, other, 0.1) == [
+        "your configuration has batch 8 there and 4 here",
+        'your configuration has kind "cpu" there and nowhere here',
+        "your configuration has n nowhere there and 1 here",
+    ]
+    assert differences(one, one, 0.1) == []
+
+
+def test_files_of_the_server_that_differ_are_named() -> None:
+    one = replace(ONE, files={"1": "aa", "config.pbtxt": "bb"})
+    assert differences(one, one, 0.1) == []
+    (said,) = differences(one, replace(one, files={"1": "cc", "config.pbtxt": "bb"}), 0.1)
+    assert said == "files of the server are not the same: 1"
+    (said,) = differences(one, replace(one, files={"a": "1", "b": "2", "c": "3"}), 0.1)
+    assert said == "files of the server are not the same: 1, a, b and 2 more"
+
+
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_a_baseline_that_differs_is_named_with_its_ratio(factor: float) -> None:
     (said,) = differences(ONE, scaled(factor), 0.1)
@@ -90,7 +109,8 @@ def test_a_host_without_a_value_at_the_loads_of_the_others_is_not_taken_unseen()
 
 @pytest.mark.parametrize("value", [100.0, math.inf])
 def test_a_host_is_the_same_after_it_was_stored(value: float) -> None:
-    host = replace(ONE, figures=[replace(ONE.figures[0], value=value, low=value)])
+    figures = [replace(ONE.figures[0], value=value, low=value)]
+    host = replace(ONE, figures=figures, config={"batch": "8"}, files={"1": "aa"})
     assert Host.of(json.loads(json.dumps(host.stored()))) == host
 
 

@@ -8,6 +8,7 @@ import pytest
 from tuner.hosts.entries import (
     ABOUT,
     BEAT,
+    BUDGET,
     DONE,
     ENTRY,
     GROUP,
@@ -44,6 +45,24 @@ def test_of_two_that_claim_the_same_the_earlier_has_it() -> None:
     assert first.number == 2
 
 
+def test_hosts_are_ready_in_the_order_in_which_they_had_their_baselines() -> None:
+    ready = [Entry(3, "open", {ENTRY: "ready", HOST: 2}), Entry(4, "ended", {ENTRY: "ready", HOST: 0})]
+    book = book_of(host(0), host(1), host(2), *ready)
+    assert [one.number for one in book.ready()] == [2, 0]
+    assert book.held() == []
+
+
+def test_a_heartbeat_may_look_through_the_hosts_while_one_is_taken_up() -> None:
+    class Looked(Book):
+        def _count(self, entry: Entry, kind: Kind) -> None:
+            super()._count(entry, kind)
+            seen.append(self.spent_s())
+
+    seen: list[float] = []
+    Looked().take_up([host(0, **{BEAT: {"spent_s": 3.0}})])
+    assert seen == [3.0]
+
+
 def test_a_proposal_that_was_given_back_is_to_be_measured_again_under_its_number() -> None:
     book = book_of(host(0), host(1, "ended"), held(2, 0, "a", "told"), held(3, 1, "b", "ended"))
     (again,) = book.given_back(0, 10)
@@ -59,6 +78,16 @@ def test_what_was_withdrawn_uses_no_budget_and_is_not_measured_again() -> None:
     assert book.budgeted() == 1
     assert book.budgeted(2) == 0
     assert book.given_back(0, 10) == []
+
+
+def test_the_budget_is_the_largest_of_the_hosts_that_were_admitted() -> None:
+    def came(number: int, trials: int, time_s: float, **verdict: Any) -> Entry:
+        about = {"name": "gpu", "lease_s": 30.0, BUDGET: [trials, time_s]}
+        return Entry(number, "open", {ENTRY: "host", ABOUT: about, **({VERDICT: verdict} if verdict else {})})
+
+    assert book_of(came(0, 40, 300.0)).budget() == (0, 0.0)
+    admitted = [came(0, 40, 300.0, group=0), came(1, 60, 200.0, group=0)]
+    assert book_of(*admitted, came(2, 99, 999.0, refused="it differs")).budget() == (60, 300.0)
 
 
 def test_what_is_beyond_the_budget_is_not_measured_again() -> None:

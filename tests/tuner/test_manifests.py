@@ -206,10 +206,48 @@ def test_a_key_in_a_file_of_the_config_map_is_refused_and_not_told(text: str, ow
     compose_file(plan, Path())  # which mounts the folder as it is
 
 
-def test_a_key_in_the_study_file_is_refused(own: Path) -> None:
+def test_a_key_in_the_study_file_is_refused_at_its_line(own: Path) -> None:
     study = changed(own, "model: digits", "model: digits\n  parameters: {api_key: do-not-tell}")
-    with pytest.raises(ManifestError, match=r"^digits\.yaml: has a password or a key"):
-        objects(plan_of(study, WORKERS))
+    why = r"digits\.yaml:\d+: target\.parameters\.api_key: has a password or a key"
+    with pytest.raises(StudyError, match=why) as refused:
+        plan_of(study, WORKERS)
+    assert "do-not-tell" not in str(refused.value)
+    plan_of(study, COMPOSED["worker"])  # which mounts the file as it is
+
+
+SERVED_ELSEWHERE = {"kind": "kserve", "model": "m", "url": "http://server:8000"}
+
+
+@pytest.mark.parametrize("asked", [replace(AGENTS, form="compose"), AGENTS], ids=["compose", "kubernetes"])
+@pytest.mark.parametrize(
+    ("override", "place"),
+    [
+        ("target.headers.authorization=Bearer do-not-tell", "target.headers.authorization"),
+        ("target.headers={Cookie: 'do-not-tell'}", "target.headers.Cookie"),
+        ("target.headers.x-user=Bearer do-not-tell", "target.headers.x-user"),
+        ("target.parameters.aws_secret_key=do-not-tell", "target.parameters.aws_secret_key"),
+    ],
+)
+def test_a_secret_among_the_overrides_is_refused(override: str, place: str, asked: Asked, own: Path) -> None:
+    text = re.sub(r"(?ms)^target:\n.*?^(?=\S)", f"target: {json.dumps(SERVED_ELSEWHERE)}\n", own.read_text())
+    text = re.sub(r"(?ms)^space:\n.*?^(?=\S)", "space: {concurrency: [1, 2]}\n", text)
+    own.write_text(text)
+    with pytest.raises(StudyError, match=rf"^--set {re.escape(place)}: has a password or a key") as refused:
+        plan_of(load_study(own, [override]), asked)
+    assert "do-not-tell" not in str(refused.value)
+    plan_of(load_study(own, [override.replace("do-not-tell", "${SECRET}")]), asked)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["[--hf-token, do-not-tell]", "[--hf-token=do-not-tell]", "[-H, 'Authorization: Bearer do-not-tell']"]
+)
+def test_a_secret_among_the_arguments_of_a_server_is_refused(arguments: str, own: Path) -> None:
+    text = own.read_text().replace("model: digits\n", f"model: digits\n  args: {arguments}\n")
+    given = {**load_study(own).given, "target": yaml.safe_load(text)["target"]}
+    study = replace(load_study(own), given=given)
+    with pytest.raises(StudyError, match=r"target\.args\.\d: has a password or a key") as refused:
+        plan_of(study, WORKERS)
+    assert "do-not-tell" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +279,8 @@ def test_code_is_taken_for_no_setting(own: Path) -> None:
         ("postgresql://tune:$SECRET@db/trials", ("SECRET",)),
         ("postgresql+psycopg://tune:${SECRET}@${HOST}/trials", ("SECRET", "HOST")),
         ("mysql+pymysql://tune:$SECRET@db/trials", ("SECRET",)),
+        ("postgresql://tune@db/trials?sslcert=/tls/own.crt&sslkey=/tls/own.key", ()),
+        ("postgresql://tune@db/trials?sslpassword=$SECRET", ("PGPASSWORD", "SECRET")),
     ],
 )
 def test_a_secret_has_what_the_address_of_the_database_leaves_out(
@@ -260,6 +300,40 @@ def test_a_secret_has_what_the_address_of_the_database_leaves_out(
 )
 def test_a_target_names_the_variables_that_it_refers_to(target: dict[str, Any], secrets: Sequence[str]) -> None:
     assert list(registry.options_of(target["kind"]).model_validate(target).secrets()) == list(secrets)
+
+
+@pytest.mark.parametrize("name", ["HOME", "USER", "LOGNAME"])
+def test_a_server_finds_the_name_and_the_home_of_a_user_that_its_image_has_not(name: str, remote: Study) -> None:
+    found = made(remote, AGENTS)
+    services = compose_file(plan_of(remote, COMPOSED["agents"]), Path())["services"]
+    for role in ("run", "agent"):
+        assert {one["name"]: one.get("value") for one in container(found[role])["env"]}[name]
+    assert all(one["environment"][name] for one in services.values())
+
+
+@pytest.mark.parametrize("storage", [DATABASE, "postgresql://tune:$HF_TOKEN@db/trials"])
+def test_variables_that_a_server_needs_are_references_to_the_secret(storage: str, digits: Study) -> None:
+    asked = replace(WORKERS, storage=storage, env=("HF_TOKEN", "HTTPS_PROXY"))
+    env = container(made(digits, asked)["worker"])["env"]
+    (token,) = [one for one in env if one["name"] == "HF_TOKEN"]
+    assert token["valueFrom"]["secretKeyRef"] == {"name": "digits-secrets", "key": "HF_TOKEN"}
+    assert plan_of(digits, asked).secrets[-1] == "HTTPS_PROXY"
+    composed = compose_file(plan_of(digits, replace(asked, form="compose")), Path())
+    assert composed["services"]["worker-0"]["environment"]["HF_TOKEN"].startswith("${HF_TOKEN:?")
+
+
+def test_agents_do_not_have_the_variables_of_the_server(remote: Study) -> None:
+    env = container(made(remote, replace(AGENTS, env=("HF_TOKEN",)))["agent"])["env"]
+    assert "HF_TOKEN" not in {one["name"] for one in env}
+
+
+@pytest.mark.parametrize("storage", ["$DATABASE_URL", "${DATABASE_URL}"])
+def test_the_whole_address_of_the_database_may_be_a_variable(storage: str, digits: Study, own: Path) -> None:
+    plan = plan_of(digits, replace(WORKERS, storage=storage))
+    assert plan.secrets == ("DATABASE_URL",)
+    assert plan.roles[0].arguments[-1] == storage
+    said = plan_of(load_study(own, [f"search.storage={json.dumps(storage)}"]), replace(WORKERS, storage=None))
+    assert said.secrets == ("DATABASE_URL",)
 
 
 # -- files --
@@ -337,6 +411,34 @@ def test_a_file_that_is_not_here_is_somebody_elses_to_bring(own: Path) -> None:
     assert [(str(one.given), one.files) for one in split(load_study(own)).elsewhere] == [("digits/test.npz", ())]
 
 
+@pytest.mark.parametrize("model", ["meta-llama/Llama-3-8B", "gpt2"])
+def test_a_model_of_a_hub_is_looked_for_in_no_volume(model: str, digits: Study) -> None:
+    study = with_target(digits, kind="vllm", model=model)
+    assert split(study).fetched == model
+    job = made(study, replace(WORKERS, volume="data"))["worker"]
+    assert "files" not in {one["name"] for one in (*pod(job)["volumes"], *container(job)["volumeMounts"])}
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"), [("vllm", "./models/llama"), ("sglang", "models/deep/llama"), ("llamacpp", "models/llama.gguf")]
+)
+def test_a_model_that_is_a_path_is_in_the_volume(kind: str, model: str, digits: Study) -> None:
+    study = with_target(digits, kind=kind, model=model)
+    assert split(study).fetched is None
+    (mount,) = [
+        one
+        for one in container(made(study, replace(WORKERS, volume="data"))["worker"])["volumeMounts"]
+        if one["name"] == "files"
+    ]
+    assert mount["subPath"] == model.removeprefix("./")
+
+
+def test_a_model_that_is_here_is_none_of_a_hub(own: Path) -> None:
+    study = with_target(load_study(own), kind="vllm", model="digits/models")
+    assert split(study).fetched is None
+    assert "digits/models" in [str(one.given) for one in split(study).carried]
+
+
 def test_the_keys_of_a_config_map_are_valid_and_differ() -> None:
     taken: set[str] = set()
     places = ["a/b.txt", "a.b.txt", "a b.txt", "..", "/", "é", "x" * 400]
@@ -384,6 +486,8 @@ def test_a_name_that_cannot_be_one_is_refused(study: str, given: str | None, why
         (Asked(workers=2), "--storage: workers share their trials in a database"),
         (replace(WORKERS, agents=2), "--workers and --agents: .*give one of the two"),
         (replace(WORKERS, storage="postgresql://tune:hunter2@db/trials"), "--storage: holds a password"),
+        (replace(WORKERS, storage="postgresql://tune@db/t?sslpassword=hunter2"), "--storage: holds a password"),
+        (replace(WORKERS, storage="host=db password=hunter2"), "--storage: holds a password"),
         (replace(WORKERS, storage="sqlite:///trials.db"), "file of one host"),
         (replace(WORKERS, storage="trials.journal"), "file of one host"),
         (replace(WORKERS, storage="journal:///shared/a.log"), "file of one host"),
@@ -392,6 +496,8 @@ def test_a_name_that_cannot_be_one_is_refused(study: str, given: str | None, why
         (replace(WORKERS, namespace="My_Team"), "--namespace: 'My_Team'"),
         (replace(WORKERS, volume="a/b"), "--volume: 'a/b'"),
         (replace(WORKERS, secret="A"), "--secret: 'A'"),
+        (replace(WORKERS, env=("HF_TOKEN=hunter2",)), "--env: expected a variable's name; give the name alone"),
+        (replace(WORKERS, env=("HOME",)), "--env: the variable HOME is set by Paretune"),
         (replace(WORKERS, image="my image"), "--image: expected a container image"),
         (replace(WORKERS, server=Resources(2, "8 GB")), "--memory: expected a size in Mi or Gi"),
         (Asked("compose", namespace="tuning"), "--namespace is for --format kubernetes"),
@@ -455,6 +561,11 @@ def test_agents_are_refused_where_the_server_is_in_the_container_of_the_run(kind
             {**ELSEWHERE, "protocol": "grpc", "url": "http://triton:8000", "grpc_url": "grpc://localhost:8001"},
             "grpc_url: localhost",
         ),
+        (
+            {**ELSEWHERE, "protocol": "grpc", "url": "http://localhost:8000", "grpc_url": "grpc://triton:8001"},
+            "url: localhost",
+        ),
+        ({**ELSEWHERE, "url": "http://triton:8000", "metrics_url": "http://[::1]:8002"}, "metrics_url: ::1"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -554,6 +665,13 @@ def test_a_compose_file_brings_the_database_unless_one_is_given(digits: Study) -
     elsewhere = compose_file(plan_of(digits, replace(COMPOSED["workers"], storage=DATABASE)), Path())
     assert "postgres" not in elsewhere["services"]
     assert "volumes" not in elsewhere
+
+
+def test_code_that_a_server_compiles_into_its_temporary_folder_can_be_loaded(digits: Study) -> None:
+    services = compose_file(plan_of(digits, COMPOSED["worker"]), Path())["services"]
+    ((place, options),) = [one.split(":") for one in services["worker-0"]["tmpfs"]]
+    assert place == services["worker-0"]["environment"]["HOME"]
+    assert "exec" in options.split(",")
 
 
 def test_services_of_one_machine_share_no_cpu_and_no_gpu(digits: Study) -> None:

@@ -75,11 +75,23 @@ def test_rates_make_an_open_loop(tmp_path: Path) -> None:
 
 
 def test_constraints_become_bounds_and_others_are_named(tmp_path: Path) -> None:
-    constraints = {"perf_latency_p95": {"max": 20}, "perf_throughput": {"min": 5}, "gpu_used_memory": {"max": 200}}
+    constraints = {"perf_latency_p95": {"max": 20}, "perf_throughput": {"min": 5}, "gpu_free_memory": {"min": 200}}
     assert imported(tmp_path, constraints=constraints)["slo"] == {"p95": "20 ms", "error_rate": "0.1%"}
     lost = comments(tmp_path, constraints=constraints)
     assert "constraints.perf_throughput: {'min': 5}" in lost
-    assert "constraints.gpu_used_memory" in lost
+    assert "constraints.gpu_free_memory" in lost
+
+
+def test_what_the_server_uses_has_bounds_and_objectives_too(tmp_path: Path) -> None:
+    constraints = {"gpu_used_memory": {"max": 200}, "gpu_utilization": {"max": 90}, "cpu_used_ram": {"max": 1500}}
+    objectives = {"cpu_used_ram": 1, "gpu_used_memory": 2}
+    given = {"constraints": constraints, "objectives": objectives}
+    made = imported(tmp_path, **given)
+    assert made["objectives"][:2] == ["minimize gpu_memory", "minimize server_rss"]
+    path = write_imported(tmp_path / "config.yaml", tmp_path / "new", None)
+    bounds = load_study(path).spec.slo.bounds()
+    assert bounds == {"error_rate": 0.001, "gpu_utilization": 0.9, "gpu_memory": 200e6, "server_rss": 1500e6}
+    assert "constraints" not in comments(tmp_path, **given)
 
 
 def test_a_models_own_constraints_win(tmp_path: Path) -> None:

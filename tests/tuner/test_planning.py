@@ -13,7 +13,7 @@ from workload_builders import workload
 
 from targets.base import Config, Knob
 from tuner.findings import Findings
-from tuner.objective import pessimistic
+from tuner.objective import Goal, pessimistic
 from tuner.planning import CERTAIN_AFTER, FEWEST, Planner
 from tuner.rank import worth
 from tuner.results import Trial
@@ -36,13 +36,14 @@ class Run:
         space: Space = SPACE,
         seed: int = 0,
         refuses: Callable[[Config], bool] = lambda _: False,
+        goals: tuple[Goal, ...] = GOALS,
     ) -> None:
-        self.truth, self.rng, self.refuses = truth, np.random.default_rng(seed), refuses
+        self.truth, self.rng, self.refuses, self.goals = truth, np.random.default_rng(seed), refuses, goals
         study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {"p99": BOUND_S}}))
-        self.found = Findings(study, space, [STEADY], GOALS)  # type: ignore[arg-type]
-        self.search = Search(open_storage("sqlite", folder), space, GOALS, sampler, seed)
-        twin = Twin(space, [STEADY], GOALS, study.spec.bounds(), ROLES, 1, seed) if sampler == "twin" else None
-        self.planner = Planner(self.search, self.found, space, GOALS[0], twin, 0.05)
+        self.found = Findings(study, space, [STEADY], self.goals)  # type: ignore[arg-type]
+        self.search = Search(open_storage("sqlite", folder), space, self.goals, sampler, seed)
+        twin = Twin(space, [STEADY], self.goals, study.spec.bounds(), ROLES, 1, seed) if sampler == "twin" else None
+        self.planner = Planner(self.search, self.found, space, self.goals[0], twin, 0.05)
         points = [one.points[0] for one in baseline(truth, self.rng)]
         own = measured(0, {**space.own, "concurrency": 1}, truth, self.rng)
         self.found.trials = [own.model_copy(update={"points": points})]
@@ -55,10 +56,10 @@ class Run:
         proposal, predicted = made
         trial = measured(proposal.number, {**SPACE.own, **proposal.config}, self.truth, self.rng)
         trial = trial.model_copy(update={"predicted": predicted})
-        objective = worth(trial, ["steady"], GOALS)
+        objective = worth(trial, ["steady"], self.goals)
         if self.refuses(proposal.config):
             trial = trial.model_copy(update={"state": "refused", "points": [], "reason": "no"})
-            objective = pessimistic(GOALS, ["steady.p99"])
+            objective = pessimistic(self.goals, ["steady.p99"])
         self.search.tell(trial, objective)
         self.found.trials.append(trial)
         return trial
@@ -75,6 +76,19 @@ def test_the_twin_proposes_the_best_within_a_few_trials_and_says_what_it_expects
     assert all(set(one.predicted["steady"]) == {"throughput_rps", "latency_p99_s"} for one in trials)
     assert len(run.planner.prediction_errors()) == 6
     assert not run.planner.handed_over
+
+
+def test_trials_that_miss_the_slo_are_no_errors_of_what_was_expected_of_their_goodput(tmp_path: Path) -> None:
+    """Batches of 8 and more are five times as slow: their p99 is far over the bound, and no goodput is left."""
+
+    def slow(config: Config) -> float:
+        return 5.0 if config["max_batch_size"] >= 8 else 1.0
+
+    run = Run(tmp_path, a_server(slow), goals=(Goal(True, "steady", "goodput"), GOALS[1]))
+    trials = run.steps(12)
+    of_nothing = [one for one in trials if one.points[0].metrics["goodput_rps"].value == 0]
+    assert len(of_nothing) >= 3
+    assert len(run.planner.prediction_errors()) == len(trials)
 
 
 def test_no_configuration_is_proposed_twice_nor_the_users_own(tmp_path: Path) -> None:
@@ -122,6 +136,15 @@ def test_a_server_that_refuses_a_third_of_all_configurations_still_ends_with_the
     assert len(set(servers)) == len(servers), "what was refused is not tried again under another load"
     best = run.found.ranked()[0].objective.values[0]
     assert best > 0.93 * throughput[p99 <= BOUND_S].max()
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "qmc", "random", "grid"])
+def test_no_sampler_tries_under_another_load_what_was_refused(tmp_path: Path, sampler: str) -> None:
+    run = Run(tmp_path, a_server(), sampler, refuses=lambda config: config["precision"] == "int8")
+    refused = [trial for trial in run.steps(40) if trial.state == "refused"]
+    servers = [tuple(server_part(trial.config).values()) for trial in refused]
+    assert servers
+    assert len(set(servers)) == len(servers)
 
 
 def a_riddle(seed: int) -> Truth:

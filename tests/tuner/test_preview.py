@@ -53,6 +53,12 @@ def test_even_arrivals_have_no_variation() -> None:
     assert even.peak_rate_rps(0.1) == 100
 
 
+def test_a_high_rate_has_all_its_digits() -> None:
+    shown = dict(report.figures(of((np.arange(123_450) / 12_345).tolist(), 10.0)))
+    assert shown["mean rate"] == "12,345/s"
+    assert shown["peak rate in 1 s"] == "12,345/s"
+
+
 def test_poisson_arrivals_have_variation_and_dispersion_of_one() -> None:
     times = np.cumsum(np.random.default_rng(0).exponential(0.001, 100_000))
     poisson = of(times.tolist(), float(times[-1]))

@@ -10,6 +10,7 @@ from targets.base import Config, Knob, Value
 from tuner.objective import Goal
 from tuner.probes import WORTH, next_probe, starting_points, unmeasured_variants
 from tuner.rank import Candidate, candidates
+from tuner.relations import Relation, Term
 from tuner.space import Parameter, Space
 
 THROUGHPUT = GOALS[0]
@@ -218,6 +219,16 @@ def test_a_variant_is_measured_at_the_load_of_a_start_outside_the_space() -> Non
     assert found == [{"batch": 2, "precision": name, "concurrency": 4} for name in ("int8", "fp16")]
 
 
-def test_without_a_start_a_starting_point_names_no_load() -> None:
-    space = replace(SPACE, own={"batch": 2}, starts=({"delay": 0.005},))
+def test_without_a_start_a_starting_point_is_at_the_load_in_the_middle() -> None:
+    """Where the user's meets the SLO nowhere, at the lowest load a hint would be told as next to no throughput."""
+    space = replace(SPACE, own={"batch": 2}, starts=({"delay": 0.005}, {"delay": 0.001, "concurrency": 1}))
+    assert starting_points(space, None) == [
+        {"batch": 2, "delay": 0.005, "concurrency": 4},
+        {"batch": 2, "delay": 0.001, "concurrency": 1},
+    ]
+
+
+def test_a_starting_point_that_may_not_have_the_load_in_the_middle_names_none() -> None:
+    few = Relation("concurrency <= batch", (Term("concurrency", "<=", right="batch"),))
+    space = replace(SPACE, own={"batch": 2}, constraints=(few,), starts=({"delay": 0.005},))
     assert starting_points(space, None) == [{"batch": 2, "delay": 0.005}]

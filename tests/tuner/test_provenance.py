@@ -7,8 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targets.exports import Export
-from tests.tuner.result_builders import best
-from tuner.provenance import MARK, headed_as, header, marked, signed, with_header, without_header
+from tests.tuner.result_builders import GOALS, best, point, result, trial
+from tuner.provenance import (
+    MARK,
+    Standing,
+    headed_as,
+    header,
+    marked,
+    of_best,
+    signed,
+    standing,
+    with_header,
+    without_header,
+)
+from tuner.results import Best, Confirmation, Side, SloVerdict, Trial, Validity
 
 ENVIRONMENT = {"paretune": "0.9.0", "started": "2026-11-27 00:12 UTC"}
 LINES = ("one", "two")
@@ -16,35 +28,93 @@ PIECES = st.sampled_from(["a", " ", "#", "#!", "\n", "\r\n", MARK, "# paretune\n
 TEXT = st.lists(PIECES, max_size=12).map("".join)
 
 
+FIRST, SECOND = GOALS
+
+
 def test_a_confirmed_gain_is_said_with_its_interval() -> None:
-    said = header("digits", "2026-11-27_00-12-02", ENVIRONMENT, 12, best(12, gain=(1.84, 1.79, 1.9)))
-    assert said == (
+    known = of_best(best(12, gain=(1.84, 1.79, 1.9)), None, FIRST)
+    assert header("digits", "2026-11-27_00-12-02", ENVIRONMENT, 12, known.said) == (
         "study digits, trial 12, tuned with Paretune 0.9.0",
         "run 2026-11-27_00-12-02, started 2026-11-27 00:12 UTC",
         "confirmed: throughput 1.84x that of the configuration before, 95% interval 1.79 to 1.90",
     )
 
 
+def test_a_gain_on_a_latency_is_how_many_times_lower_it_is() -> None:
+    lower = best(12, gain=(0.5, 0.4, 0.8)).model_copy(update={"objective": "latency_p99_s"})
+    said = "confirmed: p99 2.00x lower than that of the configuration before, 95% interval 1.25 to 2.50"
+    assert of_best(lower, None, SECOND) == Standing(said)
+
+
 def test_a_bound_that_is_not_known_is_said_to_be_unknown() -> None:
-    assert header("s", "r", {}, 1, best(1, gain=(1.5, 1.2, float("inf"))))[-1].endswith("1.20 to unknown")
+    assert of_best(best(1, gain=(1.5, 1.2, float("inf"))), None, FIRST).said.endswith("1.20 to unknown")
+
+
+def tried(number: int, verdict: SloVerdict) -> Confirmation:
+    """A confirmation of a trial; only its verdict matters here."""
+    side = Side(trial=number, config={}, load=point().load, metrics={}, verdicts={}, server={}, valid=True)
+    return Confirmation(
+        candidate=side,
+        baseline=side.model_copy(update={"trial": 0}),
+        redeployments=3,
+        rounds=3,
+        gains={},
+        verdict=verdict,
+    )
 
 
 @pytest.mark.parametrize(
-    ("trial", "found", "said"),
+    ("found", "made", "said", "doubtful"),
     [
-        (3, best(12, gain=(2, 1.9, 2.1)), "measured in the search, not confirmed"),
-        (12, None, "measured in the search, not confirmed"),
-        (12, best(12, confirmed=False), "measured in the search, not confirmed"),
-        (12, best(12), "confirmed to meet the SLO; no gain is claimed"),
+        (best(12), None, "confirmed to meet the SLO; no gain is claimed", False),
+        (best(12, confirmed=False), None, "measured in the search, not confirmed", False),
+        (best(12, confirmed=False), tried(3, "missed"), "measured in the search, not confirmed", False),
+        (best(12, confirmed=False), tried(12, "undecided"), "not confirmed: the confirmation was undecided", False),
     ],
-    ids=["another trial", "no best", "not confirmed", "no gain"],
+    ids=["no gain", "not confirmed", "another was", "undecided"],
 )
-def test_nothing_is_claimed_that_was_not_confirmed(trial: int, found: object, said: str) -> None:
-    assert header("s", "r", ENVIRONMENT, trial, found)[-1] == said  # type: ignore[arg-type]
+def test_of_the_best_nothing_is_claimed_that_was_not_confirmed(
+    found: Best, made: Confirmation | None, said: str, doubtful: bool
+) -> None:
+    assert of_best(found, made, FIRST) == Standing(said, doubtful)
+
+
+LATE = point().model_copy(update={"validity": Validity(valid=False, reasons=["late"])})
+
+
+@pytest.mark.parametrize(
+    ("one", "said", "doubtful"),
+    [
+        (trial(7, state="refused"), "not measured: the server refused it in the run", True),
+        (trial(7, point(), state="crashed"), "not measured: the server crashed with it in the run", True),
+        (trial(7, state="hung"), "not measured: the server hung with it in the run", True),
+        (trial(7, LATE, state="invalid"), "not measured: the load generator was in the way", True),
+        (trial(7, point(violations={"p99": 0.5})), "measured in the search, where it missed the SLO", True),
+        (trial(7, point(level=2), point(violations={"p99": 0.5})), "measured in the search, not confirmed", False),
+        (trial(7, point(level=2), LATE, state="invalid"), "measured in the search, not confirmed", False),
+    ],
+    ids=["refused", "crashed", "hung", "spoiled", "missed", "met at one load", "spoiled in part"],
+)
+def test_a_trial_is_what_came_of_it(one: Trial, said: str, doubtful: bool) -> None:
+    for chosen in (None, best(12, gain=(2, 1.9, 2.1))):
+        assert standing(result(one).model_copy(update={"best": chosen}), 7) == Standing(said, doubtful)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ("missed", "not confirmed: it missed the SLO in the confirmation"),
+        ("undecided", "not confirmed: the confirmation was undecided"),
+        ("met", "confirmed to meet the SLO, and not recommended"),
+    ],
+)
+def test_a_trial_that_was_confirmed_for_nothing_says_so(verdict: SloVerdict, said: str) -> None:
+    found = result(trial(7, point())).model_copy(update={"confirmation": tried(7, verdict), "best": best(0)})
+    assert standing(found, 7) == Standing(said, verdict == "missed")
 
 
 def test_a_name_with_line_ends_stays_in_its_line() -> None:
-    assert all("\n" not in line for line in header("a\nb: 1", "r\r\nx", {}, 1, None))
+    assert all("\n" not in line for line in header("a\nb: 1", "r\r\nx", {}, 1, "y"))
 
 
 @given(TEXT)
@@ -82,12 +152,13 @@ def test_a_format_without_comments_gets_none() -> None:
 def test_the_users_own_configuration_is_left_as_it_is() -> None:
     path = Path("a.yaml")
     export = Export({path: f"{MARK}of an earlier run\na: 1\n"}, {}, commented=frozenset({path}))
-    assert signed(export, "s", "r", ENVIRONMENT, 0, best(0)) == export
+    assert signed(export, "s", "r", ENVIRONMENT, 0, "measured") == export
 
 
 def test_the_header_in_the_documentation_is_the_one_that_is_written() -> None:
     page = (Path(__file__).parents[2] / "docs" / "triton.md").read_text()
     found = best(12, gain=(1.84, 1.79, 1.9)).model_copy(update={"objective": "goodput_rps"})
-    made = with_header("", header("digits", "2026-11-27_00-12-02", ENVIRONMENT, 12, found))
+    said = of_best(found, None, FIRST).said
+    made = with_header("", header("digits", "2026-11-27_00-12-02", ENVIRONMENT, 12, said))
     assert f"```pbtxt\n{made}```" in page
-    assert f"`{header('s', 'r', {}, 1, None)[-1]}`" in page
+    assert f"`{standing(result(trial(1, point())), 1).said}`" in page

@@ -24,6 +24,7 @@ from tuner.results import (
     result_schema,
     to_json,
 )
+from tuner.rundir import StudyMark, open_run
 
 FULL = result(
     trial(0, point(), point("bursty", mode="open", level=500), config={"instances": 1, "precision": "fp32"}),
@@ -157,6 +158,11 @@ def test_a_missing_result_says_what_to_give(tmp_path: Path) -> None:
     assert read_error(tmp_path).endswith(
         "No such file or directory; give the directory of a run, like runs/digits/latest"
     )
+
+
+def test_a_run_that_has_no_result_yet_is_said_to_have_only_begun(tmp_path: Path) -> None:
+    open_run(tmp_path, "digits", StudyMark(""), tmp_path / "run", fresh=True)
+    assert read_error(tmp_path / "run").endswith("not there yet: the run has only begun; look again in a while")
 
 
 def test_a_truncated_result_is_refused(tmp_path: Path) -> None:

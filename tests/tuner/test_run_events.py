@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.tuner.result_builders import GOALS, point, result, trial
 from tuner.events import Events, write_finished, write_started
+from tuner.results import Validity
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands" / "run.md"
 
@@ -61,3 +62,18 @@ def test_a_gain_is_over_a_baseline_that_meets_the_slo() -> None:
 def test_an_infinite_latency_is_null() -> None:
     (one,) = [one for one in told(measured(0, p99=math.inf)) if one["event"] == "trial"]
     assert one["values"] == {"steady.throughput": 100.0, "steady.p99": None}
+
+
+def test_a_trial_that_was_spoiled_in_part_has_the_numbers_that_count() -> None:
+    fine, late = measured(1, throughput=150, level=8).points[0], measured(1, throughput=50, level=16).points[0]
+    spoiled = late.model_copy(update={"validity": Validity(valid=False, reasons=["late"])})
+    made = trial(1, fine, spoiled, state="invalid").model_copy(update={"reason": "steady: late"})
+    (one,) = [one for one in told(measured(0), made) if one["event"] == "trial" and one["trial"] == 1]
+    assert (one["state"], one["reason"], one["level"], one["gain"]) == ("invalid", "steady: late", 8.0, 1.5)
+    assert one["values"]["steady.throughput"] == 150.0
+
+
+def test_a_trial_of_which_nothing_counts_has_no_numbers() -> None:
+    made = trial(1, *measured(1).points, state="crashed").model_copy(update={"reason": "it died"})
+    (one,) = [one for one in told(made) if one["event"] == "trial"]
+    assert (one["level"], one["values"], one["missed"], one["gain"]) == (None, {}, [], None)

@@ -1,12 +1,15 @@
 """The search: proposals, what is told, what is remembered."""
 
 import math
+import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from result_builders import GOALS, point, trial
@@ -39,7 +42,40 @@ SPACE = Space(
     )
 )
 SMALL = Space((parameter("batch", 1, 2, 4), parameter("precision", "fp32", "int8", ordered=False)))
-SAMPLERS = pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random", "grid"])
+SAMPLERS = pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "qmc", "random", "grid"])
+
+
+class Gaussian(RandomSampler):
+    """Stands for Optuna's Gaussian process, which needs a package that is large: it goes by all that it is told."""
+
+    def __init__(self, seed: int, n_startup_trials: int) -> None:
+        super().__init__(seed=seed)
+        self._own, self._startup = seed, n_startup_trials
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002 - Optuna's names
+        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return dict(told[0].distributions) if len(told) >= self._startup else {}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,  # noqa: ARG002
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, object]:
+        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        known = repr([(one.params, one.values, one.constraints) for one in told])
+        rng = np.random.default_rng([self._own, zlib.crc32(known.encode())])
+        return {
+            name: one.choices[rng.integers(len(one.choices))]
+            if isinstance(one, CategoricalDistribution)
+            else int(rng.integers(one.low, one.high + 1))
+            for name, one in search_space.items()
+        }
+
+
+@pytest.fixture(autouse=True)
+def in_place_of_a_large_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.search.GPSampler", Gaussian)
 
 
 def search(folder: Path, space: Space = SPACE, sampler: str = "tpe", seed: int = 7) -> Search:
@@ -369,6 +405,34 @@ def test_a_grid_changes_what_is_dear_least_often(tmp_path: Path) -> None:
     assert [one["concurrency"] for one in asked] == [1, 8] * 4
 
 
+def knob(
+    name: str, applied: Literal["live", "reload", "restart"], *values: Value, when: Relation | None = None
+) -> Parameter:
+    ordered = isinstance(values[0], int)
+    return Parameter(Knob(name, "int", None, None, 1, "", applied, ""), values, ordered, when)
+
+
+@pytest.mark.parametrize("own", ["fp32", "int8"])
+def test_a_grid_keeps_its_order_where_what_is_dear_counts_for_a_value_of_what_is_cheap(
+    tmp_path: Path, own: str
+) -> None:
+    int8 = Relation("precision == int8", (Term("precision", "==", "int8"),))
+    space = Space(
+        (
+            knob("precision", "reload", "fp32", "int8"),
+            knob("cache", "restart", 1, 2, 3, when=int8),
+            knob("batch", "reload", 4, 8),
+        ),
+        own={"precision": own, "cache": 1, "batch": 4},
+    )
+    asked = explore(search(tmp_path, space, "grid"), space.size)
+    assert asked == [
+        {"precision": "fp32", "batch": 4},
+        {"precision": "fp32", "batch": 8},
+        *({"precision": "int8", "cache": cache, "batch": batch} for cache in (1, 2, 3) for batch in (4, 8)),
+    ]
+
+
 def test_a_yes_or_no_is_proposed_as_one(tmp_path: Path) -> None:
     caching = Parameter(Knob("caching", "bool", None, None, True, "", "restart", ""), (True, False), ordered=False)
     asked = explore(search(tmp_path, Space((caching,)), "random"), 2)
@@ -472,6 +536,8 @@ def test_a_variable_of_the_environment_stands_in_the_url(tmp_path: Path, monkeyp
         "postgresql+nodriver://tune:a/secret@nowhere/x",
         "sqlite:///no/such/folder/x.db",
         "nonsense://x",
+        "host=nowhere password=secret user=tune",
+        "host=nowhere PASSWORD = 'a \\' secret' user=tune",
     ],
 )
 def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, url: str) -> None:

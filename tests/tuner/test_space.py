@@ -20,6 +20,7 @@ KNOBS = (
     Knob("max_batch_size", "int", 1, 128, 1, "", "reload", "batch"),
     Knob("max_queue_delay", "duration", 0, 1.0, 0.0, "s", "reload", "delay"),
     Knob("instances", "int", 1, None, 1, "", "reload", "copies"),
+    Knob("timeout", "duration", 0, None, 0.0, "s", "reload", "counted", grain=1e-6),
     Knob("precision", "choice", None, None, "", "", "reload", "variant", choices_from="target.variants"),
     Knob("dtype", "choice", None, None, "auto", "", "restart", "type", choices=("auto", "half")),
     Knob("caching", "bool", None, None, True, "", "restart", "yes or no"),
@@ -96,6 +97,26 @@ def test_a_range_of_durations_takes_a_step_with_a_unit() -> None:
 
 def test_steps_of_durations_carry_no_binary_noise() -> None:
     assert values("max_queue_delay: {low: 0 us, high: 700 us, step: 100 us}")[3] == 0.0003
+
+
+def test_what_is_counted_in_microseconds_takes_every_whole_number_of_them() -> None:
+    assert values("timeout: [1100 us, 3600.000001 s]") == (0.0011, 3600.000001)
+    assert values("timeout: {low: 1 us, high: 7 us, step: 3 us}") == (1e-6, 4e-6, 7e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "given"),
+    [
+        ("timeout: 500 ns", "timeout", "500 ns"),
+        ("timeout: [1 ms, 1.5 us]", "timeout.1", "1.5 us"),
+        ("timeout: {low: 0 us, high: 2 us, step: 500 ns}", "timeout", "500 ns"),
+        ("timeout: {low: 500 ns, high: 4 us, scale: log2}", "timeout.low", "500 ns"),
+    ],
+)
+def test_what_the_server_cannot_count_is_refused_at_its_line(text: str, place: str, given: str) -> None:
+    assert failure(text) == (
+        f"study.yaml:2: space.{place}: {given} is no whole multiple of 1 us, which the server counts in"
+    )
 
 
 def test_durations_double_too() -> None:
@@ -252,7 +273,7 @@ def test_fails_with_the_line_of_an_unknown_knob_and_suggests_one() -> None:
 
 def test_lists_the_knobs_where_none_is_close() -> None:
     assert failure("zzz: 4") == (
-        "study.yaml:2: space.zzz: no such knob; known: max_batch_size, max_queue_delay, instances, precision, "
+        "study.yaml:2: space.zzz: no such knob; known: max_batch_size, max_queue_delay, instances, timeout, precision, "
         "dtype, caching, memory, concurrency, rate, users"
     )
 

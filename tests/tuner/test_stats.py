@@ -23,6 +23,7 @@ from tuner.stats import (
     P99_MIN_SAMPLES,
     Interval,
     Ordered,
+    certain_from,
     event_rate,
     mean,
     near,
@@ -239,6 +240,13 @@ def test_a_constant_series_has_an_exact_mean() -> None:
 
 
 # percentile
+
+
+@pytest.mark.parametrize(("share", "error"), [(0.01, 0.01), (0.1, 0.001), (0.5, 0.05)])
+def test_so_many_events_without_a_miss_are_certain_enough(share: float, error: float) -> None:
+    n = certain_from(share, error)
+    assert (1 - share) ** n == pytest.approx(error)
+    assert certain_from(0.0, error) == certain_from(1.0, error) == 0.0
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.9, 0.95, 0.99])

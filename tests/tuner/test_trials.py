@@ -14,7 +14,7 @@ from targets.simulated.target import SimulatedTarget
 from tests.support.targets import simulated_target
 from tuner.confirm import Contender, Rounds, redeploy_and_measure
 from tuner.load.generator import Generator, LoadLost, LoadRun
-from tuner.load_plans import InTurn
+from tuner.load_plans import InTurn, Ladder
 from tuner.measure import Meter
 from tuner.metrics import violations
 from tuner.objective import Goal
@@ -126,6 +126,44 @@ def test_how_well_the_objective_is_known_matters_on_its_own_workload_only(make_t
     assert trial.points[0].window_s == 0.5
 
 
+# Climbs.
+
+LADDER = Ladder("concurrency", (1, 2, 4), 0.05)
+CLOSED = workload_builders.workload("first")
+SHORT = Pace(0.05, 0.05, 0.2, 0.4)
+"""In 0.4 s 400 requests are served at most, too few for a verdict on a p99."""
+
+
+def climbing(trier: Trier, pace: Pace) -> Trier:
+    return replace(trier, workloads=[CLOSED, workload("second")], ladder=LADDER, pace=pace)
+
+
+def levels_of(trial: Trial) -> list[float]:
+    return [one.load.level for one in trial.points if one.workload == "first"]
+
+
+def test_too_few_requests_for_a_verdict_end_no_climb_and_are_told_of(make_trier: MakeTrier) -> None:
+    trier = climbing(make_trier({"p99": 10.0}), SHORT)
+    trial = trier.climbed(0, trier.target.user_config())
+    assert [one.verdicts["p99"] for one in trial.points] == ["undecided"] * 4
+    assert levels_of(trial) == [2, 1, 4]
+    said = "p99 undecided for want of requests; raise `measure.max_window`"
+    assert all(said in one.validity.warnings for one in trial.points)
+    assert trier.in_doubt == 4
+
+
+def test_a_climb_begins_where_the_one_before_ended_after_a_resume_too(make_trier: MakeTrier) -> None:
+    trier = climbing(make_trier(MET), PACE)
+    before = trier.climbed(0, trier.target.user_config())
+    assert levels_of(before) == [2, 4]
+    assert not any(one.validity.warnings for one in before.points)
+    assert trier.in_doubt == 0
+    assert levels_of(trier.climbed(1, trier.target.user_config())) == [4]
+    resumed = climbing(make_trier(MET), PACE)
+    resumed.climbed_before([before, before.model_copy(update={"points": []})])
+    assert levels_of(resumed.climbed(1, resumed.target.user_config())) == [4]
+
+
 # What only this server gives.
 
 OWN = (
@@ -205,13 +243,13 @@ def test_a_server_for_one_deployment_has_its_contenders_one_after_another(make_t
 
 
 class Losing(Generator):
-    """A load generator that loses a part of itself in its first measurement."""
+    """A load generator that loses a part of itself in its first measurements."""
 
-    lost = 0
+    lost, times = 0, 1
 
     def finish(self) -> LoadRun:
         run = super().finish()
-        if not self.lost:
+        if self.lost < self.times:
             self.lost += 1
             raise LoadLost("lost agent 1")
         return replace(run, report=replace(run.report, notes=("made by 1 agent: lost agent 1",)))
@@ -227,3 +265,15 @@ def test_what_an_agent_was_lost_in_is_measured_again_and_says_so(make_trier: Mak
     assert trial.state != "crashed"
     assert [one.workload for one in trial.points] == ["first"]
     assert "made by 1 agent: lost agent 1" in trial.points[0].validity.warnings
+
+
+def test_a_measurement_in_which_an_agent_is_lost_each_time_is_given_up(make_trier: MakeTrier) -> None:
+    trier = make_trier(MET)
+    with Losing() as generator:
+        generator.times = 99
+        trier.meter = replace(trier.meter, generator=generator)
+        first = trier.workloads[0]
+        trial = trier.trial(0, trier.target.user_config(), InTurn([((first, first.at(None)),)]))
+    assert generator.lost == 3
+    assert (trial.state, trial.points) == ("invalid", [])
+    assert trial.reason == "a part of the load generator was lost in each of 3 attempts: lost agent 1"

@@ -1,5 +1,6 @@
 """Whole runs of a study whose server or load generator fails in one part of them."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import NamedTuple
 import pytest
 
 from reports import text
-from targets.base import Config, ConfigRefused, Deployment, Target
+from targets.base import Config, ConfigRefused, Deployment, Target, TargetError
 from tests.support.simulated_study import write_simulated_study
 from tuner.cli.writing import write_reports
 from tuner.load.generator import Generator, GeneratorError, LoadRun
 from tuner.opening import open_search
 from tuner.recommendation import NOTHING_KEPT
-from tuner.results import Closest, Result, Trial, Value, read_result
+from tuner.results import NEWER, Closest, Result, Trial, Value, read_result
 from tuner.rundir import RunDirectory, StudyMark, open_run
 from tuner.study.load import load_study
 from tuner.tuning import Tuning
@@ -106,6 +107,46 @@ def test_a_baseline_that_misses_its_slo_and_uses_up_the_time_leaves_the_run_unde
     assert result.message.endswith("there was no time to try another one; raise `search.budget.time`")
 
 
+class Killed(BaseException):
+    """What nothing cleans up after."""
+
+
+class Killing(Heard):
+    """A listener that ends the run as a killed one ends, when a trial begins."""
+
+    def attempt(self, number: int, config: "dict[str, Value]") -> None:  # noqa: ARG002 - as a listener has it
+        if number == 3:
+            raise Killed
+
+
+def test_a_killed_run_has_every_trial_that_ended_though_its_result_was_not_written_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.tuning.PUBLISH_EVERY_S", 1e9)
+    study = load_study(write_simulated_study(tmp_path, trials=4))
+    directory = open_run(tmp_path / "runs", study.spec.study, StudyMark(""), None, fresh=True)
+    prepared = prepare(study, directory.log)
+    with started(prepared, directory.path) as bench:
+        run = Tuning(prepared, directory, open_search(prepared, directory), bench, Killing(), lambda: None)
+        with pytest.raises(Killed):
+            run.run()
+    assert len(json.loads(directory.result.read_text())["trials"]) == 1
+    with (directory.path / NEWER).open("a") as file:
+        file.write('{"number": 3, "con')  # a line that was not finished
+    killed = read_result(directory.path)
+    assert killed.state == "running"
+    assert [trial.number for trial in killed.trials] == [0, 1, 2]
+    again = open_search(prepared, directory).search
+    assert again.trials() == killed.trials[1:]
+    loaded_s = sum(point.window_s + point.warmup_s for trial in killed.trials for point in trial.points)
+    assert again.remembered("spent")["measured_s"] == pytest.approx(loaded_s)
+
+    ended = tuned(tmp_path, lambda target: target, fresh=False)
+    assert ended.result.trials[:3] == killed.trials
+    assert [trial.number for trial in read_result(directory.path).trials] == [0, 1, 2, 3, 4]
+    assert not (directory.path / NEWER).exists()
+
+
 class Spoiling(Generator):
     """A load generator that fails in its first measurements."""
 
@@ -145,6 +186,41 @@ def test_a_shortlist_of_one_is_made_where_yours_met_the_slo_at_two_levels(
     shortlists = [one for one in ended.notes if one.startswith("shortlist: ")]
     assert shortlists == (["shortlist: the 1 best and yours again, side by side"] if made else [])
     assert any(one.startswith("confirm: ") for one in ended.notes)
+
+
+CLIMBING = ("load.search=max_under_slo", "space.concurrency=[2, 4, 8]", "search.budget.trials=1")
+
+
+def test_a_climb_of_yours_without_a_verdict_is_told_of(tmp_path: Path) -> None:
+    """A p99 takes hundreds of requests, and 0.3 s have less than a hundred."""
+    ended = tuned(tmp_path, lambda target: target, *CLIMBING)
+    (said,) = [one for one in ended.notes if "too few requests" in one]
+    assert said.startswith("3 of 3 points had too few requests for a verdict on their latency")
+    assert [one.load.level for one in ended.result.trials[0].points] == [4, 2, 8]
+
+
+class Unplugged:
+    """The simulated server, as if it could not be reached any more once another configuration than yours is tried."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def deploy(self, config: Config, alias: str) -> Deployment:
+        if config != self._target.user_config():
+            raise TargetError("unplugged")
+        return self._target.deploy(config, alias)
+
+
+def test_a_resumed_climb_begins_where_the_last_one_ended(tmp_path: Path) -> None:
+    overrides = (*CLIMBING, "slo={p50: 900 ms}")
+    with pytest.raises(TargetError, match="unplugged"):
+        tuned(tmp_path, Unplugged, *overrides)
+    result = tuned(tmp_path, lambda target: target, *overrides, fresh=False).result
+    yours, first = ([one.load.level for one in trial.points] for trial in result.trials)
+    assert (yours, first) == ([4, 8], [8])
 
 
 def test_a_run_that_confirmed_nothing_and_has_no_best_has_a_report(tmp_path: Path) -> None:

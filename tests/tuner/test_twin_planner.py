@@ -1,5 +1,7 @@
 """The twin against servers that it does not know: it predicts, proposes, and says how sure it is."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from batching_server import BOUND_S, KNOBS, ROLES, SPACE, Truth, a_server, baseline, best_of, every, measured
@@ -7,19 +9,20 @@ from result_builders import GOALS
 from workload_builders import workload
 
 from targets.base import Config, Knob
+from tuner.objective import Goal
 from tuner.results import Trial, TrialState
 from tuner.space import Parameter, Space
 from tuner.twin.forecast import roles_of, server_of
 from tuner.twin.planner import Forecasts, Twin
 
 
-def a_twin() -> Twin:
-    return Twin(SPACE, [workload("steady")], GOALS, {"steady": {"p99": BOUND_S}}, ROLES, cores=1, seed=0)
+def a_twin(goals: Sequence[Goal] = GOALS) -> Twin:
+    return Twin(SPACE, [workload("steady")], goals, {"steady": {"p99": BOUND_S}}, ROLES, cores=1, seed=0)
 
 
-def search(truth: Truth, seed: int, trials: int) -> tuple[float, list[Trial]]:
+def search(truth: Truth, seed: int, trials: int, goal: Goal = GOALS[0]) -> tuple[float, list[Trial]]:
     """Return the true throughput of the best measured over the best there is, after so many proposals."""
-    rng, twin = np.random.default_rng(seed), a_twin()
+    rng, twin = np.random.default_rng(seed), a_twin([goal])
     made, tried = baseline(truth, rng), set[int]()
     reached, best_there_is = 0.0, best_of(truth)
     for number in range(1, trials + 1):
@@ -27,7 +30,7 @@ def search(truth: Truth, seed: int, trials: int) -> tuple[float, list[Trial]]:
         assert forecasts is not None
         fine = [one for one in made if one.points[0].violations["p99"] <= 0]
         best = max((one.points[0].metrics["throughput_rps"].value for one in fine), default=None)
-        gains = forecasts.gains(GOALS[0], best)
+        gains = forecasts.gains(goal, best)
         gains[list(tried)] = -1
         index = int(np.argmax(gains))
         tried.add(index)
@@ -38,10 +41,23 @@ def search(truth: Truth, seed: int, trials: int) -> tuple[float, list[Trial]]:
     return reached, made
 
 
+@pytest.mark.parametrize("metric", ["throughput", "goodput"])
 @pytest.mark.parametrize("seed", range(3))
-def test_on_a_server_that_works_as_simulated_it_finds_the_best_in_five_proposals(seed: int) -> None:
-    reached, _ = search(a_server(), seed, 5)
+def test_on_a_server_that_works_as_simulated_it_finds_the_best_in_five_proposals(seed: int, metric: str) -> None:
+    reached, _ = search(a_server(), seed, 5, Goal(True, "steady", metric))
     assert reached >= 0.95
+
+
+def test_a_goodput_of_nothing_says_that_the_slo_is_missed_and_not_that_the_server_is_slow() -> None:
+    """What is forecast of goodput is what is forecast of throughput: a missed bound is the latency's forecast."""
+    goals = [Goal(True, "steady", "goodput"), Goal(True, "steady", "throughput")]
+    made = baseline(a_server(lambda _: 3.0), np.random.default_rng(0))
+    assert 0.0 in {trial.points[0].metrics["goodput_rps"].value for trial in made}
+    twin = a_twin(goals)
+    forecasts = twin.forecasts(made, twin.candidates)
+    assert forecasts is not None
+    median = forecasts.median["steady"]
+    assert median["goodput"].tolist() == pytest.approx(median["throughput"].tolist())
 
 
 @pytest.mark.parametrize("seed", range(3))

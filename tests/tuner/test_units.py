@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.units import format_duration, format_rate, format_value
+from tuner.units import (
+    format_duration,
+    format_measured,
+    format_number,
+    format_offered,
+    format_rate,
+    format_setting,
+    format_value,
+)
 from workloads.units import (
     parse_duration,
     parse_energy,
@@ -126,6 +134,7 @@ def test_a_percentage_is_not_negative() -> None:
         (0.0123456, "12.35 ms"),
         (1.0, "1 s"),
         (210.0, "210 s"),
+        (10_000.0, "10000 s"),
         (math.inf, "∞"),
     ],
 )
@@ -211,3 +220,67 @@ def test_reads_a_price(text: str, dollars: float) -> None:
 def test_refuses_what_is_no_price_per_hour(given: object) -> None:
     with pytest.raises(ValueError, match=r"like `\$1.20/h`|must not be negative"):
         parse_price(given)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.97223, "0.9722"),
+        (-12.5, "-12.5"),
+        (9_999.4, "9,999"),
+        (9_999.6, "10,000"),
+        (12_345.0, "12,345"),
+        (1.5e7, "15,000,000"),
+        (math.inf, "∞"),
+    ],
+)
+def test_a_large_number_has_all_its_digits(value: float, text: str) -> None:
+    assert format_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(2.5, "2.5/s"), (250.5, "250.5/s"), (12_345.0, "12,345/s"), (20_000.0, "20,000/s"), (1.5e6, "1,500,000/s")],
+)
+def test_an_offered_rate_has_the_digits_that_it_was_given(rate: float, text: str) -> None:
+    assert format_offered(rate) == text
+    assert parse_rate(format_value(rate, "/s")) == rate
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "as_in_a_study", "text"),
+    [
+        (2**30, "bytes", "1073741824", "1,024 MiB"),
+        (1_000, "bytes", "1000", "1,000 B"),
+        (0.0005, "s", "500 us", "500 us"),
+        (True, "", "true", "true"),
+        (False, "bytes", "false", "false"),
+        ("fp32", "", "fp32", "fp32"),
+        (16, "", "16", "16"),
+    ],
+)
+def test_a_knobs_value_is_read_with_its_unit_and_written_as_a_study_has_it(
+    value: object, unit: str, as_in_a_study: str, text: str
+) -> None:
+    assert format_value(value, unit) == as_in_a_study
+    assert format_setting(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.00213, "s", "2.13 ms"),
+        (11_776.0, "/s", "11,776/s"),
+        (0.985, "share", "98.50%"),
+        (math.inf, "share", "∞"),
+        (math.nan, "share", "?"),
+        (2.0**29, "bytes", "512.0 MiB"),
+        (0.0042, "J", "4.2 mJ"),
+        (1.204, "J", "1.20 J"),
+        (1.25, "cores", "1.25 cores"),
+        (33.0, "tokens", "33.0 tokens"),
+        (12_345.0, "", "12,345"),
+    ],
+)
+def test_what_was_measured_has_its_unit(value: float, unit: str, text: str) -> None:
+    assert format_measured(value, unit) == text

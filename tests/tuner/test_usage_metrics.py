@@ -13,7 +13,7 @@ from tuner.study.load import load_study
 from tuner.study.own_metrics import asked_of_use
 from tuner.study.source import StudyError
 from tuner.usage import Gpu, MigInstance, Telemetry
-from tuner.usage_metrics import pooled_use, throttled, untold, usage_metrics
+from tuner.usage_metrics import memory_of_server, pooled_use, throttled, untold, usage_metrics, without_memory
 from tuner.verdicts import slo_verdicts
 
 RATE = Estimate(value=100.0, low=80.0, high=125.0, n=500)
@@ -75,6 +75,26 @@ def test_memory_on_a_divided_gpu_is_that_of_the_servers_instances() -> None:
     ]
     found = usage_metrics(used(gpu(server=True, mig=True, memory_used_bytes=99, instances=instances)), RATE)
     assert found["gpu_memory_bytes"].value == 3
+
+
+@pytest.mark.parametrize(
+    ("gpus", "seen", "expected"),
+    [
+        ([], False, 1000),
+        ([gpu(0, server=True, server_memory_bytes=7, memory_used_bytes=9), gpu(1, server=False)], False, 7),
+        ([gpu(0, server=False, memory_used_bytes=9)], True, 1000),
+        ([gpu(0, server=False, memory_used_bytes=9)], False, None),
+        ([gpu(0, memory_used_bytes=9)], True, None),
+        ([gpu(0, server=True, memory_used_bytes=9)], True, None),
+        ([gpu(0, server=True, server_memory_bytes=7), gpu(1, server=True, memory_used_bytes=9)], True, None),
+        ([gpu(0, server=True, mig=True, instances=[MigInstance(index=0, name="a", server_memory_bytes=3)])], True, 3),
+        ([gpu(0, server=True, mig=True, instances=[MigInstance(index=0, name="a", memory_used_bytes=5)])], True, None),
+    ],
+)
+def test_what_is_in_use_on_a_whole_gpu_does_not_stand_for_the_servers_own(
+    gpus: list[Gpu], seen: bool, expected: int | None
+) -> None:
+    assert memory_of_server(used(*gpus, rss_bytes=1000), all_processes=seen) == expected
 
 
 def test_cpu_and_memory_of_the_server_need_no_gpu() -> None:
@@ -209,3 +229,21 @@ def test_one_class_of_a_mix_has_no_use_of_its_own(tmp_path: Path) -> None:
     }
     with pytest.raises(StudyError, match=r"objectives\.0: the server does not tell `server_cpu` of one class"):
         load_study(study(tmp_path, workloads=mix, objectives=["minimize steady.a.server_cpu"]))
+
+
+def test_of_one_of_several_on_a_server_no_memory_is_told() -> None:
+    part = MigInstance(index=0, name="a", memory_used_bytes=5, server_memory_bytes=3)
+    both = used(
+        gpu(server=True, memory_used_bytes=9, server_memory_bytes=7, utilization=0.5, instances=[part]),
+        cpu_cores=1.5,
+        rss_bytes=1000,
+    )
+    assert set(usage_metrics(without_memory(both, shared=True), RATE)) == {"server_cpu_cores", "gpu_utilization"}
+
+
+def test_of_one_of_several_servers_the_memory_of_its_own_processes_is_told() -> None:
+    both = used(gpu(server=True, memory_used_bytes=9, server_memory_bytes=7), rss_bytes=1000)
+    found = usage_metrics(without_memory(both, shared=False), RATE)
+    assert (found["gpu_memory_bytes"].value, found["server_rss_bytes"].value) == (7, 1000)
+    untold_of_processes = used(gpu(memory_used_bytes=9))
+    assert "gpu_memory_bytes" not in usage_metrics(without_memory(untold_of_processes, shared=False), RATE)

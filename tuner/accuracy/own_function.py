@@ -1,8 +1,10 @@
 """The user's own accuracy: a function of a Python file beside the study."""
 
 import inspect
+import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -47,7 +49,8 @@ class OwnFunction:
             OwnFunctionError: it fails, or does not give n finite numbers.
         """
         try:
-            given = self.call(outputs, labels)
+            with redirect_stdout(sys.stderr):  # stdout is for results
+                given = self.call(outputs, labels)
         except Exception as error:
             raise OwnFunctionError(f"{_where(error, self.path)}: {self.name} failed: {_said(error)}") from None
         expected = f"expected {len(outputs)} numbers, a score per item"
@@ -85,7 +88,8 @@ def load_function(folder: Path, reference: str) -> OwnFunction:
     assert spec.loader is not None, "a .py file has a loader"
     module = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise OwnFunctionError(f"{_where(error, path)}: cannot be run: {_said(error)}") from None
     function = getattr(module, name, None)

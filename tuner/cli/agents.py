@@ -33,6 +33,13 @@ _OPTIONS = {
             ),
         ],
     ),
+    "agents_wait": (
+        None,
+        Annotated[
+            str | None,
+            typer.Option("--agents-wait", metavar="T", help="how long agents may take to come, 5 min if absent"),
+        ],
+    ),
     "locust_ui": (
         False,
         Annotated[bool, typer.Option("--locust-ui", help="serve Locust's web interface for this host")],
@@ -48,9 +55,11 @@ def takes_agents(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     @wraps(command)
-    def taking(*, agents: int | None, agents_bind: str | None, locust_ui: bool, **others: Any) -> None:
+    def taking(
+        *, agents: int | None, agents_bind: str | None, agents_wait: str | None, locust_ui: bool, **others: Any
+    ) -> None:
         with errors():
-            wanted = agents_wanted(agents, agents_bind, ui=locust_ui)
+            wanted = agents_wanted(agents, agents_bind, agents_wait, ui=locust_ui)
         command(**others, agents=wanted)
 
     own = inspect.signature(command)

@@ -34,4 +34,7 @@ def ui(
         asked = prepared.study.spec.search.storage if prepared else None
         storage = open_storage(kept_in(directory.path, asked), directory.path)
         plain_console().print(f"http://localhost:{port}  (Ctrl-C ends it)")
-        dashboard.run_server(storage, host="localhost", port=port)
+        try:
+            dashboard.run_server(storage, host="localhost", port=port)
+        except OSError as error:
+            fail(BAD_USAGE, f"port {port} cannot be used: {error.strerror}; give another one with --port")

@@ -36,6 +36,7 @@ def manifests(
     results: Annotated[str | None, typer.Option(metavar="CLAIM", help="volume that runs are written to")] = None,
     namespace: Annotated[str | None, typer.Option(metavar="NAME", help="of every object")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="in place of the study's")] = None,
+    env: Annotated[list[str] | None, typer.Option(metavar="NAME", help="variable of the server; repeatable")] = None,
     overrides: Overrides = None,
 ) -> None:
     """Render a study for several hosts: as Kubernetes manifests, or as a docker compose file."""
@@ -53,6 +54,7 @@ def manifests(
             secret,
             volume,
             results,
+            tuple(env or ()),
         )
         plan = plan_of(load_study(study, overrides or ()), asked)
         _write(plan, form, to)
@@ -81,6 +83,8 @@ def _notes(plan: Plan, form: Form) -> list[str]:
     carried = ", ".join(str(one.given) for one in files.carried)
     found = [f"in the ConfigMap: {carried} ({files.size:,} of {LIMIT:,} bytes)"]
     found += [_missing(one, plan.volume) for one in files.elsewhere]
+    if files.fetched is not None:
+        found.append(f"a name in a hub: {files.fetched}; the server fetches it (a folder of a volume is ./FOLDER)")
     if plan.secrets:
         found.append(f"before it starts: a Secret {plan.secret} with {', '.join(plan.secrets)}")
     if plan.results is None:

@@ -93,6 +93,8 @@ def _do(made: Exported, asked: _Asked) -> None:
     files = made.export
     if not files.files and not (asked.apply and isinstance(made.prepared.target, Applying)):
         raise ExportError("there is nothing to export: the server runs elsewhere, and its files are not known here")
+    if made.doubt:
+        note(f"{made.doubt}; it is exported all the same")
     for path in made.changed:
         what = "in it, as it is now, only tuned fields change" if path in files.files else "it stays as it is now"
         note(f"{files.places.get(path, path)} has changed since the run; {what}")

@@ -1,5 +1,7 @@
 """Which exit code an error ends with. Imported when there is one: it knows the errors of every part."""
 
+import errno
+
 from targets.base import TargetError
 from tuner.cli.frame import BAD_USAGE, NOT_VALID, TARGET_UNUSABLE
 from tuner.exporting import ExportError
@@ -36,10 +38,14 @@ _USAGE = (
 )
 
 
-def code_of(error: Exception) -> int | None:
-    """Return the exit code of an error that its message explains, None for one that nobody expected."""
+def code_of(error: Exception) -> tuple[int | None, str]:
+    """Return the exit code of an error and what is said of it, no code for one that nobody expected."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return BAD_USAGE, f"{error.filename}: {error.strerror}; --debug shows what it was wanted for"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return BAD_USAGE, f"{error.strerror}: make room, or name another place for the run with --out"
     if isinstance(error, _USAGE):
-        return BAD_USAGE
+        return BAD_USAGE, str(error)
     if isinstance(error, TargetError):
-        return TARGET_UNUSABLE
-    return NOT_VALID if isinstance(error, GeneratorError | HostDiffers) else None
+        return TARGET_UNUSABLE, str(error)
+    return NOT_VALID if isinstance(error, GeneratorError | HostDiffers) else None, str(error)

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import select
 import sys
 import traceback
 from collections.abc import Iterator
@@ -150,16 +151,24 @@ def errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         fail(INTERRUPTED, "interrupted")
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (typer.Exit, typer.BadParameter, typer.Abort):
         raise
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads_stdout():  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
         debugging = os.environ.get(DEBUG, "") not in ("", "0")
         if debugging:
             sys.stderr.write(traceback.format_exc())
-        code = import_module(f"{__package__}.failures").code_of(error)
-        fail(OUR_BUG, _bug(error, shown=debugging)) if code is None else fail(code, str(error))
+        code, said = import_module(f"{__package__}.failures").code_of(error)
+        fail(OUR_BUG, _bug(error, shown=debugging)) if code is None else fail(code, said)
+
+
+def _nobody_reads_stdout() -> bool:
+    """Whether it is stdout that is broken, and no other pipe."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _bug(error: Exception, *, shown: bool) -> str:

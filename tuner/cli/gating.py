@@ -1,7 +1,6 @@
 """The gate: `gate`, `gate compare`, `gate accept`, `gate history`."""
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,15 +16,15 @@ from reports.gate import junit, markdown, page, table
 from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, app, errors, fail
 from tuner.files import write_atomically
-from tuner.gate import asked, baseline, history, opening, running
+from tuner.gate import asked, baseline, ending, history, opening, places, running
 from tuner.gate.document import Form, GateResult, Measurement
 from tuner.gate.hosts import FACTS
-from tuner.gate.revisions import checked_out
+from tuner.gate.revisions import checked_out, without_changes
 from tuner.live import Live
 from tuner.load.distributed.options import AgentsWanted
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
-from tuner.study.load import load_study
-from tuner.terminal import interruptible, note, plain_console, shown
+from tuner.study.load import Study, load_study
+from tuner.terminal import interruptible, note, plain_console, shown, wide_console
 from tuner.wiring import Prepared, prepare
 
 DEFAULT = "check"
@@ -80,7 +79,7 @@ class _Outputs:
         if self.as_json:
             sys.stdout.write(result.model_dump_json(by_alias=True, indent=1) + "\n")
         else:
-            console = plain_console(width=max(140, shutil.get_terminal_size().columns))
+            console = wide_console(140)
             console.print(table.picture(result))
         if failed:
             fail(BAD_USAGE, "; ".join(failed))
@@ -142,7 +141,7 @@ def check(
     """Measure, and fail where a rule of the study's `gate` section or an SLO is broken for certain.
 
     Exit codes: 0 passed (or inconclusive where the study only warns), 1 a regression, 2 bad usage or not comparable,
-    3 the target cannot be used, 5 inconclusive or not valid.
+    3 the target cannot be used, 4 an SLO is missed and that is no regression, 5 inconclusive or not valid.
     """
     with errors():
         _check_usage(study, against, ab, despite or [])
@@ -150,9 +149,12 @@ def check(
         outputs.check()
         with ExitStack() as stack:
             labelled = _sides(study, ab, stack)
-            stored = baseline.read_measurement(against) if against is not None else None
-            result = _measured(labelled, stored, overrides or [], despite or [], out, agents, quiet=quiet)
+            stored = baseline.read_valid(against) if against is not None else None
+            notes = [told for told in [without_changes(study, ab[1]) if study and ab else ""] if told]
+            result = _measured(labelled, stored, overrides or [], despite or [], out, agents, notes, quiet=quiet)
         outputs.write(result)
+        if result.state == "unfinished":
+            fail(result.exit_code, result.message)
         raise typer.Exit(result.exit_code)
 
 
@@ -178,7 +180,7 @@ def _sides(study: Path | None, ab: tuple[str, str] | None, stack: ExitStack) -> 
         return [(str(study), study)]
     if study is None:
         return [(one, Path(one)) for one in ab]
-    return list(zip(ab, stack.enter_context(checked_out(study, ab)), strict=True))
+    return [(one.label, one.study) for one in stack.enter_context(checked_out(study, ab))]
 
 
 def _measured(
@@ -188,6 +190,7 @@ def _measured(
     despite: list[str],
     out: Path | None,
     agents: AgentsWanted | None,
+    notes: list[str],
     *,
     quiet: bool,
 ) -> GateResult:
@@ -195,27 +198,53 @@ def _measured(
     studies = [(label, load_study(path, overrides)) for label, path in labelled]
     judged = studies[-1][1]
     asked.check(judged)
+    if form != "alone":
+        asked.check_compares(judged)
+    if form == "ab":
+        own, moved = places.beside(studies[0][1], judged)
+        studies[-1], notes = (studies[-1][0], own), [*notes, *moved]
     directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
+    with locked(directory), interruptible():
+        result = _run(form, studies, directory, stored, despite, agents, notes, quiet=quiet)
+        _kept(result, directory)
+    accepting = f"; to make it the baseline: tune gate accept {shown(directory.path)} --to FILE"
+    note(f"the run: {shown(directory.path)}{accepting if result.state != 'unfinished' else ''}")
+    return result
+
+
+def _run(
+    form: Form,
+    studies: list[tuple[str, Study]],
+    directory: RunDirectory,
+    stored: Measurement | None,
+    despite: list[str],
+    agents: AgentsWanted | None,
+    notes: list[str],
+    *,
+    quiet: bool,
+) -> GateResult:
+    """Run a gate; return what there is of it, whatever ended it."""
+    result = None
     logs = [directory.path / "log-old.txt", directory.log][-len(studies) :]
-    prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
-    notes = _notes([one for _, one in prepared])
-    opening.measured_at(form, [one for _, one in prepared], stored)  # before anybody waits for agents
-    with (
-        locked(directory),
-        interruptible(),
-        load_makers(agents, [one for _, one in prepared], quiet=quiet) as fleet,
-        Live(prepared[-1][1].space, prepared[-1][1].goals, quiet=quiet) as live,
-        opening.opened(form, prepared, directory.path, stored, despite, notes, fleet) as made,
-    ):
-        told_by(fleet, live.note)
-        live.phase("gate", " against ".join(label for label, _ in reversed(labelled)))
-        result = made.run(live)
-    if fleet is not None:
-        result = result.model_copy(update={"notes": [*result.notes, *fleet.losses]})
-    _kept(result, directory)
-    note(
-        f"the run: {shown(directory.path)}; to make it the baseline: tune gate accept {shown(directory.path)} --to FILE"
-    )
+    try:
+        prepared = [(label, prepare(one, log)) for (label, one), log in zip(studies, logs, strict=True)]
+        notes = [*notes, *_notes([one for _, one in prepared])]
+        opening.measured_at(form, [one for _, one in prepared], stored)  # before anybody waits for agents
+        with (
+            load_makers(agents, [one for _, one in prepared], quiet=quiet) as fleet,
+            Live(prepared[-1][1].space, prepared[-1][1].goals, quiet=quiet) as live,
+            opening.opened(form, prepared, directory.path, stored, despite, notes, fleet) as made,
+        ):
+            told_by(fleet, live.note)
+            live.phase("gate", " against ".join(label for label, _ in reversed(studies)))
+            try:
+                result = made.run(live)
+            except ending.ENDS as error:
+                result = made.unfinished(error)
+            if fleet is not None:
+                result = result.model_copy(update={"notes": [*result.notes, *fleet.losses]})
+    except ending.ENDS as error:
+        return ending.not_begun(form, studies, stored, error, notes) if result is None else ending.late(result, error)
     return result
 
 
@@ -226,9 +255,11 @@ def _notes(prepared: list[Prepared]) -> list[str]:
 
 
 def _kept(result: GateResult, directory: RunDirectory) -> None:
+    """Write the files of a run; what came to no end is nothing to be accepted."""
+    measured = [] if result.state == "unfinished" else [(baseline.MEASURED, baseline.written(result.new))]
     for name, content in (
         (baseline.RESULT, result.model_dump_json(by_alias=True, indent=1) + "\n"),
-        (baseline.MEASURED, baseline.written(result.new)),
+        *measured,
         ("gate.html", page.render(result)),
         ("gate.md", markdown.summary(result)),
         ("junit.xml", junit.report(result)),
@@ -280,8 +311,10 @@ def show_history(
         found = history.of_git(place) if git else history.of_folder(place)
         for name in found.skipped:
             note(f"{name} is no baseline and is left out")
+        for why in found.unusable:
+            note(f"left out: {why}")
         courses = history.courses(found.entries)
         plain_console().print(history_report.table(courses))
-        if why := _save(to, history_report.render(place.name, courses)):
+        if why := _save(to, history_report.render(place.resolve().name, courses)):
             fail(BAD_USAGE, why)
         plain_console().print(f"page     {shown(to)}", soft_wrap=True)

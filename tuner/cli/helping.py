@@ -1,7 +1,6 @@
 """What helps before a study runs: `knobs`, `schema`, `doctor`."""
 
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from tuner import doctor, knob_rows
 from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE, Json, app, errors, fail
 from tuner.results import result_schema
 from tuner.study.schema import study_schema
-from tuner.terminal import plain_console
+from tuner.terminal import wide_console
 
 
 @app.command()
@@ -59,4 +58,4 @@ def doctor_command(
 
 
 def _print(rows: Sequence[doctor.Row]) -> None:
-    plain_console(width=max(100, shutil.get_terminal_size().columns)).print(doctor.table(rows))
+    wide_console(100).print(doctor.table(rows))

@@ -17,13 +17,15 @@ from targets.base import TargetError
 from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, StudyPath, app, errors, fail
 from tuner.cli.running import show, write_report
+from tuner.findings import own_metrics
 from tuner.hosts.admission import WITHIN
-from tuner.hosts.joining import Joined, Terms, joined, name_in_storage
+from tuner.hosts.joining import Joined, Terms, joined, name_in_storage, study_there
 from tuner.hosts.ledger import Ledger
 from tuner.hosts.patience import Patience
 from tuner.hosts.searching import DoneElsewhere
 from tuner.hosts.status import status_of
 from tuner.hosts.tuning import HostTuning
+from tuner.knob_rows import units_of
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.options import AgentsWanted
@@ -37,7 +39,9 @@ from tuner.terminal import interruptible, note, plain_console, shown
 from tuner.wiring import Prepared, prepare, started
 from workloads.units import parse_duration, parse_fraction
 
-RUN, LEASE, WAIT = "shared", "30 s", "10 min"
+RUN, WAIT = "shared", "10 min"
+LEASE_S, LEASE_OF_JOURNAL_S = 30.0, 60.0
+"""A host that is killed with a journal's lock makes the others wait for SILENCE_S: that is no death."""
 SHORTEST_LEASE_S = 1.0
 
 
@@ -74,8 +78,9 @@ def worker(
         float, typer.Option(parser=_share, metavar="P", help="by which the baselines of two hosts may differ")
     ] = f"{WITHIN:.0%}",  # type: ignore[assignment]
     lease: Annotated[
-        float, typer.Option(parser=_duration, metavar="T", help="a host that is silent for so long is taken for dead")
-    ] = LEASE,  # type: ignore[assignment]
+        float | None,
+        typer.Option(parser=_duration, metavar="T", help="a host that is silent for so long is taken for dead"),
+    ] = None,
     wait: Annotated[
         float, typer.Option(parser=_duration, metavar="T", help="how long the storage may stay away")
     ] = WAIT,  # type: ignore[assignment]
@@ -92,9 +97,10 @@ def worker(
     from the others.
     """
     with errors():
-        if lease < SHORTEST_LEASE_S:
+        if lease is not None and lease < SHORTEST_LEASE_S:
             fail(BAD_USAGE, f"--lease {lease:g} s: at least {SHORTEST_LEASE_S:g} s")
         loaded = _loaded(study, storage, overrides)
+        lease = lease or (LEASE_OF_JOURNAL_S if loaded.spec.search.storage.startswith(JOURNAL) else LEASE_S)
         terms = Terms(run, name or platform.node() or "host", lease, wait, within, groups)
         directory = _directory(loaded, out)
         try:
@@ -114,12 +120,13 @@ def status(
     """Show how a study that hosts share stands: hosts, trials, the best so far. No server is needed."""
     with errors():
         loaded = _loaded(study, storage, overrides)
-        opened = open_storage(loaded.spec.search.storage, Path())
+        opened = open_storage(loaded.spec.search.storage, Path(), there=True)
         try:
             ledger = Ledger(shared(opened), name_in_storage(loaded, run), Patience(0.0, note))
-            spec = loaded.spec
+            book = ledger.read()
+            spec = study_there(book, loaded).spec
             goals = parse_goals(spec.objectives, next(iter(spec.workloads)))
-            found = status_of(ledger.read(), (spec.study, run), spec.search.budget, goals, datetime.now(UTC))
+            found = status_of(book, (spec.study, run), spec.search.budget, goals, datetime.now(UTC))
         finally:
             close_storage(opened)
         if as_json:
@@ -127,7 +134,7 @@ def status(
         else:
             from reports import hosts  # noqa: PLC0415 - imported where it is printed
 
-            for part in hosts.picture(found):
+            for part in hosts.picture(found, units_of(spec.target.kind), own_metrics(loaded)):
                 plain_console().print(part)
 
 
@@ -162,7 +169,8 @@ def _directory(loaded: Study, out: Path | None) -> RunDirectory:
 def _work(loaded: Study, directory: RunDirectory, terms: Terms, agents: AgentsWanted | None, *, quiet: bool) -> Result:
     prepared = prepare(loaded, directory.log)
     trials = loaded.spec.search.budget.trials
-    with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet) as live:
+    own = own_metrics(loaded)
+    with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, own=own) as live:
         say = (lambda _: None) if quiet else live.note
         with _kept(directory, prepared), joined(prepared, directory, terms, say) as made:
             with load_makers(agents, [prepared], quiet=quiet, say=live.note) as fleet:
@@ -204,6 +212,7 @@ def _tuned(
             lambda: import_module("tuner.cli.writing"),
             groups=terms.groups,
             agents=[one.cores for one in fleet.agents] if fleet else [],
+            files=made.files,
         )
         try:
             result = tuning.run()

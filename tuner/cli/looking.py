@@ -41,7 +41,8 @@ def show(
             sys.stdout.write(json.dumps(document[0] if one else document, indent=1) + "\n")
         elif one is not None:
             plain_console().print(trials.head(result, one), soft_wrap=True)
-            plain_console().print(bench_report.picture(one, result.environment.get("isolation", "unknown"), None))
+            isolation = result.environment.get("isolation", "unknown")
+            plain_console().print(bench_report.picture(one, isolation, None, result.own_metrics))
         else:
             plain_console().print(trials.table(result))
 

@@ -1,7 +1,6 @@
 """Measurements without a search: `bench` and `compare`."""
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from tuner.cli.frame import (
     fail,
 )
 from tuner.files import write_atomically
+from tuner.findings import own_metrics
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.options import AgentsWanted
@@ -36,7 +36,7 @@ from tuner.results import Comparison, Trial
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import load_study
-from tuner.terminal import interruptible, plain_console
+from tuner.terminal import interruptible, plain_console, wide_console
 from tuner.wiring import Bench, Prepared, prepare, started
 from tuner.workload import every_load
 
@@ -71,9 +71,10 @@ def bench(
         if as_json:
             sys.stdout.write(trial.model_dump_json(indent=1) + "\n")
         else:
-            console = plain_console(width=max(140, shutil.get_terminal_size().columns))
+            console = wide_console(140)
             core_rps = ceiling.core_rps if ceiling else None
-            console.print(bench_report.picture(trial, made.environment["isolation"], core_rps))
+            isolation, own = made.environment["isolation"], own_metrics(loaded)
+            console.print(bench_report.picture(trial, isolation, core_rps, own))
         _end_bench(trial)
 
 

@@ -39,5 +39,6 @@ def preview(
         previews = [part for one in chosen for part in previewed(one, loaded, duration_s)]
         plain_console().print(preview_report.picture(previews))
         if page is not None:
+            page.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(page, preview_report.page(loaded.spec.study, previews))
             plain_console().print(f"page     {shown(page)}", soft_wrap=True)

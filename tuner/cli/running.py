@@ -24,6 +24,7 @@ from tuner.cli.frame import (
     errors,
     fail,
 )
+from tuner.findings import own_metrics
 from tuner.listener import Listener, Listeners
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
@@ -107,10 +108,11 @@ def _tune(
     trials = loaded.spec.search.budget.trials
     # Events on the terminal itself go between plain lines: a view would be drawn over them.
     lines = events_to is not None and events_to.isatty()
+    own = own_metrics(loaded)
     try:
         with (
             load_makers(agents, [prepared], quiet=quiet) as fleet,
-            Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, lines=lines) as live,
+            Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, lines=lines, own=own) as live,
         ):
             listener = _listener(live, prepared, events_to)
             told_by(fleet, listener.note)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from reports import html
 from reports.charts import page
+from targets.base import TargetError
 from targets.exports import Export
 from targets.hiding import secrets_in, without
 from tuner.files import write_atomically
@@ -67,4 +68,7 @@ def _readable(yours: Mapping[Path, str], best: Mapping[Path, str]) -> str:
 def _export(result: Result, prepared: Prepared | None) -> Export | None:
     if prepared is None or result.best is None:
         return None
-    return prepared.target.export(server_part(result.best.config))
+    try:
+        return prepared.target.export(server_part(result.best.config))
+    except TargetError:  # it no longer fits the user's own files, and what the run kept tells the change
+        return None

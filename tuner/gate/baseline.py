@@ -29,10 +29,21 @@ def read_measurement(path: Path) -> Measurement:
         BaselineError: it is missing, truncated, edited by hand, of a newer schema, or something else.
     """
     file = path / MEASURED if path.is_dir() else path
+    if path.is_dir() and not file.exists() and (path / RESULT).exists():
+        raise BaselineError(f"{path}: this gate was not finished: {read_gate(path).message}; measure again")
     try:
         return parse_measurement(str(file), file.read_bytes())
     except OSError as error:
         raise BaselineError(f"{file}: {error.strerror}; give a baseline, or the directory of a gate's run") from None
+
+
+def read_valid(path: Path) -> Measurement:
+    """Read what others may be held against: see `read_measurement`. Raises BaselineError where it was spoiled, too."""
+    measurement = read_measurement(path)
+    if measurement.invalid:
+        reasons = "; ".join(measurement.invalid)
+        raise BaselineError(f"{path}: its gate was not valid: {reasons}; measure again")
+    return measurement
 
 
 def parse_measurement(name: str, text: str | bytes) -> Measurement:
@@ -89,13 +100,16 @@ def accept(run: Path, to: Path, *, by: str | None, why: str) -> Measurement:
         why: in a few words.
 
     Raises:
-        BaselineError: the run has nothing to accept, or `to` cannot be replaced.
+        BaselineError: the run has nothing to accept, or `to` cannot be replaced: it is of another study, say.
     """
-    measurement = read_measurement(run)
+    measurement = read_valid(run)
     if run.is_dir() and (run / RESULT).exists() and read_gate(run).state == "invalid":
         raise BaselineError(f"{run}: this gate was not valid: {read_gate(run).message}; measure again")
-    if to.exists():
-        read_measurement(to)
+    if to.exists() and (there := read_measurement(to)).study != measurement.study:
+        raise BaselineError(
+            f"{to}: is the baseline of another study, {there.study}, and this is one of {measurement.study}; give "
+            "another file with --to, or take that one away first"
+        )
     accepted = Accepted(by=by or user(), when=now(), why=why, run=run.resolve().name)
     made = measurement.model_copy(update={"accepted": accepted})
     try:
@@ -112,7 +126,8 @@ def lacking(measurement: Measurement) -> str:
         return ""
     return (
         f"it is from {measurement.restarts} restarts, of {LEAST_OF_A_SPREAD} that a spread needs: every comparison "
-        f"with it will be inconclusive; measure with `gate.restarts: {LEAST_OF_A_SPREAD}` or more"
+        "with it will be inconclusive, but for that of labelled items; measure with `gate.restarts: "
+        f"{LEAST_OF_A_SPREAD}` or more"
     )
 
 

@@ -11,12 +11,14 @@ sampling, Technometrics 24, 1982).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from tuner.gate import intervals
 from tuner.gate.bounds import bounds_behind
 from tuner.gate.document import Accuracy, Measured, Measurement, Restart, RuleFound, RuleState
 from tuner.gate.intervals import Change
-from tuner.gate.rules import OF_ITEMS, Rule
+from tuner.gate.rules import OF_ITEMS, POINTS, Rule
+from tuner.results import SloVerdict
 
 BEFORE_MEASURED = "not measured"
 OTHER_BOUNDS = "its SLO's bounds are others now"
@@ -71,7 +73,7 @@ def decide(
         look: how sure to be.
         together: whether the deployments of both sides were made in pairs, in the same minutes.
     """
-    return [_slo(rule, new) if rule.kind == "slo" else _change(rule, old, new, look, together) for rule in rules]
+    return [_slo(rule, old, new) if rule.kind == "slo" else _change(rule, old, new, look, together) for rule in rules]
 
 
 def figures(old: Measurement, new: Measurement, rules: Sequence[Rule], confidence: float, *, together: bool) -> list[
@@ -82,15 +84,24 @@ def figures(old: Measurement, new: Measurement, rules: Sequence[Rule], confidenc
     found = []
     for workload, now in new.workloads.items():
         before = old.workloads.get(workload)
-        keys = now.restarts[0].metrics if now.restarts else ()
-        for key in keys:
-            if before is None or (workload, key) in ruled:
+        if before is None:
+            continue
+        for rule in _without_limit(workload, now):
+            same_bounds = bounds_behind(rule.key, old, workload) == bounds_behind(rule.key, new, workload)
+            if (workload, rule.key) in ruled or not same_bounds:
                 continue
-            change = _bounds(before, now, key, (1 - confidence) / 2, together)
-            if not math.isnan(change.value) and bounds_behind(key, old, workload) == bounds_behind(key, new, workload):
-                rule = Rule(workload, key, "ratio", math.inf)
-                found.append(_found(rule, before, now, change, "info", key, None))
+            change = _measured(rule, before, now, (1 - confidence) / 2, together)
+            if not math.isnan(change.value):
+                found.append(_found(rule, before, now, change, "info", rule.key, None))
     return found
+
+
+def _without_limit(workload: str, now: Measured) -> list[Rule]:
+    """Return every figure of a workload as a rule that allows any change."""
+    names = list(dict.fromkeys(chain.from_iterable(one.metrics for one in now.restarts)))
+    names += ["error_rate"] if now.restarts else []
+    names += [now.accuracy.of] if now.accuracy else []
+    return [Rule(workload, name, "points" if name in POINTS else "ratio", math.inf, falls=True) for name in names]
 
 
 def _change(rule: Rule, old: Measurement | None, new: Measurement, look: Look, together: bool) -> RuleFound:
@@ -121,13 +132,30 @@ def _measured(rule: Rule, before: Measured, now: Measured, error: float, togethe
     if rule.name in OF_ITEMS:
         return _of_items(rule, before, now, error)
     if rule.kind == "points":
-        return intervals.share_difference(_errors(before.restarts), _errors(now.restarts), error)
-    return _bounds(before, now, rule.key, error, together)
+        change = intervals.share_difference(_errors(before.restarts), _errors(now.restarts), error)
+        few = "" if together else intervals.too_few(len(before.restarts), len(now.restarts))
+        return intervals.unknown(few, change.n, change.value) if few else change
+    change = _bounds(before, now, rule.key, error, together)
+    if (
+        change.why == intervals.FROM_NOTHING and not rule.falls
+    ):  # what a server uses is never 0: it was too little to see
+        return intervals.unknown(change.why, change.n)
+    return change
 
 
 def _bounds(before: Measured, now: Measured, key: str, error: float, together: bool) -> Change:
+    """Bound the change of a figure; of two sides in the same minutes by those pairs in which both have it."""
     old, new = _values(before, key), _values(now, key)
-    return (intervals.paired if together and len(old) == len(new) else intervals.apart)(old, new, error)
+    if bool(old) != bool(new):
+        return intervals.unknown(f"{BEFORE_MEASURED} on the {'new' if old else 'old'} side: no request tells of it")
+    if not (together and len(before.restarts) == len(now.restarts)):
+        return intervals.apart(old, new, error)
+    pairs = list(zip(before.restarts, now.restarts, strict=True))
+    both = [(one.metrics[key], two.metrics[key]) for one, two in pairs if key in one.metrics and key in two.metrics]
+    change = intervals.paired([one for one, _ in both], [two for _, two in both], error)
+    if change.why or len(both) == len(pairs):
+        return change
+    return replace(change, why=f"in {len(both)} of {len(pairs)} redeployments, no request of the others tells of it")
 
 
 def _of_items(rule: Rule, before: Measured, now: Measured, error: float) -> Change:
@@ -158,12 +186,13 @@ def _of_samples(rule: Rule, one: Accuracy, two: Accuracy, error: float) -> Chang
     return replace(intervals.share_difference(then, now, error), why=why)
 
 
-def _slo(rule: Rule, new: Measurement) -> RuleFound:
+def _slo(rule: Rule, old: Measurement | None, new: Measurement) -> RuleFound:
     measured = new.workloads.get(rule.workload)
     verdict = measured.slo.get(rule.name) if measured else None
     if measured is None or verdict is None:
         return _absent(rule, BEFORE_MEASURED)
-    states: dict[str, RuleState] = {"met": "pass", "missed": "fail", "undecided": "inconclusive"}
+    states: dict[SloVerdict, RuleState] = {"met": "pass", "missed": "fail", "undecided": "inconclusive"}
+    before = _stood(rule, old) if old is not None else None
     value = measured.accuracy.value if rule.name in OF_ITEMS and measured.accuracy else typical(measured, rule.key)
     return RuleFound(
         workload=rule.workload,
@@ -176,7 +205,17 @@ def _slo(rule: Rule, new: Measurement) -> RuleFound:
         low=None,
         high=None,
         state=states[verdict],
+        before=before,
+        note=f"{before} on the old side" if before and verdict == "missed" else "",
     )
+
+
+def _stood(rule: Rule, old: Measurement) -> SloVerdict | None:
+    """Return how the old side stood to a bound; None where it had another one, or none."""
+    measured = old.workloads.get(rule.workload)
+    if measured is None or old.bounds.get(rule.workload, {}).get(rule.name) != rule.limit:
+        return None
+    return measured.slo.get(rule.name)
 
 
 def _found(

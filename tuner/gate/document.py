@@ -32,6 +32,7 @@ class Accuracy(Data):
     """How a side answered the labelled items of a workload."""
 
     value: Number = Field(description="share answered right, or mean score, or prediction error")
+    of: Literal["accuracy", "prediction_error"] = Field("accuracy", description="which of these figures it is")
     items: int
     right: str | None = Field(
         None,
@@ -73,13 +74,17 @@ class Measurement(Data):
     label: str = Field(description="what the side is called: a file, a git revision")
     started: str
     host: dict[str, str] = Field(description="what matters to the figures: see docs/gate.md")
-    traffic: dict[str, str] = Field(description="workload -> SHA-256 of its definition and the files it reads")
+    traffic: dict[str, str] = Field(description="workload -> SHA-256 of what it sends: its definition, and its files")
+    earlier_traffic: dict[str, str] = Field(
+        {}, description="the same as earlier versions told it; empty where `traffic` is of such a version"
+    )
     environment: dict[str, str] = Field(description="everything else that belongs beside the figures")
     config: dict[str, Value]
     rules: dict[str, dict[str, float]] = Field(description="workload -> rule -> limit, of the study then")
     bounds: dict[str, dict[str, float]] = Field(description="workload, or class of one -> SLO -> bound")
     confidence: float = Field(description="`gate.confidence` of the study then")
     inconclusive: Literal["fail", "warn"] = Field(description="`gate.inconclusive` of the study then")
+    invalid: list[str] = Field([], description="why the load generator spoiled it; empty: it did not")
     workloads: dict[str, Measured]
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -103,6 +108,9 @@ class RuleFound(Data):
     low: Known = Field(description="bound of the change from below")
     high: Known = Field(description="bound from above")
     state: RuleState
+    before: SloVerdict | None = Field(
+        None, description="of an SLO, how the old side stood to the same bound; null where it had another, or none"
+    )
     note: str = ""
 
 
@@ -111,7 +119,7 @@ class GateResult(Data):
 
     schema_: Literal["paretune.gate/1"] = Field(GATE, alias="schema")
     form: Form
-    state: Literal["pass", "fail", "inconclusive", "invalid"]
+    state: Literal["pass", "fail", "inconclusive", "invalid", "unfinished"]
     exit_code: int
     message: str
     study: str

@@ -14,13 +14,15 @@ from tuner.catalog import LABELLED, METRICS, key_of
 from tuner.gate import histogram, slos
 from tuner.gate.deciding import Look
 from tuner.gate.document import Accuracy, Measured, Measurement, Restart
-from tuner.gate.rules import COLD_START, CPU, GPU_MEMORY, RSS
+from tuner.gate.rules import COLD_START, CPU, MEMORY
 from tuner.records import Records, latencies_s
 from tuner.request_class import Part
-from tuner.results import Load, SloVerdict
+from tuner.results import Estimate, Load, SloVerdict, Validity
 from tuner.runs import Run, pooled_runs
 from tuner.stats import Interval
+from tuner.telemetry.processes import sees_all_processes
 from tuner.trials import Trier
+from tuner.usage_metrics import memory_of_server
 from tuner.workload import Workload, parts_of
 
 COLD_REQUESTS = 32
@@ -42,6 +44,7 @@ class Gathered:
         runs: workload -> pooled run of each deployment.
         restarts: workload, or class of one -> figures of each deployment.
         latency: the same -> histogram.
+        beside: whether another side may be loaded at the same time.
     """
 
     trier: Trier
@@ -49,13 +52,15 @@ class Gathered:
     runs: dict[str, list[Run]] = field(default_factory=dict)
     restarts: dict[str, list[Restart]] = field(default_factory=dict)
     latency: dict[str, dict[int, int]] = field(default_factory=dict)
+    beside: bool = False
 
     def add(self, rounds: Mapping[str, Sequence[Run]], cold_s: Mapping[str, float]) -> None:
         """Add a deployment.
 
         Args:
             rounds: workload -> its rounds.
-            cold_s: workload -> mean latency of its first requests, of those that the deployment was cold for.
+            cold_s: workload -> mean latency of its first requests, of those that the deployment was cold for; nan of
+                one that had none.
         """
         for workload in self.trier.workloads:
             whole = pooled_runs(rounds[workload.name])
@@ -63,7 +68,7 @@ class Gathered:
             for part in workload.parts:
                 own = whole.of_part(part)
                 metrics = self._figures(own, part.name)
-                if part.index is None and workload.name in cold_s:
+                if part.index is None and not math.isnan(cold_s.get(workload.name, math.nan)):
                     metrics[COLD_START] = cold_s[workload.name]
                 rows = own.records.in_window(ordered=False)
                 errors = int(np.count_nonzero(rows["outcome"] != Outcome.OK))
@@ -74,14 +79,20 @@ class Gathered:
                 self.latency[part.name] = histogram.merged([self.latency.get(part.name, {}), counted])
 
     def _figures(self, run: Run, name: str) -> dict[str, float]:
-        found = {key: one.value for key, one in self.trier.meter.summary(run, name).items() if key in _KEPT}
+        found = known(self.trier.meter.summary(run, name))
         answered = found.get(METRICS["total_throughput"].key, found[METRICS["throughput"].key])
         cores = found.get(METRICS["server_cpu"].key)
         if cores is not None and answered > 0:
             found[CPU] = cores / answered
-        if (memory := found.get(GPU_MEMORY, found.get(RSS))) is not None:
-            found["memory_bytes"] = memory
+        memory = _own_memory(run) if run.of_all else None
+        if memory is not None:
+            found[MEMORY] = memory
         return found
+
+    def tells(self, key: str) -> bool:
+        """Whether a figure was measured of every workload in every deployment so far."""
+        names = [workload.name for workload in self.trier.workloads]
+        return all(key in one.metrics for name in names for one in self.restarts.get(name, ()))
 
     def measured(self, loads: Mapping[str, Load], look: Look) -> dict[str, Measured]:
         """Return what there is by workload, and by class of a mix.
@@ -138,6 +149,8 @@ class Gathered:
         for one in asked:
             if (told := whole.get(key_of(one))) is None:
                 continue
+            if one == "gpu_memory" and self.beside and any(_own_memory(run) is None for run in runs):
+                continue  # what is in use on the whole GPU is that of both sides
             of_use = [restart.metrics.get(key_of(one)) for restart in self.restarts[name]]
             values = of_use if of_use[0] is not None else [of_run.get(one) for of_run in each]
             known = [value for value in values if value is not None]
@@ -147,11 +160,12 @@ class Gathered:
 
     def _accuracy(self, name: str) -> Accuracy | None:
         told = self.trier.accuracies.metrics(self.variant, name)
-        whole = next((told[key] for key in map(_key, LABELLED) if key in told), None)
-        if whole is None:
+        name_of_it = next((one for one in LABELLED if METRICS[one].key in told), None)
+        if name_of_it is None:
             return None
-        scores = self.scores().get(name)
-        return Accuracy(value=whole.value, items=whole.n) if scores is None else kept(whole.value, scores)
+        whole, scores = told[METRICS[name_of_it].key], self.scores().get(name)
+        made = Accuracy(value=whole.value, items=whole.n) if scores is None else kept(whole.value, scores)
+        return made.model_copy(update={"of": name_of_it})
 
     def compare_answers_with(self, scores: Mapping[str, Scores]) -> list[str]:
         """Have accuracy drops counted from the scores of the other side, item by item.
@@ -170,22 +184,41 @@ class Gathered:
         """Return the score of each labelled item by workload, of a mix by class."""
         return self.trier.accuracies.scores.get(self.variant, {})
 
-    def invalid(self) -> list[str]:
-        """Return why the load generator spoiled what was measured, [] where it did not."""
-        reasons = []
+    def validity(self) -> Validity:
+        """Return whether the load generator spoiled what was measured, and what else to know of it, by workload."""
+        reasons, warnings = [], []
         for workload in self.trier.workloads:
             run = pooled_runs(self.runs[workload.name])
             metrics = self.trier.meter.summary(run, workload.name)
             judged = self.trier.meter.validity(run, workload, workload.parts[0], metrics)
             reasons += [f"{workload.name}: {reason}" for reason in judged.reasons]
-        return reasons
+            warnings += [f"{workload.name}: {warning}" for warning in judged.warnings]
+        return Validity(valid=not reasons, reasons=reasons, warnings=warnings)
+
+
+def known(summary: Mapping[str, Estimate]) -> dict[str, float]:
+    """Return the figures that are kept of a deployment, key -> value.
+
+    One that no request tells of, like the time per token of answers of one token, is left out. It is not known; results
+    have it as infinite, as one of requests that failed is.
+    """
+    kept_ones = {key: one for key, one in summary.items() if key in _KEPT}
+    return {key: one.value for key, one in kept_ones.items() if one.n or math.isfinite(one.value)}
+
+
+def _own_memory(run: Run) -> float | None:
+    """Return the memory of the server's own processes in bytes, None where it is not told."""
+    return memory_of_server(run.used, all_processes=sees_all_processes())
 
 
 def cold_start_s(records: Records) -> float:
-    """Return the mean latency of the first COLD_REQUESTS requests of a run, its warm-up included, in seconds."""
+    """Return the mean latency of the first COLD_REQUESTS requests of a run, its warm-up included, in seconds.
+
+    Infinite where one of them failed, nan where there was none.
+    """
     rows = records.rows.in_order_of("intended_ns")
     first = latencies_s(rows)[:COLD_REQUESTS]
-    return float(np.mean(first)) if len(first) else math.inf
+    return float(np.mean(first)) if len(first) else math.nan
 
 
 def kept(value: float, scores: Scores) -> Accuracy:
@@ -222,7 +255,3 @@ def stored_scores(measurement: Measurement) -> dict[str, Scores]:
         if measured.accuracy is not None and (scores := unpacked(measured.accuracy)) is not None:
             found[name] = scores
     return found
-
-
-def _key(name: str) -> str:
-    return METRICS[name].key

@@ -8,17 +8,18 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
 
 from tuner.catalog import METRICS
-from tuner.gate import revisions
+from tuner.gate import hosts, revisions
 from tuner.gate.baseline import BaselineError, parse_measurement, read_measurement
 from tuner.gate.bounds import bounds_behind
 from tuner.gate.deciding import typical
-from tuner.gate.document import BASELINE, Measurement
+from tuner.gate.document import BASELINE, Measured, Measurement
+from tuner.gate.rules import POINTS
 from tuner.gate.steps import steps
 from tuner.results import Load
 
@@ -50,10 +51,12 @@ class Found:
     Attributes:
         entries: the baselines, the oldest first.
         skipped: JSON files that are none.
+        unusable: why baselines were left out: they cannot be read, or a load generator spoiled them.
     """
 
     entries: list[Entry]
     skipped: list[str]
+    unusable: list[str]
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Course:
         apart: what tells the place from the others of the same workload, "" where it is the only one.
         names: of the baselines, the oldest first.
         whens: when each was accepted, or measured.
-        values: the figure of each, shape [n].
+        values: the figure of each, shape [n]; above 0, but for a share, which may be 0.
         steps: index of the first value after each step.
     """
 
@@ -101,17 +104,25 @@ class Course:
     values: tuple[float, ...]
     steps: tuple[int, ...]
 
+    @property
+    def in_points(self) -> bool:
+        """Whether the figure is a share, of which changes are differences; those of any other one are ratios."""
+        return self.key in POINTS
+
     def levels(self) -> list[tuple[int, int, float]]:
-        """Return the stretches between steps: first index, one past the last, and the geometric mean of the figure."""
-        edges = [0, *self.steps, len(self.values)]
-        return [
-            (start, end, math.exp(float(np.mean(np.log(self.values[start:end]))))) for start, end in pairwise(edges)
-        ]
+        """Return the stretches between steps: first index, one past the last, and the mean of the figure.
+
+        It is the geometric mean, of a share the arithmetic one.
+        """
+        edges = list(pairwise([0, *self.steps, len(self.values)]))
+        if self.in_points:
+            return [(start, end, float(np.mean(self.values[start:end]))) for start, end in edges]
+        return [(start, end, math.exp(float(np.mean(np.log(self.values[start:end]))))) for start, end in edges]
 
     def changes(self) -> list[float]:
-        """Return by which share the figure changed at each step."""
+        """Return by which share the figure changed at each step; of a share the difference."""
         levels = [level for _, _, level in self.levels()]
-        return [after / before - 1 for before, after in pairwise(levels)]
+        return [after - before if self.in_points else after / before - 1 for before, after in pairwise(levels)]
 
 
 def of_folder(folder: Path) -> Found:
@@ -121,7 +132,7 @@ def of_folder(folder: Path) -> Found:
         BaselineError: there is none, or one cannot be read.
     """
     if not folder.is_dir():
-        return _found(folder, [Entry(folder.name, read_measurement(folder))], [])
+        return _found(folder, [Entry(folder.name, read_measurement(folder))], [], [])
     entries, skipped = [], []
     for file in sorted(one for one in folder.rglob("*.json") if one.is_file()):
         name = str(file.relative_to(folder))
@@ -129,26 +140,31 @@ def of_folder(folder: Path) -> Found:
             entries.append(Entry(name, read_measurement(file)))
         else:
             skipped.append(name)
-    return _found(folder, entries, skipped)
+    return _found(folder, entries, skipped, [])
 
 
 def of_git(place: Path) -> Found:
     """Read every version that git has of a baseline, or of all in a folder.
 
+    One that cannot be read is left out: what is in the history stays there, whatever becomes of the file.
+
     Raises:
         RevisionError: it is in no repository.
-        BaselineError: there is none, or one cannot be read.
+        BaselineError: there is none that can be read.
     """
     folder = place if place.is_dir() else place.parent
     paths = revisions.files(folder) if place.is_dir() else [place.name]
-    entries, skipped = [], []
+    entries, skipped, unusable = [], [], []
     for path in paths:
         for commit, text in revisions.blobs(folder, path):
-            if _is_baseline(text.encode()):
+            if not _is_baseline(text.encode()):
+                skipped += [path] if path not in skipped else []
+                continue
+            try:
                 entries.append(Entry(commit, parse_measurement(f"{commit}:{path}", text)))
-            elif path not in skipped:
-                skipped.append(path)
-    return _found(place, entries, skipped)
+            except BaselineError as error:
+                unusable.append(str(error))
+    return _found(place, entries, skipped, unusable)
 
 
 def courses(entries: Sequence[Entry]) -> list[Course]:
@@ -158,29 +174,39 @@ def courses(entries: Sequence[Entry]) -> list[Course]:
         entries: the oldest first.
     """
     made: dict[tuple[Place, str], list[tuple[str, str, float]]] = {}
-    for entry in entries:
-        one = entry.measurement
+    traffic = hosts.same_traffic([entry.measurement for entry in entries])
+    for entry, sent in zip(entries, traffic, strict=True):
+        one = entry.measurement.model_copy(update={"traffic": sent})
         for workload, measured in one.workloads.items():
             place = _place(one, workload)
-            for key in measured.restarts[0].metrics if measured.restarts else ():
-                value = typical(measured, key)
-                if 0 < value < math.inf:
-                    made.setdefault((replace(place, within=_within(one, workload, key)), key), []).append(
-                        (entry.name, _when(one), value)
-                    )
+            for key, value in _figures(measured).items():
+                made.setdefault((replace(place, within=_within(one, workload, key)), key), []).append(
+                    (entry.name, _when(one), value)
+                )
     apart = _told_apart({place: None for place, _ in made})
     return [_course(place, key, apart[place], points) for (place, key), points in made.items() if len(points) > 1]
+
+
+def _figures(measured: Measured) -> dict[str, float]:
+    """Return what can be drawn of a workload: a share may be 0, what is compared by its ratio may not."""
+    keys = dict.fromkeys(chain.from_iterable(one.metrics for one in measured.restarts))
+    found = {key: typical(measured, key) for key in [*keys, "error_rate"]}
+    if measured.accuracy is not None:
+        found[measured.accuracy.of] = measured.accuracy.value
+    return {key: value for key, value in found.items() if 0 < value < math.inf or (key in POINTS and value == 0)}
 
 
 def _place(one: Measurement, workload: str) -> Place:
     cpu, cores, gpu, driver = (one.host.get(name, "unknown") for name in MACHINE)
     of_agents = [f"load from agents: {one.host['agents']}"] if "agents" in one.host else []
     of_gpu = [] if gpu == driver == "none" else [f"GPU {gpu}, driver {driver}"]
+    place = one.host.get("place", one.environment.get("server_url", hosts.HERE))
+    of_place = [] if place == hosts.HERE else [f"server at {place}"]
     return Place(
         study=one.study,
         workload=workload,
         load=_at(one.workloads[workload].load),
-        machine=", ".join([cpu, cores, *of_gpu, *of_agents]),
+        machine=", ".join([cpu, cores, *of_gpu, *of_place, *of_agents]),
         traffic=one.traffic.get(workload.partition(".")[0], ""),
         beside=_beside(one, workload.partition(".")[0]),
     )
@@ -230,14 +256,24 @@ def _figure(place: Place) -> tuple[str, str, bool]:
 
 def _course(place: Place, key: str, apart: str, points: Sequence[tuple[str, str, float]]) -> Course:
     names, whens, values = zip(*points, strict=True)
-    found = steps(np.log(np.asarray(values)).tolist(), np.random.default_rng(SEED))
+    series = np.asarray(values) if key in POINTS else np.log(np.asarray(values))
+    found = steps(series.tolist(), np.random.default_rng(SEED))
     return Course(place, key, apart, names, whens, values, found)
 
 
-def _found(place: Path, entries: list[Entry], skipped: list[str]) -> Found:
-    if not entries:
-        raise BaselineError(f"{place}: no baseline there; make one with `tune gate accept RUN --to FILE`")
-    return Found(sorted(entries, key=lambda entry: _when(entry.measurement)), skipped)
+def _found(place: Path, entries: list[Entry], skipped: list[str], unusable: list[str]) -> Found:
+    """Put together what was read, without what a load generator spoiled. Raises BaselineError where nothing is left."""
+    spoiled = [
+        f"{one.name}: its gate was not valid: {'; '.join(one.measurement.invalid)}; measure again"
+        for one in entries
+        if one.measurement.invalid
+    ]
+    left_out = [*unusable, *spoiled]
+    usable = [one for one in entries if not one.measurement.invalid]
+    if not usable:
+        why = left_out[0] if left_out else f"{place}: no baseline there; make one with `tune gate accept RUN --to FILE`"
+        raise BaselineError(why)
+    return Found(sorted(usable, key=lambda entry: _when(entry.measurement)), skipped, left_out)
 
 
 def _when(one: Measurement) -> str:

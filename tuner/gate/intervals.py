@@ -17,6 +17,7 @@ LEAST_OF_A_SPREAD = 5
 """Restarts from which the spread of a stored side is known well enough to be held against another."""
 LEAST_BROKEN = 2
 """Deployments that have to agree before a figure counts as lost."""
+FROM_NOTHING = "0 in every deployment of the old side"
 LOOKS_GROW = 1.3
 """Each look comes after this many times the deployments of the one before."""
 
@@ -80,7 +81,7 @@ def paired(old: Sequence[float], new: Sequence[float], error: float) -> Change:
     With d the log ratios of the k pairs: exp(mean(d) -+ t * s / sqrt(k)) - 1, t of Student's distribution with k - 1
     degrees of freedom. Assumes that pairs are independent and their mean is normal; what both sides of a pair share,
     the machine's speed in these seconds above all, cancels out. k < 2, or a figure that is 0 or infinite: no bounds,
-    unless it is that in every deployment of the new side and in none of the old one.
+    unless it is that in every deployment of one side and in none of the other.
 
     Args:
         old: the figure of each deployment, shape [k].
@@ -89,8 +90,8 @@ def paired(old: Sequence[float], new: Sequence[float], error: float) -> Change:
     """
     if len(old) != len(new):
         raise ValueError(f"pairs must match, but got {len(old)} and {len(new)}.")
-    if broken := _broken(old, new):
-        return broken
+    if certain := _lost(old, new) or _regained(old, new):
+        return certain
     if why := _unusable([*old, *new]):
         return unknown(why, len(old))
     logs = np.log(np.asarray(new, float) / np.asarray(old, float))
@@ -108,29 +109,42 @@ def apart(old: Sequence[float], new: Sequence[float], error: float) -> Change:
     Student's distribution for (v_old + v_new)^2 / (v_old^2 / (n_old - 1) + v_new^2 / (n_new - 1)) degrees of freedom.
     Source: Welch, The generalization of "Student's" problem when several different population variances are involved,
     Biometrika 34, 1947. Assumes that deployments are independent, and that the machine is no other than it was: a drift
-    from the one time to the other counts as a change. Fewer than LEAST_OF_A_SPREAD of a side: no bounds.
+    from the one time to the other counts as a change. Fewer than LEAST_OF_A_SPREAD of a side: no bounds, whatever the
+    figure; else those of one that is 0 or infinite are as in `paired`.
 
     Args:
         old: the figure of each deployment, shape [n_old].
         new: of the other side, shape [n_new].
         error: of each bound.
     """
-    n = min(len(old), len(new))
-    if broken := _broken(old, new):
-        return broken
-    if why := _unusable([*old, *new]):
-        return unknown(why, n)
+    n, why, few = min(len(old), len(new)), _unusable(old) or _unusable(new), too_few(len(old), len(new))
+    if not few and (certain := _lost(old, new) or _regained(old, new)):
+        return certain
+    if why:
+        return unknown(few if n and few else why, n)
     before, now = np.log(np.asarray(old, float)), np.log(np.asarray(new, float))
     mean = float(np.mean(now) - np.mean(before))
-    if n < LEAST_OF_A_SPREAD:
-        which = "the baseline" if len(old) < LEAST_OF_A_SPREAD else "the new side"
-        return unknown(f"{which} has {n} restarts, of {LEAST_OF_A_SPREAD} that a spread needs", n, math.expm1(mean))
+    if few:
+        return unknown(few, n, math.expm1(mean))
     parts = [float(np.var(one, ddof=1)) / len(one) for one in (before, now)]
     total = sum(parts)
     if total <= 0:
         return _of_logs(mean, 0.0, n)
     freedom = total**2 / sum(part**2 / (len(one) - 1) for part, one in zip(parts, (before, now), strict=True))
     return _of_logs(mean, float(special.stdtrit(freedom, 1 - error)) * math.sqrt(total), n)
+
+
+def too_few(old: int, new: int) -> str:
+    """Say which of two sides, measured at different times, has too few restarts; "" where both have enough.
+
+    Args:
+        old: restarts of the baseline.
+        new: of the side that is held against it.
+    """
+    for which, count in (("the baseline", old), ("the new side", new)):
+        if count < LEAST_OF_A_SPREAD:
+            return f"{which} has {count} restarts, of {LEAST_OF_A_SPREAD} that a spread needs"
+    return ""
 
 
 def share_difference(old: Sequence[tuple[int, int]], new: Sequence[tuple[int, int]], error: float) -> Change:
@@ -172,7 +186,7 @@ def _of_logs(mean: float, half: float, n: int) -> Change:
     return Change(math.expm1(mean), math.expm1(mean - half), math.expm1(mean + half), n)
 
 
-def _broken(old: Sequence[float], new: Sequence[float]) -> Change | None:
+def _lost(old: Sequence[float], new: Sequence[float]) -> Change | None:
     """Return the change of a figure that is infinite, or 0, in every deployment of the new side and in no old one."""
     n = min(len(old), len(new))
     if n < LEAST_BROKEN or _unusable(old):
@@ -182,6 +196,20 @@ def _broken(old: Sequence[float], new: Sequence[float]) -> Change | None:
     if not any(new):
         return Change(-1.0, -1.0, -1.0, n, "0 in every deployment")
     return None
+
+
+def _regained(old: Sequence[float], new: Sequence[float]) -> Change | None:
+    """Return the change of a figure that was infinite, or 0, in every deployment of the old side and is in no new one.
+
+    As a ratio it fell to nothing of what it was, or grew beyond any bound.
+    """
+    n = min(len(old), len(new))
+    if n < LEAST_BROKEN or _unusable(new):
+        return None
+    if all(math.isinf(value) for value in old):
+        why = "infinite in every deployment of the old side, too many of whose requests failed"
+        return Change(-1.0, -1.0, -1.0, n, why)
+    return None if any(old) else Change(math.inf, math.inf, math.inf, n, FROM_NOTHING)
 
 
 def _unusable(values: Sequence[float]) -> str:

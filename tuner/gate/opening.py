@@ -8,14 +8,16 @@ from pathlib import Path
 
 from targets.base import Config
 from tuner.accuracy.variants import Accuracies, scorings_of, shares_of
-from tuner.gate import hosts
+from tuner.gate import hosts, places
 from tuner.gate.asked import check_items, limits
 from tuner.gate.baseline import now
 from tuner.gate.document import Form, Measurement
 from tuner.gate.gathering import Gathered
-from tuner.gate.rounds import Demand, Rounds, Side, least, longest_s
+from tuner.gate.revisions import commit_of
+from tuner.gate.rounds import ONE_AT_A_TIME, Demand, Rounds, Side, least, longest_s
 from tuner.gate.rules import OF_SERVER, measurable
 from tuner.gate.running import About, Gate
+from tuner.gate.traffic import asked, earlier_hash, traffic_hash
 from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
 from tuner.space import Space, server_part
@@ -119,10 +121,12 @@ def measured_at(
 
     Raises:
         StudyError: a rule finds no labelled items, no workload of the side that is judged takes a level of its `gate`,
-            a workload has no level, or the time cap is too short.
+            a workload has no level, the time cap is too short, or both sides are the same in one running server.
         HostsDiffer: one side has a workload that the other has not, or measures them at once, the other does not.
     """
     _check_same_workloads(sides)
+    if form == "ab":
+        places.told_apart(sides[0].study, sides[-1].study)
     check_items(sides[-1].study, sides[-1].workloads)
     for name in _levels(sides[-1]):  # one that the old side has left over may be what the change takes out
         _check_taken(sides[-1], name)
@@ -171,37 +175,49 @@ def opened(
     """
     spec = sides[-1][1].study.spec.gate
     loaded = measured_at(form, [prepared for _, prepared in sides], baseline)
+    alone = places.one_at_a_time(sides) if form == "ab" and spec.sides == "auto" else ""
+    in_turn = spec.sides == "in_turn" or bool(alone)
     with ExitStack() as stack:
         made = [stack.enter_context(started(prepared, folder, fleet)) for _, prepared in sides]
         agents = [one.cores for one in fleet.agents] if fleet else []
         about = [_about(label, prepared, bench, agents) for (label, prepared), bench in zip(sides, made, strict=True)]
         opposed = [
-            _side(label, bench, config, loads)
+            _side(label, bench, config, loads, beside=form == "ab" and not in_turn)
             for (label, _), bench, (config, loads) in zip(sides, made, loaded, strict=True)
         ]
         of_server = [rule for rule in OF_SERVER if any(rule in own for own in about[-1].rules.values())]
-        rounds = Rounds(opposed, spec, of_server, in_turn=spec.sides == "in_turn")
-        told = [*notes, *_differences(about, opposed, baseline, despite)]
+        rounds = Rounds(opposed, spec, of_server, in_turn, [ONE_AT_A_TIME.format(alone)] if alone else [])
+        told = [*notes, *_notes(form, sides), *_differences(about, opposed, baseline, despite)]
         yield Gate(form, spec, rounds, about, baseline, told, fleet)
+
+
+def _notes(form: Form, sides: Sequence[tuple[str, Prepared]]) -> list[str]:
+    """Return what a reader should know of where the servers are."""
+    same = places.told_apart(sides[0][1].study, sides[-1][1].study) if form == "ab" else []
+    return [*same, *places.never_restarted(sides)]
 
 
 def _differences(
     about: Sequence[About], sides: Sequence[Side], baseline: Measurement | None, despite: Sequence[str]
 ) -> list[str]:
-    """Return what differs between old and new and may: two sides of one run share the host, but not the server."""
-    settings = [hosts.Setting(one.host, one.traffic, side.loads) for one, side in zip(about, sides, strict=True)]
+    """Return what differs between old and new and may: two sides of one run share the host, not what is released."""
+    settings = [
+        hosts.Setting(one.host, one.traffic, side.loads, one.earlier_traffic)
+        for one, side in zip(about, sides, strict=True)
+    ]
     if baseline is not None:
         return hosts.check(hosts.Setting.of(baseline), settings[-1], despite)
-    return hosts.check(settings[0], settings[-1], [*despite, "server"], hosts.TOGETHER)
+    return hosts.check(settings[0], settings[-1], [*despite, *hosts.RELEASED], hosts.TOGETHER)
 
 
-def _side(label: str, bench: Bench, config: Config, loads: Mapping[str, Load]) -> Side:
+def _side(label: str, bench: Bench, config: Config, loads: Mapping[str, Load], *, beside: bool) -> Side:
     trier = bench.trier
     trier.accuracies = Accuracies(scorings_of(trier.workloads), shares=shares_of(trier.workloads))
-    return Side(label, trier, config, loads, Gathered(trier, trier.variant(config) or "own"))
+    return Side(label, trier, config, loads, Gathered(trier, trier.variant(config) or "own", beside=beside))
 
 
 def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) -> About:
+    commit = commit_of(prepared.study.source.path.resolve().parent)
     study, cpus = prepared.study, len(os.sched_getaffinity(0) | (prepared.cores.server or frozenset()))
     total = len((prepared.cores.server or frozenset()) | (prepared.cores.generator or frozenset())) or cpus
     server = len(prepared.cores.server) if prepared.cores.server is not None else cpus
@@ -210,12 +226,14 @@ def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) 
         study=study.spec.study,
         label=label,
         started=now(),
-        host=hosts.facts(bench.environment, total, server, Gpus().driver, agents),
-        traffic={
-            name: hosts.traffic_hash(workload, [study.resolve(path) for path in workload.files()])
-            for name, workload in study.spec.workloads.items()
+        host=hosts.facts(
+            bench.environment, total, server, Gpus().driver, agents, asked(study.spec.target, bench.environment)
+        ),
+        traffic={name: traffic_hash(one, study.resolve) for name, one in study.spec.workloads.items()},
+        earlier_traffic={
+            name: earlier_hash(one, map(study.resolve, one.files())) for name, one in study.spec.workloads.items()
         },
-        environment=dict(bench.environment),
+        environment={**bench.environment, **({"commit": commit} if commit else {})},
         rules=measurable(limits(study), errors),
         bounds=measurable(study.spec.bounds(), errors),
     )

@@ -1,7 +1,8 @@
 """Measure sides in turn: both deployed anew again and again, short rounds, the order swapped each time.
 
 Both stay loaded where memory allows, so that no reload stands between two rounds and the machine's drift, which takes
-seconds, meets both alike. Where it does not, each is loaded and measured alone, one after the other.
+seconds, meets both alike. Where it does not, each is loaded and measured alone, one after the other. A server that has
+its models loaded into it is started anew as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,19 +12,26 @@ from itertools import chain
 
 import psutil
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied, Settling, TargetError
+from targets.base import Config, ConfigRefused, Deployment, KeepsServer, ServerDied, Settling, TargetError
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
+from tuner.gate.rules import MEMORY
 from tuner.offered import Offered, leading, paced
 from tuner.results import Load
 from tuner.runs import Run
 from tuner.stopping import Pace
 from tuner.study.gating import GateSpec
+from tuner.telemetry.room import free_bytes
 from tuner.trials import Trier
 from tuner.workload import Workload, groups
 
 ALIAS = "gate"
+MEMORY_NOT_TOLD = (
+    "memory: not measured, for the GPUs do not tell what the server's own processes take, and what is in use on a "
+    "whole GPU may be anybody's; in a container, give it the host's process ids (`--pid=host`)"
+)
+ONE_AT_A_TIME = "only one side was loaded at a time: {}"
 PERIODS = 2
 """A round spans this many periods of a workload that has some, at least."""
 ROOM = 1.2
@@ -147,8 +155,9 @@ class Rounds:
         sides: one, or old and new.
         spec: the study's `gate` section.
         of_server: the rules on what the server uses.
-        in_turn: whether only one side is loaded at a time; set when memory does not allow both.
+        in_turn: whether only one side is loaded at a time; set when memory, or the servers, do not allow both.
         notes: what a reader should know of how it was measured.
+        asked: index of the side that is deployed or measured now.
     """
 
     sides: Sequence[Side]
@@ -156,6 +165,7 @@ class Rounds:
     of_server: Sequence[str] = ()
     in_turn: bool = False
     notes: list[str] = field(default_factory=list)
+    asked: int = 0
     _done: int = 0
 
     @property
@@ -179,14 +189,23 @@ class Rounds:
         deployments = {} if self.in_turn else self._all_deployed(order)
         if self.in_turn:
             for index in order:
+                self.asked = index
                 self._measured(self._one_deployed(index), [index])
         else:
             self._measured(deployments, order)
         self._done += 1
 
     def _one_deployed(self, index: int) -> dict[int, Deployment]:
-        """Deploy a side. Raises TargetError where its processes have to be known, and are not."""
+        """Deploy a side, on a server of its own. Raises TargetError where its processes have to be known, and are not.
+
+        A process has a luck that every deployment in it shares (memory layout, threads, what its libraries chose), so
+        that only a new one is another draw. The first deployment finds the server just started.
+        """
         side = self.sides[index]
+        target = side.trier.target
+        if self._done and isinstance(target, KeepsServer) and target.keeps_server:
+            with side.trier.applying():
+                target.start()
         deployment = side.trier.deploy(side.config, ALIAS)
         if self.of_server and not deployment.processes():
             raise TargetError(
@@ -197,10 +216,12 @@ class Rounds:
 
     def _all_deployed(self, order: Sequence[int]) -> dict[int, Deployment]:
         """Deploy every side; {} and `in_turn` where memory does not allow it."""
+        self.asked = order[0]
         deployments = self._one_deployed(order[0])
         self._settled()
         for index in order[1:]:
             why = self._no_room(deployments[order[0]])
+            self.asked = index
             try:
                 deployments |= {} if why else self._one_deployed(index)
             except (ConfigRefused, ServerDied) as error:
@@ -210,7 +231,7 @@ class Rounds:
             if why:
                 self.in_turn = True
                 self._retired(deployments)
-                self.notes.append(f"only one side was loaded at a time: {why}")
+                self._note(ONE_AT_A_TIME.format(why))
                 return {}
         return deployments
 
@@ -220,7 +241,7 @@ class Rounds:
         for pid in there.processes():
             with suppress(psutil.Error):
                 used += psutil.Process(pid).memory_info().rss
-        free = psutil.virtual_memory().available
+        free = free_bytes()
         if used * ROOM <= free:
             return ""
         return f"one needs {used / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
@@ -233,13 +254,15 @@ class Rounds:
             pace = common_pace([side.demand for side in self.sides], names, self.spec)
             for number in range(self.spec.rounds):
                 for index in order if number % 2 == 0 else reversed(order):
-                    side = self.sides[index]
+                    self.asked, side = index, self.sides[index]
                     offered = side.demand.offered(names, self._done * MOST_ROUNDS + number)
                     measured = side.trier.measure_at_once(deployments[index], offered, pace)
                     for name, run in zip(names, measured, strict=True):
                         runs[index].setdefault(name, []).append(run)
         for index in order:
             self.sides[index].gathered.add(runs[index], colds[index])
+        if "memory" in self.of_server and not all(side.gathered.tells(MEMORY) for side in self.sides):
+            self._note(MEMORY_NOT_TOLD)
         self._retired(deployments)
 
     def _cold(self, index: int, deployments: dict[int, Deployment]) -> dict[str, float]:
@@ -250,7 +273,7 @@ class Rounds:
         takes the place of that one.
         """
         side, names = self.sides[index], [one.name for one in groups(self.workloads)[0]]
-        short = cold_pace(side.trier.pace, self.spec)
+        self.asked, short = index, cold_pace(side.trier.pace, self.spec)
         while True:
             repeated = side.trier.repeated
             runs = side.trier.measure_at_once(deployments[index], side.demand.offered(names), short)
@@ -261,6 +284,10 @@ class Rounds:
             deployments |= self._one_deployed(index)
         side.trier.learn_accuracy(deployments[index], side.gathered.variant)
         return {name: cold_start_s(run.records) for name, run in zip(names, runs, strict=True)}
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _retired(self, deployments: Mapping[int, Deployment]) -> None:
         for index, deployment in deployments.items():

@@ -6,10 +6,9 @@ from typing import Literal
 
 from tuner.catalog import METRICS, key_of
 
-COLD_START, CPU = "cold_start_s", "cpu_per_request_s"
-GPU_MEMORY, RSS = METRICS["gpu_memory"].key, METRICS["server_rss"].key
+COLD_START, CPU, MEMORY = "cold_start_s", "cpu_per_request_s", "memory_bytes"
 _KEYS = {
-    "memory": "memory_bytes",
+    "memory": MEMORY,
     "energy": METRICS["energy_per_inference"].key,
     "cpu": CPU,
     "cold_start": COLD_START,

@@ -2,21 +2,22 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tuner.gate import hosts
-from tuner.gate.deciding import Look, decide, figures, overall
+from tuner.gate.concluding import decided, result
+from tuner.gate.deciding import Look, decide, figures
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
+from tuner.gate.ending import unfinished
 from tuner.gate.gathering import stored_scores
 from tuner.gate.intervals import looks
 from tuner.gate.rounds import Rounds, Side, least
 from tuner.gate.rules import COLD_START, Rule, rules_of
 from tuner.load.distributed.fleet import Fleet
 from tuner.study.gating import GateSpec
-from tuner.workload import groups
+from tuner.workload import groups, parts_of
 
-PASSED, REGRESSION, NOT_DECIDED = 0, 1, 5
 UNPAIRED = "{}: the sides were asked another number of labelled items, so that no accuracy_drop can be counted"
 
 
@@ -42,6 +43,7 @@ class About:
         started: when.
         host: what matters to the figures.
         traffic: workload -> its hash.
+        earlier_traffic: the same as earlier versions told it.
         environment: everything else.
         rules: workload -> rule -> limit.
         bounds: workload, or class of one -> SLO -> bound.
@@ -52,6 +54,7 @@ class About:
     started: str
     host: Mapping[str, str]
     traffic: Mapping[str, str]
+    earlier_traffic: Mapping[str, str]
     environment: Mapping[str, str]
     rules: Mapping[str, Mapping[str, float]]
     bounds: Mapping[str, Mapping[str, float]]
@@ -69,6 +72,7 @@ class Gate:
         baseline: of `against`.
         notes: what a reader should know.
         fleet: agents that make the load in the place of this host.
+        found: what the rules said at the last look.
     """
 
     form: Form
@@ -78,6 +82,8 @@ class Gate:
     baseline: Measurement | None
     notes: list[str]
     fleet: Fleet | None = None
+    found: list[RuleFound] = field(default_factory=list)
+    _began: float = 0.0
 
     def run(self, told: Progress) -> GateResult:
         """Measure until decided.
@@ -86,10 +92,9 @@ class Gate:
             TargetError, GeneratorError: a side cannot be deployed or measured.
             HostsDiffer: the hosts or workloads of the two sides differ in what matters.
         """
-        began = time.monotonic()
+        self._began = time.monotonic()
         about, rules = self.about[-1], self.rules
         planned = self._planned()
-        found: list[RuleFound] = []
         old, new = self.baseline, None
         for index, count in enumerate(planned):
             while self._count < count:
@@ -98,13 +103,26 @@ class Gate:
                 told.progress(self._measured_s, self.spec.time)
             look = Look(1 - self.spec.confidence, planned, index, len(rules))
             old, new = self._documents(look)
-            found = decide(rules, old, new, look, together=self.form == "ab")
-            told.note(f"{count} redeployments: {_counted(found)}")
-            if self.form != "alone" and _decided(found):
+            self.found = decide(rules, old, new, look, together=self.form == "ab")
+            told.note(f"{count} redeployments: {_counted(self.found)}")
+            if self.form != "alone" and decided(self.found):
                 break
         assert new is not None, "there is one look at least"
         others = figures(old, new, rules, self.spec.confidence, together=self.form == "ab") if old else []
-        return self._result(about, (found, others), (old, new), planned, time.monotonic() - began)
+        return self._result(about, (self.found, others), (old, new), planned, time.monotonic() - self._began)
+
+    def unfinished(self, error: BaseException) -> GateResult:
+        """Return what there is of a gate that one of `ending.ENDS` ended while it ran."""
+        planned = self._planned()
+        return unfinished(
+            self.form,
+            self._documents(Look(1 - self.spec.confidence, planned, 0, len(self.rules))),
+            (error, self.rounds.sides[self.rounds.asked].label),
+            rules=self.found,
+            planned=planned,
+            times_s=(self._measured_s, time.monotonic() - self._began),
+            notes=[*self.notes, *self.rounds.notes],
+        )
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -159,17 +177,24 @@ class Gate:
         planned: tuple[int, ...],
         wall_s: float,
     ) -> GateResult:
-        reasons = [f"{side.label}: {one}" for side in self.rounds.sides for one in side.gathered.invalid()]
+        judged = [side.gathered.validity() for side in self.rounds.sides]
+        warned = [
+            f"{side.label}: {warning}"
+            for side, own in zip(self.rounds.sides, judged, strict=True)
+            for warning in own.warnings
+        ]
+        old, new = sides[0], sides[1].model_copy(update={"invalid": judged[-1].reasons})
+        if old is not None and self.form == "ab":
+            old = old.model_copy(update={"invalid": judged[0].reasons})
         return result(
             form=self.form,
             study=about.study,
             found=found,
-            sides=sides,
+            sides=(old, new),
             planned=planned,
             redeployments=self._count,
             times_s=(self._measured_s, wall_s),
-            notes=[*self.notes, *self.rounds.notes],
-            invalid=reasons,
+            notes=[*self.notes, *self.rounds.notes, *warned],
         )
 
 
@@ -198,60 +223,7 @@ def compare(old: Measurement, new: Measurement, despite: Sequence[str]) -> GateR
         redeployments=new.restarts,
         times_s=(0.0, 0.0),
         notes=notes,
-        invalid=[],
     )
-
-
-def result(
-    *,
-    form: Form,
-    study: str,
-    found: tuple[list[RuleFound], list[RuleFound]],
-    sides: tuple[Measurement | None, Measurement],
-    planned: tuple[int, ...],
-    redeployments: int,
-    times_s: tuple[float, float],
-    notes: list[str],
-    invalid: list[str],
-) -> GateResult:
-    """Put together what a gate found, with its exit code and what is said in a line."""
-    rules, others = found
-    state = overall(rules)
-    warns = sides[1].inconclusive == "warn"
-    code = {"pass": PASSED, "fail": REGRESSION}.get(state, PASSED if warns else NOT_DECIDED)
-    message = _message(rules, state)
-    if invalid:
-        state, code, message = "inconclusive", NOT_DECIDED, f"not valid: {'; '.join(invalid)}"
-    return GateResult(
-        form=form,
-        state="invalid" if invalid else state,
-        exit_code=code,
-        message=message,
-        study=study,
-        confidence=sides[1].confidence,
-        warns=warns,
-        redeployments=redeployments,
-        looks=list(planned),
-        measured_s=times_s[0],
-        wall_s=times_s[1],
-        notes=notes,
-        rules=rules,
-        figures=others,
-        old=sides[0],
-        new=sides[1],
-    )
-
-
-def _message(rules: Sequence[RuleFound], state: str) -> str:
-    named = {"fail": "fail", "inconclusive": "inconclusive"}.get(state, "")
-    which = [f"{one.workload} {one.rule}" for one in rules if one.state == named]
-    if state == "fail":
-        cold = all(one.rule == "cold_start" for one in rules if one.state == "fail")
-        what = "a slower cold start, the steady state has not failed" if cold else "a regression"
-        return f"{what}: {', '.join(which)}"
-    if state == "inconclusive":
-        return f"not decided: {', '.join(which)}"
-    return f"no regression: {len(rules)} rules pass" if rules else "measured: there is nothing to hold it against"
 
 
 def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequence[int]) -> Measurement:
@@ -261,19 +233,21 @@ def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequ
         started=about.started,
         host=hosts.as_it_went(about.host, agents),
         traffic=dict(about.traffic),
+        earlier_traffic=dict(about.earlier_traffic),
         environment=dict(about.environment),
         config=dict(side.config),
         rules={name: dict(limits) for name, limits in about.rules.items()},
         bounds={name: dict(bounds) for name, bounds in about.bounds.items()},
         confidence=spec.confidence,
         inconclusive=spec.inconclusive,
-        workloads=side.gathered.measured(side.loads, look),
+        workloads=side.gathered.measured(side.loads, look) if _has_all(side) else {},
     )
 
 
-def _decided(found: Sequence[RuleFound]) -> bool:
-    """Whether nothing is left to find out: a rule fails, or all pass."""
-    return overall(found) != "inconclusive"
+def _has_all(side: Side) -> bool:
+    """Whether a deployment of a side was measured on every workload: a gate may end before, and within one."""
+    parts = [part.name for _, part in parts_of(side.trier.workloads)]
+    return all(name in side.gathered.restarts and name in side.gathered.latency for name in parts)
 
 
 def _counted(found: Sequence[RuleFound]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tuner.gate.hosts import fact
@@ -19,6 +19,9 @@ UNKNOWN = 2.0
 
 ENOUGH = 20
 """Of so many requests half fail by chance at no load that a host bears."""
+NOWHERE = "nowhere"
+MOST_FILES = 3
+"""Files that a refusal names."""
 
 
 class HostDiffers(Exception):
@@ -56,12 +59,16 @@ class Host:
         facts: name -> value.
         traffic: workload -> what identifies its requests.
         figures: of its baseline.
+        config: knob -> value of your configuration on it, as JSON.
+        files: of its server, see `contents.contents`.
     """
 
     name: str
     facts: Mapping[str, str]
     traffic: Mapping[str, str]
     figures: Sequence[Figure]
+    config: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def stored(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -70,9 +77,7 @@ class Host:
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> "Host":
         """Return what `stored` gave."""
-        return cls(
-            stored["name"], stored["facts"], stored["traffic"], [Figure(**figure) for figure in stored["figures"]]
-        )
+        return cls(**{**stored, "figures": [Figure(**figure) for figure in stored["figures"]]})
 
 
 def figures_of(baseline: Trial, goal: Goal) -> list[Figure]:
@@ -105,16 +110,29 @@ def differences(one: Host, other: Host, within: float) -> list[str]:
         within: see WITHIN.
     """
     found = [
-        f"{name}: {there} there, {here} here"
+        f"{name}: {was} there, {now} here"
         for name in FACTS
-        if (there := fact(one.facts, name)) != (here := fact(other.facts, name))
+        if (was := fact(one.facts, name)) != (now := fact(other.facts, name))
     ]
     found += [
         f"workload {name} sends something else here"
         for name in one.traffic
         if one.traffic[name] != other.traffic.get(name)
     ]
+    there, here = one.config, other.config
+    found += [
+        f"your configuration has {name} {there.get(name, NOWHERE)} there and {here.get(name, NOWHERE)} here"
+        for name in _unlike(there, here)
+    ]
+    if files := _unlike(one.files, other.files):
+        more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
+        found.append(f"files of the server are not the same: {', '.join(files[:MOST_FILES])}{more}")
     return [*found, *_of_baselines(one, other, within)]
+
+
+def _unlike(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Return the names of what is not the same in both, or not in both."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def _of_baselines(one: Host, other: Host, within: float) -> list[str]:

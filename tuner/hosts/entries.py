@@ -13,9 +13,11 @@ HOST, GROUP, KEY, CONFIG, ORDINAL, WITHDRAWN, WORTH, DONE, TOKEN = (
     f"paretune:{name}" for name in ("host", "group", "key", "config", "ordinal", "withdrawn", "worth", "done", "token")
 )
 """Attributes of what a host holds."""
+BUDGET = "budget"
+"""In what a host says about itself: the trials and the seconds of its study's budget."""
 INTERRUPTED = "interrupted"
 """What is written in LEFT by a host that its user ended."""
-Kind = Literal["host", "proposal", "again", "finish"]
+Kind = Literal["host", "ready", "proposal", "again", "finish"]
 State = Literal["open", "told", "ended"]
 """An entry is open while its host works on it; it is told with a result, or ended without one, once and for all."""
 
@@ -98,9 +100,10 @@ class Book:
         for entry in read:
             if entry.kind is None:
                 continue
-            if entry.number not in self.entries:
+            is_new = entry.number not in self.entries
+            self.entries[entry.number] = entry  # first: a heartbeat may look through the hosts meanwhile
+            if is_new:
                 self._count(entry, entry.kind)
-            self.entries[entry.number] = entry
             if entry.kind in ("proposal", "again"):
                 self._place(entry.key)
             if entry.state == "open":
@@ -144,6 +147,10 @@ class Book:
     def hosts(self) -> list[Entry]:
         """Return the hosts, those that are gone too, in the order of their coming."""
         return self._all("host")
+
+    def ready(self) -> list[Entry]:
+        """Return the hosts that have their baselines, those that are gone too, in the order in which they had them."""
+        return [self.entries[number] for number in dict.fromkeys(one.host for one in self._all("ready"))]
 
     def name(self, host: int) -> str:
         """Return what a host is called: as it says itself, and by its number where one before it says the same."""
@@ -202,6 +209,12 @@ class Book:
         """Return what came of a group whose best was confirmed, None while it was not."""
         entry = self.finisher(group)
         return None if entry is None else entry.attributes.get(DONE)
+
+    def budget(self) -> tuple[int, float]:
+        """Return the most trials and the most seconds that a host which was admitted came with; none: (0, 0.0)."""
+        said = [one.attributes[ABOUT].get(BUDGET, (0, 0.0)) for one in self.hosts() if one.group is not None]
+        trials, times_s = [int(one) for one, _ in said], [float(one) for _, one in said]
+        return max(trials, default=0), max(times_s, default=0.0)
 
     def spent_s(self) -> float:
         """Return how much of the time budget the hosts say is spent, in seconds."""

@@ -145,6 +145,10 @@ class Ledger:
         trial = self._ids[self._own()]
         self._once(_fencing(self._storage.set_trial_user_attr, trial, BEAT, said))
 
+    def is_ready(self) -> None:
+        """Say that this host has its baseline, as the next of those that have theirs. Raises Evicted."""
+        self._add("ready", {})
+
     def note(self, key: str, value: object) -> None:
         """Write something into this host's entry. Raises Evicted."""
         self._write(self._own(), key, value)

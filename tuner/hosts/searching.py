@@ -171,6 +171,21 @@ class HostSearching(Searching):
         for trial in new:
             self.heard(trial)
         self.budget.before_s += max(0.0, ledger.book.spent_s() - self.budget.spent_s())
+        self._raise_budget()
+
+    def _raise_budget(self) -> None:
+        """Take up the budget of a host that came with a larger one."""
+        trials, time_s = self.shared.ledger.book.budget()
+        search = self.spec.search
+        if trials <= search.budget.trials and time_s <= search.budget.time:
+            return
+        more = {"trials": max(trials, search.budget.trials), "time": max(time_s, search.budget.time)}
+        search = search.model_copy(update={"budget": search.budget.model_copy(update=more)})
+        self.spec = self.spec.model_copy(update={"search": search})
+        self.shared.budget, self.budget.total_s = search.budget.trials, search.budget.time
+        self.note(
+            f"the budget is {search.budget.trials} trials in {search.budget.time:g} s: another host has the larger"
+        )
 
     def _wait(self, why: str) -> None:
         if self.heart.doing != why:

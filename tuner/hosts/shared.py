@@ -26,6 +26,7 @@ class SharedSearch(Search):
 
     Attributes:
         ledger: of the study.
+        budget: trials that all hosts may make together; it may be raised.
         group: that this host is in; None before it was admitted.
         held: the proposal that this host holds.
     """
@@ -35,7 +36,7 @@ class SharedSearch(Search):
         self.ledger, self.about = ledger, about
         self.group: int | None = None
         self.held: Held | None = None
-        self._budget = budget
+        self.budget = budget
         self._forget()
 
     def _forget(self) -> None:
@@ -77,7 +78,7 @@ class SharedSearch(Search):
         if made is None:
             return None
         key = self._group(), self._key_of(self._open.chosen)
-        self.held = self.ledger.claim(key, made.config, self._open.chosen, self._distributions(), self._budget)
+        self.held = self.ledger.claim(key, made.config, self._open.chosen, self._distributions(), self.budget)
         if self.held is None:
             self._refresh()
             raise Taken
@@ -122,10 +123,10 @@ class SharedSearch(Search):
 
     def again(self) -> Proposal | None:
         """Hold the oldest proposal that was given back; None where there is none. Raises Evicted."""
-        for entry in self.ledger.book.given_back(self._group(), self._budget):
+        for entry in self.ledger.book.given_back(self._group(), self.budget):
             chosen = dict(self.ledger.trial(entry.number).params)
             config = self._config(chosen)
-            self.held = self.ledger.claim(entry.key, config, chosen, self._distributions(), self._budget, entry)
+            self.held = self.ledger.claim(entry.key, config, chosen, self._distributions(), self.budget, entry)
             if self.held is not None:
                 self._resume(chosen)
                 return Proposal(self.held.number, config)
@@ -143,12 +144,12 @@ class SharedSearch(Search):
 
     def full(self) -> bool:
         """Whether the budget leaves no further proposal."""
-        return self.ledger.book.budgeted() >= self._budget
+        return self.ledger.book.budgeted() >= self.budget
 
     def busy(self) -> bool:
         """Whether a host of the group, this one or another, holds a proposal, or one is to be measured again."""
         book, group = self.ledger.book, self._group()
-        return bool(book.held(group) or book.given_back(group, self._budget))
+        return bool(book.held(group) or book.given_back(group, self.budget))
 
     def rejoin(self, notes: Mapping[str, object]) -> None:
         """Take part again after this host was taken for dead.
@@ -177,7 +178,7 @@ class SharedSearch(Search):
     def _refresh(self) -> None:
         """Leave out what others hold, and what was given back: that is taken before anything new is proposed."""
         book, group = self.ledger.book, self._group()
-        taken = [*book.held(group), *book.given_back(group, self._budget)]
+        taken = [*book.held(group), *book.given_back(group, self.budget)]
         self.tried = self._known | {entry.attributes[KEY] for entry in taken}
 
 

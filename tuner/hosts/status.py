@@ -17,11 +17,12 @@ def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Seq
     Args:
         book: its entries.
         names: of the study, and of the run.
-        budget: of the study.
+        budget: of the study, as its first host has it; another one may have come with a larger.
         goals: its objectives.
         now: with a time zone.
     """
     groups = [host.number for host in book.hosts() if host.group == host.number]
+    trials, time_s = max(budget.trials, book.budget()[0]), max(budget.time, book.budget()[1])
     told = [book.entries[number] for number in book.told]
     counts = Counter(one.host for one in told)
     outcomes = [dict(said) for said in map(book.done, groups) if said is not None]
@@ -38,11 +39,11 @@ def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Seq
         study=names[0],
         run=names[1],
         state=state,
-        budget_trials=budget.trials,
-        budget_s=budget.time,
+        budget_trials=trials,
+        budget_s=time_s,
         spent_s=book.spent_s(),
         told=dict(Counter(str(one.attributes[WORTH]["state"]) for one in told)),
-        given_back=sum(len(book.given_back(group, budget.trials)) for group in groups),
+        given_back=sum(len(book.given_back(group, trials)) for group in groups),
         hosts=hosts,
         held=[
             HeldTrial(trial=book.number(one), host=book.name(one.host), config=one.attributes[CONFIG])

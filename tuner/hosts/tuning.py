@@ -1,18 +1,20 @@
 """One host's part in a shared study: its baseline, its admission, its trials; one of the hosts confirms the best."""
 
+import json
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 
 from tuner.files import write_atomically
-from tuner.gate.hosts import facts, traffic_hash
-from tuner.hosts.admission import Host, HostDiffers, differences, figures_of
-from tuner.hosts.entries import BASELINE, VERDICT, Book, Entry
+from tuner.gate.hosts import facts
+from tuner.gate.traffic import traffic_hash
+from tuner.hosts.admission import Host, figures_of
+from tuner.hosts.admitting import Admission
+from tuner.hosts.entries import BASELINE, VERDICT, Book
 from tuner.hosts.heart import Heart
 from tuner.hosts.ledger import Evicted
-from tuner.hosts.searching import POLL_S, HostSearching
+from tuner.hosts.searching import HostSearching
 from tuner.hosts.shared import SharedSearch
 from tuner.listener import Listener
 from tuner.opening import Opened
@@ -33,6 +35,7 @@ class HostTuning(Tuning):
         within: see `admission.WITHIN`.
         groups: a host that differs gets a group of its own, in place of being refused.
         agents: CPUs of each agent that makes the load; (): this host does.
+        files: of the server, see `contents.contents`.
         arguments: of `Tuning`.
     """
 
@@ -50,14 +53,14 @@ class HostTuning(Tuning):
         *,
         groups: bool,
         agents: Sequence[int] = (),
+        files: Mapping[str, str],
     ) -> None:
         super().__init__(prepared, run, opened, bench, listener, measured)
-        self._shared, self._heart, self._within, self._groups = shared, heart, within, groups
-        self._facts = _facts(prepared, bench, agents)
-        self._traffic = {
-            name: traffic_hash(one, [prepared.study.resolve(path) for path in one.files()])
-            for name, one in prepared.study.spec.workloads.items()
-        }
+        self._shared, self._heart = shared, heart
+        self._admission = Admission(shared, heart, self._budget, within, groups=groups)
+        self._facts, self._files = _facts(prepared, bench, agents), files
+        study = prepared.study
+        self._traffic = {name: traffic_hash(one, study.resolve) for name, one in study.spec.workloads.items()}
         base = self._searching
         self._searching: HostSearching = HostSearching(
             **{one.name: getattr(base, one.name) for one in fields(base)},
@@ -67,7 +70,7 @@ class HostTuning(Tuning):
             heard=lambda trial: listener.trial(trial, self._found.leader()),
         )
         # A server that starts while other hosts measure takes none of the study's time.
-        self._budget.before_s = max(shared.ledger.book.spent_s(), bench.trier.applied_s)
+        self._budget.before_s = shared.ledger.book.spent_s() or bench.trier.applied_s
         heart.spent_s = self._budget.spent_s
 
     def _measure_baseline(self) -> None:
@@ -79,54 +82,11 @@ class HostTuning(Tuning):
         self._heart.says("measures your configuration")
         super()._measure_baseline()
         own = self._found.trials[0] = self._found.trials[0].model_copy(update={"host": self._shared.name})
-        mine = Host(self._shared.name, self._facts, self._traffic, figures_of(own, self._goal))
-        notes = self._searching.notes
-        notes[BASELINE] = mine.stored()
-        while self._shared.group is None:
-            try:
-                self._shared.ledger.note(BASELINE, notes[BASELINE])
-                self._shared.group = self._admitted(mine)
-                notes[VERDICT] = {"group": self._shared.group}
-                self._shared.ledger.decide(notes[VERDICT])  # type: ignore[arg-type]
-            except Evicted:
-                self._shared.group = None
-                notes.pop(VERDICT, None)
-                self._shared.rejoin(notes)
+        config = {name: json.dumps(value) for name, value in sorted(own.config.items())}
+        figures = figures_of(own, self._goal)
+        mine = Host(self._shared.name, self._facts, self._traffic, figures, config, self._files)
+        self._admission.admit(mine, self._searching.notes)
         self._heart.says("takes part")
-
-    def _admitted(self, mine: Host) -> int:
-        """Return the group of this host; the first host of all makes one, and those before it are waited for.
-
-        Raises:
-            HostDiffers: it differs from the hosts that are there.
-            Evicted: it was taken for dead.
-        """
-        ledger = self._shared.ledger
-        while True:
-            ledger.bury()
-            if ledger.host is None or not ledger.book.alive(ledger.host):
-                raise Evicted
-            number = ledger.host
-            founders = [one for one in ledger.book.hosts() if one.group == one.number]
-            told = {one.number: differences(_host(one), mine, self._within) for one in founders}
-            same = next((one for one, found in told.items() if not found), None)
-            if same is not None:
-                return same
-            if told and not self._groups:
-                raise self._refused(founders[0], told[founders[0].number])
-            if all(one.decided for one in ledger.book.hosts() if one.number < number):
-                return number
-            self._heart.doing = "waits for the baselines of the hosts before it"
-            time.sleep(POLL_S)
-
-    def _refused(self, founder: Entry, found: list[str]) -> HostDiffers:
-        why = "; ".join(found)
-        self._shared.ledger.decide({"refused": why})
-        name = self._shared.ledger.book.name(founder.number)
-        return HostDiffers(
-            f"this host differs from {name}, on which the study began: {why}; what they measure is not comparable. "
-            "Take a host of the same kind, or let those that differ form groups, compared inside alone: --groups"
-        )
 
     def _trial_ended(self, trial: Trial) -> None:
         """Take up a trial of this host; the storage has it, and the result is written at the end."""
@@ -184,10 +144,6 @@ def host_infos(book: Book, trials: Sequence[Trial]) -> list[HostInfo]:
             )
         )
     return found
-
-
-def _host(entry: Entry) -> Host:
-    return Host.of(entry.attributes[BASELINE])
 
 
 def _facts(prepared: Prepared, bench: Bench, agents: Sequence[int]) -> dict[str, str]:

@@ -22,12 +22,22 @@ _START_TIMEOUT_S = 30.0
 _MARGIN_S = 30.0
 
 
+MOST_ATTEMPTS = 3
+"""At a measurement in which a part of the generator is lost each time: it may be this load that ends it."""
+
+
 class GeneratorError(Exception):
     """The generator could not run a plan: a process of it ended or this host ran out of something."""
 
 
 class LoadLost(GeneratorError):
     """A part of the generator was lost in a measurement, which is worth nothing; what is left can make another one."""
+
+    def after(self, attempts: int) -> GeneratorError | None:
+        """Return the error that it is after so many attempts in a row; None: it is worth another one."""
+        if attempts < MOST_ATTEMPTS:
+            return None
+        return GeneratorError(f"a part of the load generator was lost in each of {attempts} attempts: {self}")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from typing import Any
 
 from tuner.cpus import format_cpus
 from tuner.manifests.files import HOME
-from tuner.manifests.plan import PASSWORD, Plan, Role
+from tuner.manifests.plan import HERE, PASSWORD, USER, Plan, Role
 
 POSTGRES = "postgres:17"
-_USER = 1000
 _Service = dict[str, Any]
 
 
@@ -62,18 +61,18 @@ def _service(plan: Plan, role: Role, name: str, cpus: range, gpus: range, folder
         "entrypoint": ["tune"],
         "command": [word.replace("$", "$$") for word in role.arguments],
         "hostname": name,
-        "environment": {"HOME": "/tmp", **{one: variable(one) for one in role.secrets}},  # noqa: S108
+        "environment": {**HERE, **{one: variable(one) for one in role.secrets}},
         **_after(plan, role),
         **({"networks": {"default": {"aliases": [plan.master]}}} if role.component == "run" else {}),
         "restart": "on-failure:3" if role.studies else "on-failure:20",
         "init": True,
         "stop_grace_period": "60s",
-        "user": f"{_USER}:{_USER}",
+        "user": f"{USER}:{USER}",
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "working_dir": "/paretune",
-        "tmpfs": ["/tmp"],  # noqa: S108 - of the container's own
+        "tmpfs": ["/tmp:exec,mode=1777"],  # noqa: S108 - as an engine mounts it, compiled code cannot be loaded there
         "cpuset": format_cpus(frozenset(cpus)),
         **({"shm_size": "1gb"} if role.studies else {}),
         "deploy": {"resources": {"limits": {"memory": memory}, "reservations": reserved}},

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from targets.hiding import secrets_in
+from targets.hiding import secrets_below, secrets_in
 from tuner.manifests.names import ManifestError
 from tuner.study.load import Study
 
@@ -18,9 +18,12 @@ MOST = 64
 """Files that are mounted from a ConfigMap, each by itself; more of them belong in a volume."""
 
 
-_HINT = re.compile(r"key|token|password|secret", re.IGNORECASE)
-_NO_SECRET = re.compile(r".{0,3}|\$\w+|\$?\{+[^{}]*\}+|<.*>|\[.*\]", re.DOTALL)
-"""What a setting of such a name has without being secret: next to nothing, a reference, a token of a language model."""
+_OF_A_HUB = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+"""What a hub calls a model, like `meta-llama/Llama-3-8B`; a path that begins with `./` is none."""
+_HINT = re.compile(r"key|token|passw|passphrase|secret|credential|authorization|cookie|bearer", re.IGNORECASE)
+_REFERENCE = r"(?:\w+[ =])?(?:\$\w+|\$?\{+[^{}]*\}+)"
+_NO_SECRET = re.compile(rf".{{0,3}}|(?:[:;,.\s]*{_REFERENCE})+|<.*>|\[.*\]", re.DOTALL)
+"""What a setting of such a name has without being secret: next to nothing, references, a token of a language model."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,12 @@ class Files:
     Attributes:
         carried: those in the ConfigMap, the study file first.
         elsewhere: those that do not fit into it, or are not on this machine.
+        fetched: a model that is not here and has the name of one in a hub: the server fetches it.
     """
 
     carried: tuple[Needed, ...]
     elsewhere: tuple[Needed, ...]
+    fetched: str | None = None
 
     @property
     def size(self) -> int:
@@ -115,7 +120,16 @@ def split(study: Study) -> Files:
         if one.files and size + one.size <= LIMIT and count + len(one.files) <= MOST:
             carried.add(one)
             size, count = size + one.size, count + len(one.files)
-    return Files((own, *(one for one in every if one in carried)), tuple(one for one in every if one not in carried))
+    fetched = _fetched(study, every)
+    elsewhere = tuple(one for one in every if one not in carried and str(one.given) != fetched)
+    return Files((own, *(one for one in every if one in carried)), elsewhere, fetched)
+
+
+def _fetched(study: Study, every: Sequence[Needed]) -> str | None:
+    """Return the model of a study where it is one in a hub: files of it are named by the study, and are not here."""
+    model = study.spec.target.hub_model
+    absent = {str(one.given) for one in every if not one.here.exists()}
+    return model if model is not None and model in absent and _OF_A_HUB.fullmatch(model) else None
 
 
 def secret_in(place: PurePosixPath, text: str) -> bool:
@@ -128,6 +142,27 @@ def secret_in(place: PurePosixPath, text: str) -> bool:
     if place.suffix == ".py" or not _HINT.search(text):  # most files have none, and to read YAML takes long
         return False
     return any(not _NO_SECRET.fullmatch(value) for value in secrets_in(text))
+
+
+def check_settings(study: Study, *, overrides_alone: bool) -> None:
+    """Check that no setting of a study is secret, after its overrides: both are in what is rendered.
+
+    Args:
+        study: the study.
+        overrides_alone: its file is not in what is rendered.
+
+    Raises:
+        StudyError: one is, by its name.
+    """
+    overridden = study.source.overridden
+    for keys, value in secrets_below(study.given):
+        if _NO_SECRET.fullmatch(value) or (overrides_alone and not any(keys[: len(one)] == one for one in overridden)):
+            continue
+        raise study.source.error(
+            keys,
+            "has a password or a key, and every reader of a manifest would see it: give the variable that has it, "
+            "where this setting takes one, or keep it in a file that the image or a volume brings",
+        )
 
 
 def _found(given: Path, here: Path) -> Needed:

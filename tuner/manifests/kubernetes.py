@@ -8,7 +8,7 @@ from typing import Any
 from tuner import __version__
 from tuner.manifests.files import HOME, secret_in
 from tuner.manifests.names import ManifestError, key_of
-from tuner.manifests.plan import MASTER_PORT, Plan, Role
+from tuner.manifests.plan import HERE, MASTER_PORT, USER, Plan, Role
 
 RUNS = "/paretune/runs"
 ENDED = (4, 5)
@@ -16,7 +16,6 @@ ENDED = (4, 5)
 TRIES = 3
 _AGENT_TRIES = 20
 """An agent ends when it finds no run, and the run may be the last to get a node."""
-_USER = 1000
 _GRACE_S = 60
 _INDEX = "batch.kubernetes.io/job-completion-index"
 _APP = "app.kubernetes.io/"
@@ -149,9 +148,9 @@ def _pod(plan: Plan, role: Role) -> _Object:
         "terminationGracePeriodSeconds": _GRACE_S,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "affinity": {"podAntiAffinity": _apart(plan)},
@@ -204,7 +203,8 @@ def _environment(plan: Plan, role: Role) -> list[_Object]:
     secrets = [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": plan.secret, "key": name}}} for name in role.secrets
     ]
-    return [{"name": "HOME", "value": "/tmp"}, {"name": "HOST_INDEX", "valueFrom": index}, *secrets]  # noqa: S108
+    here = [{"name": name, "value": value} for name, value in HERE.items()]
+    return [*here, {"name": "HOST_INDEX", "valueFrom": index}, *secrets]
 
 
 def _mounts(plan: Plan, role: Role) -> list[_Object]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tuner import __version__
 from tuner.load.distributed.options import is_loopback
-from tuner.manifests.files import HOME, Files, split
+from tuner.manifests.files import HOME, Files, check_settings, split
 from tuner.manifests.names import ManifestError, a_label, a_subdomain, name_of
 from tuner.study.load import Study
 from tuner.study.locustfile import LocustSpec
@@ -19,14 +19,24 @@ from tuner.study.spec import IsolationSpec, SearchSpec
 
 Form = Literal["kubernetes", "compose"]
 Component = Literal["worker", "run", "agent"]
+USER = 1000
+"""Of every container, and of its group; most images know no name of it."""
+HERE = {"HOME": "/tmp", "USER": "paretune", "LOGNAME": "paretune"}  # noqa: S108 - of the container's own
+"""What a server of such a user looks up in vain: where to write, and its name (Python's `getpass.getuser`)."""
 MASTER_PORT = 5557
 """Where the run listens for its agents."""
 PASSWORD, TOKEN = "PGPASSWORD", "PARETUNE_TOKEN"
 DATABASE = "postgresql://tune@postgres/trials"
 """The trials of a compose file that has a database of its own."""
+_OURS = (*HERE, "HOST_INDEX")
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _MEMORY = re.compile(r"[1-9]\d*(Mi|Gi)")
+_CERTIFIED = re.compile(r"[?&](?:password|passfile|sslcert)=")
+"""Of an address whose user shows who it is by other means than `PGPASSWORD`."""
 _IMAGE = re.compile(r"[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
+_ADDRESSES = ("url", "grpc_url", "metrics_url")
+"""Options of targets that have the address of a server that runs already, or of its metrics."""
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - whoever asks them asks itself
 
 
@@ -76,6 +86,7 @@ class Asked:
     secret: str | None = None
     volume: str | None = None
     results: str | None = None
+    env: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,13 +168,8 @@ def _check(study: Study, asked: Asked) -> None:
             "--workers and --agents: agents are rendered for the one run of `tune run --agents`, not for workers; give "
             "one of the two"
         )
-    for place, value, form, rule in (
-        ("--image", asked.image or "paretune", _IMAGE, "a container image, like registry/paretune:1.0"),
-        ("--memory", asked.server.memory, _MEMORY, "a size in Mi or Gi, like 8Gi"),
-        ("--agent-memory", asked.agent.memory, _MEMORY, "a size in Mi or Gi, like 2Gi"),
-    ):
-        if not form.fullmatch(value):
-            raise ManifestError(f"{place}: expected {rule}, but got {value!r}")
+    _check_words(asked)
+    check_settings(study, overrides_alone=asked.form == "compose")
     if asked.agents is not None:
         _check_for_agents(study)
     else:
@@ -188,6 +194,23 @@ def _check(study: Study, asked: Asked) -> None:
             ("isolation", "cores"),
             "names CPUs of one host, and a container gets others: use `isolation: auto`, which takes those it has",
         )
+
+
+def _check_words(asked: Asked) -> None:
+    """Check what is given as a text of a certain form. Raises ManifestError."""
+    for variable in asked.env:
+        if not _NAME.fullmatch(variable) or variable in _OURS:
+            what = f"the variable {variable} is set by Paretune" if variable in _OURS else "expected a variable's name"
+            raise ManifestError(
+                f"--env: {what}; give the name alone, like HF_TOKEN: the value comes from the Secret or the file .env"
+            )
+    for place, value, form, rule in (
+        ("--image", asked.image or "paretune", _IMAGE, "a container image, like registry/paretune:1.0"),
+        ("--memory", asked.server.memory, _MEMORY, "a size in Mi or Gi, like 8Gi"),
+        ("--agent-memory", asked.agent.memory, _MEMORY, "a size in Mi or Gi, like 2Gi"),
+    ):
+        if not form.fullmatch(value):
+            raise ManifestError(f"{place}: expected {rule}, but got {value!r}")
 
 
 def _check_for_agents(study: Study) -> None:
@@ -228,12 +251,14 @@ def _check_for_workers(study: Study, workers: int) -> None:
 def _check_address(study: Study, key: str, remedy: str) -> None:
     """Check that a server that runs already is reached from another container. Raises StudyError."""
     error = study.source.error
-    try:
-        host = urlsplit(str(getattr(study.spec.target, key))).hostname or ""
-    except ValueError as wrong:
-        raise error(("target", key), f"no address of a server: {wrong}") from None
-    if _is_itself(host):
-        raise error(("target", key), f"{host} is each container itself, and {remedy}")
+    for one in dict.fromkeys((key, *_ADDRESSES)):
+        given = getattr(study.spec.target, one, None)
+        try:
+            host = urlsplit(str(given or "")).hostname or ""
+        except ValueError as wrong:
+            raise error(("target", one), f"no address of a server: {wrong}") from None
+        if _is_itself(host):
+            raise error(("target", one), f"{host} is each container itself, and {remedy}")
 
 
 def _is_itself(host: str) -> bool:
@@ -244,7 +269,7 @@ def _is_itself(host: str) -> bool:
 def _storage(study: Study, asked: Asked) -> str | None:
     """Return the address of the database that all hosts share, None where a single run needs none."""
     said = study.spec.search.storage
-    given = asked.storage or (said if "://" in said else None)
+    given = asked.storage or (said if "://" in said or _VARIABLE.fullmatch(said) else None)
     if given is None:
         if asked.agents is not None:
             return None
@@ -262,6 +287,8 @@ def _storage(study: Study, asked: Asked) -> str | None:
         host = url.hostname
     except ValueError as error:
         raise ManifestError(f"{place}: no address of a database: {error}") from None
+    if _VARIABLE.fullmatch(given):
+        return given
     if "://" not in given or url.scheme.startswith(("sqlite", "journal")):
         raise ManifestError(f"{place}: {given!r} is a file of one host; give a database that all of them reach, like "
                             "postgresql://tune@db/trials")  # fmt: skip
@@ -273,7 +300,7 @@ def _storage(study: Study, asked: Asked) -> str | None:
 def _workers(study: Study, asked: Asked, storage: str | None) -> tuple[Role, ...]:
     assert storage is not None, "workers have one"
     arguments = ("worker", _inside(study), "--storage", storage, *_overrides(study))
-    secrets = (*_of_storage(storage), *study.spec.target.secrets())
+    secrets = _once(*_of_storage(storage), *study.spec.target.secrets(), *asked.env)
     count = 1 if asked.workers is None else asked.workers
     return (Role("worker", count, arguments, asked.server, secrets, studies=True),)
 
@@ -283,11 +310,15 @@ def _with_agents(study: Study, asked: Asked, name: str, storage: str | None) -> 
     kept = () if storage is None else ("--set", f"search.storage={storage}")
     joined = ("--agents", str(asked.agents), "--agents-bind", f"0.0.0.0:{MASTER_PORT}")
     arguments = ("run", _inside(study), *joined, *_overrides(study), *kept)
-    secrets = (TOKEN, *_of_storage(storage), *study.spec.target.secrets())
+    secrets = _once(TOKEN, *_of_storage(storage), *study.spec.target.secrets(), *asked.env)
     return (
         Role("run", 1, arguments, asked.server, secrets, studies=True),
         Role("agent", asked.agents, ("agent", "--master", master_of(name)), asked.agent, (TOKEN,), studies=False),
     )
+
+
+def _once(*names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def _inside(study: Study) -> str:
@@ -304,4 +335,4 @@ def _of_storage(storage: str | None) -> list[str]:
         return []
     named = [one or other for one, other in _VARIABLE.findall(storage)]
     without = storage.startswith("postgres") and ":" not in urlsplit(storage).netloc.rpartition("@")[0]
-    return [*([PASSWORD] if without and "password=" not in storage else []), *named]
+    return [*([PASSWORD] if without and not _CERTIFIED.search(storage) else []), *named]

@@ -74,7 +74,7 @@ class SearchSpec(Section):
     def _without_password(cls, storage: str) -> str:
         """A study is stored with its results, and its reports show it."""
         secrets = [login.partition(":")[2] for login in re.findall(r"//(.*)@", storage)]
-        secrets += re.findall(r"[?&]password=([^&]*)", storage)
+        secrets += re.findall(r"(?:^|[?&\s])(?:ssl)?password=([^&\s]*)", storage)
         if any(one and not re.fullmatch(r"\$(\w+|\{\w+\})", one) for one in secrets):
             raise ValueError(
                 "holds a password, and the study is shown in its reports: write the name of an environment variable "

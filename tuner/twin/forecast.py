@@ -30,6 +30,15 @@ FORECAST = (*RATES, "mean", *PERCENTILES)
 """Metrics that the simulation has a word on. Goodput is taken for throughput: it is where the SLO is met."""
 
 
+def measured_as(metric: str) -> str:
+    """Return the metric that tells by its measurements how far off a forecast is.
+
+    It is throughput for goodput: goodput of 0 says that the SLO is missed, which the forecast of a latency is for, and
+    not that the server is slow.
+    """
+    return "throughput" if metric == "goodput" else metric
+
+
 @dataclass(frozen=True)
 class Roles:
     """Which knobs set the parts of batch service, "" where none does; all others may change how long a batch takes.

@@ -17,7 +17,7 @@ from tuner.once import Once
 from tuner.results import Estimate, Point, Trial
 from tuner.space import Space
 from tuner.twin.calibration import Calibration, Observation, Variant, calibrate
-from tuner.twin.forecast import FORECAST, RATES, Forecaster, Roles, server_of
+from tuner.twin.forecast import FORECAST, RATES, Forecaster, Roles, measured_as, server_of
 from tuner.twin.places import places
 from tuner.twin.refusals import Refusals
 from tuner.twin.residual import MOST, learn
@@ -240,7 +240,7 @@ class Twin:
         here: Floats,
     ) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of ln(true / simulated) at places, from where it was measured last."""
-        key, part = key_of(metric), self._parts[name]
+        key, part = key_of(measured_as(metric)), self._parts[name]
         newest = _newest(trials, name, key)
         configs = [_at(trial.config, part, point) for trial, point in newest]
         simulated = self._simulated(name, configs, forecaster)[metric] if configs else np.empty(0)

@@ -99,6 +99,7 @@ class Fleet:
                 f"{len(there)} of {_agents(count)} came within {wait_s:g} s; start them with `tune agent --master "
                 f"HOST:{self.port}`, with the same PARETUNE_TOKEN"
                 + (", and let them reach this host with --agents-bind ADDRESS" if self._only_this_host else "")
+                + "; --agents-wait gives them longer"
             )
 
     @property

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -163,16 +164,18 @@ class AgentGenerator:
         """Run a plan, on those that are left once more where an agent is lost; it starts when all are ready.
 
         Raises:
-            GeneratorError: an agent could not run it.
+            GeneratorError: an agent could not run it, or some were lost in each of MOST_ATTEMPTS.
             AgentsUnavailable: none is left.
         """
-        while True:
+        for attempt in count(1):
             try:
                 lead_ns = self.prepare(plan)
                 self.begin(replace(plan, start_ns=time.monotonic_ns() + lead_ns + _CONNECT_NS))
                 return self.finish()
-            except LoadLost:
-                continue
+            except LoadLost as lost:
+                if (error := lost.after(attempt)) is not None:
+                    raise error from None
+        raise AssertionError("it counts on for ever")
 
     @property
     def _present(self) -> Plan:

@@ -10,9 +10,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from tuner.load.distributed.trust import AgentsUsageError, read_token
+from workloads.units import parse_duration
 
 PORT = 5557
 """Where Locust's masters listen."""
+WAIT_S = 300.0
+"""How long agents may take to come, unless `--agents-wait` says it."""
 UI_PORT = 8089
 """Where Locust's web interface is served."""
 LOOPBACK = "127.0.0.1"
@@ -36,7 +39,7 @@ class AgentsWanted:
     host: str = LOOPBACK
     port: int = PORT
     ui: bool = False
-    wait_s: float = 300.0
+    wait_s: float = WAIT_S
 
 
 @dataclass(frozen=True)
@@ -126,20 +129,31 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def agents_wanted(count: int | None, bind: str | None, *, ui: bool) -> AgentsWanted | None:
+def agents_wanted(count: int | None, bind: str | None, wait: str | None = None, *, ui: bool) -> AgentsWanted | None:
     """Return what the options of a command ask for, None: no agents.
+
+    Args:
+        count: `--agents`.
+        bind: `--agents-bind`.
+        wait: `--agents-wait`, a duration with its unit.
+        ui: `--locust-ui`.
 
     Raises:
         AgentsUsageError: they do not go together, Locust is not installed, or there is no token.
     """
     if count is None:
-        if bind is not None or ui:
-            option = "--agents-bind" if bind is not None else "--locust-ui"
+        given = {"--agents-bind": bind is not None, "--agents-wait": wait is not None, "--locust-ui": ui}
+        if any(given.values()):
+            option = next(name for name, is_given in given.items() if is_given)
             raise AgentsUsageError(f"{option} is about agents: say how many with --agents N")
         return None
     check_able(os.environ)
     host, port = address_of(bind) if bind is not None else (LOOPBACK, PORT)
-    return AgentsWanted(count, host, port, ui)
+    try:
+        wait_s = WAIT_S if wait is None else parse_duration(wait)
+    except ValueError as error:
+        raise AgentsUsageError(f"--agents-wait: {error}") from None
+    return AgentsWanted(count, host, port, ui, wait_s)
 
 
 def check_able(environment: Mapping[str, str]) -> bytes:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Endpoint, Outcome
+from tuner.load.generator import GeneratorError
 from tuner.load.plan import Failure, Plan, RunReport
 from tuner.records import EVENT, ROW, Records
 
@@ -27,9 +28,26 @@ _NUMBERS = [one.name for one in fields(RunReport) if one.type in (int, float)]
 
 
 def packed_endpoint(endpoint: Endpoint) -> tuple[str, bytes]:
-    """Return an endpoint with its requests as bytes, and the name that they go by: a digest."""
-    data = pickle.dumps(endpoint, pickle.HIGHEST_PROTOCOL)
+    """Return an endpoint with its requests as bytes, and the name that they go by: a digest.
+
+    The certificates that it trusts go along: their file is on this host.
+
+    Raises:
+        GeneratorError: that file cannot be read.
+    """
+    data = pickle.dumps(_with_certificates(endpoint), pickle.HIGHEST_PROTOCOL)
     return sha256(data).hexdigest(), data
+
+
+def _with_certificates(endpoint: Endpoint) -> Endpoint:
+    tls = endpoint.tls
+    if tls is None or tls.ca is None:
+        return endpoint
+    try:
+        text = tls.ca.read_text(encoding="ascii", errors="ignore")  # certificates are ASCII, the words between need not
+    except OSError as error:
+        raise GeneratorError(f"the certificates to trust cannot be read: {tls.ca}: {error.strerror}") from None
+    return replace(endpoint, tls=replace(tls, ca=None, authorities=text))
 
 
 def packed_plan(plan: Plan) -> bytes:

@@ -342,7 +342,7 @@ def _listening(host: str, port: int) -> tuple[int, Any]:
 
 
 def _context(tls: Tls, protocols: list[str]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None, cadata=tls.authorities)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -1,0 +1,72 @@
+"""What a study that looks for the highest sustainable load may not say, refused at its line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tuner.study.load import load_study
+from tuner.study.source import StudyError
+from tuner.wiring import prepare
+
+STUDY = """
+study: climb
+target: {kind: simulated, model: queue, repository: models}
+workloads:
+  steady:
+    arrival: {process: closed}
+    requests: {source: dataset, path: requests.npz}
+load: {search: max_under_slo}
+space:
+  max_batch_size: [1, 4]
+  concurrency: {low: 1, high: 32, scale: log2}
+  instances: [1, 2]
+slo: {p90: 150 ms}
+objectives: [maximize throughput]
+""".lstrip()
+LEVELS = "concurrency: {low: 1, high: 32, scale: log2}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "instances: [1, 2]",
+            "instances: {values: [1, 2], when: concurrency >= 8}",
+            "11: space.instances.when: with `load.search: max_under_slo` a condition cannot name the load",
+        ),
+        (
+            LEVELS,
+            "concurrency: {values: [1, 8], when: max_batch_size > 1}",
+            "10: space.concurrency.when: with `load.search: max_under_slo` a load has no condition",
+        ),
+        (
+            "slo:",
+            "constraints: [instances <= concurrency]\nslo:",
+            "12: constraints.0: with `load.search: max_under_slo` a constraint cannot name the load",
+        ),
+        (LEVELS, "concurrency: 4", "7: load.search: `max_under_slo` needs levels to choose from"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_at_its_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    with pytest.raises(StudyError) as refused:
+        prepared(tmp_path, STUDY.replace(old, new))
+    assert str(refused.value).removeprefix(f"{tmp_path}/").startswith(f"study.yaml:{expected}")
+
+
+def test_a_condition_of_other_knobs_stands(tmp_path: Path) -> None:
+    prepared(tmp_path, STUDY.replace("instances: [1, 2]", "instances: {values: [1, 2], when: max_batch_size > 1}"))
+
+
+def test_where_loads_are_sampled_a_condition_may_name_one(tmp_path: Path) -> None:
+    text = STUDY.replace("instances: [1, 2]", "instances: {values: [1, 2], when: concurrency >= 8}")
+    prepared(tmp_path, text.replace("load: {search: max_under_slo}\n", ""))
+
+
+def prepared(folder: Path, text: str) -> None:
+    (folder / "models" / "queue").mkdir(parents=True)
+    (folder / "models" / "queue" / "queue.json").write_text('{"fixed_ms": 1.0, "each_ms": 0.1}')
+    np.savez(folder / "requests.npz", INPUT=np.zeros((5, 4)))
+    path = folder / "study.yaml"
+    path.write_text(text)
+    prepare(load_study(path), folder / "log.txt")
