@@ -11,9 +11,9 @@ IMAGE = "nvcr.io/nvidia/tritonserver:YY.MM-py3"
 ALL_GPUS = "--gpus=all"
 
 
-def load_flags(model: str) -> tuple[str, ...]:
-    """Return the arguments of a server that serves one model of a repository, as it was measured."""
-    return ("--model-control-mode=explicit", f"--load-model={model}")
+def load_flags(*models: str) -> tuple[str, ...]:
+    """Return the arguments of a server that serves these models of a repository alone, as they were measured."""
+    return ("--model-control-mode=explicit", *(f"--load-model={model}" for model in models))
 
 
 def _count(gpus: str) -> int:
