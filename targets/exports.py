@@ -24,6 +24,8 @@ class Start:
         in_container: arguments that it needs in a container only.
         docker: options of `docker run` that it needs.
         env: environment variables that belong to the configuration.
+        gpus: that a container of Kubernetes asks for.
+        shared_memory: whether it lives on shared memory, of which a container has 64 MB unless it is given more.
     """
 
     program: tuple[str, ...]
@@ -36,6 +38,8 @@ class Start:
     in_container: tuple[str, ...] = ()
     docker: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    gpus: int = 0
+    shared_memory: bool = False
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ OPTIONAL = (
     "rate",
     "accuracy_drop",
 )
-OPTIONAL += ("tensors", "outputs", "cuda_device", "streaming", "queue_timeout", "parameters", "cache_size")
+OPTIONAL += ("tensors", "outputs", "cuda_device", "streaming", "queue_timeout", "parameters", "cache_size", "also")
 """Keys that stand commented out in the starter study."""
 SERVERLESS = ("schema", "knobs", "init", "doctor")
 """Commands that need neither a server nor a run; the examples of these are run."""

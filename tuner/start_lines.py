@@ -71,7 +71,11 @@ def _kubernetes(start: Start, arguments: Sequence[str], image: str) -> str:
         "args": list(arguments),
         **({"env": [{"name": name, "value": value} for name, value in start.env.items()]} if start.env else {}),
         "ports": [{"containerPort": port} for port in start.ports],
-        "volumeMounts": [{"name": "models", "mountPath": start.folder, "readOnly": True}],
+        **({"resources": {"limits": {"nvidia.com/gpu": start.gpus}}} if start.gpus else {}),
+        "volumeMounts": [
+            {"name": "models", "mountPath": start.folder, "readOnly": True},
+            *([{"name": "shared-memory", "mountPath": "/dev/shm"}] if start.shared_memory else []),  # noqa: S108
+        ],
     }
     return yaml.safe_dump([container], sort_keys=False, width=1000)
 

@@ -23,7 +23,9 @@ class Gpu(Data):
 
     index: int
     name: str
-    server: bool | None = Field(None, description="whether a process of the server's is on it; null: not told")
+    server: bool | None = Field(
+        None, description="whether a process of the server's is on it; null: not told, or seen on none"
+    )
     utilization: float | None = Field(None, description="share of time with a kernel running, 0..1")
     utilization_max: float | None = None
     memory_utilization: float | None = Field(None, description="share of time in which its memory was read or written")

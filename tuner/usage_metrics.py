@@ -19,7 +19,8 @@ def usage_metrics(used: Telemetry, throughput: Estimate) -> dict[str, Estimate]:
 
     They are about the GPUs on which a process of the server's was seen; where none was seen on any, about all of the
     host's. GPU memory is that of the server's own processes where it is told of all of these GPUs, else all that is
-    in use on them; with MIG it is that of the instances.
+    in use on them; with MIG it is that of the instances. Of GPUs that need not be the server's, those that have no
+    reading of power are left out of the energy.
 
     Args:
         used: telemetry of a window.
@@ -39,7 +40,9 @@ def usage_metrics(used: Telemetry, throughput: Estimate) -> dict[str, Estimate]:
         for name, value in values.items()
         if value is not None
     }
-    joules = _of_all(gpus, lambda gpu: gpu.energy_joules, sum)
+    serving = any(gpu.server for gpu in gpus)
+    metered = [gpu for gpu in gpus if serving or not _without_power(gpu)]
+    joules = _of_all(metered, lambda gpu: gpu.energy_joules, sum)
     if joules is not None and used.sampled_s > 0:
         found[METRICS["energy_per_inference"].key] = _per_inference(joules / used.sampled_s, throughput)
     return found
@@ -159,6 +162,11 @@ def _pooled_fields(parts: Sequence[dict[str, object]], seconds: Sequence[float])
             weights = seconds if sum(seconds) > 0 else [1.0] * len(seconds)
             pooled[name] = sum(map(math.prod, zip(numbers, weights, strict=True))) / sum(weights)
     return pooled
+
+
+def _without_power(gpu: Gpu) -> bool:
+    """Whether a GPU was sampled and has no reading of power at all, as those of a display; not one that was lost."""
+    return gpu.samples > 0 and gpu.power_watts is None and gpu.energy_joules is None
 
 
 def _memory_used(gpu: Gpu) -> float | None:

@@ -88,6 +88,8 @@ class SGLangTarget(LocalTarget):
             ports=(30000,),
             in_container=("--host=0.0.0.0",),
             docker=("--gpus=all", "--ipc=host"),
+            gpus=1,
+            shared_memory=True,
             env=self._options.env,
         )
 

@@ -11,9 +11,15 @@ IMAGE = "nvcr.io/nvidia/tritonserver:YY.MM-py3"
 ALL_GPUS = "--gpus=all"
 
 
-def load_flags(model: str) -> tuple[str, ...]:
-    """Return the arguments of a server that serves one model of a repository, as it was measured."""
-    return ("--model-control-mode=explicit", f"--load-model={model}")
+def load_flags(*models: str) -> tuple[str, ...]:
+    """Return the arguments of a server that serves these models of a repository alone, as they were measured."""
+    return ("--model-control-mode=explicit", *(f"--load-model={model}" for model in models))
+
+
+def _count(gpus: str) -> int:
+    """Return how many GPUs a container is given; of `all` it is one that is known to be there."""
+    named = gpus.removeprefix("device=")
+    return int(gpus) if gpus.isdecimal() else len(named.split(","))
 
 
 def start_of(repository: Path, docker: DockerOptions | None, mounts: Sequence[Mount], *, gpus: bool) -> Start:
@@ -39,4 +45,6 @@ def start_of(repository: Path, docker: DockerOptions | None, mounts: Sequence[Mo
         ports=(8000, 8001, 8002),
         docker=tuple(options),
         env={} if docker is None else docker.env,
+        gpus=_count(docker.gpus or "0") if docker is not None else int(gpus),
+        shared_memory=True,
     )

@@ -89,6 +89,9 @@ class TritonOptions(RequestOptions):
         default={},
         description="name -> overlay of the model's config, or `model: NAME`; the knob `precision` picks one",
     )
+    also: list[Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]*$")]] = Field(
+        default=[], description="models of the repository that the model calls by itself; loaded as they are"
+    )
     server: Path | None = Field(None, description="the server's executable; looked for when absent")
     http_port: int | None = Field(None, ge=1, le=65535, description="port to serve HTTP on; a free one when absent")
     grpc_port: int | None = Field(
@@ -246,13 +249,13 @@ class TritonOptions(RequestOptions):
         return variables(self.headers)
 
     def files(self) -> Sequence[Path]:
-        """Return the folders of the model and of the models that are variants of it."""
+        """Return the folders of the model, of the models that are variants of it, and of those that it calls."""
         if self.repository is None:
             return []
         if self.models:
             return [path for name in self.models for path in self.of_model(name).files()]
         others = [str(overlay["model"]) for overlay in self.variants.values() if "model" in overlay]
-        return [self.repository / name for name in (self.model, *others)]
+        return [self.repository / name for name in (self.model, *others, *self.also)]
 
     def files_of_these(self, resolve: Callable[[Path], Path]) -> Sequence[Path]:
         """Return the folders of the models that an ensemble is composed of, and what else models need."""
@@ -268,6 +271,6 @@ class TritonOptions(RequestOptions):
 
 _CACHING = frozenset({"response_cache", "cache_size"})
 """Knobs by which a server gets a response cache."""
-STARTED = ("server", "http_port", "grpc_port", "flags", "cache_size")
+STARTED = ("server", "also", "http_port", "grpc_port", "flags", "cache_size")
 IN_DOCKER = ("docker",)
 REMOTE = ("url", "grpc_url", "metrics_url", "headers", "ca")

@@ -55,7 +55,6 @@ class RemoteTriton(TritonTarget):
 
     side_by_side: ClassVar = False
     keeps_server: ClassVar = False
-    rounds: ClassVar = False
 
     def __init__(self, options: TritonOptions, context: Context) -> None:
         asked = options.grpc_url if options.protocol == "grpc" else options.url

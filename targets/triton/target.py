@@ -15,7 +15,7 @@ from targets.common import named_choices
 from targets.exports import Start
 from targets.found import FoundModel
 from targets.options import ServerMetric
-from targets.triton import command_line, loading, reloading, rules
+from targets.triton import also, command_line, loading, reloading, rules
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
 from targets.triton.deployment import TritonDeployment
@@ -48,8 +48,6 @@ class TritonTarget:
     Options: ClassVar = TritonOptions
     side_by_side: ClassVar = True
     keeps_server: ClassVar = True
-    rounds: ClassVar = True
-    """Floats are rounded to what a variant takes."""
 
     def __new__(cls, options: TritonOptions, context: Context) -> "TritonTarget":
         """Make a target of the kind that the options ask for."""
@@ -72,6 +70,8 @@ class TritonTarget:
         self._expected: tuple[str, ...] = ()
         self._models: dict[str, UserModel] = {}
         self._user = self._model(options.model)
+        if options.also:
+            also.check(self._repository(), options.also, options.model)
         for name, overlay in options.variants.items():
             model_config.check_variant(name, overlay)
         # What knobs change: the user's own configuration and those of the variants.
@@ -142,7 +142,7 @@ class TritonTarget:
     def check_requests(self, requests: Requests) -> None:
         """Check that requests have every input of the user's model and its variants, in its type and shape."""
         variants = {name: self._base(name)[1] for name in self._options.variants}
-        check_requests(requests, self._user.config, variants, rounds=self.rounds)
+        check_requests(requests, self._user.config, variants, rounds=self._options.launch != "remote")
 
     def start(self) -> None:
         """Start tritonserver with the user's own flags; an old one is stopped first."""
@@ -168,6 +168,7 @@ class TritonTarget:
         if wrong := "; ".join(flags_of.mismatches(flags, told)):
             server.stop()
             raise TargetError(f"tritonserver took other flags: {wrong}")
+        also.load(server, self._repository(), options.also)
         return server
 
     def _launcher(self) -> Launcher:
@@ -191,7 +192,8 @@ class TritonTarget:
         """Return the user's folders and files that the server needs, whichever variant it has."""
         bases = map(self._base, (None, *self._options.variants))
         found = [needed(self._repository(), model.name, config).values() for model, config in bases]
-        return list(dict.fromkeys(path for paths in found for path in paths))
+        others = also.folders(self._repository(), self._options.also).values()
+        return list(dict.fromkeys(path for paths in (*found, others) for path in paths))
 
     def _server_for(self, flags: Sequence[str], alias: str) -> TritonServer:
         """Return the server with flags.
@@ -263,9 +265,9 @@ class TritonTarget:
             originals,
             commented=frozenset({path}),
             places={path: model.directory / CONFIG_NAME},
-            folders=needed(repository, model.name, wanted),
+            folders=needed(repository, model.name, wanted) | also.folders(repository, self._options.also),
             start=self._start_of(wanted),
-            flags=(*load_flags(model.name), *given),
+            flags=(*load_flags(model.name, *self._options.also), *given),
             takes_effect=f"have it loaded again with `--reload URL` or `POST /v2/repository/models/{model.name}/load`, "
             "or restart the server",
         )

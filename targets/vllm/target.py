@@ -82,6 +82,8 @@ class VLLMTarget(LocalTarget):
             folder="/config",
             ports=(8000,),
             docker=("--gpus=all", "--ipc=host"),
+            gpus=1,
+            shared_memory=True,
             env=self._options.env,
         )
 

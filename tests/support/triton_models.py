@@ -99,6 +99,26 @@ class TritonPythonModel:
 WHOLES = (HALVES[0].replace("BF16", "FP32"), HALVES[1])
 """The same in FP32."""
 
+CALLER = (
+    WHOLES[0],
+    """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(pb_utils.get_input_tensor_by_name(request, "X")) for request in requests]
+
+    def answer(self, tensor):
+        asked = pb_utils.InferenceRequest(model_name="whole", requested_output_names=["Y"], inputs=[tensor])
+        answered = asked.exec()
+        if answered.has_error():
+            return pb_utils.InferenceResponse(error=answered.error())
+        return pb_utils.InferenceResponse([pb_utils.get_output_tensor_by_name(answered, "Y")])
+""",
+)
+"""Has the model `whole` give its input back."""
+
 SLOW = (
     """
 backend: "python"

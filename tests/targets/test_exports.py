@@ -122,6 +122,10 @@ def test_kubernetes_is_given_a_container(kind: str, tmp_path: Path) -> None:
     assert container["ports"] == [{"containerPort": port} for port in export.start.ports]
     assert container["volumeMounts"][0]["mountPath"] == export.start.folder
     assert ("env" in container) == (kind == "llamacpp")
+    shared = [one["name"] for one in container["volumeMounts"] if one["mountPath"] == "/dev/shm"]
+    assert shared == (["shared-memory"] if kind in ("triton", "vllm", "sglang") else [])
+    gpus = any("--gpus" in word for word in export.start.docker)
+    assert container.get("resources") == ({"limits": {"nvidia.com/gpu": 1}} if gpus else None)
 
 
 def test_without_another_folder_the_server_is_started_on_the_users_own(tmp_path: Path) -> None:
@@ -276,6 +280,7 @@ def test_the_container_of_the_study_is_the_one_that_is_printed(tmp_path: Path) -
     assert words(start_lines(export, "command", None, None))[:2] == ["env", "OMP_NUM_THREADS=1"]
     (container,) = yaml.safe_load(start_lines(export, "kubernetes", None, None))
     assert container["image"] == "ours:1"
+    assert container["resources"] == {"limits": {"nvidia.com/gpu": 2}}
 
 
 def test_a_container_without_gpus_in_the_study_has_none_in_the_line(tmp_path: Path) -> None:

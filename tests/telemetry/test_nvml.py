@@ -145,7 +145,7 @@ def test_what_takes_long_is_read_once_a_second(sample: Sample) -> None:
 def test_a_field_that_a_gpu_refuses_is_absent_with_its_reason_and_nothing_else_changes(
     sample: Sample, field: str, what: str, lost: tuple[str, ...]
 ) -> None:
-    used, _, _ = sample(script({"0": {**WHOLE, field: "!3"}, "1": {**WHOLE, field: "!4"}, "2": WHOLE}))
+    used, _, _ = sample(script({"0": {**WHOLE, field: "!3"}, "1": {**WHOLE, field: "!4"}, "2": WHOLE}), 4242)
     assert used.notes == [f"GPU 0: no {what}: Not Supported", f"GPU 1: no {what}: Insufficient Permissions"]
     *refused, whole = used.gpu
     for gpu in refused:
@@ -204,6 +204,15 @@ def test_the_instances_of_mig_have_memory_of_their_own(sample: Sample) -> None:
         "GPU 1: no utilization: Not Supported",
         "GPU 1: no memory of processes: Insufficient Permissions",
     ]
+
+
+def test_where_the_server_is_seen_on_no_gpu_it_is_not_known_which_are_its_own(sample: Sample) -> None:
+    """So it is in a container, where NVML tells process ids of the host, or none."""
+    gpus = script({"0": {**WHOLE, "processes": f"1:{GIB}"}, "1": WHOLE})
+    used, _, _ = sample(gpus)
+    assert [gpu.server for gpu in used.gpu] == [None, None]
+    used, _, _ = sample(gpus, 4242)
+    assert [gpu.server for gpu in used.gpu] == [False, True]
 
 
 def test_memory_of_a_process_that_the_driver_does_not_tell_is_absent(sample: Sample) -> None:

@@ -54,6 +54,13 @@ def test_where_the_server_is_seen_on_none_all_count(server: bool | None) -> None
     assert (found["gpu_utilization"].value, found["gpu_memory_bytes"].value) == (0.7, 3)
 
 
+def test_a_gpu_without_a_reading_of_power_does_not_count_where_the_server_is_seen_on_none() -> None:
+    display, lost = gpu(1, samples=9), gpu(1, samples=2, power_watts=30.0)
+    assert usage_metrics(used(gpu(0, energy_joules=10.0), display), RATE)["energy_per_inference_joules"].value == 0.05
+    for other in (lost, gpu(1, samples=0)):
+        assert "energy_per_inference_joules" not in usage_metrics(used(gpu(0, energy_joules=10.0), other), RATE)
+
+
 def test_what_one_of_the_servers_gpus_does_not_tell_is_absent() -> None:
     pair = [gpu(0, server=True, energy_joules=10.0, utilization=0.2), gpu(1, server=True, utilization=0.4)]
     found = usage_metrics(used(*pair), RATE)

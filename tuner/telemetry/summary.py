@@ -1,6 +1,6 @@
 """From samples to what a point says of them: means, largest values, energy. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,7 +54,7 @@ def _gpus(series: Series) -> list[Gpu]:
         if (processes := _largest(_finite(samples, "server_processes"))) is not None and processes > 0
     }
     return [
-        _gpu(device, samples, series.time_ns, device.gpu in seen, instances.get(device.gpu, []))
+        _gpu(device, samples, series.time_ns, seen, instances.get(device.gpu, []))
         for device, samples in series.devices
         if device.instance is None
     ]
@@ -64,9 +64,20 @@ def _gpu(
     device: Device,
     samples: Samples,
     time_ns: NDArray[np.int64],
-    seen: bool,
+    serving: Collection[int],
     instances: Sequence[MigInstance],
 ) -> Gpu:
+    """Summarise a whole GPU.
+
+    Args:
+        device: the GPU.
+        samples: of it.
+        time_ns: of the samples.
+        serving: the GPUs that a process of the server's was seen on. Where there are none, nothing is known of any: in
+            a container NVML has other process ids, or none.
+        instances: of MIG.
+    """
+    seen = device.gpu in serving
     energy = _energy(time_ns, samples)
     told = "server_processes" in samples or any(one.server_memory_bytes is not None for one in instances)
     statistics: dict[str, float | None] = {}
@@ -77,7 +88,7 @@ def _gpu(
     return Gpu(
         index=device.gpu,
         name=device.name,
-        server=seen if told or seen else None,
+        server=seen if serving and (told or seen) else None,
         memory_total_bytes=device.memory_total_bytes,
         memory_used_bytes=_whole(_largest(memory)),
         memory_used_mean_bytes=_mean(memory),
