@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from jsonschema import ValidationError as AgainstTheSchema
 
 from targets import registry
+from tests.support.locustfiles import ASKING
 from tuner import cli
 from tuner.cli.frame import COMMANDS
 from tuner.manifests import kubernetes
@@ -409,6 +410,31 @@ def test_a_file_outside_of_the_study_has_the_place_that_the_study_gives_it(own: 
 def test_a_file_that_is_not_here_is_somebody_elses_to_bring(own: Path) -> None:
     (own.parent / "digits" / "test.npz").unlink()
     assert [(str(one.given), one.files) for one in split(load_study(own)).elsewhere] == [("digits/test.npz", ())]
+
+
+USERS = """
+study: shop
+target: {kind: simulated, model: queue, repository: models}
+workloads: {shop: {locustfile: load/shop.py, users: 2}}
+space: {max_batch_size: [1, 4]}
+slo: {p99: 900 ms}
+"""
+
+
+def test_a_pod_has_what_a_locustfile_imports_and_how_locust_is_configured(tmp_path: Path) -> None:
+    for name, text in {
+        "here/study.yaml": USERS,
+        "here/models/queue/queue.json": '{"fixed_ms": 1.0, "each_ms": 0.1}',
+        "here/load/shop.py": f"import catalogue\n{ASKING}",
+        "here/load/catalogue.py": "from prices import of\n",
+        "here/load/prices.py": "of = {}\n",
+        "here/load/locust.conf": "stop-timeout = 1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    study = placed(plan_of(load_study(tmp_path / "here" / "study.yaml"), WORKERS), tmp_path / "pod")
+    assert (study.parent / "load" / "locust.conf").is_file()
+    assert prepare(load_study(study), tmp_path / "log.txt").workloads[0].name == "shop", "Locust loads the file"
 
 
 @pytest.mark.parametrize("model", ["meta-llama/Llama-3-8B", "gpt2"])

@@ -90,9 +90,10 @@ def needed(study: Study) -> list[Needed]:
 
     target = study.spec.target
     own = [*target.files(), *([Path(ca)] if (ca := getattr(target, "ca", None)) else [])]
-    absolute = any(path.is_absolute() for path in target.files())
-    own += [path if absolute else Path(os.path.relpath(path, folder)) for path in target.files_of_these(here)]
-    own += [path for workload in study.spec.workloads.values() for path in workload.files()]
+    for part in (target, *study.spec.workloads.values()):
+        absolute = any(path.is_absolute() for path in part.files())
+        own += [] if part is target else part.files()
+        own += [path if absolute else Path(os.path.relpath(path, folder)) for path in part.files_of_these(here)]
     paths = list(dict.fromkeys(own))
     places = {path: here(path) for path in paths}
     return [
