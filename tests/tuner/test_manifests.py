@@ -42,7 +42,13 @@ EVERYTHING = replace(
     WORKERS, server=Resources(6, "16Gi", 2), volume="models", results="runs", namespace="tuning", image="paretune:1"
 )
 AGENTS = Asked(agents=3, storage=DATABASE)
-ASKED = {"workers": WORKERS, "everything": EVERYTHING, "agents": AGENTS, "alone": Asked(agents=1)}
+ASKED = {
+    "workers": WORKERS,
+    "everything": EVERYTHING,
+    "agents": AGENTS,
+    "alone": Asked(agents=1),
+    "mounted": replace(WORKERS, volume="models:/models"),
+}
 REMOTE = ["target.launch=remote", "target.url=http://triton:8000"]
 """Of the digits where agents make the load: a server that has an address of its own."""
 
@@ -412,6 +418,27 @@ def test_a_file_that_is_not_here_is_somebody_elses_to_bring(own: Path) -> None:
     assert [(str(one.given), one.files) for one in split(load_study(own)).elsewhere] == [("digits/test.npz", ())]
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_a_volume_is_mounted_on_a_folder_for_models_with_absolute_paths(
+    here: bool, digits: Study, tmp_path: Path
+) -> None:
+    model = tmp_path / "llama"
+    if here:
+        model.mkdir()
+        (model / "config.json").write_text("{}")
+    study = with_target(digits, kind="vllm", model=str(model))
+    assert [str(one.given) == str(model) for one in split(study).carried] == [False, *[True] * here, False]
+    plan = plan_of(study, replace(WORKERS, volume=f"models:{tmp_path}"))
+    (one,) = plan.files.elsewhere
+    assert (str(one.place), plan.in_volume(one)) == (str(model), True)
+    assert [str(other.given) for other in plan.files.carried] == ["digits.yaml", "digits/test.npz"]
+    job = made(study, replace(WORKERS, volume=f"models:{tmp_path}"))["worker"]
+    (mount,) = [one for one in container(job)["volumeMounts"] if one["name"] == "files"]
+    assert mount == {"name": "files", "mountPath": str(tmp_path), "readOnly": True}
+    (volume,) = [one for one in pod(job)["volumes"] if one["name"] == "files"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
+
+
 USERS = """
 study: shop
 target: {kind: simulated, model: queue, repository: models}
@@ -521,6 +548,10 @@ def test_a_name_that_cannot_be_one_is_refused(study: str, given: str | None, why
         (replace(WORKERS, storage="postgresql://[tune/trials"), "no address of a database"),
         (replace(WORKERS, namespace="My_Team"), "--namespace: 'My_Team'"),
         (replace(WORKERS, volume="a/b"), "--volume: 'a/b'"),
+        (replace(WORKERS, volume="a:models"), "--volume: 'models' is no folder .*, like a:/models"),
+        (replace(WORKERS, volume="a:/study"), "--volume: '/study' is no folder .* hides none of /study, "),
+        (replace(WORKERS, volume="a:/"), "--volume: '/' is no folder"),
+        (replace(WORKERS, volume="a:"), "--volume: '' is no folder"),
         (replace(WORKERS, secret="A"), "--secret: 'A'"),
         (replace(WORKERS, env=("HF_TOKEN=hunter2",)), "--env: expected a variable's name; give the name alone"),
         (replace(WORKERS, env=("HOME",)), "--env: the variable HOME is set by Paretune"),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tuner import __version__
 from tuner.load.distributed.options import is_loopback
-from tuner.manifests.files import HOME, Files, check_settings, split
+from tuner.manifests.files import HOME, Files, Needed, check_settings, split
 from tuner.manifests.names import ManifestError, a_label, a_subdomain, name_of
 from tuner.study.load import Study
 from tuner.study.locustfile import LocustSpec
@@ -35,6 +35,7 @@ _MEMORY = re.compile(r"[1-9]\d*(Mi|Gi)")
 _CERTIFIED = re.compile(r"[?&](?:password|passfile|sslcert)=")
 """Of an address whose user shows who it is by other means than `PGPASSWORD`."""
 _IMAGE = re.compile(r"[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
+_TAKEN = (HOME, *map(PurePosixPath, ("/tmp", "/dev", "/paretune", "/proc", "/sys")))  # noqa: S108 - in containers
 _ADDRESSES = ("url", "grpc_url", "metrics_url")
 """Options of targets that have the address of a server that runs already, or of its metrics."""
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - whoever asks them asks itself
@@ -103,6 +104,7 @@ class Plan:
         secret: name of the Kubernetes Secret that has the variables of the roles.
         database: whether the form has to bring the database.
         volume: claim of the volume with the files that no ConfigMap carries, None without one.
+        mounted: the folder that it is mounted on as a whole; None: it has paths as the study, each mounted by itself.
         results: claim of the volume that runs are written to, None without one.
     """
 
@@ -115,7 +117,14 @@ class Plan:
     secret: str
     database: bool
     volume: str | None
+    mounted: PurePosixPath | None
     results: str | None
+
+    def in_volume(self, one: Needed) -> bool:
+        """Whether the containers have a file that no ConfigMap carries from the volume."""
+        if self.mounted is not None:
+            return one.place.is_relative_to(self.mounted)
+        return self.volume is not None and one.inside
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -148,16 +157,18 @@ def plan_of(study: Study, asked: Asked) -> Plan:
     name = name_of(study.spec.study, asked.name)
     storage = _storage(study, asked)
     roles = _with_agents(study, asked, name, storage) if asked.agents is not None else _workers(study, asked, storage)
+    claim, mounted = _volume(asked.volume)
     return Plan(
         name,
         asked.namespace and a_label("--namespace", asked.namespace),
         asked.image or f"paretune:{__version__}",
         roles,
-        split(study),
+        split(study, mounted),
         study.source.path,
         a_subdomain("--secret", asked.secret or f"{name}-secrets"),
         asked.form == "compose" and storage == DATABASE and asked.storage is None,
-        asked.volume and a_subdomain("--volume", asked.volume),
+        claim,
+        mounted,
         asked.results and a_subdomain("--results", asked.results),
     )
 
@@ -295,6 +306,21 @@ def _storage(study: Study, asked: Asked) -> str | None:
     if host is not None and _is_itself(host):
         raise ManifestError(f"{place}: {host} is each container itself; give the name that they know the database by")
     return given
+
+
+def _volume(given: str | None) -> tuple[str | None, PurePosixPath | None]:
+    """Return the claim of the volume and the folder that it is mounted on, of `CLAIM` or `CLAIM:FOLDER`."""
+    if given is None:
+        return None, None
+    claim, colon, text = given.partition(":")
+    folder = PurePosixPath(text)
+    unfit = not folder.is_absolute() or ".." in folder.parts or any(one.is_relative_to(folder) for one in _TAKEN)
+    if colon and unfit:
+        raise ManifestError(
+            f"--volume: {text!r} is no folder to mount a volume on: give an absolute path, like {claim}:/models, that "
+            f"hides none of {', '.join(map(str, _TAKEN))}"
+        )
+    return a_subdomain("--volume", claim), folder if colon else None
 
 
 def _workers(study: Study, asked: Asked, storage: str | None) -> tuple[Role, ...]:
