@@ -143,6 +143,16 @@ def test_agents_find_the_run_by_the_name_of_a_headless_service(remote: Study) ->
     assert found["agent"]["spec"]["parallelism"] == 3
 
 
+def test_run_and_agents_wait_for_each_other_as_long_as_is_said(remote: Study) -> None:
+    found = made(remote, replace(AGENTS, agents_wait="20 min"))
+    for role, option in (("run", "--agents-wait"), ("agent", "--wait")):
+        arguments = container(found[role])["args"]
+        assert arguments[arguments.index(option) + 1] == "20 min"
+    for asked in (replace(AGENTS, agents_wait="soon"), replace(WORKERS, agents_wait="20 min")):
+        with pytest.raises(ManifestError, match=r"^--agents-wait"):
+            plan_of(remote, asked)
+
+
 def test_a_container_has_whole_cpus_memory_and_gpus_to_itself(remote: Study) -> None:
     found = made(remote, replace(AGENTS, server=Resources(6, "16Gi", 2)))
     run, agent = (container(found[name])["resources"] for name in ("run", "agent"))
@@ -716,6 +726,7 @@ def test_a_compose_file_brings_the_database_unless_one_is_given(digits: Study) -
     services = compose_file(plan_of(digits, COMPOSED["workers"]), Path())["services"]
     assert services["worker-1"]["command"][-2:] == ["--storage", "postgresql://tune@postgres/trials"]
     assert services["worker-1"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert "--host=127.0.0.1" in services["postgres"]["healthcheck"]["test"], "its first start answers on a socket"
     password = services["postgres"]["environment"]["POSTGRES_PASSWORD"]
     assert password == services["worker-0"]["environment"]["PGPASSWORD"]
     assert password.startswith("${PGPASSWORD:?")

@@ -30,6 +30,9 @@ def manifests(
     gpus: Annotated[int, typer.Option(metavar="N", min=0, help="GPUs of each worker, or of the run")] = 0,
     agent_cpus: Annotated[int, typer.Option("--agent-cpus", metavar="N", min=1, help="CPUs of each agent")] = 2,
     agent_memory: Annotated[str, typer.Option("--agent-memory", metavar="SIZE", help="memory of each agent")] = "2Gi",
+    agents_wait: Annotated[
+        str | None, typer.Option("--agents-wait", metavar="T", help="how long run and agents wait for each other")
+    ] = None,
     storage: Annotated[str | None, typer.Option(metavar="URL", help="database of the trials, no password")] = None,
     secret: Annotated[str | None, typer.Option(metavar="NAME", help="Secret with the variables")] = None,
     volume: Annotated[str | None, typer.Option(metavar="CLAIM[:DIR]", help="volume with files of the study")] = None,
@@ -55,6 +58,7 @@ def manifests(
             volume,
             results,
             tuple(env or ()),
+            agents_wait,
         )
         plan = plan_of(load_study(study, overrides or ()), asked)
         _write(plan, form, to)

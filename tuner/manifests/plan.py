@@ -16,6 +16,7 @@ from tuner.manifests.names import ManifestError, a_label, a_subdomain, name_of
 from tuner.study.load import Study
 from tuner.study.locustfile import LocustSpec
 from tuner.study.spec import IsolationSpec, SearchSpec
+from workloads.units import parse_duration
 
 Form = Literal["kubernetes", "compose"]
 Component = Literal["worker", "run", "agent"]
@@ -88,6 +89,7 @@ class Asked:
     volume: str | None = None
     results: str | None = None
     env: tuple[str, ...] = ()
+    agents_wait: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,13 @@ def _check(study: Study, asked: Asked) -> None:
 
 def _check_words(asked: Asked) -> None:
     """Check what is given as a text of a certain form. Raises ManifestError."""
+    if asked.agents_wait is not None:
+        if asked.agents is None:
+            raise ManifestError("--agents-wait is about agents: say how many with --agents N")
+        try:
+            parse_duration(asked.agents_wait)
+        except ValueError as error:
+            raise ManifestError(f"--agents-wait: {error}") from None
     for variable in asked.env:
         if not _NAME.fullmatch(variable) or variable in _OURS:
             what = f"the variable {variable} is set by Paretune" if variable in _OURS else "expected a variable's name"
@@ -334,12 +343,15 @@ def _workers(study: Study, asked: Asked, storage: str | None) -> tuple[Role, ...
 def _with_agents(study: Study, asked: Asked, name: str, storage: str | None) -> tuple[Role, ...]:
     assert asked.agents is not None, "they were asked for"
     kept = () if storage is None else ("--set", f"search.storage={storage}")
-    joined = ("--agents", str(asked.agents), "--agents-bind", f"0.0.0.0:{MASTER_PORT}")
+    wait = asked.agents_wait
+    joined = ("--agents", str(asked.agents), "--agents-bind", f"0.0.0.0:{MASTER_PORT}",
+              *(("--agents-wait", wait) if wait is not None else ()))  # fmt: skip
+    looked_for = ("agent", "--master", master_of(name), *(("--wait", wait) if wait is not None else ()))
     arguments = ("run", _inside(study), *joined, *_overrides(study), *kept)
     secrets = _once(TOKEN, *_of_storage(storage), *study.spec.target.secrets(), *asked.env)
     return (
         Role("run", 1, arguments, asked.server, secrets, studies=True),
-        Role("agent", asked.agents, ("agent", "--master", master_of(name)), asked.agent, (TOKEN,), studies=False),
+        Role("agent", asked.agents, looked_for, asked.agent, (TOKEN,), studies=False),
     )
 
 
