@@ -10,15 +10,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import ClassVar
 
-from targets.base import (
-    Config,
-    ConfigRefused,
-    Context,
-    Export,
-    Knob,
-    TargetError,
-    Value,
-)
+from targets.base import Config, ConfigRefused, Context, Export, Knob, TargetError, Value
 from targets.common import named_choices
 from targets.exports import Start
 from targets.found import FoundModel

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from targets.base import Context, TargetError
 from targets.triton import pbtxt
 from targets.triton.config import ModelConfig, applied, knob_values, parse
+from targets.triton.flags import FILE
 from targets.triton.options import TritonOptions
 from targets.triton.target import TritonTarget
 from tests.support.pbtxt_files import BY_NAME, FILES, FOLDER, Written
@@ -58,8 +59,11 @@ def test_an_export_reads_and_writes_the_files_own_bytes(written: Written, tmp_pa
     options = TritonOptions.model_validate({"model": folder.name, "repository": "models", **asked})
     target = TritonTarget(options, Context(tmp_path, tmp_path / "log.txt"))
     export = target.export({**target.user_config(), **written.wanted})
-    assert list(export.files.values()) == [written.tuned]
-    assert list(export.originals.values()) == [written.text]
+    path = Path(folder.name) / "config.pbtxt"
+    assert export.files[path] == written.tuned
+    assert export.originals[path] == written.text
+    assert set(export.files) - {path} <= {FILE}, "and the flags that the file needs"
+    assert export.files.get(FILE) == export.originals.get(FILE)
 
 
 @pytest.mark.parametrize("name", ["sequence_direct", "sequence_oldest", "ensemble"])

@@ -8,7 +8,9 @@ import pytest
 
 from targets.base import Config, ConfigRefused
 from targets.triton.config import from_loaded, knob_values
+from targets.triton.flags import FILE
 from targets.triton.knobs import CATALOGUE
+from targets.triton.rules import CACHE_BYTES
 from targets.triton.target import TritonTarget
 from tests.conftest import DIGITS, VARIANTS, MakeTriton
 from tests.support.targets import loads_since, triton_target
@@ -69,7 +71,9 @@ def test_every_knob_together_is_loaded_exported_and_loaded_as_exported(server: T
     assert loaded_values(server, deployment._name, TOGETHER) == TOGETHER
     deployment.retire()
     export = server.export(config)
-    ((path, text),), (original,) = export.files.items(), export.originals.values()
+    (path,) = set(export.files) - {FILE}
+    text, original = export.files[path], export.originals[path]
+    assert export.files[FILE] == f"--cache-config=local,size={CACHE_BYTES}\n--rate-limit=execution_count\n"
     comments = [line.partition("#")[2] for line in original.splitlines() if "#" in line]
     assert [line.partition("#")[2] for line in text.splitlines() if "#" in line] == comments
     server.verify(export, digits)
