@@ -6,6 +6,7 @@ import pytest
 
 from reports.preview import figures
 from tests.support.locustfiles import ASKING
+from tuner.gate.traffic import traffic_hash
 from tuner.load.plan import NAMES, UsersLoop
 from tuner.load.users import generator
 from tuner.load_plans import Climb, Ladder
@@ -235,3 +236,31 @@ def test_users_that_keep_their_own_host_have_one(tmp_path: Path) -> None:
     assert refused(tmp_path, STUDY.replace("spawn_rate: 100/s", "host: own")) == (
         "study.yaml:6: workloads.shop.host: Visitor of shop.py has no `host` of its own"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "counts"),
+    [
+        ("catalogue.py", "ITEMS = [1]\n", True),
+        ("locust.conf", "stop-timeout = 1\n", True),
+        ("pyproject.toml", "[tool.locust]\nstop-timeout = 1\n", True),
+        ("pyproject.toml", "[project]\nname = 'shop'\n", False),
+        ("unused.py", "", False),
+    ],
+)
+def test_what_a_locustfile_needs_beside_it_is_part_of_the_study(
+    tmp_path: Path, name: str, text: str, counts: bool
+) -> None:
+    study = load_study(write(tmp_path, locustfile="import catalogue\n" + ASKING))
+    (traffic,) = study.spec.workloads.values()
+    before = study.fingerprint(), traffic_hash(traffic, study.resolve)
+    (tmp_path / name).write_text(text)
+    now = study.fingerprint(), traffic_hash(traffic, study.resolve)
+    assert [one != other for one, other in zip(before, now, strict=True)] == [counts, counts]
+
+
+def test_a_locustfile_without_anything_beside_it_is_the_traffic_that_it_was(tmp_path: Path) -> None:
+    study = load_study(write(tmp_path))
+    (traffic,) = study.spec.workloads.values()
+    assert isinstance(traffic, LocustSpec)
+    assert traffic.files_of_these(study.resolve) == []

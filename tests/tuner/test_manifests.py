@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from jsonschema import ValidationError as AgainstTheSchema
 
 from targets import registry
+from tests.support.locustfiles import ASKING
 from tuner import cli
 from tuner.cli.frame import COMMANDS
 from tuner.manifests import kubernetes
@@ -41,7 +42,13 @@ EVERYTHING = replace(
     WORKERS, server=Resources(6, "16Gi", 2), volume="models", results="runs", namespace="tuning", image="paretune:1"
 )
 AGENTS = Asked(agents=3, storage=DATABASE)
-ASKED = {"workers": WORKERS, "everything": EVERYTHING, "agents": AGENTS, "alone": Asked(agents=1)}
+ASKED = {
+    "workers": WORKERS,
+    "everything": EVERYTHING,
+    "agents": AGENTS,
+    "alone": Asked(agents=1),
+    "mounted": replace(WORKERS, volume="models:/models"),
+}
 REMOTE = ["target.launch=remote", "target.url=http://triton:8000"]
 """Of the digits where agents make the load: a server that has an address of its own."""
 
@@ -134,6 +141,16 @@ def test_agents_find_the_run_by_the_name_of_a_headless_service(remote: Study) ->
     assert f"0.0.0.0:{port['port']}" in container(run)["args"]
     assert (port["targetPort"], port["port"]) == (opened["name"], opened["containerPort"])
     assert found["agent"]["spec"]["parallelism"] == 3
+
+
+def test_run_and_agents_wait_for_each_other_as_long_as_is_said(remote: Study) -> None:
+    found = made(remote, replace(AGENTS, agents_wait="20 min"))
+    for role, option in (("run", "--agents-wait"), ("agent", "--wait")):
+        arguments = container(found[role])["args"]
+        assert arguments[arguments.index(option) + 1] == "20 min"
+    for asked in (replace(AGENTS, agents_wait="soon"), replace(WORKERS, agents_wait="20 min")):
+        with pytest.raises(ManifestError, match=r"^--agents-wait"):
+            plan_of(remote, asked)
 
 
 def test_a_container_has_whole_cpus_memory_and_gpus_to_itself(remote: Study) -> None:
@@ -411,6 +428,52 @@ def test_a_file_that_is_not_here_is_somebody_elses_to_bring(own: Path) -> None:
     assert [(str(one.given), one.files) for one in split(load_study(own)).elsewhere] == [("digits/test.npz", ())]
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_a_volume_is_mounted_on_a_folder_for_models_with_absolute_paths(
+    here: bool, digits: Study, tmp_path: Path
+) -> None:
+    model = tmp_path / "llama"
+    if here:
+        model.mkdir()
+        (model / "config.json").write_text("{}")
+    study = with_target(digits, kind="vllm", model=str(model))
+    assert [str(one.given) == str(model) for one in split(study).carried] == [False, *[True] * here, False]
+    plan = plan_of(study, replace(WORKERS, volume=f"models:{tmp_path}"))
+    (one,) = plan.files.elsewhere
+    assert (str(one.place), plan.in_volume(one)) == (str(model), True)
+    assert [str(other.given) for other in plan.files.carried] == ["digits.yaml", "digits/test.npz"]
+    job = made(study, replace(WORKERS, volume=f"models:{tmp_path}"))["worker"]
+    (mount,) = [one for one in container(job)["volumeMounts"] if one["name"] == "files"]
+    assert mount == {"name": "files", "mountPath": str(tmp_path), "readOnly": True}
+    (volume,) = [one for one in pod(job)["volumes"] if one["name"] == "files"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
+
+
+USERS = """
+study: shop
+target: {kind: simulated, model: queue, repository: models}
+workloads: {shop: {locustfile: load/shop.py, users: 2}}
+space: {max_batch_size: [1, 4]}
+slo: {p99: 900 ms}
+"""
+
+
+def test_a_pod_has_what_a_locustfile_imports_and_how_locust_is_configured(tmp_path: Path) -> None:
+    for name, text in {
+        "here/study.yaml": USERS,
+        "here/models/queue/queue.json": '{"fixed_ms": 1.0, "each_ms": 0.1}',
+        "here/load/shop.py": f"import catalogue\n{ASKING}",
+        "here/load/catalogue.py": "from prices import of\n",
+        "here/load/prices.py": "of = {}\n",
+        "here/load/locust.conf": "stop-timeout = 1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    study = placed(plan_of(load_study(tmp_path / "here" / "study.yaml"), WORKERS), tmp_path / "pod")
+    assert (study.parent / "load" / "locust.conf").is_file()
+    assert prepare(load_study(study), tmp_path / "log.txt").workloads[0].name == "shop", "Locust loads the file"
+
+
 @pytest.mark.parametrize("model", ["meta-llama/Llama-3-8B", "gpt2"])
 def test_a_model_of_a_hub_is_looked_for_in_no_volume(model: str, digits: Study) -> None:
     study = with_target(digits, kind="vllm", model=model)
@@ -495,6 +558,10 @@ def test_a_name_that_cannot_be_one_is_refused(study: str, given: str | None, why
         (replace(WORKERS, storage="postgresql://[tune/trials"), "no address of a database"),
         (replace(WORKERS, namespace="My_Team"), "--namespace: 'My_Team'"),
         (replace(WORKERS, volume="a/b"), "--volume: 'a/b'"),
+        (replace(WORKERS, volume="a:models"), "--volume: 'models' is no folder .*, like a:/models"),
+        (replace(WORKERS, volume="a:/study"), "--volume: '/study' is no folder .* hides none of /study, "),
+        (replace(WORKERS, volume="a:/"), "--volume: '/' is no folder"),
+        (replace(WORKERS, volume="a:"), "--volume: '' is no folder"),
         (replace(WORKERS, secret="A"), "--secret: 'A'"),
         (replace(WORKERS, env=("HF_TOKEN=hunter2",)), "--env: expected a variable's name; give the name alone"),
         (replace(WORKERS, env=("HOME",)), "--env: the variable HOME is set by Paretune"),
@@ -659,6 +726,7 @@ def test_a_compose_file_brings_the_database_unless_one_is_given(digits: Study) -
     services = compose_file(plan_of(digits, COMPOSED["workers"]), Path())["services"]
     assert services["worker-1"]["command"][-2:] == ["--storage", "postgresql://tune@postgres/trials"]
     assert services["worker-1"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert "--host=127.0.0.1" in services["postgres"]["healthcheck"]["test"], "its first start answers on a socket"
     password = services["postgres"]["environment"]["POSTGRES_PASSWORD"]
     assert password == services["worker-0"]["environment"]["PGPASSWORD"]
     assert password.startswith("${PGPASSWORD:?")

@@ -30,9 +30,12 @@ def manifests(
     gpus: Annotated[int, typer.Option(metavar="N", min=0, help="GPUs of each worker, or of the run")] = 0,
     agent_cpus: Annotated[int, typer.Option("--agent-cpus", metavar="N", min=1, help="CPUs of each agent")] = 2,
     agent_memory: Annotated[str, typer.Option("--agent-memory", metavar="SIZE", help="memory of each agent")] = "2Gi",
+    agents_wait: Annotated[
+        str | None, typer.Option("--agents-wait", metavar="T", help="how long run and agents wait for each other")
+    ] = None,
     storage: Annotated[str | None, typer.Option(metavar="URL", help="database of the trials, no password")] = None,
     secret: Annotated[str | None, typer.Option(metavar="NAME", help="Secret with the variables")] = None,
-    volume: Annotated[str | None, typer.Option(metavar="CLAIM", help="volume with files of the study")] = None,
+    volume: Annotated[str | None, typer.Option(metavar="CLAIM[:DIR]", help="volume with files of the study")] = None,
     results: Annotated[str | None, typer.Option(metavar="CLAIM", help="volume that runs are written to")] = None,
     namespace: Annotated[str | None, typer.Option(metavar="NAME", help="of every object")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="in place of the study's")] = None,
@@ -55,6 +58,7 @@ def manifests(
             volume,
             results,
             tuple(env or ()),
+            agents_wait,
         )
         plan = plan_of(load_study(study, overrides or ()), asked)
         _write(plan, form, to)
@@ -82,7 +86,7 @@ def _notes(plan: Plan, form: Form) -> list[str]:
     files = plan.files
     carried = ", ".join(str(one.given) for one in files.carried)
     found = [f"in the ConfigMap: {carried} ({files.size:,} of {LIMIT:,} bytes)"]
-    found += [_missing(one, plan.volume) for one in files.elsewhere]
+    found += [_missing(one, plan) for one in files.elsewhere]
     if files.fetched is not None:
         found.append(f"a name in a hub: {files.fetched}; the server fetches it (a folder of a volume is ./FOLDER)")
     if plan.secrets:
@@ -92,13 +96,17 @@ def _notes(plan: Plan, form: Form) -> list[str]:
     return found
 
 
-def _missing(one: Needed, volume: str | None) -> str:
+def _missing(one: Needed, plan: Plan) -> str:
     why = (
         f"{one.size:,} bytes in {len(one.files):,} file{'s' * (len(one.files) > 1)}"
         if one.files
         else "not on this machine"
     )
-    if volume is not None and one.inside:
-        return f"in the volume {volume}: {one.given} ({why})"
-    other = "; or give --volume CLAIM, a volume that has it under that path" if one.inside else ""
+    if plan.in_volume(one):
+        return f"in the volume {plan.volume}: {one.given} ({why})"
+    other = (
+        "; or give --volume CLAIM, a volume that has it under that path"
+        if one.inside
+        else f"; or give --volume CLAIM:{one.place.parent}, a volume that has it as {one.place.name}"
+    )
     return f"not in the ConfigMap: {one.given} ({why}); the image has to have it as {one.place}{other}"

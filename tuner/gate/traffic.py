@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from targets.hiding import shown_url
 from targets.options import TargetOptions
 from tuner.gate.hosts import HERE
+from tuner.study.locustfile import LocustSpec
 from workloads.datasets import files_of
 
 _DIGITS = 12
@@ -32,6 +33,9 @@ def traffic_hash(workload: BaseModel, resolve: Callable[[Path], Path]) -> str:
     section.pop("slo", None)
     for one in (one for key in _NAMED for one in (section.get(key) or {}).values()):
         one.pop("slo", None)
+    if isinstance(workload, LocustSpec) and (beside := workload.files_of_these(resolve)):
+        folder = resolve(workload.locustfile).parent
+        section["beside"] = {one.relative_to(folder).as_posix(): one for one in beside}
     return _short(json.dumps(_by_content(section, resolve), sort_keys=True).encode())
 
 

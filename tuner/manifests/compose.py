@@ -118,7 +118,8 @@ def _postgres() -> _Service:
         "restart": "unless-stopped",
         "volumes": [{"type": "volume", "source": "trials", "target": "/var/lib/postgresql/data"}],
         "healthcheck": {
-            "test": ["CMD", "pg_isready", "--username=tune", "--dbname=trials"],
+            # The server that sets the database up answers as well, but on its socket alone.
+            "test": ["CMD", "pg_isready", "--host=127.0.0.1", "--username=tune", "--dbname=trials"],
             "interval": "2s",
             "timeout": "5s",
             "retries": 30,

@@ -90,9 +90,10 @@ def needed(study: Study) -> list[Needed]:
 
     target = study.spec.target
     own = [*target.files(), *([Path(ca)] if (ca := getattr(target, "ca", None)) else [])]
-    absolute = any(path.is_absolute() for path in target.files())
-    own += [path if absolute else Path(os.path.relpath(path, folder)) for path in target.files_of_these(here)]
-    own += [path for workload in study.spec.workloads.values() for path in workload.files()]
+    for part in (target, *study.spec.workloads.values()):
+        absolute = any(path.is_absolute() for path in part.files())
+        own += [] if part is target else part.files()
+        own += [path if absolute else Path(os.path.relpath(path, folder)) for path in part.files_of_these(here)]
     paths = list(dict.fromkeys(own))
     places = {path: here(path) for path in paths}
     return [
@@ -102,10 +103,14 @@ def needed(study: Study) -> list[Needed]:
     ]
 
 
-def split(study: Study) -> Files:
+def split(study: Study, volume: PurePosixPath | None = None) -> Files:
     """Say what of a study goes into a ConfigMap: its own file, then the smaller ones as long as they fit.
 
     A file or folder that the study names goes as a whole or not at all.
+
+    Args:
+        study: the study.
+        volume: a folder that a volume is mounted on: what is below goes into no ConfigMap.
 
     Raises:
         ManifestError: the study file alone does not fit.
@@ -116,7 +121,8 @@ def split(study: Study) -> Files:
         raise ManifestError(f"{path}: has {own.size:,} bytes, and a ConfigMap holds {LIMIT:,}: make it smaller")
     every = needed(study)
     carried, size, count = {own}, own.size, 1
-    for one in sorted(every, key=lambda one: (one.size, one.given)):
+    small = [one for one in every if volume is None or not one.place.is_relative_to(volume)]
+    for one in sorted(small, key=lambda one: (one.size, one.given)):
         if one.files and size + one.size <= LIMIT and count + len(one.files) <= MOST:
             carried.add(one)
             size, count = size + one.size, count + len(one.files)

@@ -218,11 +218,11 @@ def _mounts(plan: Plan, role: Role) -> list[_Object]:
     found.append(runs)
     for place, key in _keys(plan).items():  # each by itself: other mounts may stand beside it in the same folder
         found.append({"name": "study", "mountPath": str(place), "subPath": key, "readOnly": True})
-    if plan.volume is not None:
-        for one in plan.files.elsewhere:
-            if one.inside:
-                inner = str(one.place.relative_to(HOME))
-                found.append({"name": "files", "mountPath": str(one.place), "subPath": inner, "readOnly": True})
+    if plan.mounted is not None:
+        return [*found, {"name": "files", "mountPath": str(plan.mounted), "readOnly": True}]
+    for one in filter(plan.in_volume, plan.files.elsewhere):
+        inner = str(one.place.relative_to(HOME))
+        found.append({"name": "files", "mountPath": str(one.place), "subPath": inner, "readOnly": True})
     return found
 
 
@@ -234,7 +234,7 @@ def _volumes(plan: Plan, role: Role) -> list[_Object]:
     found.append({"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}})
     found.append({"name": "runs", **({"emptyDir": {}} if claim is None else _of_claim(claim))})
     found.append({"name": "study", "configMap": {"name": f"{plan.name}-study"}})
-    if plan.volume is not None and any(one.inside for one in plan.files.elsewhere):
+    if plan.volume is not None and (plan.mounted is not None or any(map(plan.in_volume, plan.files.elsewhere))):
         found.append({"name": "files", **_of_claim(plan.volume, read_only=True)})
     return found
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from tuner import __version__
 from tuner.load.distributed.options import is_loopback
-from tuner.manifests.files import HOME, Files, check_settings, split
+from tuner.manifests.files import HOME, Files, Needed, check_settings, split
 from tuner.manifests.names import ManifestError, a_label, a_subdomain, name_of
 from tuner.study.load import Study
 from tuner.study.locustfile import LocustSpec
 from tuner.study.spec import IsolationSpec, SearchSpec
+from workloads.units import parse_duration
 
 Form = Literal["kubernetes", "compose"]
 Component = Literal["worker", "run", "agent"]
@@ -35,6 +36,7 @@ _MEMORY = re.compile(r"[1-9]\d*(Mi|Gi)")
 _CERTIFIED = re.compile(r"[?&](?:password|passfile|sslcert)=")
 """Of an address whose user shows who it is by other means than `PGPASSWORD`."""
 _IMAGE = re.compile(r"[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
+_TAKEN = (HOME, *map(PurePosixPath, ("/tmp", "/dev", "/paretune", "/proc", "/sys")))  # noqa: S108 - in containers
 _ADDRESSES = ("url", "grpc_url", "metrics_url")
 """Options of targets that have the address of a server that runs already, or of its metrics."""
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - whoever asks them asks itself
@@ -87,6 +89,7 @@ class Asked:
     volume: str | None = None
     results: str | None = None
     env: tuple[str, ...] = ()
+    agents_wait: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Plan:
         secret: name of the Kubernetes Secret that has the variables of the roles.
         database: whether the form has to bring the database.
         volume: claim of the volume with the files that no ConfigMap carries, None without one.
+        mounted: the folder that it is mounted on as a whole; None: it has paths as the study, each mounted by itself.
         results: claim of the volume that runs are written to, None without one.
     """
 
@@ -115,7 +119,14 @@ class Plan:
     secret: str
     database: bool
     volume: str | None
+    mounted: PurePosixPath | None
     results: str | None
+
+    def in_volume(self, one: Needed) -> bool:
+        """Whether the containers have a file that no ConfigMap carries from the volume."""
+        if self.mounted is not None:
+            return one.place.is_relative_to(self.mounted)
+        return self.volume is not None and one.inside
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -148,16 +159,18 @@ def plan_of(study: Study, asked: Asked) -> Plan:
     name = name_of(study.spec.study, asked.name)
     storage = _storage(study, asked)
     roles = _with_agents(study, asked, name, storage) if asked.agents is not None else _workers(study, asked, storage)
+    claim, mounted = _volume(asked.volume)
     return Plan(
         name,
         asked.namespace and a_label("--namespace", asked.namespace),
         asked.image or f"paretune:{__version__}",
         roles,
-        split(study),
+        split(study, mounted),
         study.source.path,
         a_subdomain("--secret", asked.secret or f"{name}-secrets"),
         asked.form == "compose" and storage == DATABASE and asked.storage is None,
-        asked.volume and a_subdomain("--volume", asked.volume),
+        claim,
+        mounted,
         asked.results and a_subdomain("--results", asked.results),
     )
 
@@ -198,6 +211,13 @@ def _check(study: Study, asked: Asked) -> None:
 
 def _check_words(asked: Asked) -> None:
     """Check what is given as a text of a certain form. Raises ManifestError."""
+    if asked.agents_wait is not None:
+        if asked.agents is None:
+            raise ManifestError("--agents-wait is about agents: say how many with --agents N")
+        try:
+            parse_duration(asked.agents_wait)
+        except ValueError as error:
+            raise ManifestError(f"--agents-wait: {error}") from None
     for variable in asked.env:
         if not _NAME.fullmatch(variable) or variable in _OURS:
             what = f"the variable {variable} is set by Paretune" if variable in _OURS else "expected a variable's name"
@@ -297,6 +317,21 @@ def _storage(study: Study, asked: Asked) -> str | None:
     return given
 
 
+def _volume(given: str | None) -> tuple[str | None, PurePosixPath | None]:
+    """Return the claim of the volume and the folder that it is mounted on, of `CLAIM` or `CLAIM:FOLDER`."""
+    if given is None:
+        return None, None
+    claim, colon, text = given.partition(":")
+    folder = PurePosixPath(text)
+    unfit = not folder.is_absolute() or ".." in folder.parts or any(one.is_relative_to(folder) for one in _TAKEN)
+    if colon and unfit:
+        raise ManifestError(
+            f"--volume: {text!r} is no folder to mount a volume on: give an absolute path, like {claim}:/models, that "
+            f"hides none of {', '.join(map(str, _TAKEN))}"
+        )
+    return a_subdomain("--volume", claim), folder if colon else None
+
+
 def _workers(study: Study, asked: Asked, storage: str | None) -> tuple[Role, ...]:
     assert storage is not None, "workers have one"
     arguments = ("worker", _inside(study), "--storage", storage, *_overrides(study))
@@ -308,12 +343,15 @@ def _workers(study: Study, asked: Asked, storage: str | None) -> tuple[Role, ...
 def _with_agents(study: Study, asked: Asked, name: str, storage: str | None) -> tuple[Role, ...]:
     assert asked.agents is not None, "they were asked for"
     kept = () if storage is None else ("--set", f"search.storage={storage}")
-    joined = ("--agents", str(asked.agents), "--agents-bind", f"0.0.0.0:{MASTER_PORT}")
+    wait = asked.agents_wait
+    joined = ("--agents", str(asked.agents), "--agents-bind", f"0.0.0.0:{MASTER_PORT}",
+              *(("--agents-wait", wait) if wait is not None else ()))  # fmt: skip
+    looked_for = ("agent", "--master", master_of(name), *(("--wait", wait) if wait is not None else ()))
     arguments = ("run", _inside(study), *joined, *_overrides(study), *kept)
     secrets = _once(TOKEN, *_of_storage(storage), *study.spec.target.secrets(), *asked.env)
     return (
         Role("run", 1, arguments, asked.server, secrets, studies=True),
-        Role("agent", asked.agents, ("agent", "--master", master_of(name)), asked.agent, (TOKEN,), studies=False),
+        Role("agent", asked.agents, looked_for, asked.agent, (TOKEN,), studies=False),
     )
 
 

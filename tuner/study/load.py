@@ -57,7 +57,8 @@ class Study:
         digest = hashlib.sha256()
         target = self.spec.target
         roots = [*target.files(), *target.files_of_these(self.resolve)]
-        roots += [path for workload in self.spec.workloads.values() for path in workload.files()]
+        for workload in self.spec.workloads.values():
+            roots += [*workload.files(), *workload.files_of_these(self.resolve)]
         for root in roots:
             resolved = self.resolve(root)
             for file in sorted(resolved.rglob("*")) if resolved.is_dir() else [resolved]:

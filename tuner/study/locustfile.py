@@ -1,6 +1,6 @@
 """The shape of a workload that a locustfile describes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -9,11 +9,13 @@ from pydantic_core import PydanticCustomError
 
 from targets.options import Duration, Section
 from tuner.study.names import WorkloadName
+from tuner.study.own_code import imported_beside
 from tuner.study.quantities import Rate
 from tuner.study.slo import BoundsSpec
 
 OTHERS = "other"
 """The class of the requests that no class of the study has."""
+_CONFIGURATIONS = ("locust.conf", "pyproject.toml")
 _TOLD_BY_IT = ("arrival", "requests", "mix", "repeats", "sequences", "connections", "keep_alive")
 
 
@@ -71,3 +73,17 @@ class LocustSpec(Section):
     def files(self) -> list[Path]:
         """Return the files that the traffic is read from."""
         return [self.locustfile]
+
+    def files_of_these(self, resolve: Callable[[Path], Path]) -> list[Path]:
+        """Return what belongs to the locustfile in its folder: modules that it imports, and Locust's configuration.
+
+        Args:
+            resolve: makes a path of the study an absolute one.
+        """
+        file = resolve(self.locustfile)
+        return [*imported_beside(file), *filter(_configures_locust, map(file.with_name, _CONFIGURATIONS))]
+
+
+def _configures_locust(path: Path) -> bool:
+    """Whether Locust reads options from a file: of a project's only the table `tool.locust` is its own."""
+    return path.is_file() and (path.suffix != ".toml" or b"tool.locust" in path.read_bytes())

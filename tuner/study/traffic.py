@@ -1,5 +1,6 @@
 """The shape of a study's workloads: what is sent, and when."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -220,6 +221,10 @@ class WorkloadSpec(Section):
         """Return the files that the traffic is read from."""
         own = [path for one in self.classes().values() for path in _files(one.requests)]
         return [*self.arrival.files(), *own]
+
+    def files_of_these(self, resolve: Callable[[Path], Path]) -> list[Path]:  # noqa: ARG002 - a locustfile has some
+        """Return what those files need beside them: nothing."""
+        return []
 
 
 def _way_of(value: object) -> str:
