@@ -95,8 +95,8 @@ def _wrong(one: ModelKnob, config: Any) -> str:
 
 
 def _takes_no_batches(one: ModelKnob, config: Any) -> str:
-    if one.name != "max_batch_size" or config.max_batch_size:
-        return ""
+    if one.name != "max_batch_size" or config.max_batch_size or not (config.input or config.output):
+        return ""  # what a file leaves out Triton completes from the model, the axis of batches as well
     return (
         f"model {config.name!r} has max_batch_size 0, and another one would add an axis to its inputs and outputs; if "
         "it takes batches, say so in its config.pbtxt"

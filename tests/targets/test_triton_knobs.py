@@ -40,6 +40,7 @@ model_warmup [
 ]
 parameters { key: "intra_op_thread_count" value { string_value: "2" } }  # of eight
 """
+SINGLE = 'name: "single" input { name: "X" data_type: TYPE_FP32 dims: [ 4 ] }'
 PLAN = 'name: "plan"\nbackend: "tensorrt"  # a plan\nmax_batch_size: 4\n'
 SEQUENCES = """name: "turns"
 backend: "onnxruntime"
@@ -247,7 +248,7 @@ PARTED = PLAN + "dynamic_batching { priority_levels: 2 default_priority_level: 1
          ("priority_levels", "default_priority_level")),
         (PLAN, {"max_queue_delay": 5e-7}, "max_queue_delay: must be whole microseconds, but is 5e-07 s",
          ("max_queue_delay",)),
-        ('name: "single"', {"max_batch_size": 8}, "'single' has max_batch_size 0", ("max_batch_size",)),
+        (SINGLE, {"max_batch_size": 8}, "'single' has max_batch_size 0", ("max_batch_size",)),
         (PARTED, {"preserve_ordering": True}, "only one priority level is allowed when preserve_ordering is true",
          ("preserve_ordering", "priority_levels")),
         (PLAN + "dynamic_batching { preserve_ordering: true }", {"timeout_action": "delay", "default_timeout": 1.0},
@@ -341,7 +342,7 @@ def test_several_instance_groups_are_ambiguous_to_every_knob_of_theirs() -> None
     ("name", "text", "reason"),
     [
         ("execution_mode", PLAN, "for the ONNX Runtime backend"),
-        ("max_batch_size", 'name: "single" max_batch_size: 0', "'single' has max_batch_size 0"),
+        ("max_batch_size", SINGLE, "'single' has max_batch_size 0"),
         ("graph_level", 'name: "a" platform: "tensorrt_plan"', "model 'a' has the backend 'tensorrt'"),
         ("gpus", ONNX, "for GPUs, and Triton finds none here"),
         ("cuda_graphs", PLAN, "for GPUs"),
@@ -446,3 +447,8 @@ def test_the_digits_model_needs_no_change_to_be_its_own_baseline(make_triton: Ma
     target.expect([one.name for one in CATALOGUE])
     (exported,) = target.export(target.user_config()).files.values()
     assert exported == text
+
+
+def test_a_file_that_leaves_its_inputs_to_triton_may_get_batches() -> None:
+    """Triton completes them from the model: it says then whether the model has the axis."""
+    assert rules.missing_part(BY_NAME["max_batch_size"], config('name: "plain" backend: "onnxruntime"'), 8) is None
