@@ -353,6 +353,8 @@ def test_a_missing_repository_is_named(make_triton: MakeTriton, tmp_path: Path) 
 def test_a_dataset_that_does_not_fit_the_model_is_refused(
     inputs: dict[str, np.ndarray], message: str, triton: TritonTarget
 ) -> None:
-    deployment = triton.deploy(USER, "fit")
     with pytest.raises(TargetError, match=message):
-        deployment.endpoint(Dataset(inputs))
+        triton.check_requests(Dataset(inputs))
+    if "float64" not in message:  # floats are rounded to what a variant takes
+        with pytest.raises(TargetError, match=message):
+            triton.deploy(USER, "fit").endpoint(Dataset(inputs))
