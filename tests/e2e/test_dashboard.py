@@ -15,6 +15,8 @@ from targets.ports import choose_ports
 from tests.support.simulated_study import write_simulated_study
 from tests.support.tune import tune
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

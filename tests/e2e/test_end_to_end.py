@@ -22,6 +22,8 @@ from targets.triton.installation import find_installation
 from tests.support.tune import tune
 from tuner.results import Comparison, Result, Trial, read_result, result_schema
 
+pytestmark = pytest.mark.long
+
 WriteStudy = Callable[..., Path]
 
 BROKEN_MODEL = """
@@ -293,7 +295,6 @@ def test_a_trial_that_does_not_exist_is_named(finished: tuple[Path, subprocess.C
     assert "--trial 99: no such trial; there are 0, 1, 2, 3" in ended.stderr
 
 
-@pytest.mark.long
 def test_a_killed_run_leaves_no_server_and_is_resumed_without_losing_a_trial(
     small_study: WriteStudy, tmp_path: Path
 ) -> None:
@@ -336,7 +337,6 @@ def test_an_interrupted_run_writes_what_there_is_and_stops_the_server(
     assert "Traceback" not in rest
 
 
-@pytest.mark.long
 def test_fresh_starts_over_and_keeps_the_old_run(small_study: WriteStudy, tmp_path: Path) -> None:
     study = small_study(search={"budget": {"trials": 1, "time": "5 min"}, "seed": 1})
     first = tune(study, cwd=tmp_path)
@@ -359,7 +359,6 @@ def test_an_slo_that_nobody_meets_is_exit_4_and_says_how_close_it_came(small_stu
     assert "over its bound" in (tmp_path / "runs/digits/latest/report.html").read_text()
 
 
-@pytest.mark.long
 def test_configurations_that_crash_hang_or_are_refused_are_recorded_and_the_search_goes_on(
     small_study: WriteStudy, repository: Path, tmp_path: Path
 ) -> None:
@@ -403,7 +402,6 @@ def test_bench_prints_one_configuration_at_every_load_level(small_study: WriteSt
     assert levels == [("steady", 4.0), ("steady", 16.0), ("bursty", 500.0)]
 
 
-@pytest.mark.long
 def test_compare_tells_two_configurations_apart(small_study: WriteStudy, tmp_path: Path) -> None:
     """Batches of one against batches of 16, 16 requests in flight: no noise makes up for that."""
     sides = ["--ours", "max_batch_size=16", "--theirs", "max_batch_size=1"]

@@ -30,6 +30,8 @@ from tuner import cli
 from tuner.provenance import MARK, with_header, without_header
 from tuner.results import read_result, to_json
 
+pytestmark = pytest.mark.long
+
 TUNED = {"max_batch_size": 4, "max_queue_delay": 0.0005, "instances": 2}
 WriteStudy = Callable[..., Path]
 

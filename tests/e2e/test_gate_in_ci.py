@@ -14,6 +14,8 @@ from junitparser import JUnitXml, TestSuite
 from tests.support.pages import DOCS, blocks
 from tests.support.simulated_study import write_simulated_study
 
+pytestmark = pytest.mark.long
+
 GATE = "\ngate: {throughput: -20%, concurrency: 4, rounds: 3, round: 150 ms, time: 5 s}\n"
 MAIN, BRANCH = "main", "slower"
 INSTALLED = "install paretune[triton] @ git+https://github.com/OWNER/paretune@REVISION\n"

@@ -17,6 +17,8 @@ from tests.support.tune import tune
 from tuner.gate.baseline import MEASURED, BaselineError, accept, read_gate
 from tuner.gate.document import GateResult
 
+pytestmark = pytest.mark.long
+
 FILES = {"gate.json", "gate.html", "gate.md", "junit.xml"}
 LONG = ("--set", "gate.restarts=500", "--set", "gate.time=1 h")
 PATIENCE_S = 120.0

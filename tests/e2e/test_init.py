@@ -14,6 +14,8 @@ from tuner.results import read_result
 from tuner.study.load import load_study
 from tuner.wiring import prepare
 
+pytestmark = pytest.mark.long
+
 STUDIES = Path(__file__).parents[2] / "studies"
 SMALL = [
     "--trials", "1", "--set", "space.concurrency=[2]", "--set", "slo.p99=900 ms", "--set", "slo.error_rate=10%",

@@ -12,6 +12,8 @@ from tuner.gate.document import Form, GateResult, Measurement
 from tuner.study.load import Study, load_study
 from tuner.wiring import prepare
 
+pytestmark = pytest.mark.long
+
 ITEMS = 20
 OWN = "requests={source: dataset, path: labelled.npz, accuracy: {kind: function, function: 'scores:near'}}"
 SETTINGS = (

@@ -19,6 +19,8 @@ from tuner.study.load import Study, load_study
 from tuner.study.source import StudyError
 from tuner.wiring import prepare
 
+pytestmark = pytest.mark.long
+
 GATE = {"concurrency": 2, "rounds": 2, "round": "60 ms"}
 KSERVE = {"kind": "kserve", "url": "http://127.0.0.1:9000", "model": "m"}
 OPENAI = {"kind": "openai", "url": "http://127.0.0.1:9000", "model": "m"}

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.agent_runs import TOKEN, end_agent, start_agent
 from tests.support.simulated_study import write_simulated_study
 from tuner.gate import opening
@@ -10,6 +12,8 @@ from tuner.load.distributed.options import AgentsWanted
 from tuner.metrics import generator_report
 from tuner.study.load import load_study
 from tuner.wiring import prepare
+
+pytestmark = pytest.mark.long
 
 
 def test_the_same_agents_make_the_load_of_both_sides(tmp_path: Path) -> None:

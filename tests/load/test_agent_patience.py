@@ -6,9 +6,12 @@ import sys
 from typing import Any
 
 import msgpack
+import pytest
 import zmq
 
 from tests.support.agent_runs import TOKEN, end_agent
+
+pytestmark = pytest.mark.long
 
 TRIES = 3
 """Locust's own are 60, of 5 s each."""

@@ -16,6 +16,8 @@ from tuner.load.generator import LoadLost
 from tuner.load.null_server import REQUEST, NullServer
 from tuner.load.plan import ClosedLoop, Plan
 
+pytestmark = pytest.mark.long
+
 MS = 1_000_000
 WINDOW_MS = 8_000
 """Longer than Locust takes to miss a worker."""

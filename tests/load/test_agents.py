@@ -34,6 +34,8 @@ from workloads.arrivals import Poisson
 from workloads.order import Order
 from workloads.schedule import make_schedule
 
+pytestmark = pytest.mark.long
+
 MS = 1_000_000
 SCHEDULE = make_schedule(Poisson(600.0), 0.5, Order(3), seed=4)
 PATIENCE_S = 60.0

@@ -22,6 +22,8 @@ from tests.mlserver.conftest import answers
 from workloads.datasets import load_npz
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 MakeKServe = Callable[..., KServeTarget]
 
 

@@ -15,6 +15,8 @@ from tests.mlserver.conftest import MODELS, mlserver_target
 from workloads.datasets import load_npz
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 
 class TestMLServer(TargetContract):
     other: ClassVar[Config] = {"max_batch_size": 8, "max_batch_time": 0.002, "parallel_workers": 1}

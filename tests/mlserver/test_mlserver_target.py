@@ -23,6 +23,8 @@ from tuner.study.load import load_study
 from tuner.wiring import prepare
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 OWN = {"max_batch_size": 0, "max_batch_time": 0.0, "parallel_workers": 1}
 
 

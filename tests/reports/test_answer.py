@@ -283,6 +283,7 @@ def test_an_slo_is_met_on_workloads_and_not_on_their_classes(found: Result) -> N
     assert said.text == "Every SLO is met on all 2 workloads"
 
 
+@pytest.mark.long
 def test_a_finished_run_gets_another_price(real_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(real_run, tmp_path / "run"))
     folder = real_run.parents[2]

@@ -16,6 +16,8 @@ from tests.support.triton_ensembles import CLASSIFY, images, write_ensemble
 from tests.support.triton_models import write_model
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 CONFIG = """
 backend: "python"
 max_batch_size: 4

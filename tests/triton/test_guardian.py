@@ -14,6 +14,8 @@ import pytest
 from targets import guardian
 from targets.process import GuardedProcess
 
+pytestmark = pytest.mark.long
+
 PARENT = """
 import sys, time
 from pathlib import Path

@@ -17,6 +17,8 @@ from tests.support.targets import loads_since, triton_target
 from tests.triton.test_triton_target import USER, settled
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 CHANGES: tuple[Config, ...] = (
     {"preferred_batch_size": "4,8"},
     {"preserve_ordering": True},

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.conftest import MakeTriton
 from tests.support.triton_models import SUM, write_model
@@ -19,6 +20,8 @@ from tuner.telemetry.sampler import Sampler
 from tuner.trials import Trier
 from tuner.workload import Workload
 from workloads.requests import Dataset
+
+pytestmark = pytest.mark.long
 
 HELD_BYTES = 200_000_000
 HELD = f"""

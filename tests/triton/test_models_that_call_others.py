@@ -10,6 +10,8 @@ from tests.conftest import MakeTriton
 from tests.support.triton_models import CALLER, WHOLES, drive, write_model
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 ROWS = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 

@@ -29,6 +29,8 @@ from tuner.runs import stored_server
 from workloads.order import Order
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 ITEMS, SENT, REPEATS = 4000, 3000, 0.3
 CACHE = "response_cache { enable: true }\n"
 

@@ -22,6 +22,8 @@ from tests.support.docker import Docker
 from tests.support.targets import triton_target
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 USER = {"max_batch_size": 8, "instances": 1, "max_queue_delay": 0.0, "precision": "fp32"}
 IMAGE = "triton:test"
 

@@ -16,6 +16,8 @@ from tests.conftest import DIGITS, MakeTriton
 from tests.support.pbtxt_files import BY_NAME, FILES, Written
 from tests.support.targets import triton_target
 
+pytestmark = pytest.mark.long
+
 MODEL = '''
 import json
 import triton_python_backend_utils as pb_utils

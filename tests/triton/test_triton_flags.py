@@ -14,6 +14,8 @@ from targets.triton.target import TritonTarget
 from tests.conftest import MakeTriton
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 USER = {"max_batch_size": 8, "instances": 1, "max_queue_delay": 0.0, "precision": "fp32"}
 
 

@@ -26,6 +26,8 @@ from tuner.load import engine
 from tuner.load.plan import ClosedLoop, Plan
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 USER = {"max_batch_size": 8, "instances": 1, "max_queue_delay": 0.0, "precision": "fp32"}
 ECHO_CONFIG = """
 backend: "python"

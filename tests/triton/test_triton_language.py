@@ -15,6 +15,8 @@ from workloads.datasets import Listed, load_dataset
 from workloads.lengths import Uniform
 from workloads.tensors import Drawn
 
+pytestmark = pytest.mark.long
+
 LANGUAGE = Path(__file__).parents[2] / "studies" / "language"
 VARIANTS = {name: {"parameters": {"batching": name}} for name in ("padded", "bucketed", "single")}
 CONFIG = {"max_batch_size": 16, "instances": 1, "max_queue_delay": 0.005}

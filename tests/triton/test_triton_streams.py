@@ -13,6 +13,8 @@ from tuner.catalog import ITL, TTFT
 from tuner.timings import misplaced, values_s
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 USER = {"max_batch_size": 8, "instances": 1, "max_queue_delay": 0.0, "precision": "fp32"}
 
 

@@ -23,6 +23,8 @@ from tuner.slo import Slo
 from tuner.stopping import Aims, Pace, at_the_cap, decide
 from workloads.arrivals import Poisson
 
+pytestmark = pytest.mark.long
+
 Series = NDArray[np.float64]
 Serve = Callable[[float, int, int], tuple[Series, Series]]
 """Level of the load, number of requests, seed -> when they were due and when they were answered, in seconds."""

@@ -27,6 +27,8 @@ from tuner.workload import Workload
 from workloads.datasets import load_npz
 from workloads.requests import Dataset
 
+pytestmark = pytest.mark.long
+
 PACE = Pace(0.05, 0.05, 0.1, 0.2)
 
 

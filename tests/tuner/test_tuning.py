@@ -21,6 +21,8 @@ from tuner.study.load import load_study
 from tuner.tuning import Tuning
 from tuner.wiring import prepare, started
 
+pytestmark = pytest.mark.long
+
 
 class Heard:
     """A listener that keeps what is said."""
