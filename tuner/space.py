@@ -16,7 +16,7 @@ from tuner.nesting import flat, place_of
 from tuner.relations import Relation, RelationError, parse_relation
 from tuner.study.source import Source
 from tuner.units import format_value
-from workloads.units import parse_duration, parse_rate
+from workloads.units import is_multiple, parse_duration, parse_rate
 
 LOAD_KNOBS = (
     Knob("concurrency", "int", 1, 65536, 1, "", "live", "requests in flight of closed-loop workloads"),
@@ -25,7 +25,6 @@ LOAD_KNOBS = (
 )
 LOAD_NAMES = tuple(knob.name for knob in LOAD_KNOBS)
 MAX_VALUES = 10_000
-NEARLY_WHOLE = 1e-3
 MAX_COUNTED = 200_000
 """A space of more combinations is not counted one by one."""
 NO_NUMBERS = "none"
@@ -339,7 +338,7 @@ class _Reader:
         """Return numbers that are whole multiples of what the knob is counted in."""
         grain, unit = self.knob.grain, self.knob.unit
         for one in values if grain else ():
-            if abs(float(one) / grain - round(float(one) / grain)) > NEARLY_WHOLE:
+            if not is_multiple(float(one), grain):
                 counted, given = (format_value(number, unit) for number in (grain, one))
                 raise self._error(f"{given} is no whole multiple of {counted}, which the server counts in", *place)
         return tuple(values)

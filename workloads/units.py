@@ -3,6 +3,7 @@
 import math
 import re
 
+_NEARLY = 1e-3
 _LONGEST_S = 10 * 365 * 24 * 3600.0
 """The longest duration: its nanoseconds, and those of sums of a few, fit into 64 bits with room for the clock's own."""
 _DURATION_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
@@ -125,3 +126,8 @@ def _finite(value: float, given: object) -> float:
     if not math.isfinite(value):
         raise ValueError(f"is too large for a number, which ends at 1.8e308: {given!r}")
     return value
+
+
+def is_multiple(value: float, grain: float) -> bool:
+    """Whether a number is a whole multiple of another one, to a thousandth of that: decimals are no exact floats."""
+    return abs(value / grain - round(value / grain)) <= _NEARLY

@@ -14,10 +14,10 @@ from tritonclient.grpc import model_config_pb2
 from targets.base import ConfigRefused, Knob, Value
 from targets.triton.fields import KINDS, as_numbers
 from targets.triton.knobs import BATCHING, ModelKnob
+from workloads.units import is_multiple
 
 SCHEDULERS = "dynamic_batching, sequence_batching and ensemble_scheduling exclude one another"
 CACHE_BYTES = 64 * 2**20
-NEARLY_WHOLE = 1e-3
 CACHE_KNOBS = ("response_cache", "cache_size")
 LIMITER_KNOBS = ("rate_limiter_priority", "rate_limiter_count")
 _BACKEND_OF = {"onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt", "pytorch_libtorch": "pytorch"}
@@ -158,7 +158,7 @@ def out_of_range(knob: Knob, value: Value) -> ConfigRefused | None:
         return ConfigRefused(f"{knob.name}: {value!r} is none of {', '.join(knob.choices)}", (knob.name,))
     if knob.type not in ("int", "duration", "list"):
         return None
-    if knob.grain and abs(float(value) / knob.grain - round(float(value) / knob.grain)) > NEARLY_WHOLE:
+    if knob.grain and not is_multiple(float(value), knob.grain):
         return ConfigRefused(f"{knob.name}: must be whole microseconds, but is {value:g} s", (knob.name,))
     for number in as_numbers(value) if knob.type == "list" else [float(value)]:
         if (knob.low is not None and number < knob.low) or (knob.high is not None and number > knob.high):

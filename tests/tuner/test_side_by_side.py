@@ -11,7 +11,6 @@ from result_builders import GOALS
 
 from targets.base import Deployment, Target
 from targets.simulated.target import SimulatedTarget
-from tests.support.targets import simulated_target
 from tuner import side_by_side
 from tuner.accuracy.variants import Accuracies
 from tuner.confirm import Contender, Rounds, redeploy_and_measure, side
@@ -23,19 +22,6 @@ from tuner.telemetry.nvml import Gpus
 from tuner.telemetry.sampler import Sampler
 from tuner.trials import Trier
 from workloads.arrivals import Poisson
-
-QUEUE = '{"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 1.0, "each_ms": 0.0}'
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedTarget]:
-    folder = tmp_path_factory.mktemp("simulated")
-    (folder / "models" / "queue").mkdir(parents=True)
-    (folder / "models" / "queue" / "queue.json").write_text(QUEUE)
-    made = simulated_target(folder / "log.txt", model="queue", repository=folder / "models")
-    made.start()
-    yield made
-    made.stop()
 
 
 class Watched:

@@ -11,7 +11,6 @@ from result_builders import point
 from targets.base import Deployment, ServerCounters
 from targets.options import ServerMetric
 from targets.simulated.target import SimulatedTarget
-from tests.support.targets import simulated_target
 from tuner.confirm import Contender, Rounds, redeploy_and_measure
 from tuner.load.generator import Generator, LoadLost, LoadRun
 from tuner.load_plans import InTurn, Ladder
@@ -29,7 +28,6 @@ from tuner.verdicts import slo_verdicts
 from tuner.workload import Workload
 from workloads.arrivals import Poisson
 
-QUEUE = '{"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 1.0, "each_ms": 0.0}'
 PACE = Pace(0.05, 0.05, 0.2, 20.0)
 GOALS = (Goal(True, "first", "throughput"),)
 MISSED, MET = {"p50": 0.0005}, {"p50": 1.0}
@@ -41,17 +39,6 @@ MakeTrier = Callable[[Mapping[str, float]], Trier]
 
 def workload(name: str) -> Workload:
     return workload_builders.workload(name, Poisson(400.0))
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedTarget]:
-    folder = tmp_path_factory.mktemp("simulated")
-    (folder / "models" / "queue").mkdir(parents=True)
-    (folder / "models" / "queue" / "queue.json").write_text(QUEUE)
-    made = simulated_target(folder / "log.txt", model="queue", repository=folder / "models")
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

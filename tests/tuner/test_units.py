@@ -18,6 +18,7 @@ from tuner.units import (
     format_value,
 )
 from workloads.units import (
+    is_multiple,
     parse_duration,
     parse_energy,
     parse_fraction,
@@ -284,3 +285,11 @@ def test_a_knobs_value_is_read_with_its_unit_and_written_as_a_study_has_it(
 )
 def test_what_was_measured_has_its_unit(value: float, unit: str, text: str) -> None:
     assert format_measured(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "grain", "whole"),
+    [(0.0003, 1e-6, True), (0.1 + 0.2, 0.1, True), (0.0, 1e-6, True), (1.5e-6, 1e-6, False), (4e-7, 1e-6, False)],
+)
+def test_a_whole_multiple_is_one_however_its_decimals_are_stored(value: float, grain: float, whole: bool) -> None:
+    assert is_multiple(value, grain) == whole
