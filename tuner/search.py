@@ -1,4 +1,4 @@
-"""The search: Optuna proposes, is told, and remembers. The only module, with `storage`, that knows Optuna.
+"""The search: Optuna proposes, is told, and remembers.
 
 Every parameter is told to Optuna as an index into its list of values, so that ordered knobs keep their order whatever
 their spacing. Samplers are asked in memory; a proposal gets into the storage with the whole trial that came of it, in
@@ -28,7 +28,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from targets.base import Config, Value
-from tuner.objective import WORST, Goal, Objective, evened
+from tuner.gaussian import for_gaussian, on_one_thread
+from tuner.objective import WORST, Goal, Objective
 from tuner.results import Trial
 from tuner.space import Parameter, Space
 from tuner.storage import kept
@@ -308,7 +309,9 @@ class Search:
         """Ask the sampler."""
         sampler = self._sampler(number, kept)
         if self._kind == "gp":
-            return _Asked(self._study.directions).ask(sampler, self.space, _evened(self._told, self._study.directions))
+            told = for_gaussian(self._told, self._study.directions)
+            with on_one_thread():
+                return _Asked(self._study.directions).ask(sampler, self.space, told)
         if self._focuses and number > STARTUP_TRIALS and number % FRONT_EVERY:
             # For the first objective alone: a sampler of several spreads its few trials along the whole front.
             return self._first.ask(sampler, self.space, self._told)
@@ -385,15 +388,3 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 def _clipped(value: float) -> float:
     return float(np.clip(value, -WORST, WORST))
-
-
-def _evened(told: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
-    """Return trials as a sampler is told of them that scales what it is told, see `objective.evened`."""
-    as_told = [Objective(tuple(one.values), one.constraints) for one in told]
-    maximize = [one is StudyDirection.MAXIMIZE for one in directions]
-    return [
-        optuna.create_trial(
-            params=one.params, distributions=one.distributions, values=made.values, constraints=dict(made.violations)
-        )
-        for one, made in zip(told, evened(as_told, maximize), strict=True)
-    ]

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -76,6 +77,7 @@ class Gaussian(RandomSampler):
 @pytest.fixture(autouse=True)
 def in_place_of_a_large_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuner.search.GPSampler", Gaussian)
+    monkeypatch.setattr("tuner.search.on_one_thread", nullcontext)
 
 
 def search(folder: Path, space: Space = SPACE, sampler: str = "tpe", seed: int = 7) -> Search:

@@ -1,0 +1,126 @@
+"""Optuna's Gaussian process: what it is told, and, with the real one, what it proposes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import IntDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from result_builders import GOALS, point, trial
+
+from targets.base import Config, Knob, Value
+from tuner.gaussian import MOST_TOLD, for_gaussian
+from tuner.objective import Objective, pessimistic
+from tuner.relations import Relation, Term
+from tuner.search import STARTUP_TRIALS, Search
+from tuner.space import Parameter, Space
+from tuner.storage import open_storage
+
+UP, DOWN = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+REAL = pytest.mark.long
+"""Needs PyTorch: `pip install -e '.[gp]'`."""
+
+
+def told(value: float, violation: float = 0.0) -> FrozenTrial:
+    return optuna.create_trial(
+        params={"batch": 0},
+        distributions={"batch": IntDistribution(0, 9)},
+        values=[value, 1.0],
+        constraints={"steady.p99": violation},
+    )
+
+
+def values(kept: list[FrozenTrial]) -> list[float]:
+    return [one.values[0] for one in kept]
+
+
+def test_few_trials_are_all_told_in_their_order() -> None:
+    assert values(for_gaussian([told(one) for one in (3.0, 1.0, 2.0)], [UP, DOWN])) == [3.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(("direction", "best"), [(UP, range(401, 501)), (DOWN, range(1, 101))])
+def test_of_many_the_best_and_the_newest_of_the_others_are_told(direction: StudyDirection, best: range) -> None:
+    found = [*best, *(one for one in range(1, 501) if one not in best)]
+    kept = values(for_gaussian([told(float(one)) for one in found], [direction, DOWN]))
+    assert kept == [*map(float, best), *map(float, found[-MOST_TOLD // 2 :])]
+
+
+def test_what_violates_a_bound_is_not_among_the_best() -> None:
+    over = [told(1000.0 + one, violation=1.0) for one in range(300)]
+    fine = [told(float(one)) for one in range(100)]
+    kept = values(for_gaussian([*fine, *over], [UP, DOWN]))
+    assert kept[:100] == [float(one) for one in range(100)]
+    assert kept[100:] == [1200.0 + one for one in range(100)]
+
+
+# With the real one.
+
+
+def parameter(name: str, *values: Value, ordered: bool = True, when: Relation | None = None) -> Parameter:
+    return Parameter(Knob(name, "int", None, None, 1, "", "reload", ""), values, ordered, when)
+
+
+SPACE = Space(
+    (
+        parameter("batch", 1, 2, 4, 8, 16, 32),
+        parameter("preferred", 1, 2, 4, 8, 16, 32),
+        parameter("delay", 0.0, 0.001, 0.002, 0.004, when=Relation("batch > 2", (Term("batch", ">", 2),))),
+        parameter("precision", "fp32", "int8", ordered=False),
+    ),
+    (Relation("preferred <= batch", (Term("preferred", "<=", right="batch"),)),),
+    {"delay": 0.0},
+)
+
+
+def worth(config: Config) -> Objective | None:
+    """A smooth objective under a bound; a third of all configurations is refused."""
+    batch, delay = float(config["batch"]), float(config.get("delay", 0.0))
+    if list(SPACE.configs()).index(config) % 3 == 0:
+        return None
+    fast = 2.0 if config["precision"] == "int8" else 1.0
+    p99 = 0.001 * batch + delay
+    return Objective((fast * batch * 100 / (1 + delay * 200), p99), {"steady.p99": (p99 - 0.012) / 0.012})
+
+
+def explored(folder: Path, count: int, seed: int = 7) -> Iterator[Config]:
+    """Propose so many, each from a search that was opened anew, as after a run that was cut off."""
+    for _ in range(count):
+        one = Search(open_storage("sqlite", folder), SPACE, GOALS, "gp", seed)
+        proposal = one.ask()
+        assert proposal is not None
+        found = worth(proposal.config)
+        state = "complete" if found else "refused"
+        made = trial(proposal.number, *([point()] if found else []), config=proposal.config, state=state)
+        one.tell(made, found or pessimistic(GOALS, ["steady.p99"]))
+        yield proposal.config
+
+
+def rank_of(config: Config) -> int:
+    """Return how many configurations are better."""
+    feasible = [(config, one) for config in SPACE.configs() if (one := worth(config)) is not None and one.feasible]
+    own = worth(config)
+    assert own is not None
+    return sum(one.values[0] > own.values[0] for _, one in feasible)
+
+
+@REAL
+def test_it_finds_the_best_though_a_third_is_refused_and_keeps_to_conditions_and_constraints(tmp_path: Path) -> None:
+    allowed = list(SPACE.configs())
+    asked = list(explored(tmp_path, 24))
+    assert all(config in allowed for config in asked)
+    assert len({str(config) for config in asked}) == len(asked), "nothing is proposed twice"
+    measured = [config for config in asked if (one := worth(config)) is not None and one.feasible]
+    assert min(map(rank_of, measured)) <= 1, "24 of 114 configurations lead to one of the two best"
+
+
+@REAL
+def test_the_same_seed_gives_the_same_proposals_and_another_one_others(tmp_path: Path) -> None:
+    count = STARTUP_TRIALS + 3
+    runs = []
+    for name, seed in (("first", 7), ("second", 7), ("third", 8)):
+        (tmp_path / name).mkdir()
+        runs.append(list(explored(tmp_path / name, count, seed)))
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
