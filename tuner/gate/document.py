@@ -111,6 +111,11 @@ class RuleFound(Data):
     before: SloVerdict | None = Field(
         None, description="of an SLO, how the old side stood to the same bound; null where it had another, or none"
     )
+    worse: bool = Field(
+        False,
+        description="of an SLO that is missed: whether the old side met it for certain, or was undecided and had "
+        "a better figure for certain",
+    )
     note: str = ""
 
 
