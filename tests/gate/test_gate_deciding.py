@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.gate.gate_builders import measurement, noisy
+from tests.gate.gate_builders import HOST, measurement, noisy
 from tuner.gate.concluding import decided, least_requests, result
-from tuner.gate.deciding import Look, decide, figures, overall
+from tuner.gate.deciding import NOT_RESTARTED, Look, decide, figures, overall
 from tuner.gate.document import Accuracy, GateResult, Measurement
 from tuner.gate.gathering import packed
 from tuner.gate.intervals import looks
@@ -254,6 +254,37 @@ def test_a_baseline_of_few_restarts_leaves_errors_and_lost_figures_inconclusive(
         measurement([100.0] * 2, accuracy=0.9), measurement(accuracy=0.9), {"accuracy": 0.1}, together=False
     )
     assert of_items == {"accuracy": "pass"}, "all items were asked on both sides"
+
+
+ELSEWHERE = {**HOST, "place": "http://models:8000"}
+
+
+EARLIER = {
+    "host": {name: value for name, value in HOST.items() if name != "place"},
+    "environment": {"server_url": "http://models:8000"},
+}
+"""What a baseline of an earlier version says of such a server."""
+
+
+@pytest.mark.parametrize("new", [measurement([50.0] * 5, host=ELSEWHERE), measurement([0.0] * 5, host=ELSEWHERE)])
+@pytest.mark.parametrize("old", [measurement(host=ELSEWHERE), measurement(**EARLIER)])
+def test_a_server_elsewhere_has_no_restarts_to_hold_a_change_against(old: Measurement, new: Measurement) -> None:
+    asked = {"throughput": 0.05, "error_rate": 0.001}
+    assert set(verdicts(old, new, asked, together=False).values()) == {"inconclusive"}
+    assert verdicts(old, new, asked)["throughput"] == "fail", "the process of a side is the same for both"
+    counted = new.model_copy(update={"elsewhere": "as_restarts"})
+    assert verdicts(old, counted, asked, together=False)["throughput"] == "fail"
+    found = compare(old, new, ["place"])
+    assert (found.state, found.exit_code) == ("inconclusive", 5)
+    assert found.rules[0].note == NOT_RESTARTED
+    assert found.rules[0].change is not None, "how the figure stands is told"
+    assert [one.low for one in found.figures] == [-math.inf] * len(found.figures)
+
+
+def test_labelled_items_and_slos_of_a_server_elsewhere_are_judged() -> None:
+    sides = [measurement(host=ELSEWHERE, accuracy=0.9, rules={"accuracy": 0.1}) for _ in range(2)]
+    found = compare(*sides, [])
+    assert [(one.rule, one.state) for one in found.rules] == [("accuracy", "pass"), ("p99", "pass")]
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -9,11 +9,11 @@ sampling, Technometrics 24, 1982).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from tuner.gate import intervals
+from tuner.gate import hosts, intervals
 from tuner.gate.bounds import bounds_behind
 from tuner.gate.document import Accuracy, Measured, Measurement, Restart, RuleFound, RuleState
 from tuner.gate.intervals import Change
@@ -30,6 +30,10 @@ _STOOD: dict[SloVerdict | None, str] = {
     None: "the old side was not held against this bound",
 }
 OTHER_BOUNDS = "its SLO's bounds are others now"
+NOT_RESTARTED = (
+    "a server elsewhere is not restarted, so that there is no spread of restarts: compare both in one run with --ab, "
+    "or see `gate.elsewhere`"
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def figures(old: Measurement, new: Measurement, rules: Sequence[Rule], confidenc
             same_bounds = bounds_behind(rule.key, old, workload) == bounds_behind(rule.key, new, workload)
             if (workload, rule.key) in ruled or not same_bounds:
                 continue
-            change = _measured(rule, before, now, (1 - confidence) / 2, together)
+            change = _bounded(rule, old, new, (1 - confidence) / 2, together)
             if not math.isnan(change.value):
                 found.append(_found(rule, before, now, change, "info", None))
     return found
@@ -119,8 +123,7 @@ def _change(rule: Rule, old: Measurement | None, new: Measurement, look: Look, t
         return _absent(rule, "the workload was not measured on both sides")
     if bounds_behind(rule.key, old, rule.workload) != bounds_behind(rule.key, new, rule.workload):
         return _found(rule, before, now, intervals.unknown(OTHER_BOUNDS), "inconclusive", rule.worst)
-    made = [_measured(rule, before, now, error, together) for error in (look.failing, look.passing)]
-    failing, passing = made
+    failing, passing = (_bounded(rule, old, new, error, together) for error in (look.failing, look.passing))
     state: RuleState = "inconclusive"
     if _least_harm(rule, failing) > rule.limit:
         state = "fail"
@@ -135,6 +138,27 @@ def _least_harm(rule: Rule, change: Change) -> float:
 
 def _most_harm(rule: Rule, change: Change) -> float:
     return rule.harm(change.low if rule.falls else change.high)
+
+
+def unspread(places: Set[str], elsewhere: str) -> str:
+    """Say why sides that are measured at different times have no spread of restarts, "" where they may have.
+
+    What Paretune does not start it does not restart: a Triton elsewhere loads the model anew, other servers do nothing.
+    What differs from one start of a process to the next (memory layout, threads, placement) is then in no deployment.
+
+    Args:
+        places: of their servers, see `hosts.place_of`.
+        elsewhere: `gate.elsewhere` of the study.
+    """
+    return "" if elsewhere == "as_restarts" or places == {hosts.HERE} else NOT_RESTARTED
+
+
+def _bounded(rule: Rule, old: Measurement, new: Measurement, error: float, together: bool) -> Change:
+    """Return how a figure changed on a workload that both sides have."""
+    change = _measured(rule, old.workloads[rule.workload], new.workloads[rule.workload], error, together)
+    places = {hosts.place_of(old), hosts.place_of(new)}
+    why = "" if together or rule.name in OF_ITEMS else unspread(places, new.elsewhere)
+    return intervals.unknown(why, change.n, change.value) if why else change
 
 
 def _measured(rule: Rule, before: Measured, now: Measured, error: float, together: bool) -> Change:
@@ -202,11 +226,11 @@ def _slo(rule: Rule, old: Measurement | None, new: Measurement, look: Look, toge
         return _absent(rule, BEFORE_MEASURED)
     states: dict[SloVerdict, RuleState] = {"met": "pass", "missed": "fail", "undecided": "inconclusive"}
     before = _stood(rule, old) if old is not None else None
-    then = old.workloads.get(rule.workload) if old is not None else None
+    then = old.workloads.get(rule.workload) if old else None
     worse, note = False, ""
     if old is not None and verdict == "missed":
         worse, note = rule.name == OF_TWO_SIDES or before == "met", "" if rule.name == OF_TWO_SIDES else _STOOD[before]
-        if then is not None and before == "undecided" and _certainly_worse(rule, then, now, look, together):
+        if before == "undecided" and _certainly_worse(rule, old, new, look, together):
             worse, note = True, f"{note}, and worse now for certain"
     return RuleFound(
         workload=rule.workload,
@@ -225,11 +249,11 @@ def _slo(rule: Rule, old: Measurement | None, new: Measurement, look: Look, toge
     )
 
 
-def _certainly_worse(rule: Rule, then: Measured, now: Measured, look: Look, together: bool) -> bool:
+def _certainly_worse(rule: Rule, old: Measurement, new: Measurement, look: Look, together: bool) -> bool:
     """Whether the figure that a bound is on is worse than on the old side, by whatever little."""
     kind: Kind = "points" if rule.name in POINTS else "ratio"
     as_change = Rule(rule.workload, rule.name, kind, 0.0, rule.falls)
-    return _least_harm(as_change, _measured(as_change, then, now, look.failing, together)) > 0
+    return _least_harm(as_change, _bounded(as_change, old, new, look.failing, together)) > 0
 
 
 def _value(rule: Rule, measured: Measured) -> float:

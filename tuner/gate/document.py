@@ -84,6 +84,9 @@ class Measurement(Data):
     bounds: dict[str, dict[str, float]] = Field(description="workload, or class of one -> SLO -> bound")
     confidence: float = Field(description="`gate.confidence` of the study then")
     inconclusive: Literal["fail", "warn"] = Field(description="`gate.inconclusive` of the study then")
+    elsewhere: Literal["inconclusive", "as_restarts"] = Field(
+        "inconclusive", description="`gate.elsewhere` of the study then"
+    )
     invalid: list[str] = Field([], description="why the load generator spoiled it; empty: it did not")
     workloads: dict[str, Measured]
 

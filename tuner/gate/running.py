@@ -7,11 +7,11 @@ from typing import Protocol
 
 from tuner.gate import hosts
 from tuner.gate.concluding import decided, result
-from tuner.gate.deciding import Look, decide, figures
+from tuner.gate.deciding import Look, decide, figures, unspread
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
 from tuner.gate.ending import unfinished
 from tuner.gate.gathering import stored_scores
-from tuner.gate.intervals import looks
+from tuner.gate.intervals import LEAST_OF_A_SPREAD, looks
 from tuner.gate.rounds import Rounds, Side, least
 from tuner.gate.rules import COLD_START, Rule, rules_of
 from tuner.load.distributed.fleet import Fleet
@@ -143,10 +143,18 @@ class Gate:
     def _measured_s(self) -> float:
         return sum(side.trier.measured_s for side in self.rounds.sides)
 
+    @property
+    def _lacks_spread(self) -> bool:
+        """Whether more restarts cannot decide how the figures changed: there is a side that has no spread."""
+        if self.baseline is None:
+            return False
+        places = {hosts.place_of(self.baseline), self.about[-1].host.get("place", hosts.HERE)}
+        return self.baseline.restarts < LEAST_OF_A_SPREAD or bool(unspread(places, self.spec.elsewhere))
+
     def _planned(self) -> tuple[int, ...]:
         """Return after how many redeployments is looked; the most that fit into the time cap come last."""
         first = least(self.form, self.spec)
-        if self.form == "alone":
+        if self.form == "alone" or self._lacks_spread:
             return (first,)
         return looks(first, max(first, int(self.spec.time / self.rounds.redeployment_s())))
 
@@ -239,6 +247,7 @@ def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequ
         rules={name: dict(limits) for name, limits in about.rules.items()},
         bounds={name: dict(bounds) for name, bounds in about.bounds.items()},
         confidence=spec.confidence,
+        elsewhere=spec.elsewhere,
         inconclusive=spec.inconclusive,
         workloads=side.gathered.measured(side.loads, look) if _has_all(side) else {},
     )
