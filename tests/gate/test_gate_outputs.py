@@ -200,6 +200,12 @@ def test_a_chart_of_one_value_has_no_empty_axis() -> None:
     assert drawing.chart("none", [], x=str, y=str) == ""
 
 
+def test_an_interval_of_which_nothing_is_known_is_told_as_that_and_an_endless_gain_as_endless() -> None:
+    few = compare(measurement([100.0] * 4), measurement(), [])
+    broken = compare(measurement([0.0] * 5), measurement(), [])
+    assert [rows.rows(one.rules)[0].interval for one in (few, broken)] == ["[?, ?]", "[endless, endless]"]
+
+
 def test_the_table_says_what_failed() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(table.picture(gate(0.8)))

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.gate.gate_builders import measurement
 from tests.support.simulated_study import write_simulated_study
 from tuner.confirm import DROPPED_SHARE
 from tuner.gate import opening, rounds
-from tuner.gate.document import Measurement
 from tuner.gate.hosts import HostsDiffer
 from tuner.gate.running import Gate
 from tuner.load.generator import LoadLost
@@ -271,14 +269,3 @@ def test_a_workload_of_one_side_only_is_refused_before_a_server_is_started(tmp_p
     for both in (sides, sides[::-1]):
         with pytest.raises(HostsDiffer, match="bursty stands on one side only; give both sides the same workloads"):
             opening.measured_at("ab", both, None)
-
-
-def test_nothing_is_measured_on_where_the_baseline_has_no_spread(gate: Gate) -> None:
-    def looks(baseline: Measurement, elsewhere: str = "inconclusive") -> list[int]:
-        spec = gate.spec.model_copy(update={"elsewhere": elsewhere})
-        return replace(gate, form="against", baseline=baseline, spec=spec).unfinished(KeyboardInterrupt()).looks
-
-    away = measurement(host={**measurement().host, "place": "http://models:8000"})
-    assert looks(measurement())[:2] == [5, 6]
-    assert looks(away, "as_restarts")[:2] == [5, 6]
-    assert looks(measurement([100.0] * 4)) == looks(away) == [5]

@@ -59,14 +59,20 @@ def result(
     )
 
 
-def decided(found: Sequence[RuleFound]) -> bool:
+def decided(found: Sequence[RuleFound], *, spread: bool = True) -> bool:
     """Whether nothing is left to find out: there is a regression for certain, or no rule is open.
 
     An SLO that the old side may have missed as well leaves open whether the release is slower.
+
+    Args:
+        found: what the rules say.
+        spread: whether more deployments can decide how figures changed; else SLOs alone may be open.
     """
-    return any(_is_regression(one) for one in found) or not any(
-        one.state == "inconclusive" or _is_open(one) for one in found
-    )
+    if any(map(_is_regression, found)):
+        return True
+    if not spread:
+        return not any(one.state == "inconclusive" and one.kind == "slo" for one in found)
+    return not any(one.state == "inconclusive" or _is_open(one) for one in found)
 
 
 def _changes(rules: Sequence[RuleFound]) -> list[RuleFound]:

@@ -105,7 +105,7 @@ class Gate:
             old, new = self._documents(look)
             self.found = decide(rules, old, new, look, together=self.form == "ab")
             told.note(f"{count} redeployments: {_counted(self.found)}")
-            if self.form != "alone" and decided(self.found):
+            if decided(self.found, spread=self._has_spread):
                 break
         assert new is not None, "there is one look at least"
         others = figures(old, new, rules, self.spec.confidence, together=self.form == "ab") if old else []
@@ -144,18 +144,16 @@ class Gate:
         return sum(side.trier.measured_s for side in self.rounds.sides)
 
     @property
-    def _lacks_spread(self) -> bool:
-        """Whether more restarts cannot decide how the figures changed: there is a side that has no spread."""
+    def _has_spread(self) -> bool:
+        """Whether more deployments can decide how the figures changed: not against a side that has no spread."""
         if self.baseline is None:
-            return False
+            return True
         places = {hosts.place_of(self.baseline), self.about[-1].host.get("place", hosts.HERE)}
-        return self.baseline.restarts < LEAST_OF_A_SPREAD or bool(unspread(places, self.spec.elsewhere))
+        return self.baseline.restarts >= LEAST_OF_A_SPREAD and not unspread(places, self.spec.elsewhere)
 
     def _planned(self) -> tuple[int, ...]:
         """Return after how many redeployments is looked; the most that fit into the time cap come last."""
         first = least(self.form, self.spec)
-        if self.form == "alone" or self._lacks_spread:
-            return (first,)
         return looks(first, max(first, int(self.spec.time / self.rounds.redeployment_s())))
 
     def _compare_answers(self) -> None:
