@@ -2,9 +2,8 @@
 
 The elements are those of the schema that Jenkins, GitLab and most viewers read (windyroad's JUnit.xsd, taken from
 Apache Ant). A rule that is inconclusive is an error where the study says that it fails, and skipped where it warns. A
-gate that is not valid decided nothing: each of its cases is an error with the reason. One without a rule on what
-changed has a case for the whole of it: nothing was compared, and some readers take an empty file for a mistake. So has,
-as an error, one that came to no end.
+gate that is not valid decided nothing: each of its cases is an error with the reason. One without any rule has a case
+for the whole of it, as some readers take an empty file for a mistake. So has, as an error, one that came to no end.
 """
 
 import re
@@ -21,8 +20,7 @@ def report(result: GateResult) -> str:
     """Return the document."""
     root = Element("testsuites")
     found = rows(result.rules) if result.state != "unfinished" else []
-    compared = result.form == "alone" or any(one.kind != "slo" for one in result.rules)
-    if not found or (not compared and result.state != "fail"):
+    if not found:
         found.append(_whole(result))
     for number, workload in enumerate(dict.fromkeys(row.workload for row in found)):
         _suite(root, number, workload, [row for row in found if row.workload == workload], result)
@@ -66,9 +64,8 @@ def _suite(root: Element, number: int, workload: str, found: list[Row], result: 
 
 
 def _whole(result: GateResult) -> Row:
-    """Return the case of a gate as a whole; an SLO that is missed has one of its own."""
-    state = result.state if result.form == "alone" or result.state == "unfinished" else "inconclusive"
-    return Row(next(iter(result.new.workloads), "gate"), _WHOLE, "", "", "", "", "", "", state, "")
+    """Return the case of a gate as a whole, which has no rule or came to no end."""
+    return Row(next(iter(result.new.workloads), "gate"), _WHOLE, "", "", "", "", "", "", result.state, "")
 
 
 def _state(row: Row, result: GateResult) -> str:

@@ -112,6 +112,12 @@ def change(kind: str, number: float | None) -> str:
     return f"{number * 100:+.2f}{' points' if kind == 'points' else '%'}"
 
 
+def _interval(one: RuleFound) -> str:
+    if one.low == -math.inf and one.high == math.inf:
+        return "[?, ?]"
+    return f"[{change(one.kind, one.low)}, {change(one.kind, one.high)}]"
+
+
 def _row(one: RuleFound) -> Row:
     slo = one.kind == "slo"
     limit = ""
@@ -125,7 +131,7 @@ def _row(one: RuleFound) -> Row:
         old=value(one.rule, one.old),
         new=value(one.rule, one.new),
         change="" if slo else change(one.kind, one.change),
-        interval="" if slo else f"[{change(one.kind, one.low)}, {change(one.kind, one.high)}]",
+        interval="" if slo else _interval(one),
         limit=limit,
         verdict=ADVICE[one.state],
         state=one.state,

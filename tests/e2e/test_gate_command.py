@@ -198,12 +198,33 @@ def test_what_a_gate_measured_becomes_the_baseline_that_a_slower_server_fails(tm
     assert json.loads(alone.stdout)["form"] == "alone"
     accepted = tune("gate", "accept", "run", "--to", "baseline.json", "--why", "the first", cwd=tmp_path)
     assert accepted.returncode == 0, accepted.stderr
-    assert read_measurement(tmp_path / "baseline.json").restarts == 5
+    assert read_measurement(tmp_path / "baseline.json").restarts >= 5
     slow_down(tmp_path)
     against = tune("gate", study, "--against", "baseline.json", "--out", "slow", "--junit", "j.xml", cwd=tmp_path)
     assert against.returncode == 1, against.stderr
     assert states(read_gate(tmp_path / "slow")) == {"throughput": "fail", "p50": "fail"}
     assert (tmp_path / "j.xml").read_text() == (tmp_path / "slow" / "junit.xml").read_text()
+
+
+def test_slos_alone_judge_two_sides_and_one_that_was_missed_before_is_no_regression(tmp_path: Path) -> None:
+    only = "gate={concurrency: 4, rounds: 3, round: 200 ms, redeployments: 3, restarts: 3, time: 12 s}"
+    for name, fixed_ms in (("old", 2.0), ("new", 10.0)):  # 4 in flight: 10 ms and 42 ms each
+        (tmp_path / name).mkdir()
+        write_gated_study(tmp_path / name)
+        slow_down(tmp_path / name, fixed_ms)
+    ended = tune(
+        "gate", "--ab", "old/study.yaml", "new/study.yaml", "--set", "slo={p50: 25 ms}", "--set", only, "--out", "run",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    result = read_gate(tmp_path / "run")
+    assert result.message == "a regression: steady SLO p50"
+    (rule,) = result.rules
+    assert (rule.kind, rule.state, rule.worse) == ("slo", "fail", True)
+    assert "steady" in (tmp_path / "run" / "junit.xml").read_text()
+    again = tune("gate", "compare", "run", "run", "--json", cwd=tmp_path)
+    assert again.returncode == 4, again.stderr
+    assert json.loads(again.stdout)["message"] == "an SLO is missed, as on the old side: steady SLO p50"
 
 
 def test_one_side_after_the_other_is_told_and_a_side_is_no_different_from_itself(tmp_path: Path) -> None:

@@ -153,12 +153,12 @@ def test_a_baseline_that_was_spoiled_is_refused_before_anything_is_measured(path
     assert not (path.parent / "runs").exists()
 
 
-def test_two_sides_need_a_rule_to_be_compared_by(path: Path) -> None:
-    (path.parent / "b.json").write_text(written(measurement()))
+def test_two_sides_need_a_rule_or_an_slo(path: Path) -> None:
     for form in (["--ab", path, path], [path, "--against", "b.json"]):
-        ended = tune("gate", *form, "--set", "gate.concurrency=2", cwd=path.parent)
+        (path.parent / "b.json").write_text(written(measurement()))
+        ended = tune("gate", *form, "--set", "gate.concurrency=2", "--set", "slo={}", cwd=path.parent)
         assert ended.returncode == 2
-        assert "gate: there is no rule to compare by, and SLOs say nothing of what changed: give one" in ended.stderr
+        assert "gate: there is no rule: give one, like" in ended.stderr
     assert not (path.parent / "runs").exists()
     asked.check(load_study(path, ["gate.concurrency=2"]))
 

@@ -116,6 +116,9 @@ def test_a_baseline_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_baseline_of_few_restarts_says_what_it_lacks() -> None:
     assert lacking(measurement()) == ""
     assert "from 4 restarts, of 5" in lacking(measurement([100.0] * 4))
+    away = {**measurement().host, "place": "http://models:8000"}
+    assert lacking(measurement(host=away)).startswith("its server runs elsewhere and was not restarted")
+    assert lacking(measurement(host=away, elsewhere="as_restarts")) == ""
 
 
 @pytest.mark.parametrize(

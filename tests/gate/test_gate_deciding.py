@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.gate.gate_builders import measurement, noisy
+from tests.gate.gate_builders import HOST, measurement, noisy
 from tuner.gate.concluding import decided, least_requests, result
-from tuner.gate.deciding import Look, decide, figures, overall
+from tuner.gate.deciding import NOT_RESTARTED, Look, decide, figures, overall
 from tuner.gate.document import Accuracy, GateResult, Measurement
 from tuner.gate.gathering import packed
 from tuner.gate.intervals import looks
@@ -256,6 +256,48 @@ def test_a_baseline_of_few_restarts_leaves_errors_and_lost_figures_inconclusive(
     assert of_items == {"accuracy": "pass"}, "all items were asked on both sides"
 
 
+ELSEWHERE = {**HOST, "place": "http://models:8000"}
+
+
+EARLIER = {
+    "host": {name: value for name, value in HOST.items() if name != "place"},
+    "environment": {"server_url": "http://models:8000"},
+}
+"""What a baseline of an earlier version says of such a server."""
+
+
+@pytest.mark.parametrize("new", [measurement([50.0] * 5, host=ELSEWHERE), measurement([0.0] * 5, host=ELSEWHERE)])
+@pytest.mark.parametrize("old", [measurement(host=ELSEWHERE), measurement(**EARLIER)])
+def test_a_server_elsewhere_has_no_restarts_to_hold_a_change_against(old: Measurement, new: Measurement) -> None:
+    asked = {"throughput": 0.05, "error_rate": 0.001}
+    assert set(verdicts(old, new, asked, together=False).values()) == {"inconclusive"}
+    assert verdicts(old, new, asked)["throughput"] == "fail", "the process of a side is the same for both"
+    counted = new.model_copy(update={"elsewhere": "as_restarts"})
+    assert verdicts(old, counted, asked, together=False)["throughput"] == "fail"
+    found = compare(old, new, ["place"])
+    assert (found.state, found.exit_code) == ("inconclusive", 5)
+    assert found.rules[0].note == NOT_RESTARTED
+    assert found.rules[0].change is not None, "how the figure stands is told"
+    assert [one.low for one in found.figures] == [-math.inf] * len(found.figures)
+
+
+def test_where_there_is_no_spread_only_slos_are_measured_on() -> None:
+    few = [measurement([100.0] * 4), with_slo("met", rules={"throughput": 0.05})]
+    assert decided(compare(*few, []).rules, spread=False)
+    assert not decided(compare(*few, []).rules), "with a spread more restarts may decide it"
+    undecided = with_slo("undecided", rules={"throughput": 0.05})
+    assert not decided(compare(few[0], undecided, []).rules, spread=False)
+    missed = compare(undecided, with_slo("missed", rules={}), []).rules
+    assert decided(missed, spread=False)
+    assert not decided(missed), "it is not known whether the old side missed it too"
+
+
+def test_labelled_items_and_slos_of_a_server_elsewhere_are_judged() -> None:
+    sides = [measurement(host=ELSEWHERE, accuracy=0.9, rules={"accuracy": 0.1}) for _ in range(2)]
+    found = compare(*sides, [])
+    assert [(one.rule, one.state) for one in found.rules] == [("accuracy", "pass"), ("p99", "pass")]
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_a_release_that_repairs_a_broken_one_passes(together: bool) -> None:
     broken = measurement([0.0] * 5, p99_s=[math.inf] * 5, errors=200)
@@ -318,7 +360,7 @@ def with_slo(verdict: str, bound: float = 0.02, **fields: object) -> Measurement
     [
         (with_slo("met"), 1, "a regression: steady SLO p99"),
         (with_slo("missed"), 4, "an SLO is missed, as on the old side: steady SLO p99"),
-        (with_slo("undecided"), 4, "an SLO is missed: steady SLO p99"),
+        (with_slo("undecided"), 4, "an SLO is missed, and whether the old side met it is not decided: steady SLO p99"),
         (with_slo("met", 0.05), 4, "an SLO is missed: steady SLO p99"),
     ],
 )
@@ -364,11 +406,53 @@ def test_a_side_alone_is_held_against_its_slos_and_there_is_no_regression() -> N
     assert (met.exit_code, met.message) == (0, "1 SLO is met; nothing was compared")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "state", "code"),
+    [
+        ("met", "met", "pass", 0),
+        ("missed", "met", "pass", 0),
+        ("met", "undecided", "inconclusive", 5),
+        ("missed", "undecided", "inconclusive", 5),
+        ("met", "missed", "fail", 1),
+        ("missed", "missed", "fail", 4),
+        ("undecided", "missed", "fail", 4),
+    ],
+)
+def test_slos_are_rules_enough_to_judge_two_sides_by(old: str, new: str, state: str, code: int) -> None:
+    found = compare(with_slo(old), with_slo(new, rules={}), [])
+    assert (found.state, found.exit_code) == (state, code)
+    assert [(one.rule, one.kind, one.before, one.worse) for one in found.rules] == [("p99", "slo", old, code == 1)]
+    assert (found.rules[0].old, found.rules[0].new) == (pytest.approx(0.01), pytest.approx(0.01))
+
+
+@pytest.mark.parametrize(("p99_ms", "worse"), [((21, 22, 21, 22, 21), False), ((30, 31, 30, 31, 30), True)])
+@pytest.mark.parametrize("together", [True, False])
+def test_an_slo_that_the_old_side_was_undecided_on_is_a_regression_where_its_figure_is_worse_for_certain(
+    p99_ms: Sequence[int], worse: bool, together: bool
+) -> None:
+    old = with_slo("undecided", p99_s=[0.021, 0.022, 0.0215, 0.021, 0.022])
+    new = with_slo("missed", rules={}, p99_s=[one / 1000 for one in p99_ms])
+    (found,) = decide(rules_of({}, new.bounds, [], changes=True), old, new, Look.single(0.99, 1), together=together)
+    assert (found.state, found.worse) == ("fail", worse)
+    assert found.note == f"undecided on the old side{', and worse now for certain' if worse else ''}"
+    assert decided([found]) is worse, "measuring on may decide whether it is a regression"
+
+
+@pytest.mark.parametrize(("drop", "code"), [("met", 0), ("missed", 1)])
+def test_a_drop_of_accuracy_is_about_the_old_side_and_a_regression_by_itself(drop: str, code: int) -> None:
+    bounds = {"steady": {"accuracy_drop": 0.01}}
+    steady = measurement().workloads["steady"].model_copy(update={"slo": {"accuracy_drop": drop}})
+    new = measurement(rules={}, bounds=bounds).model_copy(update={"workloads": {"steady": steady}})
+    found = compare(measurement(bounds=bounds), new, [])
+    assert (found.exit_code, found.rules[0].worse, found.rules[0].note) == (code, code == 1, "")
+
+
 def test_slos_that_are_met_do_not_say_that_there_is_no_regression() -> None:
     found = compare(measurement(), measurement(rules={}), [])
-    assert (found.state, found.exit_code) == ("inconclusive", 5)
-    assert found.message.startswith("nothing was compared: the study has no rule")
-    assert found.message.endswith("; 1 SLO is met")
+    assert found.message.startswith("1 SLO is met; no rule says by how much it may get slower, like `gate: {")
+    nothing = compare(measurement(), measurement(rules={}, bounds={}), [])
+    assert (nothing.state, nothing.exit_code) == ("inconclusive", 5)
+    assert nothing.message.startswith("nothing was compared: the study has neither an SLO nor a rule")
     assert compare(measurement(), measurement(rules={}, bounds={}, inconclusive="warn"), []).exit_code == 0
 
 

@@ -58,15 +58,27 @@ def test_each_case_of_a_gate_that_is_not_valid_is_an_error_with_the_reason(rules
 
 def test_a_gate_that_compared_nothing_has_a_case_that_says_so() -> None:
     for inconclusive, kind in (("fail", Error), ("warn", Skipped)):
-        text = junit.report(compare(measurement(), measurement(rules={}, inconclusive=inconclusive), []))
+        text = junit.report(compare(measurement(), measurement(rules={}, bounds={}, inconclusive=inconclusive), []))
         assert violations(text) == []
         (suite,) = JUnitXml.fromstring(text.encode())
         assert isinstance(suite, TestSuite)
-        assert {case.name: [type(one) for one in case.result] for case in suite} == {
-            "SLO p99": [],
-            "measurement": [kind],
-        }
+        assert {case.name: [type(one) for one in case.result] for case in suite} == {"measurement": [kind]}
         assert "nothing was compared" in text
+
+
+def test_an_slo_that_was_missed_before_says_so_in_every_format() -> None:
+    steady = measurement().workloads["steady"].model_copy(update={"slo": {"p99": "missed"}})
+    sides = [measurement(rules={}).model_copy(update={"workloads": {"steady": steady}}) for _ in range(2)]
+    found = compare(*sides, [])
+    text = junit.report(found)
+    assert violations(text) == []
+    (suite,) = JUnitXml.fromstring(text.encode())
+    assert isinstance(suite, TestSuite)
+    assert {case.name: [type(one) for one in case.result] for case in suite} == {"SLO p99": [Failure]}
+    for said in (text, markdown.summary(found), page.render(found)):
+        assert "missed on the old side, too" in said
+        assert "an SLO is missed, as on the old side: steady SLO p99" in said
+        assert "10.00 ms" in said
 
 
 def test_a_rule_that_is_skipped_has_its_reason_in_the_output_of_the_suite() -> None:
@@ -186,6 +198,12 @@ def test_a_chart_of_one_value_has_no_empty_axis() -> None:
     one = drawing.Series("one", drawing.OLD, [(1.0, 2.0)])
     assert "nan" not in drawing.chart("one", [one], x=str, y=str)
     assert drawing.chart("none", [], x=str, y=str) == ""
+
+
+def test_an_interval_of_which_nothing_is_known_is_told_as_that_and_an_endless_gain_as_endless() -> None:
+    few = compare(measurement([100.0] * 4), measurement(), [])
+    broken = compare(measurement([0.0] * 5), measurement(), [])
+    assert [rows.rows(one.rules)[0].interval for one in (few, broken)] == ["[?, ?]", "[endless, endless]"]
 
 
 def test_the_table_says_what_failed() -> None:

@@ -1,7 +1,8 @@
 """The schema of JUnit XML that Jenkins and most viewers share, as far as reports use it: elements, order, attributes.
 
 After windyroad's JUnit.xsd (https://github.com/windyroad/JUnit-Schema), which describes what Apache Ant writes: each
-element with its required and optional attributes, its children in their order, and how often each may come.
+element with its required and optional attributes, its children in their order, and how often each may come. All that it
+allows is allowed by the schema of Jenkins's xUnit plugin too (junit-10.xsd), which asks for less.
 """
 
 import re

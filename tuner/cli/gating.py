@@ -198,8 +198,6 @@ def _measured(
     studies = [(label, load_study(path, overrides)) for label, path in labelled]
     judged = studies[-1][1]
     asked.check(judged)
-    if form != "alone":
-        asked.check_compares(judged)
     if form == "ab":
         own, moved = places.beside(studies[0][1], judged)
         studies[-1], notes = (studies[-1][0], own), [*notes, *moved]

@@ -40,20 +40,6 @@ def check(study: Study) -> None:
     check_gpus(study, [(place, "energy_per_inference") for place, _, rule in _given(study) if rule == "energy"])
 
 
-def check_compares(study: Study) -> None:
-    """Check that a study has a rule that its gate can compare two sides by: SLOs are of one side alone.
-
-    Raises:
-        StudyError: it has none.
-    """
-    if not limits(study):
-        raise study.source.error(
-            ("gate",),
-            "there is no rule to compare by, and SLOs say nothing of what changed: give one, like `gate: {throughput: "
-            "-5%, p99: +10%}`, or leave the other side out, to hold this one against its SLOs alone",
-        )
-
-
 def _given(study: Study) -> list[tuple[Keys, str, str]]:
     """Return the rules as the study has them: place, workload or class ("": all workloads), rule."""
     gate = study.spec.gate

@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from tuner.files import write_atomically
+from tuner.gate.deciding import unspread
 from tuner.gate.document import BASELINE, Accepted, GateResult, Measurement
+from tuner.gate.hosts import place_of
 from tuner.gate.intervals import LEAST_OF_A_SPREAD
 
 RESULT, MEASURED = "gate.json", "measurement.json"
@@ -122,6 +124,11 @@ def accept(run: Path, to: Path, *, by: str | None, why: str) -> Measurement:
 
 def lacking(measurement: Measurement) -> str:
     """Say what a baseline lacks to be compared with, "" where nothing."""
+    if unspread({place_of(measurement)}, measurement.elsewhere):
+        return (
+            "its server runs elsewhere and was not restarted: every comparison with it will be inconclusive, but for "
+            "that of labelled items; compare both in one run with --ab, or see `gate.elsewhere`"
+        )
     if measurement.restarts >= LEAST_OF_A_SPREAD:
         return ""
     return (

@@ -8,10 +8,9 @@ from tuner.gate.deciding import overall
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
 
 PASSED, REGRESSION, SLO_MISSED, NOT_DECIDED = 0, 1, 4, 5
-NOTHING_COMPARED = "nothing was compared: the study has no rule, like `gate: {throughput: -5%, p99: +10%}`"
+NOTHING_COMPARED = "nothing was compared: the study has neither an SLO nor a rule, like `gate: {throughput: -5%}`"
 NOTHING_MEASURED_BY = "measured: there is nothing to hold it against"
-_OF_TWO_SIDES = "accuracy_drop"
-"""The SLO that is itself about a change: a side that misses it is worse than the other one."""
+NOT_ASKED = "no rule says by how much it may get slower, like `gate: {throughput: -5%, p99: +10%}`"
 _UNSURE = 0.01
 
 
@@ -28,12 +27,11 @@ def result(
 ) -> GateResult:
     """Put together what a gate found, with its exit code and what is said in a line.
 
-    A side that the load generator spoiled makes the gate invalid. Where there is another side, but no rule on how the
-    figures changed, nothing is decided by SLOs that are met: the question was whether the release is slower.
+    A side that the load generator spoiled makes the gate invalid. Two sides without any rule decide nothing.
     """
     rules, others = found
     state, said = overall(rules), _said(rules, form)
-    if state == "pass" and form != "alone" and not _changes(rules):
+    if form != "alone" and not rules:
         state = "inconclusive"
     warns = sides[1].inconclusive == "warn"
     undecided = PASSED if warns else NOT_DECIDED
@@ -61,14 +59,20 @@ def result(
     )
 
 
-def decided(found: Sequence[RuleFound]) -> bool:
-    """Whether nothing is left to find out: there is a regression for certain, or no rule is inconclusive.
+def decided(found: Sequence[RuleFound], *, spread: bool = True) -> bool:
+    """Whether nothing is left to find out: there is a regression for certain, or no rule is open.
 
     An SLO that the old side may have missed as well leaves open whether the release is slower.
+
+    Args:
+        found: what the rules say.
+        spread: whether more deployments can decide how figures changed; else SLOs alone may be open.
     """
-    return any(one.state == "fail" and _is_regression(one) for one in found) or all(
-        one.state != "inconclusive" for one in found
-    )
+    if any(map(_is_regression, found)):
+        return True
+    if not spread:
+        return not any(one.state == "inconclusive" and one.kind == "slo" for one in found)
+    return not any(one.state == "inconclusive" or _is_open(one) for one in found)
 
 
 def _changes(rules: Sequence[RuleFound]) -> list[RuleFound]:
@@ -77,41 +81,53 @@ def _changes(rules: Sequence[RuleFound]) -> list[RuleFound]:
 
 
 def _is_regression(one: RuleFound) -> bool:
-    """Whether a rule that failed says that the new side is worse: an SLO does if the old side is known to meet it."""
-    return one.kind != "slo" or one.rule == _OF_TWO_SIDES or one.before == "met"
+    """Whether a rule fails and says that the new side is worse: of an SLO, than the old side is."""
+    return one.state == "fail" and (one.kind != "slo" or one.worse)
+
+
+def _is_open(one: RuleFound) -> bool:
+    """Whether an SLO is missed, and it is not decided yet whether the old side missed it too."""
+    return one.state == "fail" and not _is_regression(one) and one.before == "undecided"
 
 
 def _code_of_failure(rules: Sequence[RuleFound]) -> int:
-    return REGRESSION if any(one.state == "fail" and _is_regression(one) for one in rules) else SLO_MISSED
+    return REGRESSION if any(map(_is_regression, rules)) else SLO_MISSED
 
 
 def _said(rules: Sequence[RuleFound], form: Form) -> str:
     state = overall(rules)
-    undecided = f"not decided: {_named([one for one in rules if one.state == 'inconclusive'])}"
+    if not rules:
+        return NOTHING_MEASURED_BY if form == "alone" else NOTHING_COMPARED
+    undecided = [one for one in rules if one.state == "inconclusive"]
     if state == "fail":
         failed = _failed([one for one in rules if one.state == "fail"])
-        return failed if decided(rules) else f"{failed}; {undecided}"
+        ended = not undecided or any(map(_is_regression, rules))
+        return failed if ended else f"{failed}; not decided: {_named(undecided)}"
     if state == "inconclusive":
-        return undecided
+        return f"not decided: {_named(undecided)}"
     slos, changes = [one for one in rules if one.kind == "slo"], _changes(rules)
     met = [f"{len(slos)} SLO{'s are' if len(slos) > 1 else ' is'} met"] if slos else []
     if changes:
         passed = f"{len(changes)} rule{'s pass' if len(changes) > 1 else ' passes'}"
         return f"no regression: {', '.join([passed, *met])}"
-    if form == "alone":
-        return f"{met[0]}; nothing was compared" if met else NOTHING_MEASURED_BY
-    return "; ".join([NOTHING_COMPARED, *met])
+    return f"{met[0]}; {'nothing was compared' if form == 'alone' else NOT_ASKED}"
 
 
 def _failed(failed: Sequence[RuleFound]) -> str:
     """Say what became worse, and which SLOs are missed by a side of which no more is known than that."""
     worse = [one for one in failed if _is_regression(one)]
-    as_before = [one for one in failed if one not in worse and one.before == "missed"]
-    missed = [one for one in failed if one not in worse and one not in as_before]
+    others = [one for one in failed if one not in worse]
+    as_before, open_ones = [[one for one in others if one.before == stood] for stood in ("missed", "undecided")]
+    missed = [one for one in others if one.before is None]
     what = "a regression"
     if all(one.rule == "cold_start" for one in worse):
-        what = f"a slower cold start{'' if as_before or missed else ', the steady state has not failed'}"
-    parts = ((what, worse), ("an SLO is missed, as on the old side", as_before), ("an SLO is missed", missed))
+        what = f"a slower cold start{'' if others else ', the steady state has not failed'}"
+    parts = (
+        (what, worse),
+        ("an SLO is missed, as on the old side", as_before),
+        ("an SLO is missed, and whether the old side met it is not decided", open_ones),
+        ("an SLO is missed", missed),
+    )
     return "; ".join(f"{said}: {_named(of)}" for said, of in parts if of)
 
 

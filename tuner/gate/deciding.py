@@ -9,19 +9,31 @@ sampling, Technometrics 24, 1982).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from tuner.gate import intervals
+from tuner.gate import hosts, intervals
 from tuner.gate.bounds import bounds_behind
 from tuner.gate.document import Accuracy, Measured, Measurement, Restart, RuleFound, RuleState
 from tuner.gate.intervals import Change
-from tuner.gate.rules import OF_ITEMS, POINTS, Rule
+from tuner.gate.rules import OF_ITEMS, POINTS, Kind, Rule
 from tuner.results import SloVerdict
 
 BEFORE_MEASURED = "not measured"
+OF_TWO_SIDES = "accuracy_drop"
+"""The SLO that is itself about a change: a side that misses it is worse than the other one."""
+_STOOD: dict[SloVerdict | None, str] = {
+    "met": "met on the old side",
+    "missed": "missed on the old side, too",
+    "undecided": "undecided on the old side",
+    None: "the old side was not held against this bound",
+}
 OTHER_BOUNDS = "its SLO's bounds are others now"
+NOT_RESTARTED = (
+    "a server elsewhere is not restarted, so that there is no spread of restarts: compare both in one run with --ab, "
+    "or see `gate.elsewhere`"
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,8 @@ def decide(
         look: how sure to be.
         together: whether the deployments of both sides were made in pairs, in the same minutes.
     """
-    return [_slo(rule, old, new) if rule.kind == "slo" else _change(rule, old, new, look, together) for rule in rules]
+    judge = {"slo": _slo, "ratio": _change, "points": _change}
+    return [judge[rule.kind](rule, old, new, look, together) for rule in rules]
 
 
 def figures(old: Measurement, new: Measurement, rules: Sequence[Rule], confidence: float, *, together: bool) -> list[
@@ -90,9 +103,9 @@ def figures(old: Measurement, new: Measurement, rules: Sequence[Rule], confidenc
             same_bounds = bounds_behind(rule.key, old, workload) == bounds_behind(rule.key, new, workload)
             if (workload, rule.key) in ruled or not same_bounds:
                 continue
-            change = _measured(rule, before, now, (1 - confidence) / 2, together)
+            change = _bounded(rule, old, new, (1 - confidence) / 2, together)
             if not math.isnan(change.value):
-                found.append(_found(rule, before, now, change, "info", rule.key, None))
+                found.append(_found(rule, before, now, change, "info", None))
     return found
 
 
@@ -109,15 +122,14 @@ def _change(rule: Rule, old: Measurement | None, new: Measurement, look: Look, t
     if old is None or before is None or now is None:
         return _absent(rule, "the workload was not measured on both sides")
     if bounds_behind(rule.key, old, rule.workload) != bounds_behind(rule.key, new, rule.workload):
-        return _found(rule, before, now, intervals.unknown(OTHER_BOUNDS), "inconclusive", rule.key, rule.worst)
-    made = [_measured(rule, before, now, error, together) for error in (look.failing, look.passing)]
-    failing, passing = made
+        return _found(rule, before, now, intervals.unknown(OTHER_BOUNDS), "inconclusive", rule.worst)
+    failing, passing = (_bounded(rule, old, new, error, together) for error in (look.failing, look.passing))
     state: RuleState = "inconclusive"
     if _least_harm(rule, failing) > rule.limit:
         state = "fail"
     elif _most_harm(rule, passing) <= rule.limit:
         state = "pass"
-    return _found(rule, before, now, failing if state == "fail" else passing, state, rule.key, rule.worst)
+    return _found(rule, before, now, failing if state == "fail" else passing, state, rule.worst)
 
 
 def _least_harm(rule: Rule, change: Change) -> float:
@@ -126,6 +138,27 @@ def _least_harm(rule: Rule, change: Change) -> float:
 
 def _most_harm(rule: Rule, change: Change) -> float:
     return rule.harm(change.low if rule.falls else change.high)
+
+
+def unspread(places: Set[str], elsewhere: str) -> str:
+    """Say why sides that are measured at different times have no spread of restarts, "" where they may have.
+
+    What Paretune does not start it does not restart: a Triton elsewhere loads the model anew, other servers do nothing.
+    What differs from one start of a process to the next (memory layout, threads, placement) is then in no deployment.
+
+    Args:
+        places: of their servers, see `hosts.place_of`.
+        elsewhere: `gate.elsewhere` of the study.
+    """
+    return "" if elsewhere == "as_restarts" or places == {hosts.HERE} else NOT_RESTARTED
+
+
+def _bounded(rule: Rule, old: Measurement, new: Measurement, error: float, together: bool) -> Change:
+    """Return how a figure changed on a workload that both sides have."""
+    change = _measured(rule, old.workloads[rule.workload], new.workloads[rule.workload], error, together)
+    places = {hosts.place_of(old), hosts.place_of(new)}
+    why = "" if together or rule.name in OF_ITEMS else unspread(places, new.elsewhere)
+    return intervals.unknown(why, change.n, change.value) if why else change
 
 
 def _measured(rule: Rule, before: Measured, now: Measured, error: float, together: bool) -> Change:
@@ -186,28 +219,45 @@ def _of_samples(rule: Rule, one: Accuracy, two: Accuracy, error: float) -> Chang
     return replace(intervals.share_difference(then, now, error), why=why)
 
 
-def _slo(rule: Rule, old: Measurement | None, new: Measurement) -> RuleFound:
-    measured = new.workloads.get(rule.workload)
-    verdict = measured.slo.get(rule.name) if measured else None
-    if measured is None or verdict is None:
+def _slo(rule: Rule, old: Measurement | None, new: Measurement, look: Look, together: bool) -> RuleFound:
+    now = new.workloads.get(rule.workload)
+    verdict = now.slo.get(rule.name) if now else None
+    if now is None or verdict is None:
         return _absent(rule, BEFORE_MEASURED)
     states: dict[SloVerdict, RuleState] = {"met": "pass", "missed": "fail", "undecided": "inconclusive"}
     before = _stood(rule, old) if old is not None else None
-    value = measured.accuracy.value if rule.name in OF_ITEMS and measured.accuracy else typical(measured, rule.key)
+    then = old.workloads.get(rule.workload) if old else None
+    worse, note = False, ""
+    if old is not None and verdict == "missed":
+        worse, note = rule.name == OF_TWO_SIDES or before == "met", "" if rule.name == OF_TWO_SIDES else _STOOD[before]
+        if before == "undecided" and _certainly_worse(rule, old, new, look, together):
+            worse, note = True, f"{note}, and worse now for certain"
     return RuleFound(
         workload=rule.workload,
         rule=rule.name,
         kind="slo",
         limit=rule.limit,
-        old=None,
-        new=value,
+        old=None if then is None else _value(rule, then),
+        new=_value(rule, now),
         change=None,
         low=None,
         high=None,
         state=states[verdict],
         before=before,
-        note=f"{before} on the old side" if before and verdict == "missed" else "",
+        worse=worse,
+        note=note,
     )
+
+
+def _certainly_worse(rule: Rule, old: Measurement, new: Measurement, look: Look, together: bool) -> bool:
+    """Whether the figure that a bound is on is worse than on the old side, by whatever little."""
+    kind: Kind = "points" if rule.name in POINTS else "ratio"
+    as_change = Rule(rule.workload, rule.name, kind, 0.0, rule.falls)
+    return _least_harm(as_change, _bounded(as_change, old, new, look.failing, together)) > 0
+
+
+def _value(rule: Rule, measured: Measured) -> float:
+    return measured.accuracy.value if rule.name in OF_ITEMS and measured.accuracy else typical(measured, rule.key)
 
 
 def _stood(rule: Rule, old: Measurement) -> SloVerdict | None:
@@ -219,16 +269,15 @@ def _stood(rule: Rule, old: Measurement) -> SloVerdict | None:
 
 
 def _found(
-    rule: Rule, before: Measured, now: Measured, change: Change, state: RuleState, key: str, limit: float | None
+    rule: Rule, before: Measured, now: Measured, change: Change, state: RuleState, limit: float | None
 ) -> RuleFound:
-    of_items = rule.name in OF_ITEMS
     return RuleFound(
         workload=rule.workload,
         rule=rule.name,
         kind=rule.kind,
         limit=limit,
-        old=before.accuracy.value if of_items and before.accuracy else typical(before, key),
-        new=now.accuracy.value if of_items and now.accuracy else typical(now, key),
+        old=_value(rule, before),
+        new=_value(rule, now),
         change=None if math.isnan(change.value) else change.value,
         low=change.low,
         high=change.high,

@@ -84,6 +84,9 @@ class Measurement(Data):
     bounds: dict[str, dict[str, float]] = Field(description="workload, or class of one -> SLO -> bound")
     confidence: float = Field(description="`gate.confidence` of the study then")
     inconclusive: Literal["fail", "warn"] = Field(description="`gate.inconclusive` of the study then")
+    elsewhere: Literal["inconclusive", "as_restarts"] = Field(
+        "inconclusive", description="`gate.elsewhere` of the study then"
+    )
     invalid: list[str] = Field([], description="why the load generator spoiled it; empty: it did not")
     workloads: dict[str, Measured]
 
@@ -110,6 +113,11 @@ class RuleFound(Data):
     state: RuleState
     before: SloVerdict | None = Field(
         None, description="of an SLO, how the old side stood to the same bound; null where it had another, or none"
+    )
+    worse: bool = Field(
+        False,
+        description="of an SLO that is missed: whether the old side met it for certain, or was undecided and had "
+        "a better figure for certain",
     )
     note: str = ""
 

@@ -200,7 +200,7 @@ def _place(one: Measurement, workload: str) -> Place:
     cpu, cores, gpu, driver = (one.host.get(name, "unknown") for name in MACHINE)
     of_agents = [f"load from agents: {one.host['agents']}"] if "agents" in one.host else []
     of_gpu = [] if gpu == driver == "none" else [f"GPU {gpu}, driver {driver}"]
-    place = one.host.get("place", one.environment.get("server_url", hosts.HERE))
+    place = hosts.place_of(one)
     of_place = [] if place == hosts.HERE else [f"server at {place}"]
     return Place(
         study=one.study,

@@ -49,6 +49,11 @@ class Setting:
         return cls(measurement.host, measurement.traffic, loads, measurement.earlier_traffic)
 
 
+def place_of(one: Measurement) -> str:
+    """Return where the server of a measurement is: HERE, or its URL; of some servers earlier versions did not tell."""
+    return one.host.get("place", one.environment.get("server_url", HERE))
+
+
 def facts(
     environment: Mapping[str, str],
     cpus: int,

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from tuner.gate import hosts
 from tuner.gate.concluding import decided, result
-from tuner.gate.deciding import Look, decide, figures
+from tuner.gate.deciding import Look, decide, figures, unspread
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
 from tuner.gate.ending import unfinished
 from tuner.gate.gathering import stored_scores
-from tuner.gate.intervals import looks
+from tuner.gate.intervals import LEAST_OF_A_SPREAD, looks
 from tuner.gate.rounds import Rounds, Side, least
 from tuner.gate.rules import COLD_START, Rule, rules_of
 from tuner.load.distributed.fleet import Fleet
@@ -105,7 +105,7 @@ class Gate:
             old, new = self._documents(look)
             self.found = decide(rules, old, new, look, together=self.form == "ab")
             told.note(f"{count} redeployments: {_counted(self.found)}")
-            if self.form != "alone" and decided(self.found):
+            if decided(self.found, spread=self._has_spread):
                 break
         assert new is not None, "there is one look at least"
         others = figures(old, new, rules, self.spec.confidence, together=self.form == "ab") if old else []
@@ -143,11 +143,17 @@ class Gate:
     def _measured_s(self) -> float:
         return sum(side.trier.measured_s for side in self.rounds.sides)
 
+    @property
+    def _has_spread(self) -> bool:
+        """Whether more deployments can decide how the figures changed: not against a side that has no spread."""
+        if self.baseline is None:
+            return True
+        places = {hosts.place_of(self.baseline), self.about[-1].host.get("place", hosts.HERE)}
+        return self.baseline.restarts >= LEAST_OF_A_SPREAD and not unspread(places, self.spec.elsewhere)
+
     def _planned(self) -> tuple[int, ...]:
         """Return after how many redeployments is looked; the most that fit into the time cap come last."""
         first = least(self.form, self.spec)
-        if self.form == "alone":
-            return (first,)
         return looks(first, max(first, int(self.spec.time / self.rounds.redeployment_s())))
 
     def _compare_answers(self) -> None:
@@ -239,6 +245,7 @@ def _document(about: About, spec: GateSpec, side: Side, look: Look, agents: Sequ
         rules={name: dict(limits) for name, limits in about.rules.items()},
         bounds={name: dict(bounds) for name, bounds in about.bounds.items()},
         confidence=spec.confidence,
+        elsewhere=spec.elsewhere,
         inconclusive=spec.inconclusive,
         workloads=side.gathered.measured(side.loads, look) if _has_all(side) else {},
     )

@@ -98,6 +98,11 @@ class GateSpec(GateRules):
     time: Duration = Field(120.0, gt=0, description="of measuring, at most; both sides together")
     redeployments: int = Field(3, ge=3, description="times at least that both sides are deployed anew")
     restarts: int = Field(5, ge=2, description="times at least that one side alone is deployed anew")
+    elsewhere: Literal["inconclusive", "as_restarts"] = Field(
+        "inconclusive",
+        description="what a comparison with a baseline is where a server runs elsewhere, and so is not restarted; "
+        "`as_restarts`: its deployments count as restarts",
+    )
     rounds: int = Field(20, ge=2, description="rounds of each side and workload per redeployment, in turn (ABBA)")
     round: Duration = Field(0.1, gt=0, description="length of one round; the first fifth is not counted")
     sides: Literal["auto", "in_turn"] = Field(
