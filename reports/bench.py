@@ -149,7 +149,17 @@ def _metrics(point: Point, own: Sequence[MetricInfo]) -> Table:
             interval = words.metric_interval(name, estimate, own)
             value = words.metric_value(name, estimate.value, own)
             table.add_row(words.gain_of(key), value, interval, f"{estimate.n:,}")
+        if key == METRICS["p99"].key and point.server is not None and point.server.cache is not None:
+            _add_latencies(table, point.server.cache)
     return table
+
+
+def _add_latencies(table: Table, cache: Cache) -> None:
+    """Add the latencies of the requests that the server's cache answered, and of the others apart."""
+    for kind, latency in (("hits", cache.hit_latency), ("misses", cache.miss_latency)):
+        for name, estimate in latency.items():
+            value, interval = words.metric_value(name, estimate.value), words.metric_interval(name, estimate)
+            table.add_row(f"latency {name} of cache {kind}", value, interval, f"{estimate.n:,}")
 
 
 def _notes(point: Point) -> Iterator[RenderableType]:
@@ -162,6 +172,11 @@ def _notes(point: Point) -> Iterator[RenderableType]:
             names.setdefault(estimate.note, []).append(words.gain_of(key))
     for note, about in names.items():
         yield Text(f"no bound for {', '.join(about)}: {note}")
+    cache = point.server.cache if point.server else None
+    if cache is not None and cache.latency_note:
+        yield Text(f"latencies of cache hits and misses are not told apart: {cache.latency_note}")
+    elif cache is not None and cache.either:
+        yield Text(f"{cache.either:,} requests may be cache hits or misses: they were on their way with their like")
 
 
 def _failures(failures: list[Failure]) -> Table:

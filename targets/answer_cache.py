@@ -1,6 +1,7 @@
-"""What a server's statistics say of its cache of whole answers."""
+"""A server's cache of whole answers: who has one, and what its statistics say of it."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,13 @@ class CacheCounters:
             self.misses - earlier.misses,
             self.misses_ns - earlier.misses_ns,
         )
+
+
+@runtime_checkable
+class KeepsAnswers(Protocol):
+    """A deployment that knows whether its server keeps answers of it, in a cache that was empty at the start."""
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether it does: a request like one before is then answered from the cache."""
+        ...

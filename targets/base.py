@@ -14,6 +14,11 @@ from targets.counters import ServerCounters as ServerCounters  # noqa: PLC0414 -
 from targets.counters import ServerStats as ServerStats  # noqa: PLC0414 - a part of what a target signs
 from targets.counters import difference as difference  # noqa: PLC0414 - a part of what a target signs
 from targets.counters import metric_values as metric_values  # noqa: PLC0414 - a part of what a target signs
+from targets.errors import ConfigRefused as ConfigRefused  # noqa: PLC0414 - a part of what a target signs
+from targets.errors import ServerDied as ServerDied  # noqa: PLC0414 - a part of what a target signs
+from targets.errors import ServerHung as ServerHung  # noqa: PLC0414 - a part of what a target signs
+from targets.errors import TargetError as TargetError  # noqa: PLC0414 - a part of what a target signs
+from targets.errors import Unfit as Unfit  # noqa: PLC0414 - a part of what a target signs
 from targets.exports import Export as Export  # noqa: PLC0414 - a part of what a target signs
 from targets.http_address import HasHttpAddress as HasHttpAddress  # noqa: PLC0414 - a part of what a target signs
 from targets.http_address import HttpAddress as HttpAddress  # noqa: PLC0414 - a part of what a target signs
@@ -35,30 +40,6 @@ class Outcome(IntEnum):
     TIMEOUT = 4
     MALFORMED = 5
     DROPPED = 6
-
-
-class TargetError(Exception):
-    """The target cannot be used. The message says what failed, with which value, and the remedy."""
-
-
-class ConfigRefused(TargetError):
-    """The server refused a configuration, or would; it is an observation about that configuration.
-
-    Attributes:
-        knobs: whose values are the reason, where that is known.
-    """
-
-    def __init__(self, message: str, knobs: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.knobs = tuple(knobs)
-
-
-class ServerDied(TargetError):
-    """The server ended or stopped answering; it has to be started again before the next deployment."""
-
-
-class ServerHung(ServerDied):
-    """The server's process is there, but it does not answer."""
 
 
 KnobType = Literal["int", "float", "duration", "bool", "choice", "list"]
@@ -218,7 +199,7 @@ class Deployment(Protocol):
         ...
 
     def endpoint(self, requests: Requests) -> Endpoint:
-        """Encode every request for this deployment."""
+        """Encode every request for this deployment. Raises Unfit when they are not what its model takes."""
         ...
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
@@ -228,6 +209,9 @@ class Deployment(Protocol):
 
         Args:
             answer: HTTP: the complete answer, head and body; gRPC: the serialised message.
+
+        Raises:
+            Unfit: it is not what the study asks for.
         """
         ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from targets.base import Endpoint, Knob, TargetError
+from targets.base import Endpoint, Knob, Unfit
 from workloads.requests import Dataset, Prompts, Requests, RequestSourceError, TensorSpec
 
 _KEPT = 8
@@ -23,22 +23,22 @@ def a_dataset(requests: Requests, inputs: Sequence[TensorSpec]) -> Dataset:
         inputs: of the model, one item of each; () where the server does not tell.
 
     Raises:
-        TargetError: they are prompts, or cannot be what the model takes.
+        Unfit: they are prompts, or cannot be what the model takes.
     """
     if isinstance(requests, Prompts):
-        raise TargetError("this server takes tensors, not prompts; give `source: dataset`")
+        raise Unfit("this server takes tensors, not prompts; give `source: dataset`")
     if isinstance(requests, Dataset):
         return requests
     try:
         return requests.shaped(inputs)
     except RequestSourceError as error:
-        raise TargetError(str(error)) from None
+        raise Unfit(str(error)) from None
 
 
 def check_tensors(requests: Requests) -> None:
-    """Check that requests are tensors. Raises TargetError when they are prompts."""
+    """Check that requests are tensors. Raises Unfit when they are prompts."""
     if isinstance(requests, Prompts):
-        raise TargetError("this server takes tensors, not prompts; give `source: dataset`")
+        raise Unfit("this server takes tensors, not prompts; give `source: dataset`")
 
 
 class Encoded:
@@ -71,7 +71,7 @@ class Encoded:
 
 
 def prompts(requests: Requests) -> Prompts:
-    """Return requests as the prompts that they are. Raises TargetError when they are tensors."""
+    """Return requests as the prompts that they are. Raises Unfit when they are tensors."""
     if not isinstance(requests, Prompts):
-        raise TargetError("this server takes prompts, not tensors; give `source: prompts`")
+        raise Unfit("this server takes prompts, not tensors; give `source: prompts`")
     return requests

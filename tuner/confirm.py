@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 from targets.base import Config
 from tuner import results, side_by_side, verdicts
+from tuner.cache_latencies import server_of
 from tuner.catalog import BOUNDED, METRICS
 from tuner.compare import ratios_of_pairs
 from tuner.metrics import generator_report
 from tuner.offered import Offered
 from tuner.rank import Candidate
 from tuner.results import Confirmation, Estimate, Load, Point, Side, SloVerdict, Trial
-from tuner.runs import Run, pooled_runs, stored_server
+from tuner.runs import Run, pooled_runs
 from tuner.stats import P99_MIN_SAMPLES, certain_from
 from tuner.stopping import Pace, slo_verdicts
 from tuner.study.spec import ConfirmSpec
@@ -275,7 +276,7 @@ def side(trier: Trier, one: Contender, gathered: Rounds, error: float) -> Side:
                 **slo_verdicts(own.records, slo.bounds, error / len(workload.parts)),
             }
         validity = trier.meter.validity(run, workload, workload.parts[0], metrics[workload.name])
-        server[workload.name] = stored_server(run.server) if run.server else None
+        server[workload.name] = server_of(run)
         generator[workload.name] = generator_report(run.records, run.report)
         reasons += [f"{workload.name}: {reason}" for reason in validity.reasons]
     return Side(

@@ -8,6 +8,9 @@ from typing import Literal
 from tuner.cpus import format_cpus
 from tuner.study.spec import CoresSpec, IsolationSpec
 
+OWN_CPU_FROM = 4
+"""CPUs from which on the tuner, with what samples a measurement, has one to itself."""
+
 
 class CpusUnavailable(Exception):
     """Named CPUs that this process may not use.
@@ -28,7 +31,7 @@ class Cores:
     Attributes:
         server: the server's.
         generator: the load generator's.
-        tuner: everything else of ours, which sleeps while a window is measured.
+        tuner: everything else of ours, which sleeps while a window is measured but for the samples that it takes.
         processes: of the load generator.
     """
 
@@ -43,9 +46,10 @@ class Cores:
             return "none: server and load generator share all cores"
         count = len(self.generator)
         crowd = f" ({self.processes} processes on {count} CPU{'s' * (count > 1)})" if self.processes > count else ""
+        too = " too: its sampling shares the load generator's core" if self.tuner & self.generator else ""
         return (
             f"server on {_listed(self.server)}, load generator on {_listed(self.generator)}{crowd}, "
-            f"tuner on {_listed(self.tuner)}"
+            f"tuner on {_listed(self.tuner)}{too}"
         )
 
 
@@ -54,10 +58,10 @@ def divide(
 ) -> Cores:
     """Divide the CPUs between server, load generator and tuner.
 
-    `auto` gives the generator a CPU for each of its processes, but leaves the server at least half of the CPUs,
-    rounded down, and never less than one. The tuner has the first CPU to itself where there are four or more and one is
-    left; otherwise it shares the generator's first. With CPUs that are named the tuner has the first that is neither
-    server's nor generator's, or the generator's first.
+    `auto` gives the tuner the first CPU to itself where there are four or more; of two or three it shares the
+    generator's, as the server would lose half of its own. The generator gets a CPU for each of its processes, but
+    leaves the server at least half of those that the tuner does not have alone, rounded down, and never less than one.
+    With CPUs that are named the tuner has the first that is neither server's nor generator's, or the generator's first.
 
     Args:
         available: CPU numbers that this process may use.
@@ -72,10 +76,9 @@ def divide(
     cpus = sorted(available)
     if isolation == "none" or len(cpus) < 2:
         return Cores(None, None, None, processes)
-    room = len(cpus) - max(1, len(cpus) // 2)
-    count = min(processes, room)
-    first = 1 if len(cpus) >= 4 and count < room else 0
-    generator, server = cpus[first : first + count], cpus[first + count :]
+    others = cpus[1:] if len(cpus) >= OWN_CPU_FROM else cpus
+    count = min(processes, len(others) - max(1, len(others) // 2))
+    generator, server = others[:count], others[count:]
     return Cores(frozenset(server), frozenset(generator), frozenset(cpus[:1]), processes)
 
 

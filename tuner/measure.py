@@ -20,9 +20,12 @@ from targets.base import (
 )
 from targets.options import ServerMetric
 from tuner import results, steady, validity
+from tuner.accuracy.answers import Outputs
 from tuner.accuracy.asking import outputs_of
 from tuner.accuracy.variants import Ask
 from tuner.autocorrelation import effective_size, finite
+from tuner.cache_latencies import server_of
+from tuner.cached_answers import Answers
 from tuner.catalog import METRICS
 from tuner.course import Course, Lane
 from tuner.lead import Lead
@@ -32,9 +35,9 @@ from tuner.load.users.messages import unjudged
 from tuner.metrics import failures, generator_report, outcome_counts, summarise, totals, violations
 from tuner.offered import Offered, finished, leading, of_model, paced
 from tuner.records import Records, latencies_s
-from tuner.request_class import Part
+from tuner.request_class import Part, RequestClass
 from tuner.results import Estimate, Load, Point, Validity
-from tuner.runs import Beside, Run, stored_server
+from tuner.runs import Beside, Run
 from tuner.slo import Slo
 from tuner.stats import near
 from tuner.stopping import Aims, Decision, Pace
@@ -62,6 +65,7 @@ class Meter:
         shared_cpus: how many CPUs the processes of all load generators share; None: each has its own, or any.
         of_users: workload -> the load generator of its locustfile.
         lead: how long before its start a plan is handed over.
+        answers: what deployments that keep answers were asked.
     """
 
     generator: LoadGenerator
@@ -74,6 +78,7 @@ class Meter:
     shared_cpus: int | None = None
     of_users: Mapping[str, LoadGenerator] = field(default_factory=dict)
     lead: Lead = field(default_factory=Lead)
+    answers: Answers = field(default_factory=Answers)
 
     def run(
         self,
@@ -118,6 +123,7 @@ class Meter:
         """
         pace = paced(offered, pace)
         deployments = [of_model(deployment, one.workload) for one in offered]
+        kept = self.answers.begin(deployments)
         lanes = self._lanes(deployments, offered, pace)
         readings: list[list[Callable[[], ServerCounters]]] = []
         course = Course(
@@ -142,6 +148,8 @@ class Meter:
                 series = self.sampler.stop()
             loaded = finished([lane.generator for lane in lanes])
         self._learn_lead(offered, loaded)
+        sent = [lane.plan.endpoint.requests for lane in lanes]
+        lookups = self.answers.ended(kept, sent, [run.records for run in loaded])
         reports = {one.workload.name: Beside(run.records, run.report) for one, run in zip(offered, loaded, strict=True)}
         return [
             Run(
@@ -153,6 +161,7 @@ class Meter:
                 decision=decisions[index],
                 series=series,
                 beside={name: beside for name, beside in reports.items() if name != one.workload.name},
+                lookups=lookups[index],
             )
             for index, one in enumerate(offered)
         ]
@@ -252,7 +261,7 @@ class Meter:
             steadiness=settled,
             ended=decision.ending,
             independent=self._independent(own.records, part.name),
-            server=stored_server(own.server) if own.server else None,
+            server=server_of(own),
             telemetry=run.used.model_copy(update={"series": series_path(records) if records and run.series else None}),
             generator=generator_report(own.records, own.report),
             validity=self.validity(run, workload, part, metrics),
@@ -311,9 +320,14 @@ class Meter:
 
     def asking(self, deployment: Deployment) -> Ask:
         """Return what sends items of a class to a deployment, outside of any window, see `asking.outputs_of`."""
-        return lambda workload, one, items: outputs_of(
-            self.generator, self.scratch, of_model(deployment, workload), one, items, workload.name
-        )
+
+        def ask(workload: Workload, one: RequestClass, items: int) -> list[Outputs | None]:
+            asked = of_model(deployment, workload)
+            found = outputs_of(self.generator, self.scratch, asked, one, items, workload.name)
+            self.answers.note(asked, one.dataset, found)
+            return found
+
+        return ask
 
 
 def _read(deployments: Sequence[Deployment]) -> list[Callable[[], ServerCounters]]:

@@ -88,6 +88,10 @@ class Cache(Data):
     misses: int
     hit_mean_s: float | None = Field(description="time of a hit in the server; null without one")
     miss_mean_s: float | None = Field(description="what a miss takes beside computing the answer; null without one")
+    hit_latency: dict[str, Estimate] = Field({}, description="p50, p90 and p99 of the requests that were hits")
+    miss_latency: dict[str, Estimate] = Field({}, description="p50, p90 and p99 of the requests that were misses")
+    either: int = Field(0, description="requests that may be either: they were on their way together with their like")
+    latency_note: str | None = Field(None, description="why hits and misses are not told apart")
 
 
 class ComposingModel(Data):
@@ -341,10 +345,7 @@ class Result(Data):
 
     def trial(self, number: int) -> Trial:
         """Return a trial by its number. Raises KeyError when there is none."""
-        for trial in self.trials:
-            if trial.number == number:
-                return trial
-        raise KeyError(number)
+        return {trial.number: trial for trial in self.trials}[number]
 
 
 NEWER = "newer.jsonl"

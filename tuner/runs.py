@@ -8,6 +8,7 @@ import numpy as np
 from targets.answer_cache import CacheCounters
 from targets.base import BatchSize, ServerStats
 from tuner import results
+from tuner.cached_answers import Lookups, together
 from tuner.load.plan import RunReport, merged_reports
 from tuner.records import Records, pooled
 from tuner.request_class import Part
@@ -44,6 +45,7 @@ class Run:
         series: the samples that `used` is from; None of runs that were pooled.
         of_all: whether it is of all requests, not of one class.
         beside: workload -> what it gave, of those that were measured at the same time; their windows are the same.
+        lookups: which requests the server's cache answered; None where it has none, and of a class.
     """
 
     records: Records
@@ -55,12 +57,13 @@ class Run:
     series: Series | None = None
     of_all: bool = True
     beside: Mapping[str, Beside] = field(default_factory=dict)
+    lookups: Lookups | None = None
 
     def of_part(self, part: Part) -> "Run":
         """Return what it gave of a part of its workload."""
         if part.index is None:
             return self
-        return replace(self, records=self.records.of_class(part.index), server=None, of_all=False)
+        return replace(self, records=self.records.of_class(part.index), server=None, of_all=False, lookups=None)
 
 
 def pooled_runs(runs: Sequence[Run]) -> Run:
@@ -78,6 +81,7 @@ def pooled_runs(runs: Sequence[Run]) -> Run:
             )
             for name in runs[0].beside
         },
+        lookups=together([run.lookups for run in runs]),
     )
 
 

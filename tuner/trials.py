@@ -11,7 +11,18 @@ from statistics import median
 
 import numpy as np
 
-from targets.base import Config, ConfigRefused, Deployment, Knob, Outcome, ServerDied, ServerHung, Target, TargetError
+from targets.base import (
+    Config,
+    ConfigRefused,
+    Deployment,
+    Knob,
+    Outcome,
+    ServerDied,
+    ServerHung,
+    Target,
+    TargetError,
+    Unfit,
+)
 from tuner import stopping
 from tuner.accuracy.variants import Accuracies
 from tuner.budget import ROUND_OVERHEAD_S
@@ -224,6 +235,9 @@ class Trier:
             loads: say which workloads, at which levels.
             rivals: the front so far if this is a proposal: once it missed an SLO or is dominated, what is left of it is
                 measured for the shortest time. None: every load is a question of its own.
+
+        Raises:
+            TargetError: what concerns more than this configuration.
         """
         started, applied_s = time.monotonic(), self.applied_s
         points: list[Point] = []
@@ -252,7 +266,7 @@ class Trier:
                 ]
                 points += self._points(deployment, offered, pace, f"trial{number:04d}", windows, self.variant(config))
                 windows += 1
-        except ConfigRefused as error:
+        except (ConfigRefused, Unfit) as error:
             return ended("refused", str(error))
         except ServerDied as error:
             self._deployed = self._serves = None
@@ -372,7 +386,7 @@ class Trier:
 
         Raises:
             ServerDied, GeneratorError: it cannot be asked.
-            StudyError: its answers cannot be scored.
+            Unfit, StudyError: its answers cannot be scored, see `Accuracies.learn`.
         """
         ask = self.meter.asking(deployment)
         self.accuracies.learn(variant, self.workloads, ask)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Endpoint, HttpAddress, TargetError, Value
+from targets.base import Endpoint, HttpAddress, TargetError, Unfit, Value
 from targets.common import Encoded, a_dataset
 from targets.kserve import wire_grpc, wire_http, wire_json
 from targets.kserve.control import ServerInfo
@@ -49,7 +49,7 @@ class ServedModel:
         """Encode requests, once.
 
         Raises:
-            TargetError: it does not fit the model; naming the input.
+            Unfit: it does not fit the model; naming the input.
         """
         return self._encoded(requests)
 
@@ -72,11 +72,11 @@ class ServedModel:
         """Decode one answer.
 
         Raises:
-            TargetError: it lacks an output that was asked for.
+            Unfit: it lacks an output that was asked for.
         """
         found = self._wire.decode(answer, self._model.outputs)
         if missing := [name for name, array in found.items() if array is None]:
-            raise TargetError(f"an answer of model {self._model.name!r} lacks the output {missing[0]!r}")
+            raise Unfit(f"an answer of model {self._model.name!r} lacks the output {missing[0]!r}")
         return found
 
     def ask_once(self, requests: Requests) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
-from targets.base import Endpoint, TargetError, Tls, Value
+from targets.base import Endpoint, Tls, Unfit, Value
 from workloads.datatypes import NUMPY, STRINGS
 from workloads.requests import Dataset, Rows, TensorSpec
 from workloads.sequences import Sequences
@@ -160,7 +160,7 @@ def fitted(model: ModelSpec, dataset: Dataset) -> ModelSpec:
     whose inputs the server does not tell, the dataset says what they are.
 
     Raises:
-        TargetError: the dataset does not fit; see `check_inputs`.
+        Unfit: the dataset does not fit; see `check_inputs`.
     """
     inputs = model.inputs or tuple(_described(dataset))
     given = [(tensor, dataset.inputs[tensor.name]) for tensor in inputs if tensor.name in dataset.inputs]
@@ -186,7 +186,7 @@ def _described(dataset: Dataset) -> Iterator[TensorSpec]:
         dtype = rows.dtype if isinstance(rows, np.ndarray) else rows[0].dtype
         datatype = STRINGS if dtype.kind in "SUO" else np_to_triton_dtype(dtype)
         if datatype is None:
-            raise TargetError(f"input {name!r} is {dtype} in the dataset, which the protocol has no type for")
+            raise Unfit(f"input {name!r} is {dtype} in the dataset, which the protocol has no type for")
         yield TensorSpec(name, datatype, (-1, *_shape(rows)))
 
 
@@ -201,16 +201,14 @@ def check_inputs(dataset: Dataset, model: ModelSpec) -> None:
     """Check that a dataset has every input of the model, in its type and shape.
 
     Raises:
-        TargetError: naming the input, what the model wants and what the dataset has.
+        Unfit: naming the input, what the model wants and what the dataset has.
     """
     wanted = {tensor.name: tensor for tensor in model.inputs if not tensor.optional}
     known = {tensor.name for tensor in model.inputs}
     if missing := sorted(set(wanted) - set(dataset.inputs)):
-        raise TargetError(
-            f"the dataset lacks the model's input {missing[0]!r}; it has {', '.join(sorted(dataset.inputs))}"
-        )
+        raise Unfit(f"the dataset lacks the model's input {missing[0]!r}; it has {', '.join(sorted(dataset.inputs))}")
     if extra := sorted(set(dataset.inputs) - known):
-        raise TargetError(
+        raise Unfit(
             f"the dataset has an array {extra[0]!r}, which is no input of model {model.name!r} "
             f"({', '.join(sorted(known))})"
         )
@@ -226,20 +224,20 @@ def _check_input(name: str, rows: Rows, tensor: TensorSpec) -> None:
         text = array.dtype.kind in "SUO"
         fits = text if tensor.datatype == STRINGS else expected is not None and array.dtype == expected
         if not fits:
-            raise TargetError(f"input {name!r} is {tensor.datatype} in the model, but {array.dtype} in the dataset")
+            raise Unfit(f"input {name!r} is {tensor.datatype} in the model, but {array.dtype} in the dataset")
         shape, dims = list(array.shape[1:] if array is rows else array.shape), list(tensor.shape)
         if len(shape) != len(dims) or any(dim not in (-1, size) for dim, size in zip(dims, shape, strict=True)):
-            raise TargetError(f"input {name!r} has shape {dims} in the model, but {shape} a row in the dataset")
+            raise Unfit(f"input {name!r} has shape {dims} in the model, but {shape} a row in the dataset")
 
 
 def items(dataset: Dataset, model: ModelSpec) -> Iterator[list[Tensor]]:
     """Yield the input tensors of each request, in the model's order.
 
     Raises:
-        TargetError: requests of several rows, and the model does not batch.
+        Unfit: requests of several rows, and the model does not batch.
     """
     if not model.batched and dataset.batches is not None and np.any(dataset.batches != 1):
-        raise TargetError(f"model {model.name!r} takes one item a request; leave `batch` out")
+        raise Unfit(f"model {model.name!r} takes one item a request; leave `batch` out")
     for index in range(len(dataset)):
         yield [
             Tensor(tensor.name, tensor.datatype, _value(dataset.rows(tensor.name, index), model.batched))
@@ -257,7 +255,7 @@ def requests_of(dataset: Dataset, model: ModelSpec, parameters: Mapping[str, Val
         parameters: of every request, beside that.
 
     Raises:
-        TargetError: requests of several rows, and the model does not batch.
+        Unfit: requests of several rows, and the model does not batch.
     """
     asked = {**({"priority": dataset.priority} if dataset.priority else {}), **(parameters or {})}
     outputs = tuple(map(Wanted, model.outputs))

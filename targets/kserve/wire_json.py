@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from targets.base import Endpoint, TargetError
+from targets.base import Endpoint, Unfit
 from targets.kserve.judge import judge
 from targets.kserve.wire import ModelSpec, Request, Site, Tensor, requests_of
 from targets.kserve.wire_http import decode, head, said
@@ -19,7 +19,7 @@ def endpoint(dataset: Dataset, model: ModelSpec, site: Site) -> Endpoint:
     """Encode each item of a dataset as a complete HTTP request with its tensors in JSON.
 
     Raises:
-        TargetError: a value that JSON cannot say: no finite number, or a string that is not UTF-8.
+        Unfit: a value that JSON cannot say: no finite number, or a string that is not UTF-8.
     """
     return encoded(requests_of(dataset, model), model, site)
 
@@ -28,7 +28,7 @@ def encoded(requests: Iterable[Request], model: ModelSpec, site: Site) -> Endpoi
     """Encode requests with their tensors in JSON.
 
     Raises:
-        TargetError: as `endpoint`.
+        Unfit: as `endpoint`.
     """
     return Endpoint(site.host, site.port, tuple(_request(one, model, site) for one in requests), judge, tls=site.tls)
 
@@ -61,9 +61,9 @@ def _values(tensor: Tensor) -> list[object]:
         try:
             return [value.decode() for value in values.tolist()]
         except UnicodeDecodeError as error:
-            raise TargetError(_unsayable(tensor, f"{error.object!r}, which is not UTF-8")) from None
+            raise Unfit(_unsayable(tensor, f"{error.object!r}, which is not UTF-8")) from None
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise TargetError(_unsayable(tensor, f"{values[~np.isfinite(values)][0]}"))
+        raise Unfit(_unsayable(tensor, f"{values[~np.isfinite(values)][0]}"))
     return list(values.tolist())
 
 

@@ -34,6 +34,8 @@ class TritonDeployment:
     _retired: bool = False
     _composing: Mapping[str, str] = field(default_factory=dict)
     """Composing model -> name that it is loaded by."""
+    keeps_answers: bool = False
+    """Whether its configuration has a response cache; each deployment begins with an empty one."""
     _wanted: ModelConfig | None = None
     """What it was loaded with, and how; None of what is not loaded by itself."""
     _load: Callable[[], None] | None = None

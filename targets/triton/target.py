@@ -388,7 +388,8 @@ class TritonTarget:
         self, config: Config, server: TritonServer, name: str, wanted: model_config.ModelConfig, alias: str
     ) -> TritonDeployment:
         transport = Transport(self._options, self._memories, server, wanted, name)
-        return TritonDeployment(config, server, name, transport, lambda: self._forget(alias))
+        forget, keeps = partial(self._forget, alias), wanted.response_cache.enable
+        return TritonDeployment(config, server, name, transport, forget, keeps_answers=keeps)
 
     def _forget(self, alias: str) -> None:
         self._fleet.forget(alias)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
-from targets.base import TargetError
+from targets.base import Unfit
 from targets.kserve import wire
 from targets.kserve.wire import ModelSpec
 from workloads.datatypes import FLOATS, NUMPY, STRINGS
@@ -38,14 +38,14 @@ def output_bytes(config: model_config_pb2.ModelConfig, name: str) -> dict[str, i
     """Return the bytes that each output of a model takes for one item.
 
     Raises:
-        TargetError: an output whose size is not known before it is there.
+        Unfit: an output whose size is not known before it is there.
     """
     found = {}
     for tensor in config.output:
         datatype, dims = _datatype(tensor), list(tensor.dims)
         if datatype == STRINGS or any(size < 0 for size in dims):
             what = "is of strings" if datatype == STRINGS else f"has the shape {dims}"
-            raise TargetError(
+            raise Unfit(
                 f"target.outputs: output {tensor.name!r} of model {name!r} {what}, so that nobody knows "
                 "beforehand how much shared memory it takes; take `outputs` out, and outputs come in the answer"
             )
@@ -57,7 +57,7 @@ def check_inputs(dataset: Dataset, config: model_config_pb2.ModelConfig) -> None
     """Check that a dataset has every input of the model, in its type and shape.
 
     Raises:
-        TargetError: naming the input, what the model wants and what the dataset has.
+        Unfit: naming the input, what the model wants and what the dataset has.
     """
     wire.check_inputs(dataset, described(config, config.name))
 
@@ -68,7 +68,7 @@ def in_types_of(dataset: Dataset, config: model_config_pb2.ModelConfig) -> Datas
     A variant in a lower precision often takes its inputs in it, and is asked the same all the same.
 
     Raises:
-        TargetError: a number is too large for the model's type; naming the input.
+        Unfit: a number is too large for the model's type; naming the input.
     """
     taken = {tensor.name: tensor.datatype for tensor in described(config, config.name).inputs}
     return replace(dataset, inputs={name: _floats(name, rows, taken) for name, rows in dataset.inputs.items()})
@@ -91,7 +91,7 @@ def _rounded(name: str, values: NDArray[np.generic], datatype: str) -> NDArray[n
     with np.errstate(over="ignore"):
         found = values.astype(NUMPY[datatype])
     if (beyond := np.isfinite(values) & ~np.isfinite(found)).any():
-        raise TargetError(f"input {name!r} is {datatype} in the model, which cannot hold {values[beyond][0]}")
+        raise Unfit(f"input {name!r} is {datatype} in the model, which cannot hold {values[beyond][0]}")
     return found
 
 
@@ -99,10 +99,10 @@ def check_sequences(dataset: Dataset, config: model_config_pb2.ModelConfig) -> N
     """Check that requests to a model that batches sequences belong to some.
 
     Raises:
-        TargetError: they do not; Triton would refuse each of them.
+        Unfit: they do not; Triton would refuse each of them.
     """
     if config.HasField("sequence_batching") and dataset.sequences is None:
-        raise TargetError(
+        raise Unfit(
             f"model {config.name!r} has sequence_batching, so that each request has to belong to a sequence; give the "
             "workload `sequences: {length: ...}`"
         )

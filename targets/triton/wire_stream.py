@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from targets.base import Endpoint, Grpc, TargetError
+from targets.base import Endpoint, Grpc, Unfit
 from targets.kserve import wire_grpc
 from targets.kserve.wire import ModelSpec, Request, Said, Site, requests_of
 from targets.triton.stream import judge, read_answer
@@ -54,9 +54,9 @@ def _response(answer: bytes) -> bytes:
 
 
 def check_labels(requests: Requests, config: model_config_pb2.ModelConfig) -> None:
-    """Check that nobody wants to know whether a decoupled model is right. Raises TargetError."""
+    """Check that nobody wants to know whether a decoupled model is right. Raises Unfit."""
     if config.model_transaction_policy.decoupled and requests.labels is not None:
-        raise TargetError(
+        raise Unfit(
             "the requests have labels, but the model is decoupled: the last answer to a request need not "
             "have any output to compare with them; give requests without labels"
         )

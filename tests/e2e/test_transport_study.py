@@ -46,6 +46,8 @@ def test_the_response_cache_that_a_knob_turns_on_is_told_of_beside_the_load(
         assert abs(rate - 0.3) < 0.06, "the window's own share is drawn; that of all requests is tested elsewhere"
         assert point.server.cache.hit_mean_s is not None
         assert point.server.cache.miss_mean_s is not None
+        assert point.server.cache.latency_note is None
+        assert point.server.cache.hit_latency["p99"].n < point.server.cache.miss_latency["p99"].n
     assert "cache hit, mean of" in ended.stdout
 
 

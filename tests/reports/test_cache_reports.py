@@ -1,5 +1,7 @@
 """What the server's response cache did, as the report and `tune bench` show it."""
 
+import math
+
 import pytest
 from rich.console import Console
 
@@ -8,6 +10,28 @@ from tests.tuner import result_builders as builders
 from tuner.results import Cache, Estimate, Point, Server
 
 HALF = Cache(hits=30, misses=70, hit_mean_s=11e-6, miss_mean_s=25e-6)
+
+
+def latency(count: int, *seconds: float) -> dict[str, Estimate]:
+    return {
+        name: Estimate(value=value, low=value / 2, high=value * 1.5, n=count)
+        for name, value in zip(("p50", "p90", "p99"), seconds, strict=True)
+    }
+
+
+APART = HALF.model_copy(
+    update={
+        "hit_latency": latency(30, 0.001, 0.002, 0.003),
+        "miss_latency": latency(68, 0.01, 0.02, math.inf),
+        "either": 2,
+    }
+)
+
+
+def pictured(cache: Cache) -> list[str]:
+    console = Console(width=140, record=True)
+    console.print(bench.picture(builders.trial(1, point(cache)), "none", None))
+    return [" ".join(line.split()) for line in console.export_text().splitlines()]
 
 
 def point(cache: Cache | None) -> Point:
@@ -33,13 +57,40 @@ def test_the_reports_table_has_hits_and_misses_apart(cache: Cache, shown: str) -
     assert shown in page
 
 
+@pytest.mark.parametrize(
+    ("cache", "shown"),
+    [
+        (APART, "hits 1.00, 2.00, 3.00 ms; misses 10.00, 20.00, ∞ ms"),
+        (HALF.model_copy(update={"hit_latency": APART.hit_latency}), "hits 1.00, 2.00, 3.00 ms<"),
+        (HALF.model_copy(update={"latency_note": "the server counted 7"}), "not told apart: the server counted 7"),
+    ],
+)
+def test_the_reports_table_has_latencies_of_hits_and_misses_apart_or_why_not(cache: Cache, shown: str) -> None:
+    page = html.render(builders.result(builders.trial(1, point(cache))))
+    assert "latency of cache hits and misses: p50, p90, p99" in page
+    assert shown in page
+
+
+def test_bench_has_latencies_of_hits_and_misses_below_those_of_all() -> None:
+    lines = pictured(APART)
+    assert lines[lines.index("latency p50 of cache hits 1.00 ms [0.50 ms, 1.50 ms] 30") :][:6] == [
+        "latency p50 of cache hits 1.00 ms [0.50 ms, 1.50 ms] 30",
+        "latency p90 of cache hits 2.00 ms [1.00 ms, 3.00 ms] 30",
+        "latency p99 of cache hits 3.00 ms [1.50 ms, 4.50 ms] 30",
+        "latency p50 of cache misses 10.00 ms [5.00 ms, 15.00 ms] 68",
+        "latency p90 of cache misses 20.00 ms [10.00 ms, 30.00 ms] 68",
+        "latency p99 of cache misses ∞ [0.00 ms, ∞] 68",
+    ]
+    assert "2 requests may be cache hits or misses: they were on their way with their like" in lines
+    noted = pictured(HALF.model_copy(update={"latency_note": "so many"}))
+    assert "latencies of cache hits and misses are not told apart: so many" in noted
+
+
 def test_a_server_without_a_cache_has_no_column_for_it() -> None:
     assert "response cache" not in html.render(builders.result(builders.trial(1, point(None))))
 
 
 def test_bench_has_hits_and_misses_among_the_servers_own_numbers() -> None:
-    console = Console(width=140, record=True)
-    console.print(bench.picture(builders.trial(1, point(HALF)), "none", None))
-    lines = [" ".join(line.split()) for line in console.export_text().splitlines()]
+    lines = pictured(HALF)
     assert "cache hit, mean of 30 lookups 11 us 30.0%" in lines
     assert "cache miss, mean of 70 lookups 25 us 70.0%" in lines

@@ -25,7 +25,15 @@ from tests.conftest import MakeTriton
 from tests.support.foreign_triton import foreign_triton
 from tests.support.triton_models import SUM, drive, write_model
 from tests.triton.test_triton_target import settled
+from tuner.load.generator import Generator
+from tuner.measure import Meter
+from tuner.request_class import RequestClass
 from tuner.runs import stored_server
+from tuner.slo import Slo
+from tuner.stopping import Decision, Pace
+from tuner.telemetry.nvml import Gpus
+from tuner.telemetry.sampler import Sampler
+from tuner.workload import Workload
 from workloads.order import Order
 from workloads.requests import Dataset
 
@@ -245,3 +253,37 @@ def test_what_the_users_own_files_have_is_never_refused_for_their_own_flags(
     target.check({**target.user_config(), "cache_size": 0})  # a file may ask for a cache that there is none of
     with pytest.raises(ConfigRefused, match="--rate-limit"):
         target.check({**target.user_config(), "rate_limiter_priority": 2})
+
+
+@pytest.mark.parametrize(("cache_size", "told"), [(1 << 24, True), (1 << 11, False)])
+def test_latencies_of_hits_and_misses_are_told_apart_where_the_cache_keeps_every_answer(
+    cache_size: int, told: bool, make_triton: MakeTriton, dataset: Dataset, tmp_path: Path
+) -> None:
+    """Computing takes 10 ms, which are in the latency of every miss."""
+    slow = (
+        SUM[1].replace("import", "import time\nimport", 1).replace("return [", "time.sleep(0.01)\n        return [", 1)
+    )
+    repository = write_model(tmp_path / "models", "sum", (SUM[0], slow), CACHE)
+    target = make_triton(model="sum", repository=repository, variants={}, cache_size=cache_size)
+    target.start()
+    one = RequestClass(dataset, 5.0, repeats=REPEATS)
+    workload = Workload("steady", (one,), None, 64, keep_alive=True, seed=3)
+    load = workload.at(4.0)
+    deployment = target.deploy({}, "x")
+    with Generator() as generator:
+        meter = Meter(generator, Sampler(Gpus()), {"steady": Slo({})}, tmp_path)
+        meter.asking(deployment)(workload, one, 20)  # as for the accuracy
+        run = meter.run(deployment, workload, load, Pace.fixed(0.3, 1.5))
+        point = meter.point(run, workload, workload.parts[0], load, {}, Decision("cap", {}), None)
+    assert point.server is not None
+    cache = point.server.cache
+    assert cache is not None
+    assert bool(cache.hit_latency) == bool(cache.miss_latency) == told, cache.latency_note
+    if told:
+        assert cache.latency_note is None
+        assert cache.hit_latency["p50"].value < cache.miss_latency["p50"].value
+        assert cache.miss_latency["p50"].value >= 0.01
+        apart = cache.hit_latency["p99"].n + cache.miss_latency["p99"].n
+        assert apart + cache.either == sum(point.outcomes.values())
+    else:
+        assert "the server counted" in str(cache.latency_note)

@@ -25,6 +25,7 @@ from targets.base import (
     ServerHung,
     Settling,
     TargetError,
+    Unfit,
     difference,
 )
 from targets.evidence import halt
@@ -356,5 +357,5 @@ def test_a_dataset_that_does_not_fit_the_model_is_refused(
     with pytest.raises(TargetError, match=message):
         triton.check_requests(Dataset(inputs))
     if "float64" not in message:  # floats are rounded to what a variant takes
-        with pytest.raises(TargetError, match=message):
+        with pytest.raises(Unfit, match=message):
             triton.deploy(USER, "fit").endpoint(Dataset(inputs))

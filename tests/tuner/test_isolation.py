@@ -38,14 +38,14 @@ def test_tuner_and_generator_have_their_own_from_four_cpus_on() -> None:
     ("count", "processes", "server", "generator", "tuner"),
     [
         (3, 2, {2}, {0, 1}, {0}),
-        (4, 2, {2, 3}, {0, 1}, {0}),
+        (4, 2, {3}, {1, 2}, {0}),
         (5, 2, {3, 4}, {1, 2}, {0}),
         (8, 3, {4, 5, 6, 7}, {1, 2, 3}, {0}),
-        (8, 4, {4, 5, 6, 7}, {0, 1, 2, 3}, {0}),
-        (8, 9, {4, 5, 6, 7}, {0, 1, 2, 3}, {0}),
+        (8, 4, {5, 6, 7}, {1, 2, 3, 4}, {0}),
+        (8, 9, {5, 6, 7}, {1, 2, 3, 4}, {0}),
     ],
 )
-def test_each_process_of_the_generator_has_a_cpu_while_the_server_keeps_half(
+def test_each_process_of_the_generator_has_a_cpu_while_the_server_keeps_half_of_the_others(
     count: int, processes: int, server: set[int], generator: set[int], tuner: set[int]
 ) -> None:
     divided = divide(set(range(count)), "auto", processes)
@@ -59,7 +59,7 @@ def test_the_server_keeps_at_least_half_and_the_generator_has_at_most_a_cpu_per_
     cores = divide(cpus, "auto", processes)
     assert cores.server is not None
     assert cores.generator is not None
-    assert len(cores.server) >= max(1, len(cpus) // 2)
+    assert len(cores.server) >= max(1, (len(cpus) - (len(cpus) >= 4)) // 2)
     assert 1 <= len(cores.generator) <= processes
 
 
@@ -72,6 +72,16 @@ def test_the_server_never_shares(cpus: set[int], processes: int) -> None:
     assert cores.server
     assert not cores.server & (cores.generator | cores.tuner)
     assert cores.server | cores.generator | cores.tuner == cpus
+
+
+@given(CPUS, PROCESSES)
+def test_what_samples_never_runs_on_a_core_of_the_generator_from_four_cpus_on(cpus: set[int], processes: int) -> None:
+    cores = divide(cpus, "auto", processes)
+    assert cores.generator is not None
+    assert cores.tuner is not None
+    shared = bool(cores.tuner & cores.generator)
+    assert shared == (len(cpus) < 4)
+    assert shared == ("its sampling shares the load generator's core" in cores.describe())
 
 
 @given(CPUS)
@@ -89,7 +99,8 @@ def test_describes_that_all_is_shared() -> None:
 
 def test_describes_processes_that_have_no_cpu_of_their_own() -> None:
     assert divide({0, 1}, "auto", 3).describe() == (
-        "server on CPU 1, load generator on CPU 0 (3 processes on 1 CPU), tuner on CPU 0"
+        "server on CPU 1, load generator on CPU 0 (3 processes on 1 CPU), tuner on CPU 0 too: "
+        "its sampling shares the load generator's core"
     )
     assert (
         "load generator on CPUs 0-1 (3 processes on 2 CPUs)" in divide(set(range(4)), named("2", "0,1"), 3).describe()

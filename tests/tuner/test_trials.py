@@ -8,7 +8,7 @@ import pytest
 import workload_builders
 from result_builders import point
 
-from targets.base import Deployment, ServerCounters
+from targets.base import Deployment, Endpoint, ServerCounters, TargetError, Unfit
 from targets.options import ServerMetric
 from targets.simulated.target import SimulatedTarget
 from tuner.confirm import Contender, Rounds, redeploy_and_measure
@@ -111,6 +111,27 @@ def test_how_well_the_objective_is_known_matters_on_its_own_workload_only(make_t
     trial = propose(trier, [])
     assert endings(trial) == [("first", "cap"), ("second", "certain")]
     assert trial.points[0].window_s == 0.5
+
+
+@pytest.mark.parametrize(("error", "ends_the_run"), [(Unfit("input X is FP16"), False), (TargetError("gone"), True)])
+def test_what_one_configuration_cannot_be_asked_is_a_refused_trial_and_what_concerns_the_server_ends_the_run(
+    error: Exception, ends_the_run: bool, make_trier: MakeTrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trier = make_trier(MET)
+    deployment = trier.deploy(trier.target.user_config(), "candidate")
+
+    def fails(_: object) -> Endpoint:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(deployment), "endpoint", lambda _, requests: fails(requests))
+        if ends_the_run:
+            with pytest.raises(TargetError, match="gone"):
+                propose(trier, [])
+        else:
+            trial = propose(trier, [])
+            assert (trial.state, trial.reason, trial.points) == ("refused", "input X is FP16", [])
+    assert propose(trier, []).state == "complete", "the next configuration is measured"
 
 
 # Climbs.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import ServerDied, ServerHung, TargetError
+from targets.base import ServerDied, ServerHung, TargetError, Unfit
 from tuner.accuracy import answers as answering
 from tuner.accuracy import estimates, mixes
 from tuner.accuracy.answers import Answers, Outputs
@@ -64,7 +64,8 @@ class Accuracies:
 
         Raises:
             ServerDied, GeneratorError: it cannot be asked.
-            StudyError: answers and labels do not go together, or the user's function fails; at its line.
+            Unfit: its answers and the labels do not go together, and the baseline's do.
+            StudyError: the baseline's do not, or the user's function fails; at its line.
         """
         if variant in self.scores:
             return
@@ -77,7 +78,7 @@ class Accuracies:
                     asked[key] = _asked(ask, workload, one, items)
                 outputs = asked.get(key, ())
                 if one.scoring is not None and one.dataset.labels is not None:
-                    scores[part] = _scored(one, outputs)
+                    scores[part] = _scored(one, outputs, "" if variant == self.reference else variant)
                 self._compare(variant, part, outputs)
         self.scores[variant] = scores
 
@@ -194,17 +195,30 @@ def _asked(ask: Ask, workload: Workload, one: RequestClass, items: int) -> Seque
         return ()  # answers that nobody wanted to read may be anything
 
 
-def _scored(one: RequestClass, outputs: Sequence[Outputs | None]) -> Scores:
-    """Return the score of each item."""
+def _scored(one: RequestClass, outputs: Sequence[Outputs | None], other: str) -> Scores:
+    """Return the score of each item.
+
+    Args:
+        one: what was asked.
+        outputs: what was answered.
+        other: the variant whose answers these are, "" for the baseline's.
+
+    Raises:
+        Unfit, StudyError: as `learn`.
+    """
     assert one.scoring is not None, "asked of labelled requests only"
     assert one.dataset.labels is not None, "asked of labelled requests only"
     try:
         found = [None if every is None else compared(every, one.output) for every in outputs]
     except ScoringError as error:
+        if other:
+            raise Unfit(f"{other}: {error}") from None
         raise one.scoring_error(("output",), str(error)) from None
     try:
         return one.scoring.scores(found, one.dataset.labels)
     except (ScoringError, OwnFunctionError) as error:
+        if other and isinstance(error, ScoringError):
+            raise Unfit(f"{other}: {error}") from None
         raise one.scoring_error(("accuracy", one.scoring.key), str(error)) from None
 
 
