@@ -89,10 +89,11 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Bench:
-    """A started target with the instruments around it."""
+    """A started target with the instruments around it, and the agents that make its load, if any do."""
 
     trier: Trier
     environment: Mapping[str, str]
+    fleet: Fleet | None = None
 
 
 def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = None) -> Prepared:
@@ -308,7 +309,7 @@ def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> I
             ladder_of(prepared),
             applied_s=started_s,
         )
-        yield Bench(trier, environment(prepared, gpus) | ({"agents": fleet.described} if fleet else {}))
+        yield Bench(trier, environment(prepared, gpus) | ({"agents": fleet.described} if fleet else {}), fleet)
 
 
 def _generators(stack: ExitStack, prepared: Prepared, fleet: Fleet | None) -> Sequence[LoadGenerator]:
