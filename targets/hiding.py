@@ -19,6 +19,9 @@ _ARGUMENT = re.compile(r"(--?[\w.-]+(?=[=\s])|\w+(?==))[=\s]\s*(.+)", re.DOTALL)
 _BEARER = re.compile(r"(?:.*:\s*)?(Bearer\s+\S+)\s*", re.IGNORECASE | re.DOTALL)
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)=(.*)$", re.MULTILINE)
 _SWITCHES = ("true", "false", "null", "none")
+_REFERENCE = r"(?:\w+[ =])?(?:\$\w+|\$?\{+[^{}]*\}+)"
+_NO_SECRET = re.compile(rf".{{0,{SHORTEST - 1}}}|(?:[:;,.\s]*{_REFERENCE})+|<.*>|\[.*\]", re.DOTALL)
+"""What a setting of such a name has without being secret: next to nothing, references, a token of a language model."""
 
 
 def secrets_in(text: str) -> Sequence[str]:
@@ -44,6 +47,11 @@ def secrets_below(node: object) -> Iterator[tuple[tuple[str | int, ...], str]]:
     for keys, value in _below(node, (), secret=False):
         if value.lower() not in _SWITCHES:
             yield keys, value
+
+
+def is_secret(value: str) -> bool:
+    """Whether the value of a setting with a secret's name is one itself: not too short, and no variable's name."""
+    return not _NO_SECRET.fullmatch(value)
 
 
 def without(text: str, secrets: Sequence[str]) -> str:

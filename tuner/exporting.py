@@ -6,11 +6,13 @@ from pathlib import Path
 
 from targets.base import Config, Export, Target, TargetError
 from targets.exports import KnowsPlaces
+from targets.hiding import HIDDEN
 from tuner.pick import NothingToPick, Pick, picked
 from tuner.provenance import marked, signed, standing, without_header
 from tuner.results import Result, Trial
 from tuner.rundir import RunDirectory
 from tuner.space import server_part
+from tuner.study.hidden import hidden_text
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
 from tuner.wiring import Prepared, prepare
@@ -287,4 +289,11 @@ def prepared_again(result: Result, directory: RunDirectory, texts: Mapping[Path,
 def _read_again(result: Result, directory: RunDirectory, texts: Mapping[Path, str] | None = None) -> Prepared:
     # Nothing is started or searched: the CPUs that it names and the sampler need not be here.
     overrides = [*result.study.overrides, "isolation=none", "search.sampler=auto"]
-    return prepare(load_study(Path(result.study.path), overrides, result.study.text), directory.log, texts)
+    path = Path(result.study.path)
+    return prepare(load_study(path, overrides, _with_secrets(path, result.study.text)), directory.log, texts)
+
+
+def _with_secrets(path: Path, kept: str) -> str:
+    """Return the text of a study with the secrets that a run does not keep, where its file still is that study."""
+    now = _text(path) if HIDDEN in kept else None
+    return now if now is not None and hidden_text(now) == kept else kept

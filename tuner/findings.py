@@ -365,8 +365,8 @@ def study_info(study: Study) -> StudyInfo:
     return StudyInfo(
         name=spec.study,
         path=str(study.source.path.resolve()),
-        text=study.source.text,
-        overrides=list(study.overrides),
+        text=study.shown_text,
+        overrides=study.shown_overrides,
         fingerprint=study.fingerprint(),
         seed=spec.search.seed,
         slo=spec.slo.bounds(),

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from targets.hiding import HIDDEN
 from tuner.files import write_atomically
 
 _MARKER = "run.json"
@@ -73,7 +74,7 @@ class StudyMark:
     Attributes:
         fingerprint: of all that is studied: the study's values, its model, its requests.
         files: of its model and requests alone.
-        given: the study's content, as it was written.
+        given: the study's content, as it was written, without what is secret.
     """
 
     fingerprint: str
@@ -156,6 +157,8 @@ def _what_changed(there: StudyMark, mark: StudyMark) -> str:
     if there.files != mark.files:
         return "its model or its requests have changed since"
     found = [f"{place} was {before} and is {after}" for place, before, after in changes(there.given, mark.given)]
+    if not found and (secret := [place for place, value in _flat(mark.given).items() if HIDDEN in value]):
+        return f"{' or '.join(secret)}, of which no run keeps the value, is another one now"
     more = f" (and {len(found) - MOST_NAMED} more)" if len(found) > MOST_NAMED else ""
     return "; ".join(found[:MOST_NAMED]) + more if found else "it is of another version of Paretune"
 

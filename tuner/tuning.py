@@ -78,6 +78,8 @@ class Tuning:
             self._spec, bench.trier, opened.found, self._budget, listener, self._report_progress
         )
         bench.trier.take_up(spent)
+        if bench.fleet is not None:
+            bench.fleet.pausing = self._budget.held
 
     def run(self) -> Result:
         """Go through the whole run; what an earlier one measured is kept.

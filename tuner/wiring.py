@@ -17,6 +17,7 @@ import psutil
 
 from targets import registry
 from targets.base import Config, ConfigRefused, Context, KnowsRules, Target, TargetError
+from targets.hiding import without
 from targets.process import pinned
 from tuner import __version__
 from tuner.accuracy.checks import check_labels
@@ -34,6 +35,7 @@ from tuner.serving import check_requests
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, Space, make_space, server_part, with_starts
 from tuner.stopping import Pace
+from tuner.study.hidden import secrets_of
 from tuner.study.load import Study
 from tuner.study.locustfile import LocustSpec
 from tuner.study.own_metrics import asked_of_use
@@ -89,10 +91,11 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Bench:
-    """A started target with the instruments around it."""
+    """A started target with the instruments around it, and the agents that make its load, if any do."""
 
     trier: Trier
     environment: Mapping[str, str]
+    fleet: Fleet | None = None
 
 
 def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = None) -> Prepared:
@@ -308,7 +311,7 @@ def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> I
             ladder_of(prepared),
             applied_s=started_s,
         )
-        yield Bench(trier, environment(prepared, gpus) | ({"agents": fleet.described} if fleet else {}))
+        yield Bench(trier, environment(prepared, gpus) | ({"agents": fleet.described} if fleet else {}), fleet)
 
 
 def _generators(stack: ExitStack, prepared: Prepared, fleet: Fleet | None) -> Sequence[LoadGenerator]:
@@ -378,10 +381,11 @@ def slos_of(bounds: Mapping[str, Mapping[str, float]], workloads: Sequence[Workl
 
 def environment(prepared: Prepared, gpus: Gpus) -> dict[str, str]:
     """Return what belongs beside every number: versions, host, cores, isolation."""
+    secrets = list(secrets_of(prepared.study.given).values())
     return {
         "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "paretune": __version__,
-        **prepared.target.environment(),
+        **{name: without(value, secrets) for name, value in prepared.target.environment().items()},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu_model(),

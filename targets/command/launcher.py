@@ -16,6 +16,7 @@ from targets.command.export import DEFAULT_METRICS_PORT, DEFAULT_PORT, HERE
 from targets.command.options import START_SCRIPT, CommandOptions
 from targets.command.server import HOST, Readiness, StartedServer
 from targets.command.templates import BadTemplate, compiled
+from targets.hiding import is_secret, secrets_below, without
 from targets.log import DeploymentLog
 from targets.ports import free_port, is_free
 
@@ -52,6 +53,8 @@ class Launcher:
         self._options, self._context = options, context
         self.blueprint = Blueprint(options, context)
         self._secrets = secrets | self.blueprint.secrets
+        written = {"command": list(options.command or ()), "env": dict(options.env)}
+        self._literal = [value for _, value in secrets_below(written) if is_secret(value)]
 
     def rehearse(self, values: Config) -> Launch:
         """Return what the export writes: numbers in the files, marks for what stays variable elsewhere.
@@ -188,7 +191,7 @@ class Launcher:
             value = os.environ.get(name, "")
             if len(value) >= _SHORTEST_SECRET:
                 text = text.replace(value, f"${name}")
-        return text
+        return without(text, self._literal)
 
 
 def program(launch: Launch, folder: Path) -> Path:

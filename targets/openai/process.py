@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from targets.base import ConfigRefused, Context, ServerDied, ServerHung
-from targets.hiding import secrets_in, without
+from targets.hiding import is_secret, secrets_below, secrets_in, without
 from targets.log import DeploymentLog
 from targets.ports import free_port, is_free
 from targets.process import GuardedProcess
@@ -50,8 +50,10 @@ class Launch:
     timeout_s: float
 
     def hidden(self, text: str) -> str:
-        """Return a text without the keys that the file has and the requests bring along."""
-        return without(text, [*secrets_in(self.text), *(value.split()[-1] for value in self.headers.values())])
+        """Return a text without the keys that file, arguments and environment have and the requests bring along."""
+        given = {"env": dict(self.env), "command": list(self.command(Path(self.file), 0))}
+        keys = [value for _, value in secrets_below(given) if is_secret(value)]
+        return without(text, [*keys, *secrets_in(self.text), *(one.split()[-1] for one in self.headers.values())])
 
 
 def start(launch: Launch, alias: str, context: Context) -> "ModelServer":

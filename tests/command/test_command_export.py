@@ -270,6 +270,16 @@ def test_a_secret_in_the_servers_last_words_is_taken_out(secretive: CommandTarge
     assert not isinstance(raised.value, ServerDied)
 
 
+def test_a_secret_that_the_study_itself_has_is_in_no_log(make: MakeCommand, tmp_path: Path) -> None:
+    target = make(command=[*COMMAND, "--text", f"token={SECRET}"], env={"THE_KEY": SECRET})
+    target.start()
+    assert asked(target.deploy({}, "one").endpoint(ROWS).port)["arguments"][3] == f"token={SECRET}"
+    target.stop()
+    log = (tmp_path / "log.txt").read_text()
+    assert "--text token=***" in log.replace("'", "")
+    assert SECRET not in log
+
+
 def test_a_secret_that_is_not_set_is_named_at_the_start(
     secretive: CommandTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:

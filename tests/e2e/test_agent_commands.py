@@ -1,10 +1,13 @@
 """`--agents`, of every command that takes it, and `tune agent` as users run them."""
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,15 +105,11 @@ LONG = ("measure.window=8 s", "measure.max_window=8 s", "workloads.steady.timeou
 """A measurement that lasts for longer than Locust takes to miss a worker."""
 
 
-def bench_with_one_stopped(folder: Path, count: int) -> Ended:
-    study = write_simulated_study(folder)
+def test_what_a_stopped_agent_was_to_measure_is_measured_by_those_that_are_left(tmp_path: Path) -> None:
+    study = write_simulated_study(tmp_path)
     sets = [word for one in LONG for word in ("--set", one)]
     arguments = ("bench", study.name, *sets, "--json")
-    return tune_with_agents(*arguments, cwd=folder, count=count, meanwhile=lambda _, agents: stop_at_work(agents[0]))
-
-
-def test_what_a_stopped_agent_was_to_measure_is_measured_by_those_that_are_left(tmp_path: Path) -> None:
-    ended = bench_with_one_stopped(tmp_path, 2)
+    ended = tune_with_agents(*arguments, cwd=tmp_path, meanwhile=lambda _, agents: stop_at_work(agents[0]))
     assert ended.code in (0, 5), ended.errors  # 5: on a busy host the load generator may send late
     (point,) = json.loads(ended.out)["points"]
     assert len(point["generator"]["agents"]) == 1
@@ -122,14 +121,40 @@ def test_what_a_stopped_agent_was_to_measure_is_measured_by_those_that_are_left(
     assert "took this agent for lost" in words or "has vanished" in words
 
 
-def test_a_run_whose_only_agent_is_stopped_ends_and_names_it(tmp_path: Path) -> None:
-    ended = bench_with_one_stopped(tmp_path, 1)
-    assert ended.code == 3, ended.errors
-    assert re.search(
-        r"tune: no agent is left to make the load: lost agent 1 \(.+, 127\.0\.0\.1\): it has not been heard of for "
-        "over 3 s",
-        ended.errors,
+def test_a_run_whose_only_agent_is_lost_keeps_what_it_measured_and_resumes_with_another_one(tmp_path: Path) -> None:
+    study, port, made = write_simulated_study(tmp_path), free_port(None), tmp_path / "made"
+    agents_are = ("--agents", "1", "--agents-bind", f"127.0.0.1:{port}", "--agents-wait", "10 s")
+    command = [sys.executable, "-m", "tuner", "run", study.name, "--out", made.name, *agents_are]
+    agents = [start_agent("127.0.0.1", port)]
+    run = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PARETUNE_TOKEN": TOKEN}, stderr=subprocess.PIPE, text=True
     )
+    try:
+        deadline = time.monotonic() + 120
+        while not (made / "result.json").exists():  # it is written when there is a baseline
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        agents[0].kill()
+        _, said = run.communicate(timeout=120)
+        assert run.returncode == 3, said
+        lost = r"no agent is left to make the load: lost agent 1 \(.+\): .+; none came in its place within 10 s"
+        assert re.search(lost, said)
+        assert "what there is: made; the same command resumes" in said
+        failed = read_result(made)
+        assert (failed.state, failed.exit_code) == ("failed", 3)
+        assert re.search(lost, str(failed.message))
+        assert "none came in its place" in (made / "report.html").read_text()
+        agents.append(start_agent("127.0.0.1", port))
+        resumed = tune(*command[3:], cwd=tmp_path, PARETUNE_TOKEN=TOKEN)
+        assert resumed.returncode in (0, 4, 5), resumed.stderr  # 5: on a busy host the load generator may send late
+        kept = [trial.model_dump(exclude={"points"}) for trial in failed.trials]
+        assert kept == [trial.model_dump(exclude={"points"}) for trial in read_result(made).trials[: len(kept)]]
+        assert kept, "the baseline at least"
+        assert f"the baseline and {len(kept) - 1} trials are kept" in resumed.stderr
+    finally:
+        for one in (run, *agents):
+            end_agent(one)
 
 
 UNDONE = "the run ended before it was done; for another try of it start this agent again"

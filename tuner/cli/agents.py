@@ -37,7 +37,11 @@ _OPTIONS = {
         None,
         Annotated[
             str | None,
-            typer.Option("--agents-wait", metavar="T", help="how long agents may take to come, 5 min if absent"),
+            typer.Option(
+                "--agents-wait",
+                metavar="T",
+                help="how long agents may take to come, also when all are lost; 5 min if absent",
+            ),
         ],
     ),
     "locust_ui": (

@@ -34,6 +34,7 @@ from tuner.objective import parse_goals
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, make_latest, open_run, unused
 from tuner.storage import FILES, JOURNAL, close_storage, open_storage, shared
+from tuner.study.hidden import tell_of_secrets
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, plain_console, shown
 from tuner.wiring import Prepared, prepare, started
@@ -160,7 +161,7 @@ def _address(storage: str) -> str:
 
 def _directory(loaded: Study, out: Path | None) -> RunDirectory:
     """Return the directory of this host's part: workers that start at the same moment each get their own."""
-    mark = StudyMark(loaded.fingerprint(), loaded.fingerprint_of_files(), loaded.given)
+    mark = StudyMark(loaded.fingerprint(), loaded.fingerprint_of_files(), loaded.shown)
     name = f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}-worker-{os.getpid()}"
     path = out or unused(Path("runs") / loaded.spec.study / name)
     return open_run(Path("runs"), loaded.spec.study, mark, path, fresh=True)
@@ -168,6 +169,7 @@ def _directory(loaded: Study, out: Path | None) -> RunDirectory:
 
 def _work(loaded: Study, directory: RunDirectory, terms: Terms, agents: AgentsWanted | None, *, quiet: bool) -> Result:
     prepared = prepare(loaded, directory.log)
+    tell_of_secrets(loaded.source, loaded.given, note)
     trials = loaded.spec.search.budget.trials
     own = own_metrics(loaded)
     with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, own=own) as live:

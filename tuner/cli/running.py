@@ -32,6 +32,7 @@ from tuner.load.distributed.options import AgentsWanted
 from tuner.load.generator import GeneratorError
 from tuner.results import Result, read_result
 from tuner.rundir import RunDirectory, StudyMark, locked, open_run
+from tuner.study.hidden import tell_of_secrets
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, plain_console, shown
 from tuner.wiring import Bench, Prepared, prepare, started
@@ -65,7 +66,7 @@ def run(
         given = {"search.budget.trials": trials, "search.budget.time": time, "search.seed": seed}
         options = [f"{place}={value}" for place, value in given.items() if value is not None]
         loaded = load_study(study, [*(overrides or ()), *options])
-        mark = StudyMark(loaded.fingerprint(), loaded.fingerprint_of_files(), loaded.given)
+        mark = StudyMark(loaded.fingerprint(), loaded.fingerprint_of_files(), loaded.shown)
         directory = open_run(Path("runs"), loaded.spec.study, mark, out, fresh=fresh)
         events_to = sys.stdout if stream else None
         with locked(directory), interruptible(), _told(loaded, directory, events_to):
@@ -105,6 +106,7 @@ def _tune(
     loaded: Study, directory: RunDirectory, events_to: TextIO | None, agents: AgentsWanted | None, *, quiet: bool
 ) -> Result:
     prepared = prepare(loaded, directory.log)
+    tell_of_secrets(loaded.source, loaded.given, note)
     trials = loaded.spec.search.budget.trials
     # Events on the terminal itself go between plain lines: a view would be drawn over them.
     lines = events_to is not None and events_to.isatty()

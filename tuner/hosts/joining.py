@@ -153,7 +153,7 @@ def _about(study: Study, terms: Terms) -> dict[str, Any]:
         "pid": os.getpid(),
         "lease_s": terms.lease_s,
         "paretune": __version__,
-        "study": dict(study.given),
+        "study": study.shown,
         BUDGET: [budget.trials, budget.time],
     }
 
@@ -197,7 +197,7 @@ def _check(book: Book, study: Study) -> None:
         )
     found = [
         f"{place} is {there} there and {here} here"
-        for place, there, here in changes(about["study"], study.given)
+        for place, there, here in changes(about["study"], study.shown)
         if not any(place == key or place.startswith(f"{key}.") for key in MAY_DIFFER)
     ]
     if found:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from targets.hiding import secrets_below, secrets_in
+from targets.hiding import is_secret, secrets_below, secrets_in
 from tuner.manifests.names import ManifestError
 from tuner.study.load import Study
 
@@ -21,9 +21,6 @@ MOST = 64
 _OF_A_HUB = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 """What a hub calls a model, like `meta-llama/Llama-3-8B`; a path that begins with `./` is none."""
 _HINT = re.compile(r"key|token|passw|passphrase|secret|credential|authorization|cookie|bearer", re.IGNORECASE)
-_REFERENCE = r"(?:\w+[ =])?(?:\$\w+|\$?\{+[^{}]*\}+)"
-_NO_SECRET = re.compile(rf".{{0,3}}|(?:[:;,.\s]*{_REFERENCE})+|<.*>|\[.*\]", re.DOTALL)
-"""What a setting of such a name has without being secret: next to nothing, references, a token of a language model."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def secret_in(place: PurePosixPath, text: str) -> bool:
     """
     if place.suffix == ".py" or not _HINT.search(text):  # most files have none, and to read YAML takes long
         return False
-    return any(not _NO_SECRET.fullmatch(value) for value in secrets_in(text))
+    return any(map(is_secret, secrets_in(text)))
 
 
 def check_settings(study: Study, *, overrides_alone: bool) -> None:
@@ -162,7 +159,7 @@ def check_settings(study: Study, *, overrides_alone: bool) -> None:
     """
     overridden = study.source.overridden
     for keys, value in secrets_below(study.given):
-        if _NO_SECRET.fullmatch(value) or (overrides_alone and not any(keys[: len(one)] == one for one in overridden)):
+        if not is_secret(value) or (overrides_alone and not any(keys[: len(one)] == one for one in overridden)):
             continue
         raise study.source.error(
             keys,

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from targets import registry, yaml_text
 from targets.base import TargetError
 from targets.options import TargetOptions
-from tuner.study import paths
+from tuner.study import hidden, paths
 from tuner.study.own_metrics import check_classes, check_objectives, own_bounds
 from tuner.study.several import check_several
 from tuner.study.source import Keys, Source, StudyError
@@ -41,6 +41,21 @@ class Study:
     def resolve(self, path: Path) -> Path:
         """Return a path of the study file relative to where that file stands."""
         return (self.source.path.parent / path).resolve()
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Its content as it is written down: without what is secret, see `hidden`."""
+        return hidden.hidden(self.given)
+
+    @property
+    def shown_text(self) -> str:
+        """The text of its file as it is written down."""
+        return hidden.hidden_text(self.source.text)
+
+    @property
+    def shown_overrides(self) -> list[str]:
+        """Its overrides as they are written down."""
+        return hidden.hidden_overrides(self.overrides)
 
     def fingerprint(self) -> str:
         """Identify what is studied: the study after overrides, and the files of model and requests by size and time.

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from multiprocessing.connection import Pipe
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,8 @@ from tuner.load.generator import GeneratorError, LoadLost
 
 _START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 10.0
+_TOGETHER_S = 10.0
+"""Where all were lost at once, a network was cut: when the first is there again, the others come soon."""
 
 
 class AgentsUnavailable(TargetError):
@@ -32,6 +34,7 @@ class Fleet:
 
     Attributes:
         say: as given; whoever watches the run may take its place.
+        pausing: what is waited for agents that are to come again is waited in its block: a budget may be held.
         port: that the master listens on.
         ui_port: of Locust's web interface, 0: there is none.
         losses: what is known of the agents that were lost so far, a line for each time.
@@ -42,6 +45,8 @@ class Fleet:
 
     def __init__(self, wanted: AgentsWanted, token: bytes, say: Callable[[str], None]) -> None:
         self._wanted, self.say = wanted, say
+        self.pausing: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._last = ""
         self._agents: dict[int, AgentInfo] = {}
         self.losses: list[str] = []
         self._told = self._lanes = 0
@@ -92,15 +97,39 @@ class Fleet:
         if self.ui_port:
             self.say(f"Locust's web interface: http://127.0.0.1:{self.ui_port}")
         self.say(f"waiting for {_agents(count)} on {spelled(self._wanted.host, self.port)}")
-        there: list[AgentInfo] = self.call("wait", count, wait_s)
-        self._agents = {one.index: one for one in there}
-        if len(there) < count:
+        if self._wait_for(count, wait_s) < count:
             raise AgentsUnavailable(
-                f"{len(there)} of {_agents(count)} came within {wait_s:g} s; start them with `tune agent --master "
-                f"HOST:{self.port}`, with the same PARETUNE_TOKEN"
+                f"{len(self._agents)} of {_agents(count)} came within {wait_s:g} s; start them with `tune agent "
+                f"--master HOST:{self.port}`, with the same PARETUNE_TOKEN"
                 + (", and let them reach this host with --agents-bind ADDRESS" if self._only_this_host else "")
                 + "; --agents-wait gives them longer"
             )
+
+    def _wait_for(self, count: int, wait_s: float) -> int:
+        """Wait for so many agents, and return how many are there when they are, or when the time is up."""
+        there: list[AgentInfo] = self.call("wait", count, wait_s)
+        self._agents = {one.index: one for one in there}
+        return len(there)
+
+    def _wait_again(self) -> None:
+        """Wait for agents in the place of those that were all lost, as long as for the first ones.
+
+        Raises:
+            AgentsUnavailable: none comes in time.
+        """
+        count, wait_s = self._wanted.count, self._wanted.wait_s
+        where = spelled(self._wanted.host, self.port)
+        self.say(f"no agent is left: waiting for others on {where}, {wait_s:g} s at most")
+        with self.pausing():
+            if self._wait_for(1, wait_s):
+                self._wait_for(count, min(wait_s, _TOGETHER_S))
+        if not self._agents:
+            raise AgentsUnavailable(
+                f"no agent is left to make the load: {self._last}; none came in its place within {wait_s:g} s: start "
+                "the agents and the command again (`tune run` resumes, any other begins afresh), or give them longer "
+                "with --agents-wait"
+            )
+        self._note(self._last)
 
     @property
     def _only_this_host(self) -> bool:
@@ -110,8 +139,8 @@ class Fleet:
         """Have the master's process run a command and return what came of it.
 
         Raises:
-            LoadLost: agents were lost in it, and others are left.
-            AgentsUnavailable: none is left, or the master's process has ended.
+            LoadLost: agents were lost in it.
+            AgentsUnavailable: the master's process has ended.
             GeneratorError: an agent could not do it.
         """
         try:
@@ -132,20 +161,18 @@ class Fleet:
     def refresh(self) -> Sequence[AgentInfo]:
         """Return the agents that are there, those included that came in the place of others.
 
-        Of one that was lost since the last time a note is kept.
+        Of one that was lost since the last time a note is kept. Where none is left, others are waited for.
 
         Raises:
-            AgentsUnavailable: none is left.
+            AgentsUnavailable: none is left, and none comes.
         """
         known: dict[int, tuple[AgentInfo, str]] = self.call("alive")
         gone = {index: reason for index, (_, reason) in known.items() if reason and index in self._agents}
         self._agents |= {index: info for index, (info, reason) in known.items() if not reason}
-        if not self._agents:
-            raise AgentsUnavailable("no agent is left to make the load")
         if gone:
-            lost = self._lost(gone)
-            if isinstance(lost, AgentsUnavailable):
-                raise lost
+            self._lost(gone)
+        if not self._agents:
+            self._wait_again()
         return self.agents
 
     def untold(self) -> tuple[str, ...]:
@@ -173,19 +200,23 @@ class Fleet:
             self._process.kill()
             self._process.wait()
 
-    def _lost(self, reasons: dict[int, str]) -> LoadLost | AgentsUnavailable:
+    def _lost(self, reasons: dict[int, str]) -> LoadLost:
         """Strike agents off and return the error that it is."""
-        if not any(index in self._agents for index in reasons):
-            return LoadLost("an agent was lost") if self._agents else AgentsUnavailable("no agent is left")
         told = [f"{self._agents[index].name}: {reason}" for index, reason in reasons.items() if index in self._agents]
+        if not told:
+            return LoadLost("an agent was lost")
         for index in reasons:
             self._agents.pop(index, None)
-        said = f"lost {'; '.join(told)}"
-        if not self._agents:
-            return AgentsUnavailable(f"no agent is left to make the load: {said}")
-        self.losses.append(f"made by {_agents(len(self._agents))}: {said}")
-        self.say(f"{said}; {_agents(len(self._agents))} left")
-        return LoadLost(said)
+        self._last = f"lost {'; '.join(told)}"
+        if self._agents:
+            self.say(f"{self._last}; {_agents(len(self._agents))} left")
+            self._note(self._last)
+        else:
+            self.say(self._last)  # who makes the load in their place is known when they are there
+        return LoadLost(self._last)
+
+    def _note(self, lost: str) -> None:
+        self.losses.append(f"made by {_agents(len(self._agents))}: {lost}")
 
     def _receive(self) -> tuple[str, Any]:
         try:

@@ -93,7 +93,7 @@ class AgentGenerator:
 
         Raises:
             LoadLost, GeneratorError: an agent was lost, or could not take its part.
-            AgentsUnavailable: none is left, or the server is not to be reached from other machines.
+            AgentsUnavailable: none is left and none comes, or the server is not to be reached from other machines.
         """
         agents = self.fleet.refresh()
         _check_reach(plan, agents)
@@ -146,9 +146,9 @@ class AgentGenerator:
             LoadLost: an agent was lost: the measurement is worth nothing, the others can make another one.
             GeneratorError: an agent could not run it.
         """
-        if not self._shares:
-            raise AgentsUnavailable("no agent is left to make the load")
         plan, lost = self._present, self._lost
+        if not self._shares:
+            raise lost or LoadLost("no agent is left to make the load")
         longest_s = (plan.warmup_ns + plan.window_ns + 2 * plan.timeout_ns) / 1e9 + _MARGIN_S
         ended = self._call("finish", longest_s, list(self._shares))
         if lost is not None:
@@ -165,7 +165,7 @@ class AgentGenerator:
 
         Raises:
             GeneratorError: an agent could not run it, or some were lost in each of MOST_ATTEMPTS.
-            AgentsUnavailable: none is left.
+            AgentsUnavailable: none is left, and none comes.
         """
         for attempt in count(1):
             try:
@@ -186,8 +186,8 @@ class AgentGenerator:
         """Have the agents of the present plan do something; of those that are lost in it nothing more is wanted."""
         try:
             return self.fleet.call(name, self._lane, *arguments) or {}
-        except (LoadLost, AgentsUnavailable) as error:
-            self._lost = error if isinstance(error, LoadLost) else None
+        except LoadLost as error:
+            self._lost = error
             until_ns = self._present.window[1] + self._present.timeout_ns
             self._lost_until_ns = max(self._lost_until_ns, until_ns)
             left = {one.index for one in self.fleet.agents}

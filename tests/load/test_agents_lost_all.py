@@ -1,0 +1,77 @@
+"""Where the last agent is lost, others are waited for: the measurement is made again by them, or the run ends."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.agent_runs import TOKEN, end_agent, start_agent
+from tuner.load.distributed.fleet import AgentsUnavailable, Fleet
+from tuner.load.distributed.generator import AgentGenerator
+from tuner.load.distributed.options import AgentsWanted
+from tuner.load.generator import LoadLost
+from tuner.load.null_server import REQUEST, NullServer
+from tuner.load.plan import ClosedLoop, Plan
+
+pytestmark = pytest.mark.long
+
+MS = 1_000_000
+
+
+def test_another_agent_takes_the_place_of_the_last_one_until_none_comes(tmp_path: Path) -> None:
+    said: list[str] = []
+    paused: list[str] = []
+
+    @contextmanager
+    def pausing() -> Iterator[None]:
+        paused.append("begins")
+        yield
+        paused.append("ends")
+
+    with NullServer() as server, Fleet(AgentsWanted(1, port=0, wait_s=120.0), TOKEN.encode(), said.append) as fleet:
+        fleet.pausing = pausing
+        agents = [start_agent("127.0.0.1", fleet.port)]
+        try:
+            fleet.wait()
+            assert paused == [], "the first ones are waited for before there is anything to pause"
+            generator = AgentGenerator(fleet)
+            plan = Plan(
+                endpoint=replace(server.endpoint, requests=(REQUEST,)),
+                load=ClosedLoop(2, np.zeros(1, np.int32)),
+                start_ns=0,
+                warmup_ns=0,
+                window_ns=60_000 * MS,
+                timeout_ns=200 * MS,
+                records_path=tmp_path / "records.bin",
+            )
+            short = replace(plan, window_ns=200 * MS)
+            lead_ns = generator.prepare(plan)
+            generator.begin(replace(short, start_ns=time.monotonic_ns() + lead_ns + 30 * MS))
+            agents[0].send_signal(signal.SIGINT)
+            agents[0].wait(60)
+            with pytest.raises(LoadLost, match=r"lost agent 1 \(.+\): it left"):
+                generator.look()
+            with pytest.raises(LoadLost, match=r"lost agent 1 \(.+\): it left"):
+                generator.finish()
+            agents.append(start_agent("127.0.0.1", fleet.port))
+            again = generator.run(short)
+            agents[1].send_signal(signal.SIGINT)
+            agents[1].wait(60)
+            fleet._wanted = replace(fleet._wanted, wait_s=0.1)
+            with pytest.raises(AgentsUnavailable) as ended:
+                generator.run(short)
+        finally:
+            for agent in agents:
+                end_agent(agent)
+    assert [one.name.partition(" (")[0] for one in again.report.agents] == ["agent 2"]
+    assert [note.partition(" (")[0] for note in again.report.notes] == ["made by 1 agent: lost agent 1"]
+    assert len(again.records.rows) > 0
+    assert paused == ["begins", "ends"] * 2
+    assert "no agent is left: waiting for others on 127.0.0.1:" in " ".join(said)
+    assert str(ended.value).startswith("no agent is left to make the load: lost agent 2 (")
+    assert "none came in its place within 0.1 s: start the agents and the command again" in str(ended.value)
