@@ -155,7 +155,7 @@ def test_a_host_that_differs_is_refused_or_gets_a_group_of_its_own(study: Path, 
         first = running.start()
         running.until(lambda: bool(book().told))
         running.kill(first)
-        other = tune("worker", study.name, "--storage", journal, "--set", "slo.p99=1 s")
+        other = tune("worker", study.name, "--storage", journal, "--set", "slo.p90=1 s")
         slower(tmp_path)
         running.start("--within", "10%")
         running.until(lambda: bool(running.ended))
@@ -164,7 +164,7 @@ def test_a_host_that_differs_is_refused_or_gets_a_group_of_its_own(study: Path, 
         groups = {book().name(host.number): host.group for host in book().hosts()}
         ((refused, code, _, error),) = running.ended
     assert other.exit_code == 2
-    assert "host1 began this run with another study: slo.p99 is 900 ms there and 1 s here" in said(other)
+    assert "host1 began this run with another study: slo.p90 is 900 ms there and 1 s here" in said(other)
     assert (refused, code) == ("host2", 5)
     differs = (
         r"differs from host1, on which the study began: files of the server are not the same: queue\.json; .* at \d+"

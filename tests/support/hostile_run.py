@@ -24,7 +24,7 @@ workloads:
     arrival: {{process: poisson, rate: 40/s}}
     requests: {{source: dataset, path: requests.npz}}
 space: {{instances: [1, 2], precision: [slow, fast], concurrency: [2, 6]}}
-slo: {{p99: 900 ms, error_rate: 10%}}
+slo: {{p90: 900 ms, error_rate: 10%}}
 objectives: [maximize throughput, minimize p99]
 search:
   sampler: random

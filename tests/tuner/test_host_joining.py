@@ -94,12 +94,12 @@ def test_of_hosts_that_start_together_with_different_studies_the_first_alone_tak
     opened_with = joining.opened_with
 
     def slowly(*arguments: Any) -> Opened:
-        ledger(tmp_path, name).join(about(load_study(study.source.path, [storage, "slo.p99=1 s"])))
+        ledger(tmp_path, name).join(about(load_study(study.source.path, [storage, "slo.p90=1 s"])))
         return opened_with(*arguments)
 
     monkeypatch.setattr(joining, "opened_with", slowly)
     with (
-        pytest.raises(StudiesDiffer, match=r"first began .*slo\.p99 is 1 s there and 900 ms here"),
+        pytest.raises(StudiesDiffer, match=r"first began .*slo\.p90 is 1 s there and 900 ms here"),
         joined(prepared, RunDirectory(tmp_path), terms, lambda _: None),
     ):
         raise AssertionError("it takes part")
