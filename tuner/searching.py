@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner import budget, confirm, rank
 from tuner.budget import Budget
+from tuner.choosing import Choice
 from tuner.endings import SearchEnding
 from tuner.findings import Findings
 from tuner.front import hypervolume
@@ -15,7 +16,7 @@ from tuner.objective import Objective, pessimistic
 from tuner.planning import Planner, Predicted
 from tuner.results import Trial
 from tuner.run_info import SearchInfo
-from tuner.search import Choice, Proposal, Search
+from tuner.search import Proposal, Search
 from tuner.study.spec import StudySpec
 from tuner.trials import Trier
 

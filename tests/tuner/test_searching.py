@@ -8,12 +8,12 @@ from result_builders import GOALS, estimate, point, trial
 from workload_builders import workload
 
 from tuner.budget import Budget
+from tuner.choosing import Choice
 from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.results import Trial
-from tuner.search import Choice
 from tuner.searching import Searching
-from tuner.study.spec import BudgetSpec, ConfirmSpec, SearchSpec
+from tuner.study.spec import BudgetSpec, ConfirmSpec, LoadSpec, SearchSpec
 
 
 class Planned:
