@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import fmean
 
-from tuner.study.spec import ConfirmSpec
+from tuner.results import Trial
+from tuner.study.spec import ConfirmSpec, MeasureSpec
 from tuner.workload import Workload, groups, longest_round_s, rounds_of
 
 ROUND_OVERHEAD_S = 0.1
@@ -59,9 +61,34 @@ class Budget:
         return self.total_s - self.spent_s()
 
 
-def typical_cost_s(costs: Sequence[float]) -> float:
-    """Return what the next trial will cost: the mean so far, or a guess before the first."""
-    return sum(costs) / len(costs) if costs else FIRST_TRIAL_S
+def typical_cost_s(costs: Sequence[float], shown_s: float = 0.0) -> float:
+    """Return what the next trial will cost: the mean so far; before the first a guess, or what was shown if it is more.
+
+    Args:
+        costs: of the trials so far, in seconds.
+        shown_s: what a trial takes by the baseline, see `shown_by`.
+    """
+    return sum(costs) / len(costs) if costs else max(FIRST_TRIAL_S, shown_s)
+
+
+def shown_by(baseline: Trial, *, climbs: bool) -> float:
+    """Return what a trial takes, in seconds, as the baseline shows: applying its configuration, and measuring it.
+
+    Args:
+        baseline: your configuration; each workload was measured at every load level.
+        climbs: a trial is measured at several load levels as well, and not at one.
+    """
+    by_workload: dict[str, list[float]] = {}
+    for point in baseline.points:
+        by_workload.setdefault(point.workload, []).append(point.warmup_s + point.window_s)
+    whole_s = sum(map(sum, by_workload.values()))
+    share = 1.0 if climbs or not whole_s else sum(map(fmean, by_workload.values())) / whole_s
+    return baseline.apply_s + (baseline.wall_s - baseline.apply_s) * share
+
+
+def least_measuring_s(measure: MeasureSpec, workloads: Sequence[Workload]) -> float:
+    """Return what measuring a trial takes at least, in seconds: all that is known of its cost before anything is."""
+    return len(groups(workloads)) * (measure.warmup + measure.window)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
+from tuner.budget import least_measuring_s
+from tuner.choosing import Choice, choose_sampler
 from tuner.findings import Findings
 from tuner.planning import Planner
 from tuner.preference import Preference
 from tuner.rundir import RunDirectory
-from tuner.search import LOCAL_NAME, Choice, Search, choose_sampler
+from tuner.search import LOCAL_NAME, Search
 from tuner.space import Space
 from tuner.storage import FILES, open_storage
 from tuner.wiring import Prepared, ladder_of, simulation_of
@@ -23,12 +25,14 @@ class Opened:
         sampler: that was chosen, and why.
         found: what came of the trials; nothing yet.
         planner: proposes.
+        choose: what a trial takes and the time for trials, in seconds -> the sampler, for when more is known of both.
     """
 
     search: Search
     sampler: Choice
     found: Findings
     planner: Planner
+    choose: Callable[[float, float], Choice]
 
 
 def open_search(prepared: Prepared, run: RunDirectory) -> Opened:
@@ -58,10 +62,14 @@ def opened_with(prepared: Prepared, make: Callable[[Space, str], Search]) -> Ope
     spec, goals = prepared.study.spec, prepared.goals
     asked, simulation = spec.search, simulation_of(prepared)
     space = prepared.space.without_load() if ladder_of(prepared) else prepared.space
-    sampler = choose_sampler(asked.sampler, space, asked.budget.trials, simulation.missing)
+
+    def choose(trial_s: float, left_s: float) -> Choice:
+        return choose_sampler(asked, space, simulation.missing, trial_s, left_s)
+
+    sampler = choose(least_measuring_s(spec.measure, prepared.workloads), asked.budget.time)
     search = make(space, sampler.sampler)
     preference = Preference(asked.choose, tuple(asked.weights))
     found = Findings(prepared.study, prepared.space, prepared.workloads, goals, preference=preference)
     twin = simulation.twin if sampler.sampler == "twin" else None
     planner = Planner(search, found, space, goals[0], twin, spec.measure.tolerance)
-    return Opened(search, sampler, found, planner)
+    return Opened(search, sampler, found, planner, choose)

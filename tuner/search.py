@@ -57,31 +57,6 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which sampler is taken, and why."""
-
-    sampler: str
-    reason: str
-
-
-def choose_sampler(asked: str, space: Space, trials: int, no_twin: str) -> Choice:
-    """Return the sampler that a study is searched with.
-
-    Args:
-        asked: `auto`, or its name.
-        space: what may be proposed.
-        trials: that the study may make.
-        no_twin: why the server cannot be simulated; "" where it can.
-    """
-    if asked != "auto":
-        return Choice(asked, "as the study says")
-    if space.size <= trials:
-        return Choice("grid", f"{trials} trials are enough for all {space.size} configurations")
-    few = f"{trials} trials for {space.size} configurations"
-    return Choice("tpe", f"{few}; no twin: {no_twin}") if no_twin else Choice("twin", few)
-
-
-@dataclass(frozen=True)
 class _Drawn:
     """What is proposed, as Optuna is told of it.
 
@@ -170,7 +145,7 @@ class Search:
         storage: see `storage.open_storage`; a study of this name in it is continued.
         space: what may be proposed.
         goals: the objectives.
-        sampler: name of one, see `choose_sampler`.
+        sampler: name of one, see `choosing.choose_sampler`.
         seed: the sampler's seed for a proposal derives from it and the proposal's number, so that the same told
             results give the same proposals, across a resume too.
         name: of the study in the storage.
@@ -191,8 +166,7 @@ class Search:
         # Never more than before: a ledger that hosts share wants errors alone.
         optuna.logging.set_verbosity(max(optuna.logging.get_verbosity(), optuna.logging.WARNING))
         self.space = space
-        self._kind = sampler
-        self._focuses = focused and sampler in ("tpe", "twin")
+        self._kind, self._focused = sampler, focused
         self._seed = seed
         with kept():
             self._study = optuna.create_study(
@@ -205,6 +179,10 @@ class Search:
         self._told = [trial for trial in complete if TRIAL in trial.user_attrs]
         self._all, self._first = _Asked(self._study.directions), _Asked(self._study.directions[:1])
         self.tried = {self._key_of(trial.params) for trial in self._told}
+
+    def take(self, sampler: str) -> None:
+        """Go on with another sampler; it is told what the one before was."""
+        self._kind = sampler
 
     def key(self, config: Config) -> str:
         """Return what tells a configuration from others; those of `tried` were proposed already."""
@@ -312,7 +290,8 @@ class Search:
             told = for_gaussian(self._told, self._study.directions)
             with on_one_thread():
                 return _Asked(self._study.directions).ask(sampler, self.space, told)
-        if self._focuses and number > STARTUP_TRIALS and number % FRONT_EVERY:
+        focuses = self._focused and self._kind in ("tpe", "twin")
+        if focuses and number > STARTUP_TRIALS and number % FRONT_EVERY:
             # For the first objective alone: a sampler of several spreads its few trials along the whole front.
             return self._first.ask(sampler, self.space, self._told)
         return self._all.ask(sampler, self.space, self._told)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner import budget, confirm, rank
 from tuner.budget import Budget
+from tuner.choosing import Choice
 from tuner.endings import SearchEnding
 from tuner.findings import Findings
 from tuner.front import hypervolume
@@ -15,7 +16,7 @@ from tuner.objective import Objective, pessimistic
 from tuner.planning import Planner, Predicted
 from tuner.results import Trial
 from tuner.run_info import SearchInfo
-from tuner.search import Choice, Proposal, Search
+from tuner.search import Proposal, Search
 from tuner.study.spec import StudySpec
 from tuner.trials import Trier
 
@@ -86,12 +87,18 @@ class Searching:
         tried = self.found.trials[1:]
         if len(tried) >= self.spec.search.budget.trials:
             return "trials"
-        if self.budget.left_s() < self._reserve_s() + budget.typical_cost_s([trial.wall_s for trial in tried]):
+        if self.budget.left_s() < self._reserve_s() + self._next_cost_s():
             return "time"
         patience = self.spec.search.budget.patience
         if patience is not None and len(tried) > patience and not self._grew_in(patience):
             return "patience"
         return None
+
+    def _next_cost_s(self) -> float:
+        """Return what the next trial will cost, in seconds."""
+        baseline, *tried = self.found.trials
+        shown_s = budget.shown_by(baseline, climbs=self.spec.load.search != "sampled")
+        return budget.typical_cost_s([trial.wall_s for trial in tried], shown_s)
 
     def _grew_in(self, patience: int) -> bool:
         """Whether the front of what meets the SLO grew in the last trials."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from targets.base import Target, TargetError
 from tuner import recommendation
-from tuner.budget import Budget
+from tuner.budget import Budget, Prices, least_reserve_s, shown_by
 from tuner.confirming import Confirming
 from tuner.endings import SAID
 from tuner.exporting import own_files
@@ -57,7 +57,7 @@ class Tuning:
         self._target: Target = bench.trier.target
         self._goal = prepared.goals[0]
         self._search, self._sampler, self._found = opened.search, opened.sampler, opened.found
-        self._space = opened.search.space
+        self._space, self._chooses = opened.search.space, opened.choose
         spent = self._search.remembered("spent") or {"wall_s": 0.0}
         started_s = bench.trier.applied_s
         self._publish_at = -math.inf
@@ -152,8 +152,18 @@ class Tuning:
         if not self._space.of_server:
             return
         self._listener.phase("search", f"{self._space.size} configurations in the space")
+        self._choose_sampler()
         self._listener.note(f"sampler {self._sampler.sampler}: {self._sampler.reason}")
         self._listener.note(f"the search ends: {SAID[self._searching.run()]}")
+
+    def _choose_sampler(self) -> None:
+        """Choose the sampler again, now that the baseline has shown what a trial takes."""
+        baseline, total_s = self._found.trials[0], self._budget.total_s
+        shown_s = shown_by(baseline, climbs=self._spec.load.search != "sampled")
+        reserve_s = least_reserve_s(self._spec.confirm, Prices(baseline.apply_s), self._workloads, total_s)
+        self._sampler = self._chooses(shown_s, total_s - baseline.wall_s - reserve_s)
+        self._searching.sampler = self._sampler
+        self._search.take(self._sampler.sampler)
 
     # -- shortlist, confirmation, export --
 

@@ -57,7 +57,8 @@ def test_each_configuration_is_measured_up_to_the_load_that_it_sustains(found: t
 def test_the_space_is_that_of_the_server_and_the_answer_names_the_load(found: tuple[Result, str]) -> None:
     result, said = found
     assert "2 configurations in the space" in said
-    assert "sampler grid" in said
+    assert "sampler twin: the server can be simulated; 4 trials for 2 configurations" in said
+    assert "the search ends: every configuration of the space was tried" in said
     assert [trial.config["instances"] for trial in result.trials] == [1, 2], "yours is not tried again"
     assert result.best is not None
     assert result.best.config["instances"] == 2

@@ -52,7 +52,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str, Path]:
 
 def test_auto_takes_the_twin_and_says_why_it_ended(found: tuple[Result, str, Path]) -> None:
     result, said, _ = found
-    assert "sampler twin: 12 trials for 150 configurations" in said
+    assert "sampler twin: the server can be simulated; 12 trials for 150 configurations" in said
     assert result.search is not None
     assert result.search.sampler == "twin"
     assert result.search.ended in ("trials", "certain", "time")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 
 import pytest
+from result_builders import point, trial
 from workload_builders import workload
 
 from tuner.budget import (
@@ -16,13 +17,15 @@ from tuner.budget import (
     Prices,
     confirmation_s,
     fitting,
+    least_measuring_s,
     least_reserve_s,
     redeployment_cost_s,
     reserve_s,
     shortlist_rounds,
+    shown_by,
     typical_cost_s,
 )
-from tuner.study.spec import ConfirmSpec
+from tuner.study.spec import ConfirmSpec, MeasureSpec
 from workloads.arrivals import Bursty, Poisson
 
 SETTINGS = ConfirmSpec(candidates=3, redeployments=4, rounds=6, round="0.3 s")
@@ -56,8 +59,25 @@ def test_the_next_trial_costs_what_the_others_did() -> None:
     assert typical_cost_s([2.0, 4.0, 9.0]) == 5.0
 
 
-def test_the_first_trial_costs_a_guess() -> None:
+def test_the_first_trial_costs_a_guess_or_what_the_baseline_showed_if_that_is_more() -> None:
     assert typical_cost_s([]) == FIRST_TRIAL_S
+    assert typical_cost_s([], 0.5) == FIRST_TRIAL_S
+    assert typical_cost_s([], 65.0) == 65.0
+    assert typical_cost_s([2.0], 65.0) == 2.0
+
+
+def test_the_baseline_shows_what_a_start_and_one_level_take() -> None:
+    """Of four points, three of them levels of one workload, a trial measures one of each workload: half of the time."""
+    own = trial(0, *(point(level=level) for level in (1, 8, 64)), point("open"))
+    own = own.model_copy(update={"apply_s": 60.0, "wall_s": 66.0})
+    assert shown_by(own, climbs=False) == pytest.approx(63.0)
+    assert shown_by(own, climbs=True) == pytest.approx(66.0)
+    assert shown_by(trial(0), climbs=False) == 2.5, "nothing was measured"
+
+
+def test_before_anything_is_measured_a_trial_takes_the_shortest_window_of_each_workload() -> None:
+    measure = MeasureSpec(warmup="0.5 s", window="1 s")
+    assert least_measuring_s(measure, [workload("a"), workload("b")]) == pytest.approx(3.0)
 
 
 def test_a_redeployment_costs_its_loads_and_its_rounds() -> None:

@@ -22,10 +22,8 @@ from tuner.results import Trial
 from tuner.search import (
     FRONT_EVERY,
     STARTUP_TRIALS,
-    Choice,
     Proposal,
     Search,
-    choose_sampler,
 )
 from tuner.space import Parameter, Space
 from tuner.storage import StorageError, open_storage
@@ -442,19 +440,12 @@ def test_a_yes_or_no_is_proposed_as_one(tmp_path: Path) -> None:
     assert {type(one["caching"]) for one in asked} == {bool}
 
 
-@pytest.mark.parametrize(
-    ("asked", "trials", "no_twin", "expected"),
-    [
-        ("auto", 30, "", Choice("grid", "30 trials are enough for all 30 configurations")),
-        ("auto", 29, "", Choice("twin", "29 trials for 30 configurations")),
-        ("auto", 29, "it has no batches", Choice("tpe", "29 trials for 30 configurations; no twin: it has no batches")),
-        ("qmc", 30, "", Choice("qmc", "as the study says")),
-    ],
-)
-def test_auto_takes_the_grid_where_it_fits_and_else_the_twin(
-    asked: str, trials: int, no_twin: str, expected: Choice
-) -> None:
-    assert choose_sampler(asked, SPACE, trials, no_twin) == expected
+def test_another_sampler_goes_on_where_the_one_before_was(tmp_path: Path) -> None:
+    one = search(tmp_path, SMALL, "grid")
+    explore(one, 2)
+    one.take("tpe")
+    explore(one, SMALL.size - 2)
+    assert one.ask() is None
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random"])

@@ -8,12 +8,12 @@ from result_builders import GOALS, estimate, point, trial
 from workload_builders import workload
 
 from tuner.budget import Budget
+from tuner.choosing import Choice
 from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.results import Trial
-from tuner.search import Choice
 from tuner.searching import Searching
-from tuner.study.spec import BudgetSpec, ConfirmSpec, SearchSpec
+from tuner.study.spec import BudgetSpec, ConfirmSpec, LoadSpec, SearchSpec
 
 
 class Planned:
@@ -29,7 +29,7 @@ class Planned:
 
 
 def searching(planner: Planned, *trials: Trial, left_s: float = 1000.0, **budget: Any) -> Searching:
-    spec = SimpleNamespace(search=SearchSpec(budget=BudgetSpec(**budget)), confirm=ConfirmSpec())
+    spec = SimpleNamespace(search=SearchSpec(budget=BudgetSpec(**budget)), confirm=ConfirmSpec(), load=LoadSpec())
     study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {"p99": 0.01}}))
     found = Findings(study, None, [workload()], GOALS, [trial(0, point(throughput=50)), *trials])  # type: ignore[arg-type]
     trier = SimpleNamespace(workloads=[workload()], confidence=0.99, beside_s=0.1)
@@ -64,6 +64,15 @@ def test_all_trials_of_the_budget_are_made() -> None:
 
 def test_the_time_of_the_confirmation_is_kept() -> None:
     assert searching(Planned(), *series(1, 2), left_s=5)._ending() == "time"
+
+
+def test_no_first_trial_begins_that_would_overrun_the_time_by_what_the_baseline_showed() -> None:
+    """A start takes a minute, and so will that of the first trial."""
+    for left_s, ending in ((120, None), (60, "time")):
+        one = searching(Planned(), left_s=left_s)
+        one.found.trials[0] = one.found.trials[0].model_copy(update={"apply_s": 60.0, "wall_s": 61.0})
+        one._reserve_s = lambda: 5.0  # type: ignore[method-assign]
+        assert one._ending() == ending
 
 
 def test_while_nothing_but_yours_meets_the_slo_only_the_shortest_confirmation_is_kept() -> None:

@@ -1,6 +1,7 @@
 """Whole runs of a study whose server or load generator fails in one part of them."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +108,29 @@ def test_a_baseline_that_misses_its_slo_and_uses_up_the_time_leaves_the_run_unde
     assert result.closest is not None
     assert result.message is not None
     assert result.message.endswith("there was no time to try another one; raise `search.budget.time`")
+
+
+class Slow:
+    """The simulated server, as if it took two seconds to load a configuration."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    def deploy(self, config: Config, alias: str) -> Deployment:
+        time.sleep(2.0)
+        return self._target.deploy(config, alias)
+
+
+def test_a_grid_that_takes_longer_than_there_is_time_by_what_the_baseline_took_is_not_begun(tmp_path: Path) -> None:
+    overrides = ("search.sampler=auto", "search.choose=robust", "search.budget.trials=12", "search.budget.time=20 s")
+    result, notes = tuned(tmp_path, Slow, *overrides)
+    assert result.search is not None
+    assert result.search.sampler == "tpe"
+    assert result.search.reason.startswith("all 12 configurations take about ")
+    assert f"sampler tpe: {result.search.reason}" in notes
 
 
 class Killed(BaseException):
