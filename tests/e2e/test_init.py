@@ -8,7 +8,7 @@ import pytest
 
 from targets.ports import choose_ports
 from tests.support.targets import triton_target
-from tests.support.triton_models import COUNTER, write_model
+from tests.support.triton_models import COUNTER, SUM, write_model
 from tests.support.tune import tune
 from tuner.results import read_result
 from tuner.study.load import load_study
@@ -23,6 +23,8 @@ SMALL = [
     "--set", "confirm.redeployments=2", "--set", "confirm.max_redeployments=2", "--set", "confirm.rounds=2",
     "--set", "confirm.round=0.2 s",
 ]  # fmt: skip
+UNCONFIRMED = ["--set", "slo.p99=1 us"]
+"""No server answers within this: two configurations are measured, and there is none to confirm."""
 DECIDED = (0, 5)
 """So short a confirmation may leave an SLO undecided."""
 
@@ -55,17 +57,25 @@ def test_a_repository_that_is_found_gets_a_study_that_runs(tmp_path: Path) -> No
     assert "study.yaml is there already" in again.stderr
 
 
-def test_several_models_are_listed_with_the_command_of_each(repository: Path, tmp_path: Path) -> None:
+def test_several_models_are_listed_with_the_command_of_each_and_each_study_runs(
+    repository: Path, tmp_path: Path
+) -> None:
     shutil.copytree(STUDIES / "language" / "models" / "language", repository / "language")
-    add(repository, "plain", 'name: "plain"\nmax_batch_size: 0\n')
+    write_model(repository, "sums", SUM)
     made = tune("init", "models", cwd=tmp_path)
     assert made.returncode == 2
     commands = [line.strip() for line in made.stderr.splitlines()[1:]]
-    assert commands == [f"tune init models --model {name}" for name in ("digits", "language", "plain")]
+    names = ["digits", "language", "sums"]
+    assert commands == [f"tune init models --model {name}" for name in names]
     assert not list(tmp_path.glob("*.yaml"))
-    assert tune(*commands[1].split()[1:], "--to", "there", cwd=tmp_path).returncode == 0
-    prepared = prepare(load_study(tmp_path / "there" / "study.yaml"), tmp_path / "log.txt")
-    assert prepared.study.spec.target.model == "language"
+    for name, command in zip(names, commands, strict=True):
+        assert tune(*command.split()[1:], "--to", name, cwd=tmp_path).returncode == 0
+        ended = tune("study.yaml", *SMALL, *UNCONFIRMED, cwd=tmp_path / name)
+        assert ended.returncode == 4, ended.stderr
+        yours, tried = read_result(tmp_path / name / "runs" / name / "latest").trials
+        assert (yours.state, tried.state) == ("complete", "complete")
+        assert yours.config != tried.config
+        assert all(one.points[0].outcomes["ok"] > 0 for one in (yours, tried))
     missing = tune("init", "models", "--model", "digit", cwd=tmp_path)
     assert (missing.returncode, missing.stdout) == (3, "")
     assert "did you mean 'digits'" in missing.stderr
