@@ -280,7 +280,7 @@ def _mean_latency_s(point: Point) -> float:
 
 
 def _level(config: Config, workload: Workload) -> float | None:
-    level = config.get(workload.level_name)
+    level = workload.concurrency if workload.fixed_level else config.get(workload.level_name)
     return float(level) if isinstance(level, int | float) else None
 
 
