@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,12 @@ from targets.errors import Unfit as Unfit  # noqa: PLC0414 - a part of what a ta
 from targets.exports import Export as Export  # noqa: PLC0414 - a part of what a target signs
 from targets.http_address import HasHttpAddress as HasHttpAddress  # noqa: PLC0414 - a part of what a target signs
 from targets.http_address import HttpAddress as HttpAddress  # noqa: PLC0414 - a part of what a target signs
+from targets.knob import Config as Config  # noqa: PLC0414 - a part of what a target signs
+from targets.knob import Knob as Knob  # noqa: PLC0414 - a part of what a target signs
+from targets.knob import KnobType as KnobType  # noqa: PLC0414 - a part of what a target signs
+from targets.knob import Value as Value  # noqa: PLC0414 - a part of what a target signs
 from targets.options import ServerMetric, TargetOptions
 from workloads.requests import Requests
-
-Value = int | float | str | bool
-Config = Mapping[str, Value]
-"""Knob name -> value, in the knob's own unit (durations in seconds)."""
 
 
 class Outcome(IntEnum):
@@ -40,55 +40,6 @@ class Outcome(IntEnum):
     TIMEOUT = 4
     MALFORMED = 5
     DROPPED = 6
-
-
-KnobType = Literal["int", "float", "duration", "bool", "choice", "list"]
-KnobRole = Literal["", "max_batch", "max_delay", "instances"]
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A parameter that a target can apply.
-
-    Attributes:
-        name: as the study file spells it.
-        type: of its values; a `duration` is in seconds, a `choice` one of `choices`, a `list` whole numbers as text:
-            `4,8`, or `none` for the empty one.
-        low: smallest legal value of a number, or None; of a list it binds each of its numbers.
-        high: largest legal value of a number, or None; of a list it binds each of its numbers.
-        default: what the server takes where the user's config is silent.
-        unit: of the value, "" for a count or a name.
-        applied: what it takes to change it.
-        doc: one line.
-        choices: the names that a `choice` has.
-        choices_from: where in the study these names are given, "" where the target knows them.
-        changes_answers: whether the answers depend on it; accuracy is then measured for each of its values.
-        role: the part of batch service that it sets, "" for none: the largest batch, how long the oldest request may
-            wait for its batch to fill, or how many batches are served at once. A simulation of the server needs it.
-        since: first version of the server that has it, as far as that is known.
-        rule: what the server asks of its values beside the range, in one line.
-        unusable: why no value of it can be used on the user's model, this server or this machine, "" where one can.
-        place: keys of the study's `space` that it stands under, where that is not its name alone.
-        grain: every value is a whole multiple of it, in the value's unit; 0: any value is taken.
-    """
-
-    name: str
-    type: KnobType
-    low: float | None
-    high: float | None
-    default: Value
-    unit: str
-    applied: Literal["live", "reload", "restart"]
-    doc: str
-    choices: tuple[str, ...] = ()
-    choices_from: str = ""
-    changes_answers: bool = False
-    role: KnobRole = ""
-    since: str = ""
-    rule: str = ""
-    unusable: str = ""
-    place: tuple[str, ...] = ()
-    grain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -355,6 +306,15 @@ class KnowsRules(Protocol):
 
     def check(self, config: Config) -> None:
         """Raises ConfigRefused, with the server's rule and the knobs, for a configuration that breaks one."""
+        ...
+
+
+@runtime_checkable
+class KnowsOwn(Protocol):
+    """A target that can say what the user's files give knobs that a study does not set; not every target can."""
+
+    def own_values(self, knobs: Sequence[str]) -> Config:
+        """Return the values that these knobs have in the user's own configuration, of those that it has."""
         ...
 
 

@@ -63,6 +63,11 @@ class RequestClass:
         return replace(self.dataset, values_seed=nonce) if isinstance(self.dataset, Drawn) else self.dataset
 
     @property
+    def priority(self) -> int:
+        """Of the requests in the server's queue, as the server counts it; 0: what it gives those without one."""
+        return self.dataset.priority
+
+    @property
     def order(self) -> Order:
         """The order in which they are sent."""
         return Order(len(self.dataset), self.shuffled, self.repeats, self.skew)

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from targets import registry
-from targets.base import Config, ConfigRefused, Context, KnowsRules, Target, TargetError
+from targets.base import Config, ConfigRefused, Context, KnowsOwn, KnowsRules, Target, TargetError
 from targets.hiding import without
 from targets.process import pinned
 from tuner import __version__
@@ -208,8 +208,6 @@ def _beyond_the_twin(study: Study) -> str:
     for name, workload in study.spec.workloads.items():
         if isinstance(workload, LocustSpec):
             return f"{name} is a locustfile, and what its users do is not known before"
-        if len({one.priority for one in (workload.mix or {}).values()}) > 1:
-            return f"the classes of {name} have priorities, and it serves in the order of arrival"
         if workload.sequences is not None:
             return f"requests of {name} belong to sequences, and it simulates single ones"
     (first, *_) = parse_goals(study.spec.objectives, next(iter(study.spec.workloads)))
@@ -355,6 +353,8 @@ def simulation_of(prepared: Prepared) -> Simulation:
     if why := _beyond_the_twin(prepared.study):
         return Simulation(None, why)
     cores = len(prepared.cores.server or os.sched_getaffinity(0))
+    if isinstance(prepared.target, KnowsOwn):  # the queue has levels whether or not they are searched
+        space = replace(space, own={**prepared.target.own_values(roles.of_queue), **space.own})
     return Simulation(Twin(space, prepared.workloads, prepared.goals, spec.bounds(), roles, cores, spec.search.seed))
 
 

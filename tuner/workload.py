@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.load.plan import NAMES, ClassPlan, ClosedLoop, OpenLoop, UsersLoop
 from tuner.load.sequences import SequenceOrder
@@ -88,8 +89,25 @@ class Workload:
     @property
     def order(self) -> Indices:
         """The order of the requests, numbered one class after the other."""
-        orders = [one.order for one in self.classes]
-        return Mixed(orders, [one.weight for one in self.classes]) if self.mixed else orders[0]
+        return self._mix if self.mixed else self.classes[0].order
+
+    @property
+    def _mix(self) -> Mixed:
+        return Mixed([one.order for one in self.classes], [one.weight for one in self.classes])
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Share of the requests that are of each class, shape [classes]; their sum is 1."""
+        weights = np.array([one.weight for one in self.classes])
+        return np.asarray(weights / weights.sum())
+
+    def classes_in_turn(self, length: int) -> NDArray[np.int64]:
+        """Return the class of each of so many requests of a closed loop, in the order in which they are sent."""
+        return self._mix.classes(length, self._streams()[0])
+
+    def classes_of(self, requests: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the class of requests, numbered one class after the other."""
+        return np.searchsorted(self._mix.firsts[1:], requests, side="right")
 
     def drawn_anew(self, number: int) -> "Workload":
         """Return the same traffic as another draw of it: a piece that is repeated shows one piece of the process."""
@@ -177,8 +195,12 @@ class Workload:
         order = np.random.default_rng([self.seed, len(self.sequences)]).permutation(len(self.sequences))
         return SequenceOrder(self.sequences.firsts[order], self.sequences.lengths[order])
 
+    def _streams(self) -> list[np.random.Generator]:
+        """Return what draws the order of the requests, and the pauses, of a closed loop."""
+        return [np.random.default_rng(one) for one in np.random.SeedSequence(self.seed).spawn(2)]
+
     def _closed(self, concurrency: int) -> ClosedLoop:
-        order_rng, think_rng = (np.random.default_rng(one) for one in np.random.SeedSequence(self.seed).spawn(2))
+        order_rng, think_rng = self._streams()
         count = sum(len(one.dataset) for one in self.classes)
         starts_s = np.arange(concurrency) * (self.ramp_up_s / concurrency)
         return ClosedLoop(

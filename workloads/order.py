@@ -113,11 +113,18 @@ class Mixed:
 
     def indices(self, length: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Return `length` request indices, int32 [length]."""
-        drawn_rng, *own_rngs = rng.spawn(1 + len(self.orders))
-        shares = np.cumsum(self.weights) / np.sum(self.weights)
-        classes = np.searchsorted(shares[:-1], drawn_rng.random(length), side="right")
+        classes_rng, *own_rngs = rng.spawn(1 + len(self.orders))
+        classes = self._drawn(length, classes_rng)
         found = np.empty(length, np.int32)
         for index, (order, own_rng) in enumerate(zip(self.orders, own_rngs, strict=True)):
             mine = classes == index
             found[mine] = order.indices(int(mine.sum()), own_rng) + self.firsts[index]
         return found
+
+    def classes(self, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the class of each of the requests that `indices` returns for a generator in the same state."""
+        return self._drawn(length, rng.spawn(1)[0])
+
+    def _drawn(self, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        shares = np.cumsum(self.weights) / np.sum(self.weights)
+        return np.searchsorted(shares[:-1], rng.random(length), side="right")

@@ -105,6 +105,11 @@ class Unshaped(Protocol):
         """What the answer to each row is compared with, [n, ...], or None."""
         ...
 
+    @property
+    def priority(self) -> int:
+        """Of the requests in the server's queue."""
+        ...
+
     def __len__(self) -> int: ...
 
     def at_priority(self, priority: int) -> "Unshaped":

@@ -3,28 +3,20 @@
 The queues are those of `model.serve_batches`, with what lies around a server added: every answer passes through one
 front end, which handles them one by one, an instance is held for a while by the answers of its last batch, and whatever
 takes a fixed time on the way there and back. Service times are deterministic. Of queues that cannot differ under a load
-only one is simulated.
+only one is simulated. Where classes of requests wait in several levels of a queue, the lowest level is served first.
 """
 
-import heapq
-import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from targets.simulated.loops import Found, Levels, closed, opened
+from targets.simulated.queue import Queue
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-REQUESTS = 120
-"""Requests that are counted of a closed loop, at least."""
-SHORTEST_S = 1e-9
-FEWEST = 3
-"""Round trips that are counted at least."""
-ROUND_TRIPS = 2
-"""Round trips of a closed loop that are not counted: it begins with all requests at once."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,7 @@ class Queues:
     def __len__(self) -> int:
         return len(self.max_size)
 
-    def one(self, index: int, most: float) -> "_Queue":
+    def one(self, index: int, most: float) -> Queue:
         """Return one of them, as simple as so many waiting requests at most let it be.
 
         Requests that are fewer than a batch never fill it, however large it is, and a batch of one is full at once.
@@ -63,12 +55,28 @@ class Queues:
         servers = int(min(self.servers[index], most) if covered else self.servers[index])
         service_s = tuple(self.service_s[index, : size + 1].tolist())
         around = (float(one[index]) for one in (self.handling_s, self.turnaround_s, self.held_s))
-        return _Queue(size, delay_s, servers, service_s, *around)
+        return Queue(size, delay_s, servers, service_s, *around)
 
 
 def linear(fixed_s: Floats, each_s: Floats, largest: int) -> Floats:
     """Return the service times of batches that take fixed_s + each_s * b seconds, shape [queues, largest + 1]."""
     return np.asarray(fixed_s[:, None] + each_s[:, None] * np.arange(largest + 1))
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes of requests that share a queue.
+
+    Attributes:
+        order: class of each request in the order in which they are sent, from 0, shape [requests]; a closed loop that
+            sends more takes it from the start again.
+        shares: of the requests that are of each class, in the long run, shape [classes]; their sum is 1.
+        levels: level of each queue that each class waits in, the lowest is served first, shape [queues, classes].
+    """
+
+    order: Ints
+    shares: Floats
+    levels: Ints
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,12 @@ class Simulated:
     Attributes:
         throughput_rps: answers per second.
         latencies_s: of the counted requests, shape [queues, requests], sorted; NaN after the last.
+        classes: the same of each class of the requests, () where they are of none.
     """
 
     throughput_rps: Floats
     latencies_s: Floats
+    classes: tuple["Simulated", ...] = ()
 
     def percentile(self, share: float) -> Floats:
         """Return a quantile of each queue's latencies (the smallest with at least this share at or below it)."""
@@ -95,122 +105,74 @@ class Simulated:
         return np.asarray(np.nanmean(self.latencies_s, axis=1))
 
 
-def closed_loops(queues: Queues, in_flight: Ints) -> Simulated:
+def closed_loops(
+    queues: Queues, in_flight: Ints, classes: Classes | None = None, most: Ints | None = None
+) -> Simulated:
     """Simulate each queue under a closed loop of its own.
 
     Args:
         queues: the servers.
         in_flight: requests of each loop, >= 1, shape [queues].
+        classes: of the requests, None: they are of none.
+        most: requests of each loop that are simulated at most, shape [queues]: so many keep the server busy, and what
+            is more waits in the queue, on its last level, at the same throughput (Little, 1961). None: all are.
     """
-    known: dict[tuple[_Queue, int], _Found] = {}
+    known: dict[tuple[Queue, int, Levels | None], Found] = {}
     found = []
-    for index, count in enumerate(in_flight.tolist()):
-        key = queues.one(index, count), count
+    simulated = in_flight if most is None else np.minimum(in_flight, most)
+    for index, (count, levels) in enumerate(zip(simulated.tolist(), _levels(len(queues), classes), strict=True)):
+        key = queues.one(index, count), count, levels
         if key not in known:
-            known[key] = _closed(*key)
-        found.append(known[key])
-    return _together(found)
+            known[key] = closed(*key)
+        found.append(known[key].among(int(in_flight[index]), count))
+    return _together(found, classes)
 
 
-def open_loop(queues: Queues, arrivals_s: Floats) -> Simulated:
+def open_loop(queues: Queues, arrivals_s: Floats, classes: Classes | None = None) -> Simulated:
     """Simulate every queue under the same arrivals.
 
     Args:
         queues: the servers.
         arrivals_s: sorted, shape [requests], at least one.
+        classes: of the requests, None: they are of none.
     """
     arrivals = arrivals_s.tolist()
-    known: dict[_Queue, _Found] = {}
+    known: dict[tuple[Queue, Levels | None], Found] = {}
     found = []
-    for index in range(len(queues)):
-        key = queues.one(index, len(arrivals))
+    for index, levels in enumerate(_levels(len(queues), classes)):
+        key = queues.one(index, len(arrivals)), levels
         if key not in known:
-            known[key] = _open(key, arrivals)
+            known[key] = opened(*key, arrivals)
         found.append(known[key])
-    return _together(found)
+    return _together(found, classes)
 
 
-@dataclass(frozen=True)
-class _Queue:
-    """One of the queues, see `Queues`; seconds of a batch of b are at service_s[b]."""
-
-    size: int
-    delay_s: float
-    servers: int
-    service_s: tuple[float, ...]
-    handling_s: float
-    turnaround_s: float
-    held_s: float
-
-
-_Found = tuple[float, Floats]
-"""Throughput, and the latencies of the counted requests, sorted."""
-
-
-def _together(found: Sequence[_Found]) -> Simulated:
-    latencies = np.full((len(found), max((len(own) for _, own in found), default=0)), np.nan)
-    for index, (_, own) in enumerate(found):
-        latencies[index, : len(own)] = own
-    return Simulated(np.array([throughput for throughput, _ in found]), latencies)
+def _levels(count: int, classes: Classes | None) -> list[Levels | None]:
+    """Return the levels of each of so many queues, the same ones where they are alike."""
+    if classes is None:
+        return [None] * count
+    known: dict[tuple[int, ...], Levels | None] = {}
+    found = []
+    for given in classes.levels.tolist():
+        distinct = sorted(set(given))
+        of_classes = tuple(map(distinct.index, given))
+        if of_classes not in known:
+            order = np.array(of_classes)[classes.order]
+            shares = np.bincount(of_classes, classes.shares).tolist()
+            known[of_classes] = Levels(of_classes, order, shares) if len(distinct) > 1 else None
+        found.append(known[of_classes])
+    return found
 
 
-def _closed(queue: _Queue, in_flight: int) -> _Found:
-    skipped = ROUND_TRIPS * in_flight
-    round_trips = max(FEWEST, -(-REQUESTS // in_flight))  # whole ones: batches keep their rhythm
-    wanted = skipped + round_trips * in_flight
-    arrived, left = _served(queue, [0.0] * in_flight, wanted, back=True)
-    return _outcome(queue, arrived, left, skipped, left[skipped - 1])
+def _together(found: Sequence[Found], classes: Classes | None) -> Simulated:
+    shares = () if classes is None else classes.shares.tolist()
+    of_classes = ([one.of_class(index, share) for one in found] for index, share in enumerate(shares))
+    whole = _padded(found)
+    return Simulated(whole.throughput_rps, whole.latencies_s, tuple(map(_padded, of_classes)))
 
 
-def _open(queue: _Queue, arrivals: Sequence[float]) -> _Found:
-    arrived, left = _served(queue, list(arrivals), len(arrivals), back=False)
-    return _outcome(queue, arrived, left, 0, arrived[0])
-
-
-def _outcome(queue: _Queue, arrived: Sequence[float], left: Sequence[float], skipped: int, began_s: float) -> _Found:
-    """Return what came of the requests that have left, all but the skipped ones."""
-    latencies = np.array(left[skipped:]) - np.array(arrived[skipped : len(left)]) + queue.turnaround_s
-    return (len(left) - skipped) / max(left[-1] - began_s, SHORTEST_S), np.sort(latencies)
-
-
-def _served(queue: _Queue, arrived: list[float], wanted: int, *, back: bool) -> tuple[list[float], list[float]]:
-    """Serve until so many requests have left.
-
-    Requests are numbered in the order of their arrival, which is the order in which they are served.
-
-    Args:
-        queue: the server.
-        arrived: when each request comes, in seconds, ascending.
-        wanted: requests, at least one.
-        back: whether each answer comes back as a request.
-
-    Returns:
-        When each request came, and when each of those wanted left the front end, in seconds.
-    """
-    idle, busy = [0.0] * queue.servers, list[tuple[float, int, int]]()
-    left, missing, first, front_end = [math.inf] * wanted, wanted, 0, 0.0
-    size, delay_s, handling_s, turnaround_s = queue.size, queue.delay_s, queue.handling_s, queue.turnaround_s
-    while missing:
-        start = math.inf
-        if idle and first < len(arrived):
-            full = first + size - 1
-            ripe = arrived[first] + delay_s
-            start = max(idle[0], min(ripe, arrived[full]) if full < len(arrived) else ripe)
-        if busy and busy[0][0] < start:
-            end, number, count = heapq.heappop(busy)
-            heapq.heappush(idle, end + queue.held_s * count)
-            begin = max(front_end, end)
-            leaving = [begin + handling_s * place for place in range(1, count + 1)]
-            front_end = leaving[-1]
-            if number < wanted:
-                inside = min(count, wanted - number)
-                left[number : number + inside] = leaving[:inside]
-                missing -= inside
-            if back:
-                arrived += [at + turnaround_s for at in leaving]
-        else:
-            count = bisect_right(arrived, start, first, min(first + size, len(arrived))) - first
-            heapq.heappop(idle)
-            heapq.heappush(busy, (start + queue.service_s[count], first, count))
-            first += count
-    return arrived, left
+def _padded(found: Sequence[Found]) -> Simulated:
+    latencies = np.full((len(found), max((len(one.latencies_s) for one in found), default=0)), np.nan)
+    for index, one in enumerate(found):
+        latencies[index, : len(one.latencies_s)] = one.latencies_s
+    return Simulated(np.array([one.throughput_rps for one in found]), latencies)

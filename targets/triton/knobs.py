@@ -118,12 +118,12 @@ _BATCHING = (
     ),
     ModelKnob(
         _number("priority_levels", 0, MAX_INT32, 0, "levels of the queue; 1 is served first, 0: no levels",
-                rule="needs a default_priority_level within it"),
+                role="priority_levels", rule="needs a default_priority_level within it"),
         "dynamic_batching.priority_levels", fields.scalar("dynamic_batching.priority_levels"), part=BATCHING,
     ),
     ModelKnob(
         _number("default_priority_level", 0, MAX_INT32, 0, "level of requests that name none; 0: there are no levels",
-                rule="within 1 and priority_levels"),
+                role="default_level", rule="within 1 and priority_levels"),
         "dynamic_batching.default_priority_level", fields.scalar("dynamic_batching.default_priority_level"),
         part=BATCHING,
     ),

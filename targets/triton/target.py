@@ -139,6 +139,10 @@ class TritonTarget:
                 break
         return values
 
+    def own_values(self, knobs: Sequence[str]) -> Config:
+        """Return what the user's file gives knobs of the model; a variant may say otherwise."""
+        return model_config.knob_values(self._user.config, knobs)
+
     def check_requests(self, requests: Requests) -> None:
         """Check that requests have every input of the user's model and its variants, in its type and shape."""
         variants = {name: self._base(name)[1] for name in self._options.variants}

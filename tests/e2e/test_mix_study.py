@@ -92,6 +92,9 @@ def test_a_class_can_be_what_a_study_is_about(folder: Path) -> None:
     assert ended.returncode in (0, 5), ended.stdout + ended.stderr
     assert "mixed.urgent: p99" in ended.stdout
     result = read_result(folder / "runs" / "mix" / "latest")
+    assert result.search is not None
+    assert result.search.sampler == "twin"
+    assert set(result.trials[1].predicted) == {"mixed", "mixed.bulk", "mixed.urgent"}
     assert result.study.workloads == ["mixed", "mixed.bulk", "mixed.urgent"]
     assert result.study.bounds_of("mixed.urgent") == {"p99": 10.0, "error_rate": 0.5}
     assert result.best is not None

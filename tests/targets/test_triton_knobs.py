@@ -428,6 +428,17 @@ def test_roles_are_those_of_batch_service() -> None:
         "max_batch": "max_batch_size",
         "max_delay": "max_queue_delay",
         "instances": "instances",
+        "priority_levels": "priority_levels",
+        "default_level": "default_priority_level",
+    }
+
+
+def test_what_the_users_file_gives_a_knob_is_known_whether_or_not_a_study_sets_it(make_triton: MakeTriton) -> None:
+    target = make_triton()
+    assert "priority_levels" not in target.user_config()
+    assert target.own_values(["priority_levels", "preserve_ordering"]) == {
+        "priority_levels": 0,
+        "preserve_ordering": False,
     }
 
 

@@ -12,7 +12,7 @@ from workload_builders import workload
 
 from targets.base import Outcome
 from tests.support.load_runs import closed, plan
-from tuner.load.plan import ClassPlan, RunReport
+from tuner.load.plan import ClassPlan, ClosedLoop, RunReport
 from tuner.measure import Meter
 from tuner.metrics import summarise
 from tuner.previewing import previews
@@ -95,6 +95,16 @@ def test_a_priority_is_that_of_every_request_of_the_class(tmp_path: Path) -> Non
     mix = {"low": {"requests": PROMPTS}, "high": {"requests": PROMPTS, "priority": 1}}
     (shop,) = make_workloads(study(tmp_path, mix))
     assert [getattr(one.dataset, "priority", None) for one in shop.classes] == [0, 1]
+    assert [one.priority for one in shop.classes] == [0, 1]
+
+
+def test_the_classes_in_turn_are_those_of_the_requests_that_a_closed_loop_sends() -> None:
+    mixed = workload(mix={"one": 1, "two": 2, "three": 3}, items=5)
+    loop = mixed.loop(Load(mode="closed", level=4), 1.0)
+    assert isinstance(loop, ClosedLoop)
+    assert (mixed.classes_in_turn(1000) == mixed.classes_of(loop.order[:1000])).all()
+    assert mixed.classes_of(np.array([0, 4, 5, 9, 10, 14], np.int32)).tolist() == [0, 0, 1, 1, 2, 2]
+    assert mixed.shares == pytest.approx([1 / 6, 2 / 6, 3 / 6])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a study may ask of the search, checked before anything is started."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from tests.conftest import STUDIES
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
+from tuner.twin.forecast import roles_of, server_of
 from tuner.wiring import prepare, simulation_of
 
 STUDY = """
@@ -113,33 +115,50 @@ def test_a_database_that_cannot_be_reached_is_no_bug_of_ours(folder: Path) -> No
     assert "Traceback" not in ended.stderr
 
 
-def write_with_priorities(folder: Path, search: str, priorities: tuple[int, int]) -> Path:
-    """Write a study of a real model whose traffic has two classes."""
+def write_with_priorities(folder: Path, search: str, levels: str = "") -> Path:
+    """Write a study of a real model whose traffic has two classes of different priorities."""
+    shutil.copytree(STUDIES / "digits", folder / "digits")
+    config = folder / "digits/models/digits/config.pbtxt"
+    config.write_text(config.read_text().replace("dynamic_batching { }", f"dynamic_batching {{ {levels} }}"))
     mix = ", ".join(
-        f"{name}: {{requests: {{source: dataset, path: {STUDIES / 'digits' / 'test.npz'}}}, priority: {priority}}}"
-        for name, priority in zip(("one", "other"), priorities, strict=True)
+        f"{name}: {{requests: {{source: dataset, path: digits/test.npz}}, priority: {priority}}}"
+        for name, priority in (("bulk", 0), ("urgent", 1))
     )
-    path = write(folder, search, target=f"triton, model: digits, repository: {STUDIES / 'digits' / 'models'}")
+    path = write(folder, search, target="triton, model: digits, repository: digits/models")
     path.write_text(
         path.read_text().replace("    requests: {source: dataset, path: requests.npz}\n", f"    mix: {{{mix}}}\n")
     )
     return path
 
 
-@pytest.mark.parametrize(
-    ("priorities", "missing"), [((1, 1), ""), ((1, 2), "the classes of steady have priorities"), ((0, 2), "priorities")]
-)
-def test_a_queue_with_priorities_is_not_simulated(folder: Path, priorities: tuple[int, int], missing: str) -> None:
-    study = load_study(write_with_priorities(folder, "sampler: auto", priorities))
-    simulation = simulation_of(prepare(study, folder / "log.txt"))
-    assert missing in simulation.missing
-    assert (simulation.twin is None) == bool(missing)
+@pytest.mark.parametrize("sampler", ["auto", "twin"])
+@pytest.mark.parametrize(("levels", "overtakes"), [("", False), ("priority_levels: 2 default_priority_level: 2", True)])
+def test_a_queue_with_priorities_is_simulated_as_the_users_file_has_it(
+    folder: Path, sampler: str, levels: str, overtakes: bool
+) -> None:
+    prepared = prepare(load_study(write_with_priorities(folder, f"sampler: {sampler}", levels)), folder / "log.txt")
+    simulation = simulation_of(prepared)
+    assert simulation.missing == ""
+    assert simulation.twin is not None
+    assert "priority_levels" not in prepared.space.own, "what no study sets is in no configuration"
+    roles = roles_of(prepared.target.knobs(), ["max_batch_size"])
+    assert roles is not None
+    server = server_of(simulation.twin.space.own, roles)
+    assert (server.level_of(1) < server.level_of(0)) == overtakes
 
 
-def test_a_twin_that_was_asked_for_says_that_it_knows_no_priorities(folder: Path) -> None:
-    study = load_study(write_with_priorities(folder, "sampler: twin", (1, 2)))
-    with pytest.raises(StudyError, match=r"search\.sampler: .* have priorities, .*; take tpe"):
-        prepare(study, folder / "log.txt")
+def test_searched_levels_are_those_of_the_configuration(folder: Path) -> None:
+    path = write_with_priorities(folder, "sampler: twin", "priority_levels: 2 default_priority_level: 2")
+    path.write_text(path.read_text().replace("space: {", "space: {priority_levels: [2, 3], "))
+    prepared = prepare(load_study(path), folder / "log.txt")
+    twin = simulation_of(prepared).twin
+    assert twin is not None
+    assert twin.space.own["default_priority_level"] == 2
+    roles = roles_of(prepared.target.knobs(), [one.name for one in prepared.space.without_load()])
+    assert roles is not None
+    assert roles.others == ()
+    servers = [server_of({**twin.space.own, **config}, roles) for config in prepared.space.configs()]
+    assert {server.level_of(3) for server in servers} == {2, 3}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from workload_builders import workload
 from targets.base import Knob
 from tuner.twin.calibration import Calibration, Service
 from tuner.twin.forecast import FORECAST, Forecaster, Roles, Server, server_of
-from workloads.arrivals import Bursty, Constant, Poisson
+from tuner.workload import Workload
+from workloads.arrivals import Arrivals, Bursty, Constant, Poisson
 from workloads.think import Always
 
 ONE_MS = Calibration({((), 1): Service(1e-3, 1e-9), ((), 4): Service(1e-3, 1e-9)}, 4, 1e-9, 0.0)
@@ -80,6 +81,87 @@ def test_what_was_simulated_is_known() -> None:
 )
 def test_a_configuration_is_what_its_roles_say(config: dict[str, Knob], expected: Server) -> None:
     assert server_of(config, ROLES) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("levels", "default", "expected"),
+    [
+        (0, 0, [0, 0, 0, 0]),
+        (0, 1, [1, 1, 1, 1]),
+        (1, 1, [1, 1, 1, 1]),
+        (2, 2, [2, 1, 2, 2]),
+        (2, 1, [1, 1, 2, 1]),
+        (3, 2, [2, 1, 2, 3]),
+    ],
+)
+def test_a_request_without_a_level_of_the_queue_is_on_the_default_one(
+    levels: int, default: int, expected: list[int]
+) -> None:
+    one = Server((), 1, 0.0, 1, levels, default)
+    assert [one.level_of(priority) for priority in range(4)] == expected
+
+
+def test_a_model_without_dynamic_batching_has_one_queue() -> None:
+    roles = Roles("batch", "delay", "instances", (), "levels", "default")
+    config = {"batch": 8, "instances": 1, "levels": 2, "default": 2}
+    assert server_of(config, roles) == Server((), 1, 0.0, 1)
+    assert server_of({**config, "delay": 0.0}, roles) == Server((), 8, 0.0, 1, 2, 2)
+
+
+LEVELS = Server((), 1, 0.0, 1, 2, 2)
+MIX = {"bulk": 8.0, "urgent": 2.0}
+
+
+def mixed(arrivals: Arrivals | None = None) -> Workload:
+    return workload("mixed", arrivals, mix=MIX, priorities={"urgent": 1})
+
+
+def of_parts(one: Workload, server: Server, level: float | None) -> list[dict[str, float]]:
+    """Return the forecast of all requests, and of each class."""
+    forecaster = Forecaster(ONE_MS)
+    found = (forecaster.forecast([server], [level], one, index) for index in (None, 0, 1))
+    return [{name: float(values[0]) for name, values in part.items()} for part in found]
+
+
+@pytest.mark.parametrize("arrivals", [None, Poisson(700.0)])
+def test_without_levels_the_classes_have_the_latencies_of_all(arrivals: Arrivals | None) -> None:
+    whole, bulk, urgent = of_parts(mixed(arrivals), server(), None if arrivals else 8)
+    for part, share in ((bulk, 0.8), (urgent, 0.2)):
+        assert part["throughput"] == pytest.approx(share * whole["throughput"])
+        assert {name: part[name] for name in ("mean", "p50", "p99")} == {
+            name: whole[name] for name in ("mean", "p50", "p99")
+        }
+
+
+def test_in_a_closed_loop_the_urgent_ones_wait_for_what_is_served_and_for_each_other() -> None:
+    whole, bulk, urgent = of_parts(mixed(), LEVELS, 32)
+    assert whole["throughput"] == pytest.approx(1000, rel=0.01)
+    assert urgent["throughput"] == pytest.approx(200, rel=0.01)
+    assert urgent["mean"] < 0.003
+    assert bulk["mean"] == pytest.approx((32 - 200 * urgent["mean"]) / 800, rel=0.05)
+
+
+def test_thousands_in_flight_wait_behind_the_urgent_ones() -> None:
+    _, bulk, urgent = of_parts(mixed(), LEVELS, 4096)
+    assert urgent["p99"] < 0.01
+    assert bulk["mean"] == pytest.approx(4096 / 800, rel=0.05)
+
+
+def test_an_overload_of_the_last_level_is_none_of_the_first() -> None:
+    whole, bulk, urgent = of_parts(mixed(Poisson(2000.0)), LEVELS, None)
+    assert whole["throughput"] == pytest.approx(1000, rel=0.05)
+    assert urgent["throughput"] == pytest.approx(400, rel=0.1)
+    assert bulk["throughput"] == pytest.approx(600, rel=0.1)
+    assert urgent["p99"] < 0.02
+    assert bulk["p50"] > 0.1
+
+
+def test_who_is_urgent_arrives_when_the_schedule_says() -> None:
+    """Bursts of ten, two of them urgent in the mean: these are done when as many were served, whoever came first."""
+    _, bulk, urgent = of_parts(mixed(Bursty(10, 0.1)), LEVELS, None)
+    assert urgent["p50"] < 0.0035
+    assert bulk["p50"] > 0.0045
+    assert bulk["p99"] == pytest.approx(0.010, rel=0.01)
 
 
 def test_latencies_of_a_forecast_are_in_order() -> None:

@@ -1,6 +1,7 @@
 """The twin against servers that it does not know: it predicts, proposes, and says how sure it is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -187,6 +188,20 @@ def test_the_throughput_of_a_class_is_its_share_of_all() -> None:
     assert forecasts is not None
     ratio = forecasts.median["steady.rare"]["throughput"] / whole.median["steady"]["throughput"]
     assert np.median(ratio) == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_loop_with_a_concurrency_of_its_own_is_simulated_with_that() -> None:
+    fixed = replace(workload("fixed"), concurrency=8)
+    twin = Twin(
+        SPACE, [workload("steady"), fixed], GOALS, {name: {"p99": BOUND_S} for name in ("steady", "fixed")}, ROLES,
+        cores=1, seed=0,
+    )  # fmt: skip
+    forecasts = twin.forecasts(baseline(a_server(), np.random.default_rng(0)), twin.candidates)
+    assert forecasts is not None
+    p99_s = {name: forecasts.median[name]["p99"] for name in ("steady", "fixed")}
+    levels = np.array([one["concurrency"] for one in twin.candidates])
+    assert p99_s["fixed"][levels == 32] == pytest.approx(p99_s["fixed"][levels == 1])
+    assert p99_s["fixed"][levels == 8] == pytest.approx(p99_s["steady"][levels == 8], rel=0.2)
 
 
 def test_a_model_without_dynamic_batching_is_simulated_without() -> None:

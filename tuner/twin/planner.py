@@ -17,11 +17,11 @@ from tuner.once import Once
 from tuner.results import Estimate, Point, Trial
 from tuner.space import Space
 from tuner.twin.calibration import Calibration, Observation, Variant, calibrate
-from tuner.twin.forecast import FORECAST, RATES, Forecaster, Roles, measured_as, server_of
+from tuner.twin.forecast import FORECAST, Forecaster, Roles, measured_as, server_of
 from tuner.twin.places import places
 from tuner.twin.refusals import Refusals
 from tuner.twin.residual import MOST, learn
-from tuner.workload import Workload, parts_of
+from tuner.workload import Workload, part_named, parts_of
 
 Floats = NDArray[np.float64]
 Law = tuple[Variant, int]
@@ -224,12 +224,10 @@ class Twin:
         return found
 
     def _simulated(self, name: str, configs: Sequence[Config], forecaster: Forecaster) -> dict[str, Floats]:
-        workload = self._parts[name]
+        workload, part = part_named(self._workloads, name)
         levels = [_level(config, workload) for config in configs]
         servers = [server_of({**self.space.own, **config}, self._roles) for config in configs]
-        found = forecaster.forecast(servers, levels, workload)
-        share = _share(workload, name)
-        return {metric: values * share if metric in RATES else values for metric, values in found.items()}
+        return forecaster.forecast(servers, levels, workload, part.index)
 
     def _corrected(
         self,
@@ -275,14 +273,6 @@ def _newest(trials: Sequence[Trial], name: str, key: str) -> list[tuple[Trial, P
     return list(islice(having, MOST))[::-1]
 
 
-def _share(workload: Workload, name: str) -> float:
-    """Return the share of a workload's requests that are of a class of it; 1 for all."""
-    part = next(part for part in workload.parts if part.name == name)
-    if part.index is None:
-        return 1.0
-    return workload.classes[part.index].weight / sum(one.weight for one in workload.classes)
-
-
 def _mean_latency_s(point: Point) -> float:
     """Return the mean latency, infinite where it says nothing of the way: an overload waits outside of the server."""
     overloaded = point.steadiness.state == "overloaded"
@@ -290,7 +280,7 @@ def _mean_latency_s(point: Point) -> float:
 
 
 def _level(config: Config, workload: Workload) -> float | None:
-    level = config.get(workload.level_name)
+    level = workload.concurrency if workload.fixed_level else config.get(workload.level_name)
     return float(level) if isinstance(level, int | float) else None
 
 
