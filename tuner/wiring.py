@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -30,6 +30,7 @@ from tuner.load_plans import Ladder
 from tuner.measure import Meter
 from tuner.nesting import SPACE, flat, place_of
 from tuner.objective import Goal, parse_goals
+from tuner.rules import Rules
 from tuner.serving import check_requests
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, Space, make_space, server_part, with_starts
@@ -125,6 +126,8 @@ def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = Non
     _check_sampler(study, target, space)
     check_gpus(study, asked_of_use(spec))
     _check_configs(study, target, space)
+    if isinstance(target, KnowsRules):
+        space = replace(space, rules=Rules(target, target.user_config()))
     return Prepared(study, target, space, workloads, cores)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,12 +12,13 @@ from batching_server import BOUND_S, ROLES, SPACE, Truth, a_server, baseline, be
 from result_builders import GOALS
 from workload_builders import workload
 
-from targets.base import Config, Knob
+from targets.base import Config, ConfigRefused, Knob
 from tuner.findings import Findings
 from tuner.objective import Goal, pessimistic
 from tuner.planning import CERTAIN_AFTER, FEWEST, Planner
 from tuner.rank import worth
 from tuner.results import Trial
+from tuner.rules import Rules
 from tuner.search import Search
 from tuner.space import Parameter, Space, server_part
 from tuner.storage import open_storage
@@ -105,6 +107,43 @@ def test_what_the_study_wants_tried_first_is(tmp_path: Path) -> None:
     (first,) = Run(tmp_path, a_server(), space=space).steps(1)
     assert {**first.config, **start} == first.config
     assert first.predicted, "the twin says what it expects of it all the same"
+
+
+class Ruled:
+    """A target whose server takes no batch above 8."""
+
+    def expect(self, knobs: object) -> None: ...
+
+    def check(self, config: Config) -> None:
+        if config["max_batch_size"] > 8:
+            raise ConfigRefused("too large", ("max_batch_size",))
+
+
+@pytest.mark.parametrize("sampler", ["twin", "tpe", "grid"])
+def test_a_start_that_breaks_a_rule_is_tried_once_and_nothing_else_that_does(tmp_path: Path, sampler: str) -> None:
+    start = {"max_batch_size": 32, "precision": "int8"}
+    space = Space(SPACE.parameters, own=SPACE.own, starts=(start,), rules=Rules(Ruled(), SPACE.own))
+    run = Run(tmp_path, a_server(), sampler, space, refuses=lambda config: config["max_batch_size"] > 8)
+    first, *others = run.steps(12)
+    assert {**first.config, **start} == first.config
+    assert first.state == "refused"
+    assert len(others) == 11
+    assert {trial.state for trial in others} == {"complete"}
+
+
+def test_a_small_space_with_a_twin_and_rules_ends_when_all_that_they_leave_was_tried_once(tmp_path: Path) -> None:
+    names = ("max_batch_size", "instances", "precision", "concurrency")
+    few = {"max_batch_size": (4, 8, 16), "concurrency": (8, 32)}
+    parameters = tuple(
+        replace(one, values=few.get(one.name, one.values)) for one in SPACE.parameters if one.name in names
+    )
+    space = Space(parameters, own=SPACE.own, starts=({"max_batch_size": 16},), rules=Rules(Ruled(), SPACE.own))
+    run = Run(tmp_path, a_server(), space=space, refuses=lambda config: config["max_batch_size"] > 8)
+    trials = run.steps(100)
+    assert run.step() is None
+    # Two batches, two instances, two precisions and two loads, without yours; and the start.
+    assert len(trials) == 2 * 2 * 2 * 2 - 2 + 1
+    assert len({str(trial.config) for trial in trials}) == len(trials)
 
 
 def test_a_variant_that_was_never_measured_comes_first(tmp_path: Path) -> None:
