@@ -12,11 +12,12 @@ class ConfigRefused(TargetError):
 
     Attributes:
         knobs: whose values are the reason, where that is known.
+        parts: each of the reasons, where there are several.
     """
 
-    def __init__(self, message: str, knobs: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, knobs: Sequence[str] = (), parts: "Sequence[ConfigRefused]" = ()) -> None:
         super().__init__(message)
-        self.knobs = tuple(knobs)
+        self.knobs, self.parts = tuple(knobs), tuple(parts)
 
 
 class Unfit(TargetError):

@@ -10,14 +10,14 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Config
+from targets.base import Config, Value
 from tuner.applying import ApplyCosts, learn_costs
 from tuner.catalog import key_of
 from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.once import Once
 from tuner.probes import next_probe, starting_points, unmeasured_variants
-from tuner.rank import Candidate, best_of_each
+from tuner.rank import Candidate, best_of_each, nearest
 from tuner.results import Estimate, Trial
 from tuner.search import Proposal, Search
 from tuner.space import LOAD_NAMES, Space
@@ -36,10 +36,29 @@ TRIAL_S = 2.0
 """A guess at what measuring a trial takes while none was made."""
 TIMED = 1000
 """Trials that say what the next one takes; of more the newest."""
+BESTS = 3
+"""The best so far whose neighbours the twin looks at, where it does not look at the whole space."""
+MOST_NEAR = 300
+"""Such neighbours at most."""
 MOST_IN_A_ROW = 8
 """Trials at most between two restarts of the server, however dear they are."""
 
 Predicted = dict[str, dict[str, Estimate]]
+
+
+@dataclass(frozen=True)
+class _Near:
+    """What lies beside the best configurations so far.
+
+    Attributes:
+        of: trial and point of each of these.
+        configs: what lies beside.
+        keys: of it, as the search knows it.
+    """
+
+    of: list[tuple[int, int]]
+    configs: list[dict[str, Value]]
+    keys: list[str]
 
 
 @dataclass
@@ -67,6 +86,7 @@ class Planner:
     _by_the_study: bool = False
     _probed: Candidate | None = None
     _refused: set[int] = field(default_factory=set)
+    _near: _Near = field(default_factory=lambda: _Near([], [], []))
 
     def __post_init__(self) -> None:
         self._error = Once(self._prediction_error)
@@ -138,7 +158,26 @@ class Planner:
     def _forecasts(self) -> Forecasts | None:
         if self.twin is None:
             return None
-        return self.twin.forecasts(self.found.trials, self.twin.candidates)
+        made = self.twin.forecasts(self.found.trials, self.twin.candidates)
+        if made is None or not self.twin.sampled:
+            return made
+        self._look_near(self.twin)
+        near = self.twin.forecasts(self.found.trials, self._near.configs)
+        return made if near is None else made.joined(near)
+
+    def _look_near(self, twin: Twin) -> None:
+        """Take up what lies beside the best so far, beside those that came closest while nothing meets the SLO."""
+        best: dict[tuple[int, int], Candidate] = {}  # a point may go with several of the other workloads
+        for one in self.found.ranked() or nearest(self.found.candidates()):
+            best.setdefault((one.trial.number, one.point), one)
+            if len(best) == BESTS:
+                break
+        if list(best) != self._near.of:
+            configs = [
+                {**one.trial.config, **{load.name: load.level for load in one.loads.values()}} for one in best.values()
+            ]
+            found = twin.near(configs)[:MOST_NEAR]
+            self._near = _Near(list(best), found, [self.search.key(config) for config in found])
 
     def _most_promising(self, forecasts: Forecasts) -> int | None:
         """Return the untried configuration with the largest expected gain per second, None when all were tried."""
@@ -171,9 +210,13 @@ class Planner:
         """Return the configuration that was applied last."""
         return self.found.trials[-1].config if self.found.trials else self.space.own
 
-    @cached_property
+    @property
     def _keys(self) -> list[str]:
-        """The candidates of the twin as the search knows them."""
+        """The configurations that were forecast, as the search knows them."""
+        return [*self._of_candidates, *self._near.keys]
+
+    @cached_property
+    def _of_candidates(self) -> list[str]:
         return [] if self.twin is None else [self.search.key(config) for config in self.twin.candidates]
 
     def _measuring_s(self) -> float:

@@ -28,6 +28,23 @@ class StudyInfo(Data):
         return self.bounds.get(workload, self.slo)
 
 
+class LeftOut(Data):
+    """Configurations that were never tried: they break a rule of the server that is known without asking it."""
+
+    configurations: int = Field(description="how many were left out")
+    of: int | None = Field(
+        description="configurations of the space; null: it is large, and those that came up count, whatever their load"
+    )
+    rules: dict[str, int] = Field(description="a rule, as the first that breaks it does -> how many break it")
+
+    def __str__(self) -> str:
+        """Say what was left out, and by which rules."""
+        whole = "the configurations that came up" if self.of is None else f"{self.of:,} configurations"
+        rules = "; ".join(f"{rule} ({count:,})" for rule, count in self.rules.items())
+        verb = "is" if self.configurations == 1 else "are"
+        return f"{self.configurations:,} of {whole} {verb} left out by rules of the server: {rules}"
+
+
 class SearchInfo(Data):
     """How configurations were proposed, and why the search ended."""
 
@@ -39,6 +56,7 @@ class SearchInfo(Data):
     )
     prediction_error: float | None = Field(None, description="share by which the objective was off, in the median")
     predictions: int = Field(0, description="trials that were predicted and measured")
+    left_out: LeftOut | None = Field(None, description="by rules of the server; null: nothing")
 
 
 class MetricInfo(Data):

@@ -217,7 +217,7 @@ class Search:
             planned: what to propose instead of asking the sampler; it lies in the space.
             kept: values of parameters that the sampler is to leave as they are, as long as there is something untried.
         """
-        if len(self.tried) >= self.space.size:
+        if planned is None and len(self.tried) >= self.space.size:
             return None
         number = self._turn()
         if planned is None and self._kind == "grid":

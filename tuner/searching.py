@@ -81,6 +81,7 @@ class Searching:
             chance_left=self.planner.chance_left,
             prediction_error=float(np.expm1(np.median(errors))) if errors else None,
             predictions=len(errors),
+            left_out=self.planner.space.left_out(),
         )
 
     def _ending(self) -> SearchEnding | None:

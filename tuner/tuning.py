@@ -154,7 +154,11 @@ class Tuning:
         self._listener.phase("search", f"{self._space.size} configurations in the space")
         self._choose_sampler()
         self._listener.note(f"sampler {self._sampler.sampler}: {self._sampler.reason}")
+        if (left_out := self._space.left_out()) is not None and left_out.of is not None:
+            self._listener.note(str(left_out))
         self._listener.note(f"the search ends: {SAID[self._searching.run()]}")
+        if (left_out := self._space.left_out()) is not None and left_out.of is None:
+            self._listener.note(str(left_out))
 
     def _choose_sampler(self) -> None:
         """Choose the sampler again, now that the baseline has shown what a trial takes."""

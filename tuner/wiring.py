@@ -31,6 +31,7 @@ from tuner.load_plans import Ladder
 from tuner.measure import Meter
 from tuner.nesting import SPACE, flat, place_of
 from tuner.objective import Goal, parse_goals
+from tuner.rules import Rules
 from tuner.serving import check_requests
 from tuner.slo import Slo
 from tuner.space import LOAD_NAMES, Space, make_space, server_part, with_starts
@@ -128,6 +129,8 @@ def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = Non
     _check_sampler(study, target, space)
     check_gpus(study, asked_of_use(spec))
     _check_configs(study, target, space)
+    if isinstance(target, KnowsRules):
+        space = replace(space, rules=Rules(target, target.user_config()))
     return Prepared(study, target, space, workloads, cores)
 
 

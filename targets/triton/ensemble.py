@@ -155,8 +155,11 @@ def changed(part: Part, config: Config, offer: rules.Offer) -> Part:
         wanted = model_config.applied(part.config, own)
         rules.check(wanted, offer)
     except ConfigRefused as refused:
-        names = [knob_name(part.name, name) for name in refused.knobs]
-        raise ConfigRefused(f"composing model {part.name!r}: {refused}", names) from None
+        whole, *parts = (
+            ConfigRefused(f"composing model {part.name!r}: {one}", [knob_name(part.name, name) for name in one.knobs])
+            for one in (refused, *refused.parts)
+        )
+        raise ConfigRefused(str(whole), whole.knobs, parts) from None
     return replace(part, config=wanted)
 
 

@@ -221,7 +221,8 @@ def check(config: model_config_pb2.ModelConfig, offer: Offer) -> None:
     ]
     if found:
         names = dict.fromkeys(name for one in found for name in one.knobs)
-        raise ConfigRefused("; ".join(one.rule for one in found), tuple(names))
+        parts = [ConfigRefused(one.rule, one.knobs) for one in found]
+        raise ConfigRefused("; ".join(one.rule for one in found), tuple(names), parts)
 
 
 def _batching(config: Any) -> Iterator[_Broken]:

@@ -247,7 +247,11 @@ def _refused_of(model: str, make: Callable[..., _Made], *given: object) -> _Made
     try:
         return make(*given)
     except ConfigRefused as error:
-        raise ConfigRefused(f"{model}: {error}", tuple(f"{model}.{knob}" for knob in error.knobs)) from None
+        whole, *parts = (
+            ConfigRefused(f"{model}: {one}", tuple(f"{model}.{knob}" for knob in one.knobs))
+            for one in (error, *error.parts)
+        )
+        raise ConfigRefused(str(whole), whole.knobs, parts) from None
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The shipped study over every knob of Triton that works without a GPU, on the real server, from file to export."""
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -21,10 +22,36 @@ from tuner.results import Result, Trial, read_result
 pytestmark = pytest.mark.long
 
 STUDY = DIGITS / "every_knob.yaml"
-TRIALS = 12
+ILLEGAL: list[dict[str, object]] = [
+    {"max_batch_size": 8, "preferred_batch_size": [4, 16], "warmup": "zero", "warmup_batch_size": 16,
+     "instance_kind": "gpu"},
+    {"preserve_ordering": True, "priority_levels": 2, "timeout_action": "delay", "default_timeout": "1 s"},
+]  # fmt: skip
+"""Starting points that break every rule of `RULES` together."""
+LEGAL: list[dict[str, object]] = [
+    {"max_batch_size": 8, "max_queue_delay": "0 us", "preferred_batch_size": [], "preserve_ordering": False,
+     "priority_levels": 2, "default_priority_level": 1, "timeout_action": "reject", "default_timeout": "0 us",
+     "allow_timeout_override": False, "max_queue_size": 0, "eager_batching": False, "instances": 1,
+     "instance_kind": "cpu", "response_cache": False, "warmup": "zero", "warmup_batch_size": 1, "precision": "fp32",
+     "http_thread_count": 4, "grpc_infer_allocation_pool_size": 8, "model_load_thread_count": 2,
+     "buffer_manager_thread_count": 0, "pinned_memory_pool_size": 0, "cache_size": 1048576,
+     "rate_limit": "execution_count", "rate_limiter_priority": 1, "concurrency": 4},
+    {"max_batch_size": 16, "max_queue_delay": "500 us", "preferred_batch_size": [4, 16], "preserve_ordering": False,
+     "priority_levels": 2, "default_priority_level": 2, "timeout_action": "delay", "default_timeout": "1 s",
+     "allow_timeout_override": True, "max_queue_size": 512, "eager_batching": True, "instances": 2,
+     "instance_kind": "model", "response_cache": True, "warmup": "random", "warmup_batch_size": 16,
+     "precision": "int8", "http_thread_count": 8, "grpc_infer_allocation_pool_size": 16, "model_load_thread_count": 4,
+     "buffer_manager_thread_count": 2, "pinned_memory_pool_size": 268435456, "cache_size": 67108864,
+     "rate_limit": "execution_count", "rate_limiter_priority": 2, "concurrency": 16},
+    {"preserve_ordering": True, "priority_levels": 0, "timeout_action": "reject", "default_timeout": "0 us",
+     "warmup": "none", "rate_limit": "off", "instance_kind": "cpu"},
+]  # fmt: skip
+"""Starting points that show two values of every knob together."""
+PROPOSED = 4
+TRIALS = len(ILLEGAL) + len(LEGAL) + PROPOSED
 SHORT = {
     "search.budget.trials": TRIALS,
-    "search.seed": 98,  # of which so few show every value and every rule
+    "search.start": json.dumps([*ILLEGAL, *LEGAL]),
     "measure": "{warmup: 50 ms, max_warmup: 50 ms, window: 100 ms, max_window: 100 ms}",
     "confirm": "{candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 100 ms}",
     "slo": "{p99: 10 s, error_rate: 50%, accuracy_drop: 5%}",
@@ -109,11 +136,25 @@ def test_what_triton_says_of_its_flags_is_what_the_trials_asked_for(run: Path, r
 
 
 def test_what_breaks_a_rule_is_refused_with_it_before_triton_is_asked(run: Path, result: Result) -> None:
-    refused = [one.reason or "" for one in result.trials if one.state == "refused"]
+    """Where the user wants it tried, that is."""
+    refused = {one.number: one.reason or "" for one in result.trials if one.state == "refused"}
+    assert list(refused) == [number for number, _ in enumerate(ILLEGAL, 1)]
     for rule in RULES:
-        assert any(rule in reason for reason in refused), rule
-    assert all(any(rule in reason for rule in RULES) for reason in refused)
+        assert any(rule in reason for reason in refused.values()), rule
     assert "failed to load" not in (run / "log.txt").read_text()
+
+
+def test_nothing_that_breaks_a_rule_is_proposed_and_the_result_says_what_was_left_out(
+    run: Path, result: Result
+) -> None:
+    assert {one.state for one in result.trials[1 + len(ILLEGAL) :]} == {"complete"}
+    assert result.search is not None
+    left_out = result.search.left_out
+    assert left_out is not None
+    assert left_out.of is None, "the space is too large to be counted"
+    assert 0 < left_out.configurations <= sum(left_out.rules.values())
+    assert left_out.rules.keys() <= set(RULES)
+    assert html.escape(str(left_out)) in (run / "report.html").read_text()
 
 
 def loaded(run: Path) -> list[object]:

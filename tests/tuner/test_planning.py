@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,12 +12,13 @@ from batching_server import BOUND_S, ROLES, SPACE, Truth, a_server, baseline, be
 from result_builders import GOALS
 from workload_builders import workload
 
-from targets.base import Config, Knob
+from targets.base import Config, ConfigRefused, Knob
 from tuner.findings import Findings
 from tuner.objective import Goal, pessimistic
 from tuner.planning import CERTAIN_AFTER, FEWEST, Planner
 from tuner.rank import worth
 from tuner.results import Trial
+from tuner.rules import Rules
 from tuner.search import Search
 from tuner.space import Parameter, Space, server_part
 from tuner.storage import open_storage
@@ -105,6 +107,97 @@ def test_what_the_study_wants_tried_first_is(tmp_path: Path) -> None:
     (first,) = Run(tmp_path, a_server(), space=space).steps(1)
     assert {**first.config, **start} == first.config
     assert first.predicted, "the twin says what it expects of it all the same"
+
+
+class Ruled:
+    """A target whose server takes no batch above 8."""
+
+    def expect(self, knobs: object) -> None: ...
+
+    def check(self, config: Config) -> None:
+        if config["max_batch_size"] > 8:
+            raise ConfigRefused("too large", ("max_batch_size",))
+
+
+@pytest.mark.parametrize("sampler", ["twin", "tpe", "grid"])
+def test_a_start_that_breaks_a_rule_is_tried_once_and_nothing_else_that_does(tmp_path: Path, sampler: str) -> None:
+    start = {"max_batch_size": 32, "precision": "int8"}
+    space = Space(SPACE.parameters, own=SPACE.own, starts=(start,), rules=Rules(Ruled(), SPACE.own))
+    run = Run(tmp_path, a_server(), sampler, space, refuses=lambda config: config["max_batch_size"] > 8)
+    first, *others = run.steps(12)
+    assert {**first.config, **start} == first.config
+    assert first.state == "refused"
+    assert len(others) == 11
+    assert {trial.state for trial in others} == {"complete"}
+
+
+def test_a_small_space_with_a_twin_and_rules_ends_when_all_that_they_leave_was_tried_once(tmp_path: Path) -> None:
+    names = ("max_batch_size", "instances", "precision", "concurrency")
+    few = {"max_batch_size": (4, 8, 16), "concurrency": (8, 32)}
+    parameters = tuple(
+        replace(one, values=few.get(one.name, one.values)) for one in SPACE.parameters if one.name in names
+    )
+    space = Space(parameters, own=SPACE.own, starts=({"max_batch_size": 16},), rules=Rules(Ruled(), SPACE.own))
+    run = Run(tmp_path, a_server(), space=space, refuses=lambda config: config["max_batch_size"] > 8)
+    trials = run.steps(100)
+    assert run.step() is None
+    # Two batches, two instances, two precisions and two loads, without yours; and the start.
+    assert len(trials) == 2 * 2 * 2 * 2 - 2 + 1
+    assert len({str(trial.config) for trial in trials}) == len(trials)
+
+
+DELAYS = tuple(0.0002 * step for step in range(40))
+FINE = replace(
+    SPACE,
+    parameters=tuple(
+        replace(one, values={"max_batch_size": tuple(range(1, 33)), "max_queue_delay": DELAYS,
+                             "concurrency": tuple(range(1, 65))}.get(one.name, one.values))
+        for one in SPACE.parameters
+    ),
+)  # fmt: skip
+"""More than 300,000 configurations."""
+
+
+def narrow(config: Config) -> float:
+    """Every other batch than one of 29 is slower, the more so the farther off it is, and so is any delay."""
+    off = abs(float(config["max_batch_size"]) - 29) / 4 + float(config["max_queue_delay"]) / 0.001
+    return 1.0 + min(off, 3.0)
+
+
+def true_of(config: Config) -> tuple[float, float]:
+    """Return throughput and p99 of a configuration."""
+    throughput, p99, _ = a_server(narrow)([{**SPACE.own, **config}])[:, 0]
+    return throughput, p99
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_in_a_large_space_the_twin_finds_what_was_not_among_those_that_it_looked_at_first(
+    tmp_path: Path, seed: int
+) -> None:
+    run = Run(tmp_path, a_server(narrow), space=FINE, seed=seed)
+    assert FINE.size > 100_000
+    assert run.planner.twin is not None
+    first = [throughput for throughput, p99 in map(true_of, run.planner.twin.candidates) if p99 <= BOUND_S]
+    run.steps(25)
+    found = run.found.ranked()[0].trial
+    reached, _ = true_of(found.config)
+    best, p99 = true_of({"max_batch_size": 29, "instances": 2, "precision": "int8", "concurrency": 49})
+    assert p99 <= BOUND_S
+    assert reached > 0.95 * best > 1.1 * max(first)
+    assert found.config not in [{**SPACE.own, **one} for one in run.planner.twin.candidates]
+
+
+def test_what_is_near_the_best_is_the_same_after_a_resume(tmp_path: Path) -> None:
+    for name in ("whole", "again"):
+        (tmp_path / name).mkdir()
+    whole = Run(tmp_path / "whole", a_server(narrow), space=FINE)
+    expected = [trial.config for trial in whole.steps(10)]
+    begun = Run(tmp_path / "again", a_server(narrow), space=FINE)
+    begun.steps(6)
+    resumed = Run(tmp_path / "again", a_server(narrow), space=FINE)
+    resumed.found.trials += resumed.search.trials()
+    resumed.rng = begun.rng
+    assert [trial.config for trial in resumed.steps(4)] == expected[6:]
 
 
 def test_a_variant_that_was_never_measured_comes_first(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from tuner.results import Estimate, Point, Trial
 from tuner.space import Space
 from tuner.twin.calibration import Calibration, Observation, Variant, calibrate
 from tuner.twin.forecast import FORECAST, Forecaster, Roles, measured_as, server_of
+from tuner.twin.nearby import neighbours
 from tuner.twin.places import places
 from tuner.twin.refusals import Refusals
-from tuner.twin.residual import MOST, learn
+from tuner.twin.residual import MOST, Residual, learn
 from tuner.workload import Workload, part_named, parts_of
 
 Floats = NDArray[np.float64]
@@ -34,6 +35,30 @@ UNKNOWN_NOISE = 0.1
 """That of a measurement without bounds."""
 FAR = 2.0
 """ln(measured / simulated) of a value that is infinite, and at most."""
+
+
+_OfAll = Mapping[str, Mapping[str, Floats]]
+_Newest = Sequence[tuple[Trial, Point]]
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What was learnt of a metric.
+
+    Attributes:
+        forecaster: whose errors these are.
+        newest: the measurements that it was learnt from.
+        residual: the errors.
+    """
+
+    forecaster: Forecaster
+    newest: _Newest
+    residual: Residual
+
+    def holds(self, forecaster: Forecaster, newest: _Newest) -> bool:
+        """Whether it would be learnt anew from the same."""
+        same = all(one is other for (_, one), (_, other) in zip(self.newest, newest, strict=False))
+        return self.forecaster is forecaster and len(self.newest) == len(newest) and same
 
 
 @dataclass(frozen=True)
@@ -51,6 +76,22 @@ class Forecasts:
     median: Mapping[str, Mapping[str, Floats]]
     spread: Mapping[str, Mapping[str, Floats]]
     feasible: Floats
+
+    def joined(self, other: "Forecasts") -> "Forecasts":
+        """Return these and those of other configurations after them."""
+
+        def both(one: _OfAll, another: _OfAll) -> _OfAll:
+            return {
+                name: {metric: np.concatenate([values, another[name][metric]]) for metric, values in metrics.items()}
+                for name, metrics in one.items()
+            }
+
+        return Forecasts(
+            [*self.configs, *other.configs],
+            both(self.median, other.median),
+            both(self.spread, other.spread),
+            np.concatenate([self.feasible, other.feasible]),
+        )
 
     def predicted(self, index: int) -> dict[str, dict[str, Estimate]]:
         """Return workload -> metric key -> what is expected of a configuration, with its 95% interval."""
@@ -125,6 +166,11 @@ class Twin:
         self._of_candidates: dict[str, tuple[dict[str, Floats], Floats]] = {}
         self._refusals = Refusals(space, workloads[0].level_name)
         self._law = Once(self._law_of)
+        self._learnt: dict[tuple[str, str], _Learnt] = {}
+
+    def near(self, configs: Sequence[Config]) -> list[dict[str, Value]]:
+        """Return what lies beside configurations; of a large space the candidates may have none of it."""
+        return neighbours(self.space, configs)
 
     def calibration(self, trials: Sequence[Trial]) -> Calibration | None:
         """Read the server's laws from trials; None when they say nothing of batches."""
@@ -238,14 +284,23 @@ class Twin:
         here: Floats,
     ) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of ln(true / simulated) at places, from where it was measured last."""
+        newest = _newest(trials, name, key_of(measured_as(metric)))
+        known = self._learnt.get((name, metric))
+        if known is None or not known.holds(forecaster, newest):
+            known = self._learnt[name, metric] = _Learnt(
+                forecaster, newest, self._errors(name, metric, newest, forecaster)
+            )
+        return known.residual.at(here)
+
+    def _errors(self, name: str, metric: str, newest: _Newest, forecaster: Forecaster) -> Residual:
+        """Learn how far off the simulation was."""
         key, part = key_of(measured_as(metric)), self._parts[name]
-        newest = _newest(trials, name, key)
         configs = [_at(trial.config, part, point) for trial, point in newest]
         simulated = self._simulated(name, configs, forecaster)[metric] if configs else np.empty(0)
         estimates = [point.metrics[key] for _, point in newest]
         errors = [_error(one, float(value)) for one, value in zip(estimates, simulated, strict=True)]
         noise = np.array([_noise(one) for one in estimates])
-        return learn(places(self.space, configs, part.level_name), np.array(errors), noise).at(here)
+        return learn(places(self.space, configs, part.level_name), np.array(errors), noise)
 
 
 def _candidates(space: Space, seed: int) -> list[dict[str, Value]]:

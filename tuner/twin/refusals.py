@@ -16,6 +16,8 @@ from tuner.twin.places import places
 Floats = NDArray[np.float64]
 NEAR = 0.3
 """Configurations nearer than this are refused for the same reasons."""
+LISTS = 3
+"""Lists of configurations that it keeps in mind, those that were asked for last."""
 AT_ONCE = 50
 """Trials whose nearness to every configuration is computed together."""
 
@@ -54,7 +56,7 @@ class Refusals:
     def __init__(self, space: Space, level_name: str) -> None:
         self._space, self._level_name = space, level_name
         self._fails = Once(fails)
-        self._seen: dict[str | None, _Seen] = {}
+        self._seen: dict[tuple[str | None, int], _Seen] = {}
 
     def chances(self, trials: Sequence[Trial], configs: Sequence[Config]) -> Floats:
         """Return the chance of each that the server takes it, and that it keeps the bounds that are not on latency.
@@ -74,7 +76,8 @@ class Refusals:
 
     def _added(self, trials: Sequence[Trial], configs: Sequence[Config]) -> _Seen:
         loads = self._level_name if any(self._level_name in trial.config for trial in trials) else None
-        seen = self._seen.get(loads)
+        key = loads, id(configs)
+        seen = self._seen.pop(key, None)
         if seen is None or not seen.follows(trials, configs):
             nothing = np.zeros(len(configs))
             seen = _Seen(configs, places(self._space, configs, loads), nothing, nothing.copy())
@@ -88,7 +91,9 @@ class Refusals:
                 if self._fails(trial):
                     seen.failed += near
         seen.trials += new
-        self._seen[loads] = seen
+        self._seen[key] = seen
+        if len(self._seen) > LISTS:
+            del self._seen[next(iter(self._seen))]
         return seen
 
     def _to_blame(self, parameter: Parameter, trials: Sequence[Trial]) -> dict[Value, int]:
