@@ -114,6 +114,37 @@ def open_run(root: Path, name: str, mark: StudyMark, out: Path | None, *, fresh:
     return run
 
 
+@contextmanager
+def opened_anew(
+    root: Path, name: str, mark: StudyMark, out: Path | None, refusals: tuple[type[Exception], ...]
+) -> Iterator[RunDirectory]:
+    """Open a new run, see `open_run`, and hold its lock; one that is refused goes again, and what was there is back.
+
+    Args:
+        root: folder of all runs.
+        name: the study's name.
+        mark: what is studied.
+        out: the directory itself, instead of one under `root`.
+        refusals: errors that say that there is nothing to be run.
+    """
+    latest = root / name / "latest"
+    before = latest.readlink() if out is None and latest.is_symlink() else None
+    aside = unused(out.with_name(f"{out.name}.old")) if out is not None else None
+    run = open_run(root, name, mark, out, fresh=True)
+    try:
+        with locked(run):
+            yield run
+    except refusals:
+        shutil.rmtree(run.path)
+        if before is not None:
+            _link(latest, before)
+        elif out is None:
+            latest.unlink()
+        elif aside is not None and aside.exists():
+            aside.rename(out)
+        raise
+
+
 def _open_given(out: Path, mark: StudyMark, *, fresh: bool) -> RunDirectory:
     there = _mark(out)
     if there is None and out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -10,6 +10,7 @@ from reports.gate import drawing
 from reports.gate.page import environment
 from reports.gate.rows import name_of, value
 from tuner.gate.history import Course
+from tuner.gate.steps import SIGNIFICANCE
 
 
 def render(title: str, courses: Sequence[Course]) -> str:
@@ -24,6 +25,7 @@ def render(title: str, courses: Sequence[Course]) -> str:
         .get_template("gate_history.html.j2")
         .render(
             title=title,
+            significance=f"{SIGNIFICANCE:.0%}",
             charts=[(_heading(one), Markup(_chart(one)), _steps(one)) for one in courses],  # noqa: S704 - escaped in it
             steps=[(_heading(one), said) for one in courses for said in _steps(one)],
         )

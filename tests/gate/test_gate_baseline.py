@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.gate.gate_builders import measurement
+from tests.support.simulated_study import write_simulated_study
 from tests.support.tune import tune
 from tuner.gate import histogram, hosts
 from tuner.gate.baseline import (
@@ -20,9 +21,11 @@ from tuner.gate.baseline import (
     read_measurement,
     written,
 )
+from tuner.gate.document import Measurement
 from tuner.gate.gathering import kept, packed, stored_scores
 from tuner.gate.hosts import HostsDiffer, Setting
 from tuner.gate.running import compare
+from tuner.rundir import StudyMark, open_run
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def test_a_baseline_is_small_and_has_a_line_for_each_restart() -> None:
         (lambda text: text.replace('"throughput_rps": 101.0', '"throughput_rps": 90.0'), "checksum does not fit"),
         (lambda text: text.replace("baseline/1", "baseline/2"), "upgrade Paretune"),
         (lambda text: text.replace("paretune.baseline/1", "other/1"), "is no baseline"),
-        (lambda text: text.replace('"study"', '"studies"'), r"no paretune.baseline/1 document: study: Field required"),
+        (lambda text: text.replace('"study"', '"studies"'), "checksum does not fit"),
     ],
     ids=["truncated", "edited", "newer", "other", "incomplete"],
 )
@@ -106,6 +109,45 @@ def test_a_baseline_that_is_not_what_was_accepted_is_refused_and_not_overwritten
     assert message in str(read.value)
     assert message in str(overwritten.value)
     assert file.read_text() == broken
+
+
+class Newer(Measurement):
+    """What a later version may keep as well."""
+
+    weather: str = "dry"
+
+
+class Odd(Measurement):
+    """What no version wrote."""
+
+    study: int  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (Newer.model_validate(measurement().model_dump()), "weather: Extra .*; a newer Paretune wrote it; upgrade"),
+        (
+            Odd.model_validate({**measurement().model_dump(), "study": 3}),
+            "study: Input should be a valid string; take it from version control again",
+        ),
+    ],
+)
+def test_a_document_that_has_another_shape_names_the_place(document: Measurement, message: str) -> None:
+    with pytest.raises(BaselineError, match=rf"b: no paretune.baseline/1 document: {message}"):
+        parse_measurement("b", written(document))
+
+
+def test_a_gate_that_is_refused_leaves_the_run_before_it_where_it_was(tmp_path: Path) -> None:
+    study = write_simulated_study(tmp_path)
+    (tmp_path / "b.json").write_text(written(measurement(host={**measurement().host, "cpu": "another CPU"})))
+    before = open_run(tmp_path / "runs", "queue-gate", StudyMark(""), None, fresh=True)
+    settings = ["--set", "gate={concurrency: 2, throughput: -20%, rounds: 2, round: 60 ms}", "--despite", "workload"]
+    ended = tune("gate", study, "--against", "b.json", *settings, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "not comparable: cpu: another CPU then" in ended.stderr
+    assert (tmp_path / "runs" / "queue-gate" / "latest").resolve() == before.path
+    assert list((tmp_path / "runs" / "queue-gate").glob("2*")) == [before.path]
 
 
 def test_a_baseline_that_is_missing_is_named(tmp_path: Path) -> None:

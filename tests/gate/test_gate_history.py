@@ -169,6 +169,7 @@ def test_errors_and_labelled_items_have_a_course_in_points(tmp_path: Path) -> No
     assert found["error_rate"].changes() == [pytest.approx(0.009)]
     assert [level for _, _, level in found["accuracy"].levels()] == [pytest.approx(0.98), pytest.approx(0.93)]
     page = render("baselines", [found["error_rate"], found["accuracy"]])
+    assert "Steps are found by E-divisive (Matteson and James" in page
     assert "+0.90 points at 07.json" in page
     assert "-5.00 points at 07.json" in page
     assert page.count("<svg") == 2

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tuner.rundir import RunDirectory, RunDirectoryError, StudyMark, back_up, locked, open_run, read_files, write_files
+from tuner.rundir import (
+    RunDirectory,
+    RunDirectoryError,
+    StudyMark,
+    back_up,
+    locked,
+    open_run,
+    opened_anew,
+    read_files,
+    write_files,
+)
 
 
 def opened(root: Path, fingerprint: str = "f1", out: Path | None = None, *, fresh: bool = False) -> RunDirectory:
@@ -293,3 +303,31 @@ def test_files_are_read_back_byte_for_byte_and_what_is_no_text_is_left_out(tmp_p
     (tmp_path / "best" / "model.pyc").write_bytes(b"\xff\xfe")
     assert list(read_files(tmp_path / "best").items()) == sorted(files.items())
     assert read_files(tmp_path / "none") == {}
+
+
+def refused(root: Path, out: Path | None) -> None:
+    with (
+        pytest.raises(ValueError, match="nothing to run"),
+        opened_anew(root, "digits", StudyMark("x"), out, (ValueError,)),
+    ):
+        raise ValueError("nothing to run")
+
+
+def test_a_run_that_is_refused_leaves_nothing_and_what_was_there_stands_again(tmp_path: Path) -> None:
+    refused(tmp_path, None)
+    refused(tmp_path, tmp_path / "there")
+    assert [one.name for one in tmp_path.rglob("*")] == ["digits"]
+    first = open_run(tmp_path, "digits", StudyMark("x"), None, fresh=True)
+    refused(tmp_path, None)
+    assert (tmp_path / "digits" / "latest").resolve() == first.path
+    given = open_run(tmp_path, "digits", StudyMark("x"), tmp_path / "there", fresh=True)
+    identity = given.identity()
+    refused(tmp_path, tmp_path / "there")
+    assert given.identity() == identity
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["digits", "there"]
+
+
+def test_a_run_that_fails_otherwise_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), opened_anew(tmp_path, "digits", StudyMark("x"), None, (ValueError,)) as run:
+        raise KeyError
+    assert run.path.is_dir()

@@ -18,12 +18,13 @@ from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, app, errors,
 from tuner.files import write_atomically
 from tuner.gate import asked, baseline, ending, history, opening, places, running
 from tuner.gate.document import Form, GateResult, Measurement
-from tuner.gate.hosts import FACTS
+from tuner.gate.hosts import FACTS, HostsDiffer
 from tuner.gate.revisions import checked_out, without_changes
 from tuner.live import Live
 from tuner.load.distributed.options import AgentsWanted
-from tuner.rundir import RunDirectory, StudyMark, locked, open_run
+from tuner.rundir import RunDirectory, StudyMark, opened_anew
 from tuner.study.load import Study, load_study
+from tuner.study.source import StudyError
 from tuner.terminal import interruptible, note, plain_console, shown, wide_console
 from tuner.wiring import Prepared, prepare
 
@@ -201,8 +202,11 @@ def _measured(
     if form == "ab":
         own, moved = places.beside(studies[0][1], judged)
         studies[-1], notes = (studies[-1][0], own), [*notes, *moved]
-    directory = open_run(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, fresh=True)
-    with locked(directory), interruptible():
+    refusals = (StudyError, HostsDiffer)
+    with (
+        opened_anew(Path("runs"), f"{judged.spec.study}-gate", StudyMark(""), out, refusals) as directory,
+        interruptible(),
+    ):
         result = _run(form, studies, directory, stored, despite, agents, notes, quiet=quiet)
         _kept(result, directory)
     accepting = f"; to make it the baseline: tune gate accept {shown(directory.path)} --to FILE"

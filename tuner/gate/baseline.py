@@ -60,15 +60,15 @@ def parse_measurement(name: str, text: str | bytes) -> Measurement:
     except ValueError as error:
         raise BaselineError(f"{name}: not JSON, so it was truncated or edited ({error}); {_ANEW}") from None
     _check_schema(name, data)
+    if _checksum(data) != data.get("checksum"):
+        raise BaselineError(f"{name}: was edited since it was written: its checksum does not fit; {_ANEW}")
     try:
-        measurement = Measurement.model_validate(data)
+        return Measurement.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise BaselineError(f"{name}: no {BASELINE} document: {place}: {first['msg']}; {_ANEW}") from None
-    if _checksum(data) != measurement.checksum:
-        raise BaselineError(f"{name}: was edited since it was written: its checksum does not fit; {_ANEW}")
-    return measurement
+        remedy = "a newer Paretune wrote it; upgrade Paretune" if first["type"] == "extra_forbidden" else _ANEW
+        raise BaselineError(f"{name}: no {BASELINE} document: {place}: {first['msg']}; {remedy}") from None
 
 
 def _check_schema(file: str, data: Any) -> None:
