@@ -1,5 +1,6 @@
 """What every target signs: how a server is started, configured, asked, observed and written back."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -28,6 +29,9 @@ from targets.knob import KnobType as KnobType  # noqa: PLC0414 - a part of what 
 from targets.knob import Value as Value  # noqa: PLC0414 - a part of what a target signs
 from targets.options import ServerMetric, TargetOptions
 from workloads.requests import Requests
+
+PRIVATE = frozenset({"PGPASSWORD", "PARETUNE_TOKEN"})
+"""Environment variables that lead to the storage and to the agents: no server has business with them."""
 
 
 class Outcome(IntEnum):
@@ -129,12 +133,18 @@ class Context:
         log_path: where the server's log goes; it is appended to.
         cpus: CPUs the server is pinned to, or None.
         texts: path of a file of the user's -> what is taken for its text; a target that is `KnowsPlaces` minds it.
+        private: environment variables that are the tuner's alone; a server has them only where the study gives it one.
     """
 
     folder: Path
     log_path: Path
     cpus: frozenset[int] | None = None
     texts: Mapping[Path, str] = field(default_factory=dict)
+    private: frozenset[str] = PRIVATE
+
+    def inherited(self) -> dict[str, str]:
+        """Return the environment that a server inherits: this process's without what is private."""
+        return {name: value for name, value in os.environ.items() if name not in self.private}
 
     def resolve(self, path: Path) -> Path:
         """Return a path of the options as an absolute one."""

@@ -82,6 +82,12 @@ def warnings(run: Run, metrics: Mapping[str, Estimate], slo: Slo) -> list[str]:
         for agent in run.report.agents
         if agent.late_s
     ]
+    found += [
+        f"{agent.name} may have begun up to {agent.start_skew_s * 1e3:.1f} ms before or after the agreed start, half "
+        "of what a message takes to it and back: arrivals that fall together, as in a burst, may be so far apart"
+        for agent in run.report.agents
+        if agent.start_skew_s > _allowed_delay_s(slo)
+    ]
     if run.report.locust and run.report.longest_stall_s > max(
         MAX_KEPT_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s
     ):
@@ -129,7 +135,7 @@ def unnamed(named: Sequence[Named], classes: Sequence[Sequence[str]], part: Part
 def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:
     """Return why the load of one workload was not as it should be."""
     report = generator_report(records, own)
-    allowed = max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s)
+    allowed = _allowed_delay_s(slo)
     found = []
     makers: Mapping[str, results.Generator | results.Agent] = {one.name: one for one in report.agents}
     for name, one in (makers or {"the load generator": report}).items():
@@ -152,6 +158,11 @@ def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:
             f"that failed before: {first.text}; mend it, or the load is not what it describes"
         )
     return found
+
+
+def _allowed_delay_s(slo: Slo) -> float:
+    """Return by how much requests may go out at another moment than they should."""
+    return max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s)
 
 
 def _cores(records: Records, own: RunReport) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from targets import registry
-from targets.base import Config, ConfigRefused, Context, KnowsOwn, KnowsRules, Target, TargetError
+from targets.base import PRIVATE, Config, ConfigRefused, Context, KnowsOwn, KnowsRules, Target, TargetError
 from targets.hiding import without
 from targets.process import pinned
 from tuner import __version__
@@ -113,7 +113,8 @@ def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = Non
     """
     spec = study.spec
     cores = _cores(study)
-    context = Context(study.source.path.parent.resolve(), log_path, cores.server, texts or {})
+    private = PRIVATE | spec.search.private
+    context = Context(study.source.path.parent.resolve(), log_path, cores.server, texts or {}, private)
     target = registry.create(spec.target, context)
     wanted = flat(spec.space, target.knobs(), study.source)
     if isinstance(target, KnowsRules):

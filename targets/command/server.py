@@ -1,6 +1,5 @@
 """The server of a deployment: a process of its own that is started here, or one that runs already."""
 
-import os
 import shlex
 import shutil
 import time
@@ -129,7 +128,7 @@ class StartedServer:
             self._process = GuardedProcess(
                 # A process is started where Paretune runs; this one changes into the study's folder first.
                 ["/bin/sh", "-c", _IN_FOLDER, str(context.folder), *command],
-                env={**os.environ, **env},
+                env={**context.inherited(), **env},
                 log_path=log.path,
                 cleanup=workdir,
                 shm_prefix=f"paretune_{uuid.uuid4().hex}_",

@@ -1,6 +1,5 @@
 """What a study and the user's own files say of the server together."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -46,6 +45,7 @@ class OwnConfig:
 
     def __init__(self, options: LlamaCppOptions, context: Context) -> None:
         self._env = options.env
+        self._context = context
         _check_args(options.args)
         _check_env(options.env)
         self.given = options.config is not None
@@ -77,7 +77,8 @@ class OwnConfig:
 
     def environment(self) -> dict[str, str]:
         """Return the server's environment but for the file: ours without what would change its configuration."""
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(env_file.PREFIX)}
+        inherited = self._context.inherited()
+        ours = {name: value for name, value in inherited.items() if not name.startswith(env_file.PREFIX)}
         return {"GGML_NO_BACKTRACE": "1", **ours, **self._env}  # a failed assertion would call a debugger
 
     def headers(self) -> dict[str, str]:

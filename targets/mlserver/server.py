@@ -1,12 +1,11 @@
 """One MLServer: its folder, its process, its readiness, its log, its end."""
 
-import os
 import re
 import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -48,6 +47,7 @@ class MLServer:
         timeout_s: how long the start may take.
         log_path: where what it writes goes.
         cpus: CPUs it may use, None: any.
+        inherited: the environment, but for what would change MLServer's settings behind its files.
 
     Raises:
         ConfigRefused: it does not serve the model; with its own reason.
@@ -65,7 +65,9 @@ class MLServer:
         timeout_s: float,
         log_path: Path,
         cpus: frozenset[int] | None,
+        inherited: Mapping[str, str],
     ) -> None:
+        self._inherited = inherited
         self._executable, self._name, self._timeout_s, self._log_path = executable, name, timeout_s, log_path
         log_path.parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(START_ATTEMPTS):
@@ -96,7 +98,7 @@ class MLServer:
             folder = str(self._staged.server_path.parent)
             self._process = GuardedProcess(
                 ["/bin/sh", "-c", _IN_DIRECTORY, folder, str(self._executable), "start", "."],
-                env=_environment(),
+                env=_environment(self._inherited),
                 log_path=self._log_path,
                 cleanup=workdir,
                 shm_prefix=f"paretune_{uuid.uuid4().hex}_",
@@ -214,10 +216,10 @@ def _folder_name(model: ModelFolder) -> str:
     return model.repository.name or "repository"
 
 
-def _environment() -> dict[str, str]:
-    """Return our environment without what would change MLServer's settings behind its files."""
+def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what would change MLServer's settings behind its files."""
     hidden = ("MLSERVER_", "PROMETHEUS_MULTIPROC_DIR")
-    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    return {name: value for name, value in inherited.items() if not name.startswith(hidden)}
 
 
 def _is_worker(pid: int) -> bool:

@@ -123,6 +123,7 @@ class MLServerTarget:
             timeout_s=self._options.apply_timeout,
             log_path=self._context.log_path,
             cpus=self._context.cpus,
+            inherited=self._context.inherited(),
         )
         try:
             _read_back(server, settings_of.knob_values(settings))

@@ -1,6 +1,5 @@
 """What a study and the user's own files say of the server together."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from targets.base import Config, Context, TargetError, Value
@@ -30,6 +29,7 @@ class OwnConfig:
 
     def __init__(self, options: SGLangOptions, context: Context) -> None:
         self._env = options.env
+        self._context = context
         _check_args(options.args)
         self.given = options.config is not None
         if options.config is not None:
@@ -64,7 +64,7 @@ class OwnConfig:
 
     def environment(self) -> dict[str, str]:
         """Return the server's environment."""
-        return {**compiled_kept(), **os.environ, **self._env}
+        return {**compiled_kept(), **self._context.inherited(), **self._env}
 
     def headers(self) -> dict[str, str]:
         """Return the headers that requests need: with the key, where the server asks for one."""

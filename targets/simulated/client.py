@@ -1,12 +1,12 @@
 """A run of the simulated server: its process, its control API, its end."""
 
 import json
-import os
 import shutil
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -25,12 +25,15 @@ class SimulatedServer:
         timeout_s: how long the start may take.
         log_path: where what it writes goes.
         cpus: CPUs it may use, None: any.
+        env: its environment.
 
     Raises:
         TargetError: it did not start, with its own reason.
     """
 
-    def __init__(self, *, port: int | None, timeout_s: float, log_path: Path, cpus: frozenset[int] | None) -> None:
+    def __init__(
+        self, *, port: int | None, timeout_s: float, log_path: Path, cpus: frozenset[int] | None, env: Mapping[str, str]
+    ) -> None:
         self._log_path = log_path
         log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log_start = log_path.stat().st_size if log_path.exists() else 0
@@ -40,7 +43,7 @@ class SimulatedServer:
         try:
             self._process = GuardedProcess(
                 [*command, "--port", str(port or 0)],
-                env=os.environ,
+                env=env,
                 log_path=log_path,
                 cleanup=workdir,
                 shm_prefix=f"paretune_{uuid.uuid4().hex}_",

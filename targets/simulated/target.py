@@ -93,6 +93,7 @@ class SimulatedTarget:
             timeout_s=self._options.apply_timeout,
             log_path=self._context.log_path,
             cpus=self._context.cpus,
+            env=self._context.inherited(),
         )
 
     def deploy(self, config: Config, alias: str) -> "SimulatedDeployment":

@@ -1,6 +1,5 @@
 """How a tritonserver comes to run on this machine: as a process, or in a container."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,9 +66,11 @@ class LocalLauncher:
 
     Attributes:
         executable: the study's, or None to look for one.
+        inherited: the environment, but for what is found with it.
     """
 
     executable: Path | None
+    inherited: Mapping[str, str]
     address: str = HOST
 
     def launch(self, place: Place, flags: Sequence[str]) -> Launch:
@@ -77,6 +78,6 @@ class LocalLauncher:
         found = find_installation(self.executable, place.workdir)
         return Launch(
             command=[str(found.executable), *found.flags, *flags],
-            env={**os.environ, **found.env},
+            env={**self.inherited, **found.env},
             found={"server_found_in": found.source, "server_executable": str(found.executable)},
         )

@@ -178,7 +178,7 @@ class TritonTarget:
     def _launcher(self) -> Launcher:
         options, resolve = self._options, self._context.resolve
         if options.docker is None:
-            return LocalLauncher(resolve(options.server) if options.server else None)
+            return LocalLauncher(resolve(options.server) if options.server else None, self._context.inherited())
         return DockerLauncher(options.docker, self._needed(), self._mounts())
 
     def _mounts(self) -> list[Mount]:

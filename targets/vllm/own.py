@@ -1,6 +1,5 @@
 """What a study and the user's own files say of the server together."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from targets.base import Config, Context, TargetError, Value
@@ -40,6 +39,7 @@ class OwnConfig:
 
     def __init__(self, options: VLLMOptions, context: Context) -> None:
         self._speculative, self._env = options.speculative, options.env
+        self._context = context
         _check_args(options.args)
         self.given = options.config is not None
         if options.config is not None:
@@ -74,7 +74,7 @@ class OwnConfig:
 
     def environment(self) -> dict[str, str]:
         """Return the server's environment: a search is no use of vLLM that its makers should count."""
-        return {"VLLM_NO_USAGE_STATS": "1", **compiled_kept(), **os.environ, **self._env}
+        return {"VLLM_NO_USAGE_STATS": "1", **compiled_kept(), **self._context.inherited(), **self._env}
 
     def headers(self) -> dict[str, str]:
         """Return the headers that requests need: with the key, where the server asks for one."""

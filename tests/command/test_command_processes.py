@@ -96,6 +96,18 @@ def test_the_log_of_a_run_that_was_killed_is_kept(make: MakeCommand, tmp_path: P
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["log.txt"]
 
 
+def test_what_leads_to_storage_and_agents_reaches_no_server_unless_the_study_gives_it(
+    make: MakeCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PGPASSWORD", "PARETUNE_TOKEN", "HARMLESS"):
+        monkeypatch.setenv(name, f"the value of {name}")
+    found = said(started(make()).deploy({}, "one"))["env"]
+    assert found["HARMLESS"] == "the value of HARMLESS"
+    assert not {"PGPASSWORD", "PARETUNE_TOKEN"} & set(found)
+    given = said(started(make(env={"PGPASSWORD": "{{ env.PGPASSWORD }}"})).deploy({}, "one"))["env"]
+    assert given["PGPASSWORD"] == "the value of PGPASSWORD"
+
+
 # -- reading back --
 
 

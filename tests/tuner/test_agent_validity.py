@@ -18,7 +18,7 @@ SLO = Slo({"p99": 0.01})
 NAME = workload_builders.workload().name
 
 
-def agent(number: int, cpu_share: float = 0.2, late_s: float = 0.0) -> AgentReport:
+def agent(number: int, cpu_share: float = 0.2, late_s: float = 0.0, start_skew_s: float = 5e-4) -> AgentReport:
     return AgentReport(
         f"agent {number + 1} (load-{number}, 10.0.0.{number})",
         4,
@@ -26,7 +26,7 @@ def agent(number: int, cpu_share: float = 0.2, late_s: float = 0.0) -> AgentRepo
         cpu_share,
         0.002,
         1e-3,
-        5e-4,
+        start_skew_s,
         late_s,
     )
 
@@ -73,6 +73,15 @@ def test_an_agent_that_started_late_and_what_was_lost_are_warnings() -> None:
     assert found.valid
     assert "agent 1 (load-0, 10.0.0.0) had its part of the load 12.0 ms after the agreed start" in found.warnings[0]
     assert found.warnings[1] == "made by 2 agents: lost x"
+
+
+def test_an_agent_far_away_is_a_warning_that_says_how_far_apart_the_starts_may_be() -> None:
+    found = judged(of_agents(0.0, 2, 500), report(agent(0, start_skew_s=0.04), agent(1, start_skew_s=1e-3)))
+    assert found.valid
+    (warning,) = found.warnings
+    assert warning.startswith(
+        "agent 1 (load-0, 10.0.0.0) may have begun up to 40.0 ms before or after the agreed start"
+    )
 
 
 def test_what_an_agent_did_is_told_apart_from_what_the_others_did() -> None:

@@ -547,7 +547,7 @@ def test_a_name_that_cannot_be_one_is_refused(study: str, given: str | None, why
     ("asked", "why"),
     [
         (Asked(workers=2), "--storage: workers share their trials in a database"),
-        (replace(WORKERS, agents=2), "--workers and --agents: .*give one of the two"),
+        (replace(WORKERS, agents=2), "--workers and --agents do not go together: .*its own container alone reaches"),
         (replace(WORKERS, storage="postgresql://tune:hunter2@db/trials"), "--storage: holds a password"),
         (replace(WORKERS, storage="postgresql://tune@db/t?sslpassword=hunter2"), "--storage: holds a password"),
         (replace(WORKERS, storage="host=db password=hunter2"), "--storage: holds a password"),

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
+from targets.options import TargetOptions
 from tuner.cli.frame import errors
 from tuner.load.distributed.fleet import Fleet, gathered
-from tuner.load.distributed.options import AgentsWanted, agents_wanted
+from tuner.load.distributed.generator import check_reach
+from tuner.load.distributed.options import LOOPBACK, AgentsWanted, agents_wanted
 from tuner.terminal import note, unsaid
 from tuner.wiring import Prepared, check_agents
 
@@ -97,13 +100,21 @@ def load_makers(
 
     Raises:
         StudyError: a workload cannot be offered by agents.
-        AgentsUnavailable: they cannot be waited for, or do not come.
+        AgentsUnavailable: they cannot be waited for, do not come, or do not reach a server.
     """
     if wanted is not None:
         for one in prepared:
             check_agents(one)
     with gathered(wanted, unsaid if quiet else say) as fleet:
+        if fleet is not None:
+            for host in {host for one in prepared for host in _server_hosts(one.study.spec.target)}:
+                check_reach(host, fleet.agents)
         yield fleet
+
+
+def _server_hosts(target: TargetOptions) -> Sequence[str]:
+    """Return the hosts that requests go to; a server that Paretune starts is on the loopback interface."""
+    return [urlsplit(url).hostname or "" for url in target.urls] or [LOOPBACK]
 
 
 def told_by(fleet: Fleet | None, say: Callable[[str], None]) -> None:

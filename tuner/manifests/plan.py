@@ -178,8 +178,9 @@ def plan_of(study: Study, asked: Asked) -> Plan:
 def _check(study: Study, asked: Asked) -> None:
     if asked.agents is not None and asked.workers is not None:
         raise ManifestError(
-            "--workers and --agents: agents are rendered for the one run of `tune run --agents`, not for workers; give "
-            "one of the two"
+            "--workers and --agents do not go together: each worker starts a server of its own, which its own "
+            "container alone reaches, and agents are in others. Give --agents N, with the address of a server that all "
+            "reach, or --workers N, whose load each pod makes itself"
         )
     _check_words(asked)
     check_settings(study, overrides_alone=asked.form == "compose")

@@ -70,7 +70,8 @@ def tell_of_secrets(source: Source, given: Mapping[str, Any], say: Callable[[str
     for keys in secrets_of(given):
         remedy = (
             f"is secret, and the study itself has it; what is written of this run has {HIDDEN} in its place. Keep it "
-            "in an environment variable and give its name where this setting takes one, like `${NAME}` in headers"
+            "in an environment variable and give its name where this setting takes one: `${NAME}` in the headers of a "
+            "server that runs already, `{{ env.NAME }}` of kind command"
         )
         say(str(source.error(keys, remedy)))
 

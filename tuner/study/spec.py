@@ -13,6 +13,7 @@ from tuner.study.quantities import CpuSet, Fraction, Price
 from tuner.study.slo import SloSpec
 from tuner.study.traffic import TrafficSpec
 
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 OBJECTIVE = re.compile(r"(?P<direction>maximize|minimize) (?:(?P<workload>[\w-]+(?:\.[\w-]+)?)\.)?(?P<metric>\w+)")
 
 
@@ -73,14 +74,24 @@ class SearchSpec(Section):
     @classmethod
     def _without_password(cls, storage: str) -> str:
         """A study is stored with its results, and its reports show it."""
-        secrets = [login.partition(":")[2] for login in re.findall(r"//(.*)@", storage)]
-        secrets += re.findall(r"(?:^|[?&\s])(?:ssl)?password=([^&\s]*)", storage)
-        if any(one and not re.fullmatch(r"\$(\w+|\{\w+\})", one) for one in secrets):
+        if any(one and not _VARIABLE.fullmatch(one) for one in _passwords(storage)):
             raise ValueError(
                 "holds a password, and the study is shown in its reports: write the name of an environment variable "
                 "in its place, like postgresql://tune:$PASSWORD@db/trials, or leave it to the file of PGPASSFILE"
             )
         return storage
+
+    @property
+    def private(self) -> frozenset[str]:
+        """The environment variables of the storage's address that let somebody in: of a password, or of all of it."""
+        parts = _passwords(self.storage) if "://" in self.storage else [self.storage]
+        return frozenset(found[1] or found[2] for part in parts for found in _VARIABLE.finditer(part))
+
+
+def _passwords(storage: str) -> list[str]:
+    """Return what stands for passwords in the address of a storage."""
+    logins = [login.partition(":")[2] for login in re.findall(r"//(.*)@", storage)]
+    return [*logins, *re.findall(r"(?:^|[?&\s])(?:ssl)?password=([^&\s]*)", storage)]
 
 
 class MeasureSpec(Section):

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from targets.base import TargetError
-from tuner.load.distributed.options import AgentInfo, AgentsWanted, is_loopback, spelled
+from tuner.load.distributed.options import LEFT, AgentInfo, AgentsWanted, is_loopback, spelled
 from tuner.load.distributed.trust import TOKEN, read_token
 from tuner.load.generator import GeneratorError, LoadLost
 
@@ -22,6 +22,18 @@ _TOGETHER_S = 10.0
 
 class AgentsUnavailable(TargetError):
     """The agents that are to make the load cannot be used (any more): the run ends as if the target could not be."""
+
+
+class AgentsLost(LoadLost):
+    """Agents were lost in a measurement.
+
+    Attributes:
+        silent: one of them was not heard of any more: it may hang or be cut off, and go on sending.
+    """
+
+    def __init__(self, said: str, *, silent: bool) -> None:
+        super().__init__(said)
+        self.silent = silent
 
 
 class Fleet:
@@ -139,7 +151,7 @@ class Fleet:
         """Have the master's process run a command and return what came of it.
 
         Raises:
-            LoadLost: agents were lost in it.
+            AgentsLost: agents were lost in it.
             AgentsUnavailable: the master's process has ended.
             GeneratorError: an agent could not do it.
         """
@@ -200,11 +212,12 @@ class Fleet:
             self._process.kill()
             self._process.wait()
 
-    def _lost(self, reasons: dict[int, str]) -> LoadLost:
+    def _lost(self, reasons: dict[int, str]) -> AgentsLost:
         """Strike agents off and return the error that it is."""
         told = [f"{self._agents[index].name}: {reason}" for index, reason in reasons.items() if index in self._agents]
+        silent = any(reason != LEFT for reason in reasons.values())
         if not told:
-            return LoadLost("an agent was lost")
+            return AgentsLost("an agent was lost", silent=silent)
         for index in reasons:
             self._agents.pop(index, None)
         self._last = f"lost {'; '.join(told)}"
@@ -213,7 +226,7 @@ class Fleet:
             self._note(self._last)
         else:
             self.say(self._last)  # who makes the load in their place is known when they are there
-        return LoadLost(self._last)
+        return AgentsLost(self._last, silent=silent)
 
     def _note(self, lost: str) -> None:
         self.losses.append(f"made by {_agents(len(self._agents))}: {lost}")

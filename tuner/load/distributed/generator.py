@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from tuner.load.distributed.fleet import AgentsUnavailable, Fleet
+from tuner.load.distributed.fleet import AgentsLost, AgentsUnavailable, Fleet
 from tuner.load.distributed.options import AgentInfo, is_loopback
 from tuner.load.distributed.wire import packed_endpoint, packed_plan, report_of, shifted_rows, unpacked_records
 from tuner.load.generator import GeneratorError, LoadLost, LoadRun, shares
@@ -96,7 +96,7 @@ class AgentGenerator:
             AgentsUnavailable: none is left and none comes, or the server is not to be reached from other machines.
         """
         agents = self.fleet.refresh()
-        _check_reach(plan, agents)
+        check_reach(plan.endpoint.host, agents)
         self._outlast_the_lost()
         parts = shares(plan, len(agents))
         dealt = dict(zip([one.index for one in agents], parts, strict=False))
@@ -186,16 +186,17 @@ class AgentGenerator:
         """Have the agents of the present plan do something; of those that are lost in it nothing more is wanted."""
         try:
             return self.fleet.call(name, self._lane, *arguments) or {}
-        except LoadLost as error:
+        except AgentsLost as error:
             self._lost = error
-            until_ns = self._present.window[1] + self._present.timeout_ns
-            self._lost_until_ns = max(self._lost_until_ns, until_ns)
+            if error.silent:
+                until_ns = self._present.window[1] + self._present.timeout_ns
+                self._lost_until_ns = max(self._lost_until_ns, until_ns)
             left = {one.index for one in self.fleet.agents}
             self._shares = {index: share for index, share in self._shares.items() if index in left}
             raise
 
     def _outlast_the_lost(self) -> None:
-        """Wait until an agent that was lost has nothing left to send.
+        """Wait until an agent that was lost without a word has nothing left to send.
 
         It may be stopped or cut off, while its load generators, processes of their own, go on: what they send would
         come on top of the load that the others make.
@@ -230,14 +231,14 @@ def generators_on(fleet: Fleet, processes: int, lanes: int) -> list[AgentGenerat
     return [AgentGenerator(fleet, processes, fleet.new_lane()) for _ in range(lanes)]
 
 
-def _check_reach(plan: Plan, agents: Sequence[AgentInfo]) -> None:
-    """Check that every agent can reach the server. Raises AgentsUnavailable."""
-    if not is_loopback(plan.endpoint.host):
+def check_reach(host: str, agents: Sequence[AgentInfo]) -> None:
+    """Check that every agent can reach a server. Raises AgentsUnavailable."""
+    if not is_loopback(host):
         return
     own = {one.address for addresses in psutil.net_if_addrs().values() for one in addresses}
     far = [one.name for one in agents if not one.is_local and one.address not in own]
     if far:
         raise AgentsUnavailable(
-            f"the server is at {plan.endpoint.host}, where {', '.join(far)} cannot reach it: with agents on other "
+            f"the server is at {host}, where {', '.join(far)} cannot reach it: with agents on other "
             "machines use a server that has an address of its own (`target.url`, or `target.launch: remote`)"
         )

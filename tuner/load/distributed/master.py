@@ -25,7 +25,7 @@ from locust.stats import stats_history
 from tuner import __version__
 from tuner.load.distributed.commands import Commands
 from tuner.load.distributed.link import TYPE, UNDONE
-from tuner.load.distributed.options import LOOPBACK, UI_PORT, AgentInfo, AgentsWanted, spelled
+from tuner.load.distributed.options import LEFT, LOOPBACK, UI_PORT, AgentInfo, AgentsWanted, spelled
 from tuner.load.distributed.roster import Member, Roster
 from tuner.load.distributed.trust import Challenge, ForgedError, nonce
 
@@ -68,7 +68,7 @@ class Master(MasterRunner):
         if member and msg.type == "client_ready":
             member.lose("it connected anew")
         if member and msg.type == "quit":
-            member.lose("it left")
+            member.lose(LEFT)
         super().handle_message(client_id, msg)
 
     def _on_message(self, environment: Environment, msg: Message, **_: Any) -> None:  # noqa: ARG002 - Locust's names

@@ -19,6 +19,8 @@ WAIT_S = 300.0
 UI_PORT = 8089
 """Where Locust's web interface is served."""
 LOOPBACK = "127.0.0.1"
+LEFT = "it left"
+"""Why an agent is gone that said goodbye: its load generators ended before it did."""
 INSTALL = "pip install 'paretune[locust]'"
 _ADDRESS = re.compile(r"(?:(?P<host>[^:\[\]]+)|\[(?P<ipv6>[^\[\]]+)\])(?::(?P<port>[0-9]{1,5}))?")
 
