@@ -80,10 +80,10 @@ def small_study(tmp_path: Path, repository: Path) -> Callable[..., Path]:
             workload["timeout"] = "1 s"
         study |= {
             "space": {"max_batch_size": [8, 32], "precision": ["fp32", "int8"], "concurrency": [4, 16]},
-            "slo": {"p99": "300 ms", "error_rate": "5%", "accuracy_drop": "2%"},
+            "slo": {"p90": "300 ms", "error_rate": "5%", "accuracy_drop": "2%"},
             "search": {"budget": {"trials": 2, "time": "5 min"}, "seed": 1},
             "measure": {"warmup": "0.1 s", "max_warmup": "0.2 s", "window": "0.2 s", "max_window": "0.4 s"},
-            "confirm": {"candidates": 2, "redeployments": 2, "max_redeployments": 8, "rounds": 2, "round": "0.2 s"},
+            "confirm": {"candidates": 1, "redeployments": 2, "max_redeployments": 8, "rounds": 2, "round": "0.2 s"},
         }
         study |= sections
         path = tmp_path / "study.yaml"

@@ -37,7 +37,7 @@ def written(small_study: WriteStudy, accuracy: object, slo: dict[str, object] | 
     """Write a study of one workload with this kind of accuracy and, beside the usual ones, these bounds."""
     requests = {"source": "dataset", "path": "test.npz", "accuracy": accuracy, **keys}
     workloads = {"steady": {"arrival": {"process": "closed"}, "requests": requests}}
-    study = small_study(workloads=workloads, slo={"p99": "20 s", **(slo or {})})
+    study = small_study(workloads=workloads, slo={"p90": "20 s", **(slo or {})})
     (study.parent / "scores.py").write_text(OWN)
     return study
 
@@ -110,7 +110,7 @@ def test_what_the_answers_show_to_be_wrong_is_told_by_its_line(
 def test_accuracy_is_traded_against_throughput(small_study: WriteStudy) -> None:
     """The front holds the better of two variants on each objective; a bound on the accuracy itself holds for all."""
     study = small_study(
-        slo={"p99": "20 s", "error_rate": "50%", "accuracy": "90%"},
+        slo={"p90": "20 s", "error_rate": "50%", "accuracy": "90%"},
         objectives=["maximize throughput", "maximize accuracy"],
         space={"max_batch_size": [8], "precision": ["fp32", "int8"], "concurrency": [16]},
         search={"budget": {"trials": 1, "time": "5 min"}, "sampler": "grid", "seed": 1},

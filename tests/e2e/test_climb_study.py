@@ -21,12 +21,12 @@ workloads:
 load: {search: max_under_slo, resolution: 1%}
 space:
   instances: [1, 2]
-  concurrency: {low: 1, high: 32, scale: log2}
+  concurrency: {low: 1, high: 16, scale: log2}
 slo: {p90: 150 ms}
 objectives: [maximize throughput, minimize p99]
 search: {budget: {trials: 4, time: 3 min}}
 measure: {warmup: 0.3 s, max_warmup: 0.5 s, window: 1 s, max_window: 6 s, confidence: 90%}
-confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 1 s}
+confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 0.5 s}
 """
 
 

@@ -25,7 +25,7 @@ measure: {warmup: 0.1 s, max_warmup: 0.2 s, window: 0.3 s, max_window: 0.6 s}
 confirm: {candidates: 2, redeployments: 2, max_redeployments: 4, rounds: 2, round: 0.2 s}
 """
 LONGER = {
-    "{p99: 50 ms, error_rate: 1%, queue_depth: 20}": "{p99: 900 ms, error_rate: 5%, queue_depth: 500}",
+    "{p99: 50 ms, error_rate: 1%, queue_depth: 20}": "{p90: 900 ms, error_rate: 5%, queue_depth: 500}",
     "trials: 20": "trials: 5",
     "concurrency: {low: 1, high: 32, scale: log2}": "concurrency: [8, 32]",
 }

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.long
 
 PAGE = Path(__file__).parents[2] / "docs" / "triton.md"
 SMALL = (
-    "search.budget.trials=1", "search.sampler=random", "slo={p99: 5 s, error_rate: 50%}", "space.concurrency=4",
+    "search.budget.trials=1", "search.sampler=random", "slo={p90: 5 s, error_rate: 50%}", "space.concurrency=4",
     "measure={warmup: 100 ms, max_warmup: 200 ms, window: 200 ms, max_window: 300 ms}",
     "confirm={candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 200 ms}",
 )  # fmt: skip

@@ -54,7 +54,7 @@ SHORT = {
     "search.start": json.dumps([*ILLEGAL, *LEGAL]),
     "measure": "{warmup: 50 ms, max_warmup: 50 ms, window: 100 ms, max_window: 100 ms}",
     "confirm": "{candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 100 ms}",
-    "slo": "{p99: 10 s, error_rate: 50%, accuracy_drop: 5%}",
+    "slo": "{p90: 10 s, error_rate: 50%, accuracy_drop: 5%}",
     "target.flags": "{log-verbose: 1}",  # Triton then writes down what it loads
 }
 RULES = (

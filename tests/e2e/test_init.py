@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 
 STUDIES = Path(__file__).parents[2] / "studies"
 SMALL = [
-    "--trials", "1", "--set", "space.concurrency=[2]", "--set", "slo.p99=900 ms", "--set", "slo.error_rate=10%",
+    "--trials", "1", "--set", "space.concurrency=[2]", "--set", "slo={p90: 900 ms, error_rate: 10%}",
     "--set", "measure.warmup=0.1 s", "--set", "measure.window=0.2 s", "--set", "measure.max_window=0.3 s",
     "--set", "confirm.redeployments=2", "--set", "confirm.max_redeployments=2", "--set", "confirm.rounds=2",
     "--set", "confirm.round=0.2 s",

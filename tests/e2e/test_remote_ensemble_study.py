@@ -28,7 +28,7 @@ def write_study(folder: Path, server: ForeignTriton) -> Path:
         "workloads": {"steady": workload},
         "space": {"composing": {"preprocess": {"instances": [1, 2]}, "classify": {"max_batch_size": [16, 32]}},
                   "concurrency": [4]},
-        "slo": {"p99": "5 s", "error_rate": "50%"},
+        "slo": {"p90": "5 s", "error_rate": "50%"},
         "search": {"budget": {"trials": 1, "time": "5 min"}, "seed": 1, "sampler": "random",
                    "start": [{"preprocess.instances": 2, "classify.max_batch_size": 32}]},
         "measure": {"warmup": "50 ms", "max_warmup": "50 ms", "window": "100 ms", "max_window": "200 ms"},

@@ -40,7 +40,7 @@ def write_study(folder: Path, server: ForeignTriton, repository: Path | None, pr
             **own,
         },
         "space": {"max_batch_size": [8, 16], "instances": [1, 2], "concurrency": [4]},
-        "slo": {"p99": "5 s", "error_rate": "5%"},
+        "slo": {"p90": "5 s", "error_rate": "5%"},
         "search": {"budget": {"trials": 2, "time": "5 min"}, "seed": 1, "sampler": "random"},
         "measure": {"warmup": "50 ms", "max_warmup": "50 ms", "window": "100 ms", "max_window": "200 ms"},
         "confirm": {"candidates": 1, "redeployments": 2, "max_redeployments": 2, "rounds": 2, "round": "0.1 s"},

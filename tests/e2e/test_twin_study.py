@@ -20,27 +20,27 @@ workloads:
     arrival: {process: closed}
     requests: {source: dataset, path: requests.npz}
   bursty:
-    arrival: {process: bursty, burst_size: 4, pause: 100 ms}
+    arrival: {process: bursty, burst_size: 4, pause: 50 ms}
     requests: {source: dataset, path: requests.npz}
 space:
   max_batch_size: {low: 1, high: 16, scale: log2}
-  max_queue_delay: [0 ms, 10 ms, 50 ms]
+  max_queue_delay: [0 ms, 5 ms, 25 ms]
   instances: [1, 2]
   concurrency: {low: 1, high: 16, scale: log2}
-slo: {p90: 400 ms}
+slo: {p90: 200 ms}
 objectives: [maximize throughput, minimize p90]
-search: {budget: {trials: 12, time: 3 min}}
-measure: {warmup: 0.2 s, max_warmup: 0.4 s, window: 0.8 s, max_window: 2 s, confidence: 90%}
-confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 1 s}
+search: {budget: {trials: 8, time: 3 min}}
+measure: {warmup: 0.1 s, max_warmup: 0.2 s, window: 0.4 s, max_window: 1 s, confidence: 90%}
+confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 0.5 s}
 """
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str, Path]:
-    """A batch of b takes 20 + 5 b ms: with 16 in flight, batches of 16 on two instances answer most."""
+    """A batch of b takes 10 + 2.5 b ms: with 16 in flight, batches of 16 on two instances answer most."""
     folder = tmp_path_factory.mktemp("twin")
     (folder / "models" / "queue").mkdir(parents=True)
-    queue = {"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 20.0, "each_ms": 5.0}
+    queue = {"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 10.0, "each_ms": 2.5}
     (folder / "models" / "queue" / "queue.json").write_text(json.dumps(queue))
     np.savez(folder / "requests.npz", INPUT=np.zeros((50, 4)))
     (folder / "study.yaml").write_text(STUDY)
@@ -52,7 +52,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str, Path]:
 
 def test_auto_takes_the_twin_and_says_why_it_ended(found: tuple[Result, str, Path]) -> None:
     result, said, _ = found
-    assert "sampler twin: the server can be simulated; 12 trials for 150 configurations" in said
+    assert "sampler twin: the server can be simulated; 8 trials for 150 configurations" in said
     assert result.search is not None
     assert result.search.sampler == "twin"
     assert result.search.ended in ("trials", "certain", "time")

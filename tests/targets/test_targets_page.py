@@ -61,7 +61,7 @@ study: slots
 target: {kind: slots, config: slots.toml}
 workloads: {steady: {arrival: {process: closed}, requests: {source: dataset, path: requests.npz}}}
 space: {slots: [1, 4], concurrency: [4]}
-slo: {p99: 5 s, error_rate: 5%}
+slo: {p90: 5 s, error_rate: 5%}
 search: {budget: {trials: 1}}
 measure: {window: 0.2 s, max_window: 0.4 s, max_warmup: 0.3 s}
 confirm: {redeployments: 2, max_redeployments: 8, rounds: 2, round: 0.4 s, candidates: 1}

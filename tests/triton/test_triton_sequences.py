@@ -213,7 +213,7 @@ def study(repository: Path, tmp_path: Path) -> Path:
             "max_sequence_idle": ["50 s", "60 s"],
             "concurrency": [8],
         },
-        "slo": {"p99": "5 s", "error_rate": "0.1%"},
+        "slo": {"p90": "5 s", "error_rate": "10%"},
         "search": {"budget": {"trials": 3, "time": "5 min"}, "seed": 2, "sampler": "random"},
         "measure": {"warmup": "50 ms", "max_warmup": "50 ms", "window": "200 ms", "max_window": "300 ms"},
         "confirm": {"candidates": 1, "redeployments": 2, "max_redeployments": 2, "rounds": 2, "round": "0.1 s"},
