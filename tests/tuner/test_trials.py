@@ -115,7 +115,7 @@ def test_how_well_the_objective_is_known_matters_on_its_own_workload_only(make_t
 
 # Climbs.
 
-LADDER = Ladder("concurrency", (1, 2, 4), 0.05)
+LADDER = Ladder({"concurrency": (1, 2, 4)}, 0.05)
 CLOSED = workload_builders.workload("first")
 SHORT = Pace(0.05, 0.05, 0.2, 0.4)
 """In 0.4 s 400 requests are served at most, too few for a verdict on a p99."""
@@ -149,6 +149,22 @@ def test_a_climb_begins_where_the_one_before_ended_after_a_resume_too(make_trier
     resumed = climbing(make_trier(MET), PACE)
     resumed.climbed_before([before, before.model_copy(update={"points": []})])
     assert levels_of(resumed.climbed(1, resumed.target.user_config())) == [4]
+
+
+def test_each_workload_begins_where_it_ended_itself_after_a_resume_too(make_trier: MakeTrier) -> None:
+    trier = replace(climbing(make_trier(MET), PACE), workloads=[CLOSED, workload_builders.workload("second")])
+    assert trier.climbs_apart
+    stored = Trial(number=0, config={}, state="complete", points=[point("first", 1), point("second", 4)],
+                   apply_s=0.0, wall_s=1.0)  # fmt: skip
+    trier.climbed_before([stored])
+    trial = trier.climbed(1, trier.target.user_config())
+    assert [(one.workload, one.load.level) for one in trial.points] == [
+        ("first", 1),
+        ("second", 4),
+        ("first", 2),
+        ("first", 4),
+    ]
+    assert trial.own_loads
 
 
 # What only this server gives.
