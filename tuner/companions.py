@@ -111,9 +111,9 @@ def _tied(trial: Trial, first: str, second: str) -> bool:
     """Whether the loads of two workloads change together.
 
     The classes of a mix are under the load of their workload. Where workloads climbed by themselves, nothing else does.
-    Runs of before that asked each workload whose load was raised at one level before they went on to the next, and may
-    have ended before the second one was asked more than once. One whose load is fixed was asked before or after all
-    levels of the other.
+    A climb of all workloads to one level asked each of them there before it went on to the next level, and may have
+    ended before the second one was asked more than once: older runs have such trials. One whose load is fixed was asked
+    before or after all levels of the other.
     """
     if trial.own_loads:
         return _root(first) == _root(second)
