@@ -62,7 +62,7 @@ def headline(result: Result) -> Said:
     if best is None:
         return Said(words.no_best(result), "bad")
     if best.trial == 0:
-        as_it_is = f"The server as it is meets the SLO at {words.load(best.load)}"
+        as_it_is = f"The server as it is meets the SLO at {words.loads(best.load, best.loads)}"
         return Said(as_it_is if words.only_load(result.knobs) else "Keep your configuration")
     if not best.confirmed:
         return Said(f"Trial {best.trial} did best in the search, and is not confirmed", "bad")

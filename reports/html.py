@@ -72,6 +72,7 @@ def render(
             apply=apply_command(result, place),
             again=repeat_command(result, place),
             config=lambda values: words.config(values, result.knobs),
+            loads=words.loads,
             interval=words.interval,
             beyond=words.beyond,
             shown=lambda name, value: words.metric_value(name, value, result.own_metrics),

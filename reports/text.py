@@ -1,6 +1,7 @@
 """The summary that a run ends with in the terminal."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
@@ -8,7 +9,7 @@ from rich.table import Table
 from reports import words
 from reports.points import together_with
 from tuner.catalog import key_of
-from tuner.results import Estimate, Load, Result, Side, Value
+from tuner.results import Best, Estimate, Load, Result, Side, Value
 from tuner.run_info import MetricInfo
 
 
@@ -30,14 +31,15 @@ def side_by_side(result: Result) -> list[list[str]] | None:
     columns = _columns(result)
     if not columns:
         return None
-    rows = [["", *(name for name, _ in columns)]]
-    rows.append(["config", *(words.config(config, result.knobs) for _, (config, _) in columns)])
+    rows = [["", *(one.name for one in columns)]]
+    rows.append(["config", *(words.config(one.config, result.knobs) for one in columns)])
     for workload in result.study.workloads:
-        rows.append(
-            [f"{workload}: throughput", *(_measured(found, workload, "throughput", ()) for _, (_, found) in columns)]
-        )
+        loads = [words.load(one.loads[workload]) if workload in one.loads else "" for one in columns]
+        if any(loads):
+            rows.append([f"{workload}: load", *loads])
+        rows.append([f"{workload}: throughput", *(_measured(one.found, workload, "throughput", ()) for one in columns)])
         for name in result.study.bounds_of(workload):
-            shown = (_measured(found, workload, name, result.own_metrics) for _, (_, found) in columns)
+            shown = (_measured(one.found, workload, name, result.own_metrics) for one in columns)
             rows.append([f"{workload}: {name}", *shown])
     return rows
 
@@ -49,7 +51,7 @@ def headline(result: Result) -> str:
         return f"{words.no_best(result)}\n{_closest(result)}".strip()
     slo = words.slo(result.study, result.own_metrics)
     if best.trial == 0 and words.only_load(result.knobs):
-        return f"The server as it is meets the SLO ({slo}) at {words.load(best.load)}"
+        return f"The server as it is meets the SLO ({slo}) at {words.loads(best.load, best.loads)}"
     if best.trial == 0:
         why = result.message or "nothing better was found until the run ended"
         return f"Keep your configuration: {why} (SLO: {slo})"
@@ -67,33 +69,45 @@ def headline(result: Result) -> str:
 _Found = dict[str, dict[str, Estimate]]
 
 
-def _columns(result: Result) -> list[tuple[str, tuple[dict[str, Value], _Found]]]:
-    columns = []
-    made = result.confirmation
-    baseline = _side(made.baseline) if made else _baseline(result)
-    if baseline is not None:
-        columns.append(("yours", baseline))
-    if result.best is not None and result.best.trial != 0:
-        columns.append(
-            (
-                f"best (trial {result.best.trial})",
-                (_with_load(result.best.config, result.best.load), result.best.metrics),
-            )
-        )
+@dataclass(frozen=True)
+class _Column:
+    """One configuration of the summary.
+
+    Attributes:
+        name: what it is called.
+        config: with the load of the primary workload.
+        loads: of the other workloads, where they are known.
+        found: workload -> metric -> estimate.
+    """
+
+    name: str
+    config: dict[str, Value]
+    loads: Mapping[str, Load]
+    found: _Found
+
+
+def _columns(result: Result) -> list[_Column]:
+    made, best = result.confirmation, result.best
+    yours = _of(made.baseline, "yours") if made else _baseline(result)
+    columns = [] if yours is None else [yours]
+    if best is not None and best.trial != 0:
+        columns.append(_of(best, f"best (trial {best.trial})"))
     return columns
 
 
-def _side(side: Side) -> tuple[dict[str, Value], _Found]:
-    return _with_load(side.config, side.load), side.metrics
+def _of(one: Side | Best, name: str) -> _Column:
+    return _Column(name, _with_load(one.config, one.load), one.loads, one.metrics)
 
 
-def _baseline(result: Result) -> tuple[dict[str, Value], _Found] | None:
+def _baseline(result: Result) -> _Column | None:
     if result.baseline is None:
         return None
     trial = result.trial(0)
     point = trial.points[result.baseline.point]
-    found = {one.workload: one.metrics for one in together_with(result, trial, point)}
-    return _with_load(trial.config, point.load), found
+    together = together_with(result, trial, point)
+    found = {one.workload: one.metrics for one in together}
+    loads = {one.workload: one.load for one in together[1:]}
+    return _Column("yours", _with_load(trial.config, point.load), loads, found)
 
 
 def _with_load(config: Mapping[str, Value], load: Load) -> dict[str, Value]:

@@ -1,6 +1,6 @@
 """The trials of a run in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.table import Table
@@ -9,14 +9,15 @@ from reports import words
 from reports.points import together_with
 from tuner.catalog import key_of
 from tuner.companions import combinations
-from tuner.results import Point, Result, Trial, overall
+from tuner.results import Load, Point, Result, Trial, overall
 
 
 def table(result: Result) -> Table:
     """Return a row for each point of the primary workload; a trial has one with its reason where none may be used.
 
     Where only a part of a trial may be used, that reason stands in a row below.
-    Where several loads of another workload go with a point, it has a row with each.
+    Where several loads of another workload go with a point, it has a row with each. Workloads that climbed by
+    themselves have rows of their own.
     """
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     goals = [_goal(result, objective) for objective in result.study.objectives]
@@ -34,12 +35,10 @@ def table(result: Result) -> Table:
         if none_counts or not points:
             made.add_row(name, config, trial.state, *("" for _ in goals), trial.reason or "")
             continue
-        for point in points:
-            ways = combinations(trial, point) or [together_with(result, trial, point)]
-            for together in ways:
-                values = (_value(result, together, *goal) for goal in goals)
-                made.add_row(name, config, _loads(ways, together), *values, _verdict(together))
-                name = config = ""
+        for load, together in _alone(trial) if trial.own_loads else _ways(result, trial, points):
+            values = (_value(result, together, *goal) for goal in goals)
+            made.add_row(name, config, load, *values, _verdict(together))
+            name = config = ""
         if trial.state != "complete":
             made.add_row("", "", trial.state, *("" for _ in goals), trial.reason or "")
     made.caption = "* the best of this run, 0 your own configuration"
@@ -54,6 +53,26 @@ def head(result: Result, trial: Trial) -> str:
         lines.append(f"reason   {trial.reason}")
     lines.append(f"took     {words.duration(trial.wall_s)}, {words.duration(trial.apply_s)} of it to load it")
     return "\n".join(lines)
+
+
+def _ways(result: Result, trial: Trial, points: Sequence[Point]) -> Iterator[tuple[str, Sequence[Point]]]:
+    """Yield points of the primary workload with what goes with them, in every way, and the loads of each."""
+    for point in points:
+        ways = combinations(trial, point) or [together_with(result, trial, point)]
+        for together in ways:
+            yield _loads(ways, together), together
+
+
+def _alone(trial: Trial) -> Iterator[tuple[str, Sequence[Point]]]:
+    """Yield the points of each workload with those of its classes under the same load, and that load."""
+    by_load: dict[tuple[str, Load], list[Point]] = {}
+    for point in trial.points:
+        by_load.setdefault((point.workload.partition(".")[0], point.load), []).append(point)
+    workloads = list(dict.fromkeys(name for name, _ in by_load))
+    for name in workloads:
+        for (other, load), points in by_load.items():
+            if other == name:
+                yield f"{name} {words.load(load)}" if len(workloads) > 1 else words.load(load), points
 
 
 def _primary(result: Result) -> str:

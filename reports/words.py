@@ -187,6 +187,11 @@ def load(one: Load) -> str:
     return f"{format_offered(one.level)} offered"
 
 
+def loads(first: Load, others: Mapping[str, Load]) -> str:
+    """Return `16 in flight, web 500/s offered`: the load of the primary workload, then that of each other one."""
+    return ", ".join([load(first), *(f"{name} {load(one)}" for name, one in others.items())])
+
+
 def duration(seconds: float) -> str:
     """Return `24.3 s`, `3 min 24 s` or `5 h 3 min`."""
     whole = round(seconds)

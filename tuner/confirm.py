@@ -283,6 +283,7 @@ def side(trier: Trier, one: Contender, gathered: Rounds, error: float) -> Side:
         trial=one.trial,
         config=dict(one.config),
         load=one.loads[trier.workloads[0].name],
+        loads={workload.name: one.loads[workload.name] for workload in trier.workloads[1:]},
         metrics=metrics,
         verdicts=judged,
         server={name: numbers for name, numbers in server.items() if numbers is not None},

@@ -265,6 +265,7 @@ class Findings:
             point=candidate.point,
             config=trial.config,
             load=trial.points[candidate.point].load,
+            loads={one.name: candidate.loads[one.name] for one in self.workloads[1:]},
             confirmed=False,
             metrics=metrics,
             verdicts={name: slo_verdicts(found, bounds[name]) for name, found in metrics.items()},
@@ -281,6 +282,7 @@ class Findings:
             point=index,
             config=dict(candidate.config),
             load=made.candidate.load,
+            loads=made.candidate.loads,
             confirmed=made.verdict == "met",
             metrics=made.candidate.metrics,
             verdicts=made.candidate.verdicts,
@@ -315,8 +317,7 @@ class Findings:
 
     def improves(self, made: Confirmation) -> bool:
         """Whether the confirmed ratio is an improvement with its whole interval."""
-        gain = self.gain(made)
-        return gain is not None and gain.verdict == "better"
+        return (gain := self.gain(made)) is not None and gain.verdict == "better"
 
     def result(
         self,

@@ -1,10 +1,11 @@
 """What a study says of load levels, checked against its workloads."""
 
 from tuner.nesting import place_of
+from tuner.objective import parse_goals
 from tuner.relations import Relation
 from tuner.space import LOAD_NAMES, Space
 from tuner.study.load import Study
-from tuner.workload import Workload
+from tuner.workload import Workload, at_once, part_named
 
 
 def check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
@@ -29,31 +30,45 @@ def check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
 
 
 def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
-    """Check that a search for the highest sustainable load has levels of one kind of load. Raises StudyError."""
+    """Check that a search for the highest sustainable loads has levels to climb. Raises StudyError."""
     if study.spec.load.search == "sampled":
         return
-    if workloads[0].fixed_level:
-        raise study.source.error(
-            ("load", "search"),
-            f"`max_under_slo` searches the load of the first workload, and {workloads[0].name!r} has "
-            f"{'' if workloads[0].users else 'a '}`{workloads[0].level_name}` of its own; take that out, or put "
-            "another workload first",
-        )
-    name = workloads[0].level_name
     if not study.spec.objectives[0].startswith("maximize"):
         raise study.source.error(
             ("objectives", 0), "with `load.search: max_under_slo` the first objective is to maximize something"
         )
     _check_relations(study, space)
+    if at_once(workloads):
+        _check_common(study, space, workloads[0])
+    goal, *_ = parse_goals(study.spec.objectives[:1], workloads[0].name)
+    _check_climbs(study, space, part_named(workloads, goal.workload)[0])
+
+
+def _check_climbs(study: Study, space: Space, workload: Workload) -> None:
+    """Check that the load of the workload that the first objective is about is searched. Raises StudyError."""
+    name = workload.level_name
+    if workload.fixed_level:
+        raise study.source.error(
+            ("load", "search"),
+            f"`max_under_slo` searches the load of the workload that the first objective is about, and "
+            f"{workload.name!r} has {'' if workload.users else 'a '}`{name}` of its own; take that out, or put another "
+            "workload first",
+        )
     if len(space.levels(name)) < 2:
         raise study.source.error(
             ("load", "search"), f"`max_under_slo` needs levels to choose from: give `space.{name}` a range or a list"
         )
+
+
+def _check_common(study: Study, space: Space, first: Workload) -> None:
+    """Check that the levels of workloads that are measured at once are of one kind. Raises StudyError."""
+    _check_climbs(study, space, first)
     for other in LOAD_NAMES:
-        if other != name and len(space.levels(other)) > 1:
+        if other != first.level_name and len(space.levels(other)) > 1:
             raise study.source.error(
                 ("space", other),
-                f"`load.search: max_under_slo` searches `{name}`, that of the first workload; give one value",
+                f"`load.search: max_under_slo` searches one level for all workloads that are measured at once, here "
+                f"`{first.level_name}`, that of the first one; give one value",
             )
 
 

@@ -1,13 +1,14 @@
-"""Which loads a trial measures: given ones in turn, or those that a climb to the highest sustainable one asks for."""
+"""Which loads a trial measures: given ones in turn, or those that climbs to the highest sustainable ones ask for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
-from tuner.catalog import BOUNDED, METRICS
+from tuner.catalog import METRICS
 from tuner.climb import next_level
 from tuner.results import Load, Point
+from tuner.sustained import bearable, sustained
 from tuner.workload import At, Workload, at_once
 
 GROWTH = 0.5
@@ -26,6 +27,11 @@ class LoadPlan(Protocol):
     climbs: bool
     """Whether every point is a question of its own, so that none is cut short for what others showed."""
 
+    @property
+    def own_loads(self) -> bool:
+        """Whether each workload has loads of its own, any of which goes with any load of the others."""
+        ...
+
     def next(self, points: Sequence[Point]) -> tuple[At, ...] | None:
         """Return the loads that are measured next, in one window; None when nothing is left to measure."""
         ...
@@ -35,6 +41,7 @@ class InTurn:
     """The loads of given windows, one window after the other."""
 
     climbs = False
+    own_loads = False
 
     def __init__(self, windows: Iterable[tuple[At, ...]]) -> None:
         self._loads = iter(windows)
@@ -46,95 +53,120 @@ class InTurn:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The load levels of a study that is searched for the highest sustainable one.
+    """The load levels of a study that is searched for the highest sustainable ones.
 
     Attributes:
-        name: `concurrency`, `rate` or `users`.
-        scan: the levels of the space, ascending.
+        levels: `concurrency`, `rate` or `users` -> the levels of the space, ascending; one alone is fixed.
         resolution: how near a missed level has to be to the met one below it, as a share.
-        others: names of the others to their levels, where the study fixes them.
     """
 
-    name: str
-    scan: tuple[float, ...]
+    levels: Mapping[str, tuple[float, ...]]
     resolution: float
-    others: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, workload: Workload) -> tuple[float, ...]:
+        """Return the levels that a workload climbs, () where its load is fixed."""
+        found = self.levels.get(workload.level_name, ())
+        return () if workload.fixed_level or len(found) < 2 else found
+
+    def fixed(self, workload: Workload) -> Load:
+        """Return the load of a workload that does not climb."""
+        return workload.at(next(iter(self.levels.get(workload.level_name, ())), None))
 
 
 @dataclass(frozen=True)
 class Climb:
-    """Looks for the highest level at which every workload meets its SLO.
+    """Looks for the highest level at which each workload meets its SLO.
 
-    Workloads whose load does not change are measured first, once; if one of them misses its SLO, one level is measured
-    all the same, so that the configuration has a point. Of one that too few requests leave undecided nothing is known,
-    so the others are climbed. At the first level all workloads are measured, at the others in turn until one misses its
-    SLO. Workloads that are measured at once are so at every level.
+    Workloads whose load does not change are measured first, once. Each of the others climbs by itself, on its own
+    levels: first until each has met its SLO somewhere, then each to its end. Where one meets it at no level, or at the
+    load that does not change, the configuration is infeasible: then the others need one point each, so that all are
+    known. Of a load that too few requests leave undecided nothing is known, so it makes nothing infeasible.
+
+    Workloads that are measured at once have their loads meet on one server: what one of them sustains depends on the
+    levels of the others. They share one level, the highest at which all of them meet their SLO.
 
     Attributes:
         workloads: of the study.
         ladder: the levels.
-        start: the level to begin at.
+        starts: workload -> the level to begin at; the one in the middle where it has none.
     """
 
     workloads: Sequence[Workload]
     ladder: Ladder
-    start: float
+    starts: Mapping[str, float] = field(default_factory=dict)
     climbs = True
+
+    @property
+    def own_loads(self) -> bool:
+        """Whether each workload climbs by itself."""
+        return not at_once(self.workloads)
 
     def next(self, points: Sequence[Point]) -> tuple[At, ...] | None:
         """Return the next load, or all of the next window."""
-        if not at_once(self.workloads):
-            found = self._next_in_turn(points)
-            return None if found is None else (found,)
-        windows = dict.fromkeys(point.window for point in points)
-        of_windows = ([point for point in points if point.window == one] for one in windows)
-        level = self._level({self._level_of(found): all(map(sustained, found)) for found in of_windows}, points)
-        if level is None:
-            return None
-        climbing = self._climbing
-        return tuple((one, one.at(level) if one in climbing else self._fixed(one)) for one in self.workloads)
+        if at_once(self.workloads):
+            return self._next_window(points)
+        found = self._next_fixed(points) or self._next_climbing(points)
+        return None if found is None else (found,)
 
     @property
     def _climbing(self) -> list[Workload]:
-        return [one for one in self.workloads if one.level_name == self.ladder.name and not one.fixed_level]
+        return [one for one in self.workloads if self.ladder.of(one)]
 
-    def _fixed(self, workload: Workload) -> Load:
-        """Return the load of a workload that does not climb."""
-        return workload.at(self.ladder.others.get(workload.level_name))
+    @property
+    def _fixed(self) -> list[Workload]:
+        return [one for one in self.workloads if not self.ladder.of(one)]
 
-    def _level_of(self, points: Sequence[Point]) -> float:
-        """Return the level at which a window was measured."""
-        return next(point.load.level for point in points if point.workload == self._climbing[0].name)
+    def _next_fixed(self, points: Sequence[Point]) -> At | None:
+        return next(((one, self.ladder.fixed(one)) for one in self._fixed if not _of(one, points)), None)
 
-    def _level(self, results: Mapping[float, bool], points: Sequence[Point]) -> float | None:
-        ladder, whole = self.ladder, self.ladder.name != "rate"
-        full = [level for one in self._climbing for level in _full(one, points) if not results[level]]
-        return next_level(results, ladder.scan, self.start, ladder.resolution, whole=whole, full=full)
-
-    def _next_in_turn(self, points: Sequence[Point]) -> At | None:
-        climbing = self._climbing
-        fixed = [one for one in self.workloads if one not in climbing]
-        for workload in fixed:
-            if not _of(workload, points):
-                return workload, self._fixed(workload)
-        results: dict[float, bool] = {}
-        for level in dict.fromkeys(point.load.level for point in _of(climbing[0], points)):
-            at_level = [point for point in points if point.load.level == level]
-            met = all(sustained(point) for one in climbing for point in _of(one, at_level))
-            unmeasured = [one for one in climbing if not _of(one, at_level)]
-            if unmeasured and (met or not results):  # a configuration has a point on every workload
-                return unmeasured[0], unmeasured[0].at(level)
-            results[level] = met
-        if results and not all(_bearable(point) for one in fixed for point in _of(one, points)):
+    def _next_climbing(self, points: Sequence[Point]) -> At | None:
+        infeasible = not all(bearable(point) for one in self._fixed for point in _of(one, points))
+        for one in self._climbing:
+            results = _results(one, points, sustained)
+            if results and (infeasible or any(results.values())):
+                continue
+            level = self._level(one, results, points)
+            if level is not None:
+                return one, one.at(level)
+            infeasible = not any(_results(one, points, bearable).values())
+        if infeasible:
             return None
-        level_or_none = self._level(results, points)
-        return None if level_or_none is None else (climbing[0], climbing[0].at(level_or_none))
+        levels = ((one, self._level(one, _results(one, points, sustained), points)) for one in self._climbing)
+        return next(((one, one.at(level)) for one, level in levels if level is not None), None)
+
+    def _next_window(self, points: Sequence[Point]) -> tuple[At, ...] | None:
+        first, *_ = climbing = self._climbing
+        met: dict[float, bool] = {}
+        for window in dict.fromkeys(point.window for point in points):
+            together = [point for point in points if point.window == window]
+            level = next(point.load.level for point in together if point.workload == first.name)
+            met[level] = all(map(sustained, together))
+        found = self._level(first, met, points)
+        if found is None:
+            return None
+        return tuple((one, one.at(found) if one in climbing else self.ladder.fixed(one)) for one in self.workloads)
+
+    def _level(self, workload: Workload, results: Mapping[float, bool], points: Sequence[Point]) -> float | None:
+        """Return the level that a workload, or all that are measured at once with it, is measured at next."""
+        scan, together = self.ladder.of(workload), [workload] if self.own_loads else self._climbing
+        start = self.starts.get(workload.name, scan[len(scan) // 2])
+        full = [level for one in together for level in _full(one, points) if not results[level]]
+        whole = workload.level_name != "rate"
+        return next_level(results, scan, start, self.ladder.resolution, whole=whole, full=full)
 
 
 def _of(workload: Workload, points: Sequence[Point]) -> list[Point]:
     """Return the points of a workload and of its classes."""
     names = {part.name for part in workload.parts}
     return [point for point in points if point.workload in names]
+
+
+def _results(workload: Workload, points: Sequence[Point], fine: Callable[[Point], bool]) -> dict[float, bool]:
+    """Return the levels of a workload, as they were measured -> whether all its points there are fine."""
+    found: dict[float, bool] = {}
+    for point in _of(workload, points):
+        found[point.load.level] = found.get(point.load.level, True) and fine(point)
+    return found
 
 
 def _full(workload: Workload, points: Sequence[Point]) -> list[float]:
@@ -146,19 +178,3 @@ def _full(workload: Workload, points: Sequence[Point]) -> list[float]:
         if below > 0 and now < before * (level / below) ** GROWTH:
             found.append(level)
     return found
-
-
-def _bearable(point: Point) -> bool:
-    """Whether a load that does not change leaves something to look for: it is not known to be too much."""
-    over = any(share > 0 for share in point.violations.values()) or "missed" in point.verdicts.values()
-    return point.validity.valid and not over
-
-
-def sustained(point: Point) -> bool:
-    """Whether a point shows that its load can be sustained: every bound is kept, and certainly so on latency.
-
-    Bounds on errors and accuracy are mostly undecided in so short a time; there the measured value decides.
-    """
-    if not point.validity.valid or any(over > 0 for over in point.violations.values()):
-        return False
-    return all(verdict == "met" or name not in BOUNDED for name, verdict in point.verdicts.items())

@@ -251,7 +251,7 @@ class Planner:
         known = [index for index, other in enumerate(self._keys) if other == key]
         if known:
             return forecasts.predicted(known[int(np.argmax(forecasts.gains(self.goal, None)[known]))])
-        same = [config] if set(config) & set(LOAD_NAMES) else self.twin.space.at_every_load(config)
+        same = [config] if set(config) & set(LOAD_NAMES) else self.twin.searched.at_every_load(config)
         own = self.twin.forecasts(self.found.trials, same or [config])
         if own is None:
             return {}

@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from tuner.catalog import LABELLED
-from tuner.companions import combinations
+from tuner.companions import best_first, combinations
 from tuner.front import membership, non_dominated
 from tuner.objective import Goal, Objective, evaluate, pessimistic
 from tuner.results import Closest, Estimate, FrontPoint, Load, Point, Trial
+from tuner.sustained import within
 
 LEAST_MEMBERSHIP = 0.05
 """Points that are less probably on the front are not listed, unless their measured values are on it."""
 DRAWS = 1000
+FEW = 2
+"""Loads that a candidate may have of a workload that climbed by itself: the best, and one in case that is missed."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,57 @@ def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequenc
     """
     found = []
     for trial in trials:
-        for index, point in enumerate(trial.points):
-            if point.workload != workloads[0] or not trial.counts(point):
+        keep = partial(_telling, trial, goals)
+        for point in _of_primary(trial, workloads[0], goals):
+            if not trial.counts(point):
                 continue
+            index = next(index for index, one in enumerate(trial.points) if one is point)
             found += [
                 Candidate(trial, index, evaluate(together, goals), together)
-                for together in combinations(trial, point, workloads[1:])
+                for together in combinations(trial, point, workloads[1:], keep)
                 if _has_all(together, goals)
             ]
     return found
+
+
+def _of_primary(trial: Trial, workload: str, goals: Sequence[Goal]) -> Sequence[Point]:
+    """Return the points of the primary workload that make candidates; where it climbed by itself the best first."""
+    if not trial.own_loads:
+        return [point for point in trial.points if point.workload == workload]
+    points = best_first(trial, workload)
+    return points if _about(goals, workload) else _telling(trial, goals, points)
+
+
+def _about(goals: Sequence[Goal], workload: str) -> list[Goal]:
+    """Return the objectives that are about a workload or a class of it."""
+    return [goal for goal in goals if goal.workload.partition(".")[0] == workload]
+
+
+def _telling(trial: Trial, goals: Sequence[Goal], points: Sequence[Point]) -> Sequence[Point]:
+    """Return those points of a workload that climbed by itself which change what a trial is worth.
+
+    No load of a workload makes a load of another one better or worse. So of one that no objective is about a few of the
+    best are enough; of others those are added that no load of the same workload beats on all of its objectives.
+
+    Args:
+        trial: the trial.
+        goals: the objectives.
+        points: of the workload, the best first.
+    """
+    fine = [one for one in points if within(one)]
+    if not fine:
+        return points[:1]
+    about = _about(goals, fine[0].workload)
+    measured = [
+        {one.workload: one for one in trial.points if one.load == point.load and one.validity.valid} for point in fine
+    ]
+    having = [at for at, found in enumerate(measured) if _has_all(list(found.values()), about)]
+    kept = set(range(FEW))
+    if about and having:
+        values = np.array([evaluate(list(measured[at].values()), about).values for at in having])
+        on_front = non_dominated(values, [goal.maximize for goal in about])
+        kept |= {at for at, keep in zip(having, on_front, strict=True) if keep}
+    return [one for at, one in enumerate(fine) if at in kept]
 
 
 def worth(trial: Trial, workloads: Sequence[str], goals: Sequence[Goal]) -> Objective:
@@ -182,7 +228,7 @@ def closest(found: Sequence[Candidate]) -> Closest | None:
 def _has_all(together: Sequence[Point], goals: Sequence[Goal]) -> bool:
     """Whether every objective was measured: a class without an answer has no times of tokens."""
     by_workload = {point.workload: point for point in together}
-    return all(goal.key in by_workload[goal.workload].metrics for goal in goals)
+    return all(goal.workload in by_workload and goal.key in by_workload[goal.workload].metrics for goal in goals)
 
 
 def _estimates(candidate: Candidate, goals: Sequence[Goal]) -> list[Estimate]:

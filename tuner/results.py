@@ -215,6 +215,7 @@ class Trial(Data):
         {}, description="workload -> metric -> what the twin expected of it before it was measured"
     )
     host: str | None = Field(None, description="that measured it, where several work on one study")
+    own_loads: bool = Field(False, description="each workload was climbed by itself: any of their loads go together")
 
     def counts(self, point: Point) -> bool:
         """Return whether one of its points may be used: the server was not lost, and the load generator not in its way.
@@ -241,6 +242,7 @@ class Side(Data):
     trial: int
     config: dict[str, Value]
     load: Load
+    loads: dict[str, Load] = Field({}, description="other workload -> its load")
     metrics: dict[str, dict[str, Estimate]] = Field(description="workload -> metric -> estimate")
     verdicts: dict[str, dict[str, SloVerdict]] = Field(description="workload -> SLO -> verdict")
     server: dict[str, Server] = Field(description="workload -> the server's own numbers, all rounds together")
@@ -282,10 +284,9 @@ class Best(Data):
     point: int
     config: dict[str, Value]
     load: Load
+    loads: dict[str, Load] = Field({}, description="other workload -> its load")
     confirmed: bool
-    metrics: dict[str, dict[str, Estimate]] = Field(
-        description="workload -> metric -> estimate; confirmed ones if confirmed"
-    )
+    metrics: dict[str, dict[str, Estimate]] = Field(description="workload -> metric -> estimate; confirmed if it is")
     verdicts: dict[str, dict[str, SloVerdict]]
     objective: str = Field(description="the metric that the gain is of")
     gain_vs_baseline: Ratio | None = Field(

@@ -53,13 +53,16 @@ class TrialWords:
         """Return the values of the goals at the trial's best point and what it misses; why there is none otherwise."""
         if not self.counts(trial):
             return self.failure(trial) or "no measurement of it may be used"
-        top = self.top(trial)
         missed = self.missed(trial)
         verdict = f"misses {', '.join(missed)}" if missed and trial.number else ""
-        if sum(point.workload == top.workload for point in trial.points) > 1 and trial.number:
-            verdict = f"at {top.load.level:g} {verdict}".rstrip()
+        if trial.number and (levels := self._searched_levels(trial)):
+            verdict = f"at {levels} {verdict}".rstrip()
         found = [self._value(goal, point) for goal, point in self._of_goals(trial)]
         return f"{' '.join(found)} {verdict}".rstrip()
+
+    def levels(self, trial: Trial) -> dict[str, float]:
+        """Return workload -> its level at the trial's best point."""
+        return {point.workload: point.load.level for point in self._judged(trial) if "." not in point.workload}
 
     def top(self, trial: Trial) -> Point:
         """Return the point of the first goal's workload where the trial is best, see `_judged`."""
@@ -88,6 +91,13 @@ class TrialWords:
         pair = [self.values(one).get(f"{first.workload}.{first.metric}", math.nan) for one in (trial, baseline)]
         better, worse = pair if first.maximize else pair[::-1]
         return better / worse if worse > 0 and math.isfinite(better / worse) else None
+
+    def _searched_levels(self, trial: Trial) -> str:
+        """Return the level of the best point where there are several, and of the others that climbed by themselves."""
+        top, names = self.top(trial), [point.workload for point in trial.points]
+        levels = {name: level for name, level in self.levels(trial).items() if names.count(name) > 1}
+        others = [f"{name} {level:g}" for name, level in levels.items() if name != top.workload and trial.own_loads]
+        return ", ".join([*([f"{top.load.level:g}"] if names.count(top.workload) > 1 else []), *others])
 
     def _value(self, goal: Goal, point: Point) -> str:
         """Return `11,776/s` or `2.41/s` for a throughput, else the metric's name and value."""

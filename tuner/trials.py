@@ -28,7 +28,7 @@ from tuner.accuracy.variants import Accuracies
 from tuner.budget import ROUND_OVERHEAD_S
 from tuner.catalog import TOTALS
 from tuner.load.generator import GeneratorError, LoadLost
-from tuner.load_plans import Climb, InTurn, Ladder, LoadPlan, sustained
+from tuner.load_plans import Climb, InTurn, Ladder, LoadPlan
 from tuner.measure import Meter
 from tuner.objective import Goal
 from tuner.offered import Offered
@@ -37,6 +37,7 @@ from tuner.results import Load, Point, Trial, TrialState, overall
 from tuner.runs import Run
 from tuner.space import Space, server_part
 from tuner.stopping import Aims, Pace
+from tuner.sustained import sustained
 from tuner.telemetry.series import save_series, series_path
 from tuner.validity import short_of_requests
 from tuner.workload import Workload, at_once, every_load, groups, load_level
@@ -65,7 +66,7 @@ class Trier:
         goals: the study's objectives.
         tolerance: half of the width of the objective's interval over its value that is tight enough.
         confidence: of an SLO's verdict.
-        ladder: load levels, where the highest sustainable one is looked for; None: a proposal has its level.
+        ladder: load levels, where the highest sustainable ones are looked for; None: a proposal has its level.
         run_path: the run directory; records go to its `records` folder.
         measured_s: time spent under load so far.
         applied_s: time that the server took to start, and to load and unload configurations, so far.
@@ -92,7 +93,7 @@ class Trier:
     _beside_s: list[float] = field(default_factory=list)
     _deployed: Deployment | None = None
     _serves: Config | None = None
-    _reached: float | None = None
+    _reached: dict[str, float] = field(default_factory=dict)
 
     def deploy(self, config: Config, alias: str) -> Deployment:
         """Load the server's part of a configuration, see `Target.deploy`, and account for its time."""
@@ -184,27 +185,30 @@ class Trier:
         return self.trial(number, config, InTurn(windows), rivals)
 
     def climbed(self, number: int, config: Config) -> Trial:
-        """Try a configuration at the loads that lead to the highest sustainable one; begin at that of the one before.
+        """Try a configuration at the loads that lead to the highest sustainable ones; begin at those of the one before.
 
         Raises:
             TargetError: the server was lost and could not be started again.
         """
         assert self.ladder is not None, "asked for where the study climbs"
-        scan = self.ladder.scan
-        start = self._reached if self._reached is not None else scan[len(scan) // 2]
-        trial = self.trial(number, config, Climb(self.workloads, self.ladder, start))
+        trial = self.trial(number, config, Climb(self.workloads, self.ladder, self._reached))
         self.climbed_before([trial])
         found = [self._with_doubts(point) for point in trial.points]
         self.in_doubt += sum(one is not before for one, before in zip(found, trial.points, strict=True))
         return trial.model_copy(update={"points": found})
 
     def climbed_before(self, trials: Iterable[Trial]) -> None:
-        """Begin the next climb at the load that the last of these trials sustained, if one did."""
-        if self.ladder is None:
-            return
+        """Begin the next climb of each workload at the load that the last of these trials sustained of it, if any."""
         for trial in trials:
-            levels = [one.load.level for one in trial.points if one.workload == self._climbing and sustained(one)]
-            self._reached = max(levels, default=self._reached)
+            for point in filter(sustained, trial.points):
+                levels = [one.load.level for one in trial.points if one.workload == point.workload and sustained(one)]
+                self._reached[point.workload] = max(levels)
+
+    @property
+    def climbs_apart(self) -> bool:
+        """Whether several workloads climb, each by itself."""
+        climbing = [one for one in self.workloads if self.ladder is not None and self.ladder.of(one)]
+        return len(climbing) > 1 and not at_once(self.workloads)
 
     def _with_doubts(self, point: Point) -> Point:
         """Return a point of a climb, with a warning where too few requests say whether its load is sustained."""
@@ -213,12 +217,6 @@ class Trier:
         validity, short = point.validity, short_of_requests(point, error)
         warnings = {"warnings": [*validity.warnings, *short]}
         return point.model_copy(update={"validity": validity.model_copy(update=warnings)}) if short else point
-
-    @property
-    def _climbing(self) -> str:
-        """Name of the first workload whose load is searched."""
-        assert self.ladder is not None, "asked for where the study climbs"
-        return next(one.name for one in self.workloads if one.level_name == self.ladder.name and not one.fixed_level)
 
     def trial(
         self,
@@ -252,6 +250,7 @@ class Trier:
                 points=points,
                 apply_s=apply_s,
                 wall_s=time.monotonic() - started,
+                own_loads=loads.own_loads,
             )
 
         try:

@@ -116,8 +116,12 @@ class Tuning:
         self._trier.accuracies.reference = self._trier.variant(config)
         stored = self._search.remembered("baseline")
         if stored is not None:
-            self._restore(Trial.model_validate(stored))
-            return
+            self._trier.accuracies.restore(self._search.remembered("accuracies") or {})
+            baseline = Trial.model_validate(stored)
+            if baseline.own_loads or not self._trier.climbs_apart:
+                self._restore(baseline)
+                return
+            self._listener.note("your configuration was climbed with all workloads at one level: it is measured anew")
         self._listener.phase("baseline", "your configuration, at every load level")
         trial = self._trier.baseline(config, self._found.space)
         if trial.state in ("refused", "crashed", "hung"):
@@ -136,10 +140,11 @@ class Tuning:
         self._remember_accuracies()
         self._search.remember("baseline", trial.model_dump(mode="json"))
         self._trial_ended(trial)
+        if stored is not None:
+            self._restore(trial)
 
     def _restore(self, baseline: Trial) -> None:
         """Take up what an earlier session measured."""
-        self._trier.accuracies.restore(self._search.remembered("accuracies") or {})
         self._found.trials = trials = [baseline, *self._search.trials()]
         self._trier.climbed_before(trials)
         self._listener.note(f"resuming {self._run.path.name}: the baseline and {len(trials) - 1} trials are kept")

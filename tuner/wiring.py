@@ -359,18 +359,28 @@ def simulation_of(prepared: Prepared) -> Simulation:
     cores = len(prepared.cores.server or os.sched_getaffinity(0))
     if isinstance(prepared.target, KnowsOwn):  # the queue has levels whether or not they are searched
         space = replace(space, own={**prepared.target.own_values(roles.of_queue), **space.own})
-    return Simulation(Twin(space, prepared.workloads, prepared.goals, spec.bounds(), roles, cores, spec.search.seed))
+    twin = Twin(
+        space,
+        prepared.workloads,
+        prepared.goals,
+        spec.bounds(),
+        roles,
+        cores,
+        spec.search.seed,
+        climbs=spec.load.search == "max_under_slo",
+    )
+    return Simulation(twin)
 
 
 def ladder_of(prepared: Prepared) -> Ladder | None:
-    """Return the levels of a study that looks for the highest sustainable load, None where levels are sampled."""
+    """Return the levels of a study that looks for the highest sustainable loads, None where levels are sampled."""
     spec, space = prepared.study.spec.load, prepared.space
     if spec.search == "sampled":
         return None
-    levels = {name: [float(level) for level in space.levels(name) if not isinstance(level, str)] for name in LOAD_NAMES}
-    name = prepared.workloads[0].level_name
-    others = {other: given[0] for other, given in levels.items() if other != name and given}
-    return Ladder(name, tuple(levels[name]), spec.resolution, others)
+    levels = {
+        name: tuple(float(level) for level in space.levels(name) if not isinstance(level, str)) for name in LOAD_NAMES
+    }
+    return Ladder({name: found for name, found in levels.items() if found}, spec.resolution)
 
 
 def slos_of(bounds: Mapping[str, Mapping[str, float]], workloads: Sequence[Workload]) -> dict[str, Slo]:

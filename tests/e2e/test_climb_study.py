@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.tune import tune
-from tuner.load_plans import sustained
 from tuner.results import Result, read_result
+from tuner.sustained import sustained
 
 pytestmark = pytest.mark.long
 

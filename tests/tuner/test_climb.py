@@ -9,9 +9,10 @@ from result_builders import GOALS, point, trial
 from workload_builders import workload
 
 from tuner.climb import doublings, next_level
-from tuner.load_plans import Climb, InTurn, Ladder, sustained
+from tuner.load_plans import Climb, InTurn, Ladder
 from tuner.rank import worth
 from tuner.results import Point, SloVerdict, Validity
+from tuner.sustained import sustained
 from workloads.arrivals import Bursty
 
 DOUBLINGS = (1, 2, 4, 8, 16, 32, 64)
@@ -110,8 +111,13 @@ def test_it_ends_whatever_the_answers_are(answers: int, start: int) -> None:
 # What a trial measures.
 
 STEADY, BURSTY = workload("steady"), workload("bursty", Bursty(10, 0.02))
-OTHER = workload("other")
-LADDER = Ladder("concurrency", (1, 2, 4, 8, 16), 0.05)
+OTHER, WEB = workload("other"), workload("web", Bursty(10, 0.02))
+LEVELS = (1, 2, 4, 8, 16)
+LADDER = Ladder({"concurrency": LEVELS}, 0.05)
+
+
+def from_level(level: float) -> dict[str, float]:
+    return dict.fromkeys(("steady", "other", "web"), level)
 
 
 def seen(
@@ -145,60 +151,104 @@ def measured_in_turn(
     return [(one.workload, one.load.level) for one in points]
 
 
-def test_a_climb_measures_what_does_not_change_once_and_the_others_level_by_level() -> None:
+def test_a_climb_measures_what_does_not_change_once_and_then_each_workload_on_its_own_levels() -> None:
+    highest_of = {"steady": 8, "other": 2, "bursty": 500}
     found = measured_in_turn(
-        Climb([STEADY, BURSTY, OTHER], LADDER, 4), lambda name, level: level <= 8 or name == "bursty"
+        Climb([STEADY, BURSTY, OTHER], LADDER, {"steady": 4, "other": 4}), lambda name, level: level <= highest_of[name]
     )
     assert found == [
         ("bursty", 500),
         ("steady", 4),
         ("other", 4),
+        ("other", 2),
         ("steady", 8),
-        ("other", 8),
         ("steady", 16),
         ("steady", 11),
         ("steady", 9),
+        *(("other", level) for level in (8, 16, 3)),
     ]
 
 
-def test_a_level_is_given_up_when_one_workload_misses_its_slo() -> None:
-    found = measured_in_turn(Climb([STEADY, OTHER], LADDER, 1), lambda name, level: name == "steady" and level < 4)
+def test_where_a_workload_misses_says_nothing_of_another() -> None:
+    found = measured_in_turn(
+        Climb([STEADY, OTHER], LADDER, from_level(1)), lambda name, level: name == "other" or level < 4
+    )
+    assert max(level for name, level in found if name == "other") == 16
+    assert [level for name, level in found if name == "steady"] == [1, 2, 4, 8, 16, 3]
+
+
+def test_a_closed_and_an_open_loop_climb_each_on_the_levels_of_its_kind() -> None:
+    ladder = Ladder({"concurrency": LEVELS, "rate": (100.0, 200.0, 400.0)}, 0.3)
+    found = measured_in_turn(
+        Climb([STEADY, WEB], ladder, {"web": 100}), lambda name, level: level <= (5 if name == "steady" else 250)
+    )
     assert found == [
-        ("steady", 1),
-        ("other", 1),
-        ("steady", 2),
-        ("other", 2),
-        *(("steady", level) for level in (4, 8, 16)),
+        ("steady", 4),
+        ("web", 100),
+        ("steady", 8),
+        ("steady", 16),
+        ("steady", 6),
+        ("steady", 5),
+        ("web", 200),
+        ("web", 400),
+        ("web", pytest.approx(283, abs=1)),
+        ("web", pytest.approx(238, abs=1)),
     ]
+
+
+@pytest.mark.parametrize("hopeless", ["steady", "other"])
+def test_where_a_workload_meets_its_slo_at_no_level_the_others_are_measured_once(hopeless: str) -> None:
+    found = measured_in_turn(Climb([STEADY, OTHER], LADDER, from_level(4)), lambda name, _: name != hopeless)
+    assert sorted(level for name, level in found if name == hopeless) == list(LEVELS)
+    assert [level for name, level in found if name != hopeless] == [4]
+
+
+def test_a_workload_with_too_few_requests_for_a_verdict_at_any_level_stops_no_other() -> None:
+    found = measured_in_turn(Climb([STEADY, OTHER], LADDER, from_level(4)), lambda *_: True, {"steady": "undecided"})
+    assert [level for name, level in found if name == "other"] == [4, 8, 16]
+
+
+def test_a_level_is_met_where_each_class_of_a_mix_meets_its_slo() -> None:
+    mixed = workload("steady", mix={"rare": 1.0, "usual": 9.0})
+    points: list[Point] = []
+    climb = Climb([mixed], LADDER, from_level(4))
+    while (at := climb.next(points)) is not None:
+        level = at[0][1].level
+        points += [seen("steady", level), seen("steady.rare", level, met=level <= 4), seen("steady.usual", level)]
+    assert [one.load.level for one in points if one.workload == "steady"] == [4, 8, 16, 6, 5]
 
 
 def test_nothing_is_looked_for_when_the_load_that_does_not_change_is_too_much() -> None:
-    found = measured_in_turn(Climb([STEADY, BURSTY], LADDER, 4), lambda name, _: name == "steady")
+    found = measured_in_turn(Climb([STEADY, BURSTY], LADDER, from_level(4)), lambda name, _: name == "steady")
     assert found == [("bursty", 500), ("steady", 4)]
 
 
 def test_a_load_that_does_not_change_and_has_too_few_requests_for_a_verdict_stops_no_climb() -> None:
     """Nothing is known against it; that every configuration was measured at one level alone was said nowhere."""
-    found = measured_in_turn(Climb([STEADY, BURSTY], LADDER, 4), lambda _, level: level != 16, {"bursty": "undecided"})
+    found = measured_in_turn(
+        Climb([STEADY, BURSTY], LADDER, from_level(4)), lambda _, level: level != 16, {"bursty": "undecided"}
+    )
     assert found[:4] == [("bursty", 500), ("steady", 4), ("steady", 8), ("steady", 16)]
 
 
 def test_a_load_that_does_not_change_and_was_spoiled_leaves_nothing_to_look_for() -> None:
     spoiled = seen("bursty", 500, mode="open").model_copy(update={"validity": Validity(valid=False, reasons=["late"])})
-    assert Climb([STEADY, BURSTY], LADDER, 4).next([spoiled, seen("steady", 4)]) is None
+    assert Climb([STEADY, BURSTY], LADDER, from_level(4)).next([spoiled, seen("steady", 4)]) is None
 
 
 def test_a_load_that_brings_no_more_throughput_ends_the_way_up() -> None:
     """From 5 in flight on the server answers 500 a second: what misses there is not met for more of them."""
     found = measured_in_turn(
-        Climb([STEADY], LADDER, 2), lambda _, level: level <= 4, throughput=lambda level: min(100 * level, 500)
+        Climb([STEADY], LADDER, from_level(2)),
+        lambda _, level: level <= 4,
+        throughput=lambda level: min(100 * level, 500),
     )
     assert [level for _, level in found] == [2, 4, 8, 6, 5]
 
 
 def test_a_level_that_the_generator_spoiled_ends_the_way_up() -> None:
     points = [seen("steady", 4), seen("steady", 8).model_copy(update={"validity": Validity(valid=False)})]
-    assert Climb([STEADY], LADDER, 4).next(points) == ((STEADY, STEADY.at(6)),)
+    assert Climb([STEADY], LADDER, from_level(4)).next(points) == ((STEADY, STEADY.at(6)),)
 
 
 @pytest.mark.parametrize(

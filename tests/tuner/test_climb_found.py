@@ -16,11 +16,12 @@ from result_builders import point
 from workload_builders import workload
 
 from targets.simulated.model import Batching, serve_batches
-from tuner.load_plans import Climb, Ladder, sustained
+from tuner.load_plans import Climb, Ladder
 from tuner.records import ROW, WINDOW, Records
 from tuner.results import Point
 from tuner.slo import Slo
 from tuner.stopping import Aims, Pace, at_the_cap, decide
+from tuner.sustained import sustained
 from workloads.arrivals import Poisson
 
 pytestmark = pytest.mark.long
@@ -129,7 +130,7 @@ class Known:
     def climbed(self, scan: tuple[float, ...], start: float, resolution: float, seed: int, name: str) -> list[Point]:
         """Return what a climb measures."""
         one = OPEN if name == "rate" else CLOSED
-        climb, points = Climb([one], Ladder(name, scan, resolution), start), list[Point]()
+        climb, points = Climb([one], Ladder({name: scan}, resolution), {one.name: start}), list[Point]()
         while (at := climb.next(points)) is not None:
             ((_, load),) = at
             points.append(self.measured(load.level, 100 * seed + len(points), load.mode))

@@ -54,6 +54,27 @@ def test_what_cannot_be_searched_is_refused_at_its_line(tmp_path: Path, old: str
     assert str(refused.value).removeprefix(f"{tmp_path}/").startswith(f"study.yaml:{expected}")
 
 
+OPEN = """
+  web:
+    arrival: {process: poisson, rate: 10/s}
+    requests: {source: dataset, path: requests.npz}
+load:"""
+
+
+@pytest.mark.parametrize("rate", ["[10/s, 40/s]", "20/s"])
+def test_workloads_with_loads_of_two_kinds_climb_beside_one_another(tmp_path: Path, rate: str) -> None:
+    text = STUDY.replace("\nload:", OPEN).replace("  instances", f"  rate: {rate}\n  instances")
+    prepared(tmp_path, text)
+
+
+def test_the_first_objective_is_about_a_workload_that_climbs(tmp_path: Path) -> None:
+    text = STUDY.replace("\nload:", OPEN).replace("[maximize throughput]", "[maximize web.throughput]")
+    with pytest.raises(StudyError, match=r"10: load\.search: `max_under_slo` needs levels .* give `space\.rate`"):
+        prepared(tmp_path, text)
+    (tmp_path / "again").mkdir()
+    prepared(tmp_path / "again", text.replace("  instances", "  rate: [10/s, 40/s]\n  instances"))
+
+
 def test_a_condition_of_other_knobs_stands(tmp_path: Path) -> None:
     prepared(tmp_path, STUDY.replace("instances: [1, 2]", "instances: {values: [1, 2], when: max_batch_size > 1}"))
 

@@ -91,8 +91,8 @@ def test_each_class_of_the_study_has_results_and_one_the_rest(mixed: Prepared) -
 
 def test_users_are_climbed_to_the_highest_that_meets_the_slo(mixed: Prepared) -> None:
     ladder = ladder_of(mixed)
-    assert ladder == Ladder("users", (1, 2, 4, 8), 0.05)
-    ((workload, load),) = Climb(mixed.workloads, ladder, 4.0).next([]) or ()
+    assert ladder == Ladder({"users": (1, 2, 4, 8)}, 0.05)
+    ((workload, load),) = Climb(mixed.workloads, ladder, {"shop": 4.0}).next([]) or ()
     assert (workload.name, load) == ("shop", Load(mode="users", level=4))
 
 
@@ -108,7 +108,7 @@ def test_a_locustfile_is_not_simulated(mixed: Prepared) -> None:
 
 def test_a_workload_with_users_of_its_own_does_not_climb_with_another() -> None:
     fixed, climbing = users("fixed", own=3), users("climbing")
-    windows = Climb([climbing, fixed], Ladder("users", (1, 2), 0.05), 1.0)
+    windows = Climb([climbing, fixed], Ladder({"users": (1, 2)}, 0.05), {"climbing": 1.0})
     ((first, load),) = windows.next([]) or ()
     assert (first.name, load.level) == ("fixed", 3)
 

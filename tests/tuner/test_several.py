@@ -14,6 +14,7 @@ from targets.base import Knob
 from tuner import validity
 from tuner.confirm import contender
 from tuner.course import Course
+from tuner.levels import check_levels
 from tuner.load.plan import RunReport
 from tuner.load_plans import Climb, Ladder
 from tuner.metrics import totals
@@ -169,7 +170,7 @@ OPEN = replace(workload_builders.workload("open", Poisson(50.0)), model="languag
 BURSTS = replace(workload_builders.workload("bursts", Bursty(10, 0.5)), model="language")
 
 
-def space(**levels: tuple[float, ...]) -> Space:
+def space(**levels: tuple[float | str, ...]) -> Space:
     raw: dict[str, Any] = {name: list(values) for name, values in levels.items()}
     return make_space(raw, [], study(Path()).source)
 
@@ -236,7 +237,7 @@ def test_a_contender_has_the_loads_of_its_window() -> None:
 
 
 def test_a_climb_measures_all_at_each_level_and_goes_up_while_all_meet_their_slo() -> None:
-    climb = Climb([CLOSED, FIXED], Ladder("concurrency", (1, 2, 4, 8), 0.05), start=1)
+    climb = Climb([CLOSED, FIXED], Ladder({"concurrency": (1, 2, 4, 8)}, 0.05), {"closed": 1})
     points: list[Point] = []
     asked: list[list[tuple[str, float]]] = []
     while (window := climb.next(points)) is not None:
@@ -246,6 +247,17 @@ def test_a_climb_measures_all_at_each_level_and_goes_up_while_all_meet_their_slo
         points += [in_window(number, "closed", level), in_window(number, "fixed", 4, met=level < 3)]
     assert [window[0][1] for window in asked] == [1, 2, 4, 3]
     assert all(window[1] == ("fixed", 4) for window in asked)
+
+
+def test_workloads_that_are_measured_at_once_climb_one_kind_of_load(tmp_path: Path) -> None:
+    text = (
+        ("{process: closed, concurrency: 4}", "{process: closed}"),
+        ("space:\n", "load: {search: max_under_slo}\nspace:\n  concurrency: [1, 2]\n  rate: [10/s, 50/s]\n"),
+    )
+    one = study(tmp_path, *text)
+    with pytest.raises(StudyError, match=r"space\.rate: `load\.search: max_under_slo` searches one level for all"):
+        check_levels(one, space(concurrency=(1, 2), rate=("10/s", "50/s")), (CLOSED, OPEN))
+    check_levels(one, space(concurrency=(1, 2)), (CLOSED, OPEN))
 
 
 # what is told of the window

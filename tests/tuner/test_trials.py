@@ -136,7 +136,7 @@ def test_what_one_configuration_cannot_be_asked_is_a_refused_trial_and_what_conc
 
 # Climbs.
 
-LADDER = Ladder("concurrency", (1, 2, 4), 0.05)
+LADDER = Ladder({"concurrency": (1, 2, 4)}, 0.05)
 CLOSED = workload_builders.workload("first")
 SHORT = Pace(0.05, 0.05, 0.2, 0.4)
 """In 0.4 s 400 requests are served at most, too few for a verdict on a p99."""
@@ -170,6 +170,22 @@ def test_a_climb_begins_where_the_one_before_ended_after_a_resume_too(make_trier
     resumed = climbing(make_trier(MET), PACE)
     resumed.climbed_before([before, before.model_copy(update={"points": []})])
     assert levels_of(resumed.climbed(1, resumed.target.user_config())) == [4]
+
+
+def test_each_workload_begins_where_it_ended_itself_after_a_resume_too(make_trier: MakeTrier) -> None:
+    trier = replace(climbing(make_trier(MET), PACE), workloads=[CLOSED, workload_builders.workload("second")])
+    assert trier.climbs_apart
+    stored = Trial(number=0, config={}, state="complete", points=[point("first", 1), point("second", 4)],
+                   apply_s=0.0, wall_s=1.0)  # fmt: skip
+    trier.climbed_before([stored])
+    trial = trier.climbed(1, trier.target.user_config())
+    assert [(one.workload, one.load.level) for one in trial.points] == [
+        ("first", 1),
+        ("second", 4),
+        ("first", 2),
+        ("first", 4),
+    ]
+    assert trial.own_loads
 
 
 # What only this server gives.

@@ -249,6 +249,23 @@ def test_a_resumed_climb_begins_where_the_last_one_ended(tmp_path: Path) -> None
     assert (yours, first) == ([4, 8], [8])
 
 
+def test_a_run_whose_workloads_climbed_together_measures_yours_anew(tmp_path: Path) -> None:
+    """A run that was begun before each workload climbed by itself: candidates would meet yours at a lower level."""
+    path = write_simulated_study(tmp_path)
+    steady = path.read_text().partition("workloads:\n")[2].partition("space:")[0]
+    path.write_text(path.read_text().replace("space:", f"{steady.replace('steady', 'other')}space:"))
+    overrides = (*CLIMBING, "slo={p50: 900 ms}")
+    with pytest.raises(TargetError, match="unplugged"):
+        tuned(tmp_path, Unplugged, *overrides, fresh=False)
+    study = load_study(path, overrides)
+    directory = open_run(tmp_path / "runs", study.spec.study, StudyMark(""), None, fresh=False)
+    search = open_search(prepare(study, directory.log), directory).search
+    search.remember("baseline", {**search.remembered("baseline"), "own_loads": False})
+    ended = tuned(tmp_path, lambda target: target, *overrides, fresh=False)
+    assert "your configuration was climbed with all workloads at one level: it is measured anew" in ended.notes
+    assert [(one.number, one.own_loads) for one in ended.result.trials] == [(0, True), (1, True)]
+
+
 def test_a_run_that_confirmed_nothing_and_has_no_best_has_a_report(tmp_path: Path) -> None:
     result = tuned(tmp_path, lambda target: target).result
     assert result.confirmation is not None

@@ -15,6 +15,7 @@ from tuner.results import Trial, TrialState
 from tuner.space import Parameter, Space
 from tuner.twin.forecast import roles_of, server_of
 from tuner.twin.planner import Forecasts, Twin
+from workloads.arrivals import Poisson
 
 
 def a_twin(goals: Sequence[Goal] = GOALS) -> Twin:
@@ -148,6 +149,62 @@ def missing(trial: Trial, name: str) -> Trial:
     """Return a trial whose point misses another bound as well."""
     point = trial.points[0].model_copy(update={"violations": {**trial.points[0].violations, name: 1.0}})
     return trial.model_copy(update={"points": [point]})
+
+
+TIGHT_S = 0.0025
+
+
+def of_two(climbs: bool) -> Forecasts:
+    """Return what is expected of a server with two workloads; the bound of the second one is met at few in flight."""
+    truth, rng = a_server(), np.random.default_rng(0)
+    bounds = {"steady": {"p99": BOUND_S}, "tight": {"p99": TIGHT_S}}
+    twin = Twin(SPACE, [workload("steady"), workload("tight")], GOALS, bounds, ROLES, cores=1, seed=0, climbs=climbs)
+    trials = [
+        one.model_copy(
+            update={"points": [*one.points, *(p.model_copy(update={"workload": "tight"}) for p in one.points)]}
+        )
+        for one in baseline(truth, rng)
+    ]
+    forecasts = twin.forecasts(trials, twin.candidates)
+    assert forecasts is not None
+    return forecasts
+
+
+def test_where_each_workload_climbs_by_itself_its_bound_is_kept_at_a_level_of_its_own() -> None:
+    apart, together = of_two(climbs=True), of_two(climbs=False)
+    truth = a_server()(every(apart.configs))
+    alone = [{**SPACE.own, **config, "concurrency": 1} for config in apart.configs]
+    bearable = (truth[1] < 0.8 * BOUND_S) & (a_server()(alone)[1] < 0.8 * TIGHT_S)
+    busy = np.array([config["concurrency"] == 32 for config in apart.configs])
+    assert (bearable & busy).any()
+    assert apart.feasible[bearable & busy].min() > 0.9
+    assert together.feasible[busy].max() < 0.1
+    first, second = GOALS[0], apart.gains(GOALS[0], None)
+    assert apart.configs[int(np.argmax(second))]["concurrency"] == 32
+    assert together.configs[int(np.argmax(together.gains(first, None)))]["concurrency"] != 32
+
+
+def test_what_is_expected_of_another_workload_is_at_its_own_best_level() -> None:
+    apart = of_two(climbs=True)
+    likely = apart.feasible > 0.9
+    assert (apart.median["tight"]["p99"][likely] < TIGHT_S).all()
+    same = [
+        index
+        for index, config in enumerate(apart.configs)
+        if {**config, "concurrency": 0} == {**apart.configs[0], "concurrency": 0}
+    ]
+    assert len({apart.median["tight"]["p99"][index] for index in same}) == 1, "whatever the first workload's level is"
+
+
+def test_the_candidates_of_a_climb_have_the_levels_of_the_first_objectives_workload_only() -> None:
+    rate = Parameter(Knob("rate", "float", 0, None, 100.0, "/s", "live", ""), (100.0, 400.0), ordered=True)
+    space = Space((*SPACE.parameters, rate), own=SPACE.own)
+    both = [workload("steady"), workload("web", Poisson(100.0))]
+    twin = Twin(space, both, GOALS, {"web": {"p99": BOUND_S}}, ROLES, cores=1, seed=0, climbs=True)
+    assert all(set(config) == {one.name for one in SPACE} for config in twin.candidates)
+    forecasts = twin.forecasts(baseline(a_server(), np.random.default_rng(0)), twin.candidates)
+    assert forecasts is not None
+    assert forecasts.feasible.max() > 0.5
 
 
 def test_errors_under_the_highest_load_do_not_make_a_configuration_useless() -> None:

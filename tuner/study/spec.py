@@ -23,7 +23,7 @@ class LoadSpec(Section):
     search: Literal["sampled", "max_under_slo"] = Field(
         "sampled",
         description="`sampled`: each proposal has a level; `max_under_slo`: each is measured at the levels that lead "
-        "to the highest one that meets the SLO",
+        "to the highest one that meets the SLO, on each workload",
     )
     resolution: Fraction = Field(
         0.05, ge=0.005, le=1, description="`max_under_slo`: how near a missed level has to be to the met one below it"

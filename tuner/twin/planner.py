@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -19,6 +19,7 @@ from tuner.space import Space
 from tuner.twin.calibration import Calibration, Observation, Variant, calibrate
 from tuner.twin.forecast import FORECAST, Forecaster, Roles, measured_as, server_of
 from tuner.twin.nearby import neighbours
+from tuner.twin.own_levels import Asked, levels_of_one, own_levels
 from tuner.twin.places import places
 from tuner.twin.refusals import Refusals
 from tuner.twin.residual import MOST, Residual, learn
@@ -61,12 +62,26 @@ class _Learnt:
         return self.forecaster is forecaster and len(self.newest) == len(newest) and same
 
 
+@dataclass
+class _Kept:
+    """What is asked of the candidates, and what was simulated of them.
+
+    Attributes:
+        rows: workload -> what is asked of it.
+        simulated: workload or class -> what the simulation says of those rows, and where they lie.
+    """
+
+    rows: dict[str, Asked] = field(default_factory=dict)
+    simulated: dict[str, tuple[dict[str, Floats], Floats]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Forecasts:
     """What the twin says of configurations, each array of shape [configurations].
 
     Attributes:
-        configs: parameters of the space, load levels included.
+        configs: parameters of the space, load levels included. Where workloads climb, each by itself, those of the
+            workload that the first objective is about; what is said of another one is at its own best level.
         median: workload or class -> metric -> predicted value.
         spread: the same -> standard deviation of its logarithm.
         feasible: probability that every bound is kept.
@@ -141,6 +156,7 @@ class Twin:
         roles: of the target's knobs.
         cores: of the server.
         seed: of the choice among the configurations of a large space.
+        climbs: each workload is measured up to the highest level that it sustains, and not at one of a proposal.
     """
 
     def __init__(
@@ -152,6 +168,8 @@ class Twin:
         roles: Roles,
         cores: int,
         seed: int,
+        *,
+        climbs: bool = False,
     ) -> None:
         self.space, self._workloads, self._roles, self._cores = space, workloads, roles, cores
         self._parts = {part.name: workload for workload, part in parts_of(workloads)}
@@ -160,17 +178,19 @@ class Twin:
             for name in self._parts
         }
         self._goals = [goal for goal in goals if goal.metric in FORECAST]
-        self.candidates = _candidates(space, seed)
-        self.sampled = math.prod(len(one.values) for one in space) > MOST_CANDIDATES
+        self._climbing = self._parts[goals[0].workload] if climbs else None
+        self.searched = space if self._climbing is None else levels_of_one(space, self._climbing)
+        self.candidates = _candidates(self.searched, seed)
+        self.sampled = math.prod(len(one.values) for one in self.searched) > MOST_CANDIDATES
         self._forecaster: tuple[int, Forecaster] | None = None
-        self._of_candidates: dict[str, tuple[dict[str, Floats], Floats]] = {}
+        self._asked_of = _Kept()
         self._refusals = Refusals(space, workloads[0].level_name)
         self._law = Once(self._law_of)
         self._learnt: dict[tuple[str, str], _Learnt] = {}
 
     def near(self, configs: Sequence[Config]) -> list[dict[str, Value]]:
         """Return what lies beside configurations; of a large space the candidates may have none of it."""
-        return neighbours(self.space, configs)
+        return neighbours(self.searched, configs)
 
     def calibration(self, trials: Sequence[Trial]) -> Calibration | None:
         """Read the server's laws from trials; None when they say nothing of batches."""
@@ -188,7 +208,8 @@ class Twin:
             calibration = self.calibration(trials[:count])
             if calibration is None:
                 return None
-            self._forecaster, self._of_candidates = (count, Forecaster(calibration)), {}
+            self._forecaster = (count, Forecaster(calibration))
+            self._asked_of.simulated.clear()
         return self._forecaster[1]
 
     def _calibrated_after(self, trials: Sequence[Trial]) -> int:
@@ -215,19 +236,55 @@ class Twin:
         forecaster = self._calibrated(trials)
         if forecaster is None or not configs:
             return None
+        wanted = self._wanted()
         median: dict[str, dict[str, Floats]] = {}
         spread: dict[str, dict[str, Floats]] = {}
         feasible = np.ones(len(configs))
-        for name, metrics in self._wanted().items():
-            simulated, here = self._asked(name, configs, forecaster)
-            median[name], spread[name] = {}, {}
-            for metric in metrics:
-                mean, deviation = self._corrected(name, metric, trials, forecaster, here)
-                median[name][metric] = simulated[metric] * np.exp(mean)
-                spread[name][metric] = deviation
-            for metric, bound in self._bounds[name].items():
-                feasible *= ndtr((math.log(bound) - np.log(median[name][metric])) / spread[name][metric])
+        for workload in self._workloads:
+            asked, kept = self._asked(workload, configs), None
+            found: dict[str, dict[str, tuple[Floats, Floats]]] = {}
+            for name in (part.name for part in workload.parts if part.name in wanted):
+                found[name] = self._of_part(name, wanted[name], asked, trials, forecaster)
+                chance = self._keeps(name, found[name])
+                kept = chance if kept is None else kept * chance
+            if kept is None:
+                continue
+            feasible *= asked.best_chance(kept)
+            at = asked.rows_at_best(kept)
+            median |= {name: {metric: one[0][at] for metric, one in of.items()} for name, of in found.items()}
+            spread |= {name: {metric: one[1][at] for metric, one in of.items()} for name, of in found.items()}
         return Forecasts(configs, median, spread, feasible * self._refusals.chances(trials, configs))
+
+    def _of_part(
+        self, name: str, metrics: Sequence[str], asked: Asked, trials: Sequence[Trial], forecaster: Forecaster
+    ) -> dict[str, tuple[Floats, Floats]]:
+        """Return metric -> predicted values and standard deviations of their logarithms, of each row that is asked."""
+        simulated, here = self._simulated_at(name, asked, forecaster)
+        found = {}
+        for metric in metrics:
+            mean, deviation = self._corrected(name, metric, trials, forecaster, here)
+            found[metric] = simulated[metric] * np.exp(mean), deviation
+        return found
+
+    def _keeps(self, name: str, found: Mapping[str, tuple[Floats, Floats]]) -> Floats:
+        """Return the probability of each row that a workload or class keeps its bounds."""
+        chances = [
+            ndtr((math.log(bound) - np.log(found[metric][0])) / found[metric][1])
+            for metric, bound in self._bounds[name].items()
+        ]
+        return np.asarray(np.prod(chances, axis=0) if chances else np.ones(len(next(iter(found.values()))[0])))
+
+    def _asked(self, workload: Workload, configs: Sequence[Config]) -> Asked:
+        """Return the rows that are forecast of a workload: configurations as they are, or each at its own levels."""
+        if configs is self.candidates and workload.name in self._asked_of.rows:
+            return self._asked_of.rows[workload.name]
+        if self._climbing is None or workload is self._climbing:
+            found = Asked(configs, np.arange(len(configs))[:, None])
+        else:
+            found = own_levels(self.space, workload, configs)
+        if configs is self.candidates:
+            self._asked_of.rows[workload.name] = found
+        return found
 
     def _wanted(self) -> dict[str, list[str]]:
         """Return workload or class -> metrics that are predicted of it."""
@@ -259,14 +316,15 @@ class Twin:
             )
         return found
 
-    def _asked(self, name: str, configs: Sequence[Config], forecaster: Forecaster) -> tuple[dict[str, Floats], Floats]:
-        """Return what the simulation says of configurations, and where they lie; of the candidates it is kept."""
-        if configs is self.candidates and name in self._of_candidates:
-            return self._of_candidates[name]
-        simulated = self._simulated(name, configs, forecaster)
-        found = simulated, places(self.space, configs, self._parts[name].level_name)
-        if configs is self.candidates:
-            self._of_candidates[name] = found
+    def _simulated_at(self, name: str, asked: Asked, forecaster: Forecaster) -> tuple[dict[str, Floats], Floats]:
+        """Return what the simulation says of rows, and where they lie; of the candidates it is kept."""
+        of_candidates = asked is self._asked_of.rows.get(self._parts[name].name)
+        if of_candidates and name in self._asked_of.simulated:
+            return self._asked_of.simulated[name]
+        simulated = self._simulated(name, asked.configs, forecaster)
+        found = simulated, places(self.space, asked.configs, self._parts[name].level_name)
+        if of_candidates:
+            self._asked_of.simulated[name] = found
         return found
 
     def _simulated(self, name: str, configs: Sequence[Config], forecaster: Forecaster) -> dict[str, Floats]:

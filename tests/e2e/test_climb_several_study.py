@@ -1,0 +1,89 @@
+"""A study that looks for the highest load under the SLO of each of several workloads, as a user runs it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.support.tune import tune
+from tuner.results import Result, Trial, read_result
+from tuner.sustained import sustained
+
+pytestmark = pytest.mark.long
+
+STUDY = """
+study: climbs
+target: {kind: simulated, model: queue, repository: models}
+workloads:
+  steady:
+    arrival: {process: closed}
+    requests: {source: dataset, path: requests.npz}
+  strict:
+    arrival: {process: closed}
+    requests: {source: dataset, path: requests.npz}
+    slo: {p90: 70 ms}
+  web:
+    arrival: {process: constant, rate: 10/s}
+    requests: {source: dataset, path: requests.npz}
+load: {search: max_under_slo, resolution: 50%}
+space:
+  instances: [1, 2]
+  concurrency: {low: 1, high: 16, scale: log2}
+  rate: [10/s, 30/s, 60/s]
+slo: {p90: 150 ms}
+objectives: [maximize throughput]
+search: {budget: {trials: 1, time: 3 min}}
+measure: {warmup: 0.3 s, max_warmup: 0.5 s, window: 1 s, max_window: 4 s, confidence: 90%}
+confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 1 s}
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str]:
+    """A request takes 20 ms, one at a time: an instance sustains 7 in flight within 150 ms, 3 within 70 ms."""
+    folder = tmp_path_factory.mktemp("climbs")
+    (folder / "models" / "queue").mkdir(parents=True)
+    queue = {"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 20.0, "each_ms": 0.0}
+    (folder / "models" / "queue" / "queue.json").write_text(json.dumps(queue))
+    np.savez(folder / "requests.npz", INPUT=np.zeros((50, 4)))
+    (folder / "study.yaml").write_text(STUDY)
+    ended = tune("study.yaml", cwd=folder)
+    assert ended.returncode in (0, 5), ended.stdout + ended.stderr
+    shown = tune("show", "runs/climbs/latest", cwd=folder)
+    return read_result(folder / "runs" / "climbs" / "latest"), ended.stdout + ended.stderr + shown.stdout
+
+
+def highest(trial: Trial, workload: str) -> float:
+    levels = [one.load.level for one in trial.points if one.workload == workload and sustained(one)]
+    return max(levels, default=0.0)
+
+
+def test_each_workload_of_a_configuration_reaches_its_own_highest_load(found: tuple[Result, str]) -> None:
+    result, _ = found
+    for trial in result.trials:
+        instances = int(trial.config["instances"])
+        assert 4 * instances <= highest(trial, "steady") <= 8 * instances
+        assert 2 * instances <= highest(trial, "strict") < 4 * instances
+        assert highest(trial, "web") >= 30
+        assert highest(trial, "strict") < highest(trial, "steady")
+
+
+def test_the_best_and_what_confirms_it_are_at_the_highest_load_of_each_workload(found: tuple[Result, str]) -> None:
+    result, said = found
+    made = result.confirmation
+    assert made is not None
+    for side in (made.candidate, made.baseline):
+        trial = result.trial(side.trial)
+        assert side.loads["strict"].level <= highest(trial, "strict")
+        assert side.loads["strict"].level < side.load.level
+        assert side.metrics["web"]["offered_rps"].value == pytest.approx(side.loads["web"].level, rel=0.15)
+    trial = result.trial(made.candidate.trial)
+    assert made.candidate.load.level <= highest(trial, "steady"), (
+        "at the most throughput, which is that of a full server"
+    )
+    assert {name: load.level for name, load in made.candidate.loads.items()} == {
+        "strict": highest(trial, "strict"),
+        "web": highest(trial, "web"),
+    }
+    assert "web: load" in said
+    assert f"strict {made.candidate.loads['strict'].level:g} in flight" in said

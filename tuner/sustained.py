@@ -1,0 +1,24 @@
+"""Whether a point shows that its load can be sustained, or that it cannot. Pure."""
+
+from tuner.catalog import BOUNDED
+from tuner.results import Point
+
+
+def sustained(point: Point) -> bool:
+    """Whether a point shows that its load can be sustained: every bound is kept, and certainly so on latency.
+
+    Bounds on errors and accuracy are mostly undecided in so short a time; there the measured value decides.
+    """
+    if not within(point):
+        return False
+    return all(verdict == "met" or name not in BOUNDED for name, verdict in point.verdicts.items())
+
+
+def within(point: Point) -> bool:
+    """Whether a valid point keeps every bound by its measured values."""
+    return point.validity.valid and all(over <= 0 for over in point.violations.values())
+
+
+def bearable(point: Point) -> bool:
+    """Whether a load is not known to be too much: no bound is missed, by its value or for certain."""
+    return within(point) and "missed" not in point.verdicts.values()
