@@ -22,7 +22,8 @@ from tuner.results import Estimate, Trial
 from tuner.search import Proposal, Search
 from tuner.space import LOAD_NAMES, Space
 from tuner.twin.forecast import measured_as
-from tuner.twin.planner import Forecasts, Twin
+from tuner.twin.forecasts import Forecasts
+from tuner.twin.planner import Twin
 
 RECENT = 6
 """Predictions that the twin is judged by."""

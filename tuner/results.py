@@ -289,9 +289,7 @@ class Best(Data):
     metrics: dict[str, dict[str, Estimate]] = Field(description="workload -> metric -> estimate; confirmed if it is")
     verdicts: dict[str, dict[str, SloVerdict]]
     objective: str = Field(description="the metric that the gain is of")
-    gain_vs_baseline: Ratio | None = Field(
-        description="ratio; null when the baseline meets no SLO or nothing was confirmed"
-    )
+    gain_vs_baseline: Ratio | None = Field(description="null: the baseline meets no SLO, or nothing was confirmed")
     regrets: dict[str, Number] = Field(
         {}, description="objective -> share given up for the others, by the search; {} where the first alone ranks"
     )

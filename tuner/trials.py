@@ -9,14 +9,11 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 from targets.base import (
     Config,
     ConfigRefused,
     Deployment,
     Knob,
-    Outcome,
     ServerDied,
     ServerHung,
     Target,
@@ -39,7 +36,7 @@ from tuner.space import Space, server_part
 from tuner.stopping import Aims, Pace
 from tuner.sustained import sustained
 from tuner.telemetry.series import save_series, series_path
-from tuner.validity import short_of_requests
+from tuner.validity import require_answers, short_of_requests
 from tuner.workload import Workload, at_once, every_load, groups, load_level
 
 ALIAS = "candidate"
@@ -347,7 +344,7 @@ class Trier:
         for _ in range(ATTEMPTS):
             runs = self.measure_at_once(deployment, offered, pace)
             for run, one in zip(runs, offered, strict=True):
-                _require_answers(run, one.workload)
+                require_answers(run, one.workload)
             self.learn_accuracy(deployment, variant)
             points = [
                 point.model_copy(update={"window": number})
@@ -399,11 +396,3 @@ def _file(name: str, one: Offered, window: int | None) -> str:
 def _settles_it(point: Point) -> bool:
     """Whether a point leaves nothing to find out of its trial."""
     return point.ended == "dominated" or overall(point.verdicts.values()) == "missed"
-
-
-def _require_answers(run: Run, workload: Workload) -> None:
-    """Raise ServerHung when not a single request of a run, its warm-up included, was answered in any way."""
-    rows = run.records.rows
-    unanswered = np.isin(rows["outcome"], (Outcome.TIMEOUT, Outcome.DROPPED))
-    if len(rows) and unanswered.all():
-        raise ServerHung(f"{workload.name}: none of {len(rows)} requests was answered within {workload.timeout_s:g} s")

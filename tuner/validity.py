@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from targets.base import Outcome, ServerHung
 from tuner import results
 from tuner.catalog import BOUNDED, METRICS
 from tuner.load.plan import NAMES, Named, RunReport
@@ -14,6 +17,7 @@ from tuner.slo import Slo
 from tuner.stats import P99_MIN_SAMPLES, certain_from
 from tuner.timings import misplaced
 from tuner.usage_metrics import throttled
+from tuner.workload import Workload
 
 MAX_ISSUE_DELAY_S = 1e-3
 MAX_ISSUE_DELAY_SHARE = 0.05
@@ -189,3 +193,11 @@ def _advice(report: results.Generator | results.Agent, processes: int, *, distri
             "long the system took to wake it when a request was due"
         )
     return f"{what}; give it a core that nothing else uses, or measure on another machine"
+
+
+def require_answers(run: Run, workload: Workload) -> None:
+    """Raise ServerHung when not a single request of a run, its warm-up included, was answered in any way."""
+    rows = run.records.rows
+    unanswered = np.isin(rows["outcome"], (Outcome.TIMEOUT, Outcome.DROPPED))
+    if len(rows) and unanswered.all():
+        raise ServerHung(f"{workload.name}: none of {len(rows)} requests was answered within {workload.timeout_s:g} s")

@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 
 import psutil
 
 from targets import registry
-from targets.base import PRIVATE, Config, ConfigRefused, Context, KnowsOwn, KnowsRules, Target, TargetError
+from targets.base import PRIVATE, Context, KnowsOwn, KnowsRules, Target, TargetError
 from targets.hiding import without
 from targets.process import pinned
 from tuner import __version__
 from tuner.accuracy.checks import check_labels
 from tuner.accuracy.variants import Accuracies, scorings_of, shares_of
+from tuner.config_checks import check_configs
 from tuner.isolation import Cores, CpusUnavailable, cpus_of_generators, divide_host, shared_cpus
 from tuner.levels import check_levels
 from tuner.load.distributed.fleet import Fleet
@@ -29,12 +29,12 @@ from tuner.load.distributed.generator import generators_on
 from tuner.load.generator import Generator, LoadGenerator
 from tuner.load_plans import Ladder
 from tuner.measure import Meter
-from tuner.nesting import SPACE, flat, place_of
+from tuner.nesting import flat
 from tuner.objective import Goal, parse_goals
 from tuner.rules import Rules
 from tuner.serving import check_requests
 from tuner.slo import Slo
-from tuner.space import LOAD_NAMES, Space, make_space, server_part, with_starts
+from tuner.space import LOAD_NAMES, Space, make_space, with_starts
 from tuner.stopping import Pace
 from tuner.study.hidden import secrets_of
 from tuner.study.load import Study
@@ -57,8 +57,6 @@ OF_GPUS = {
     "gpu_memory": ("memory_used_bytes",),
 }
 """Metric -> fields of GPUs, one of which it needs."""
-MAX_CHECKED = 2_000
-"""Configurations whose rules are checked before anything is started; where all of these break one, more are there."""
 
 
 @dataclass(frozen=True)
@@ -129,53 +127,10 @@ def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = Non
     _check_requests(study, target, workloads)
     _check_sampler(study, target, space)
     check_gpus(study, asked_of_use(spec))
-    _check_configs(study, target, space)
+    check_configs(study, target, space)
     if isinstance(target, KnowsRules):
         space = replace(space, rules=Rules(target, target.user_config()))
     return Prepared(study, target, space, workloads, cores)
-
-
-def _check_configs(study: Study, target: Target, space: Space) -> None:
-    """Check that the target can write what the space varies, and that some configuration of it keeps its rules.
-
-    Raises:
-        StudyError: it has none.
-        TargetError: the user's files cannot be changed that way.
-    """
-    user = target.user_config()
-    for parameter in space:
-        try:
-            target.export({**user, **server_part({parameter.name: parameter.values[0]})})
-        except ConfigRefused:
-            if not isinstance(target, KnowsRules):
-                raise
-    if not isinstance(target, KnowsRules):
-        return
-    configs = space.without_load().configs()
-    refusals = []
-    for config in islice(configs, MAX_CHECKED):
-        refusal = _refusal(target, {**user, **config})
-        if refusal is None:
-            return
-        refusals.append(refusal)
-    if next(configs, None) is None:
-        raise study.source.error(_to_blame(space, refusals), f"no value can be used: {refusals[0]}")
-
-
-def _refusal(target: KnowsRules, config: Config) -> ConfigRefused | None:
-    try:
-        target.check(config)
-    except ConfigRefused as refused:
-        return refused
-    return None
-
-
-def _to_blame(space: Space, refusals: Sequence[ConfigRefused]) -> Keys:
-    """Return the place of the knob that every refusal names, or of one that the first names, or of the space."""
-    places = {one.name: place_of(one.knob) for one in space}
-    named = [name for name in refusals[0].knobs if name in places]
-    blamed = [*(name for name in named if all(name in one.knobs for one in refusals)), *named]
-    return places[blamed[0]] if blamed else SPACE
 
 
 def _cores(study: Study) -> Cores:

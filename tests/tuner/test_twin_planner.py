@@ -14,7 +14,8 @@ from tuner.objective import Goal
 from tuner.results import Trial, TrialState
 from tuner.space import Parameter, Space
 from tuner.twin.forecast import roles_of, server_of
-from tuner.twin.planner import Forecasts, Twin
+from tuner.twin.forecasts import Forecasts
+from tuner.twin.planner import Twin
 from workloads.arrivals import Poisson
 
 

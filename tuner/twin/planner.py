@@ -18,6 +18,7 @@ from tuner.results import Estimate, Point, Trial
 from tuner.space import Space
 from tuner.twin.calibration import Calibration, Observation, Variant, calibrate
 from tuner.twin.forecast import FORECAST, Forecaster, Roles, measured_as, server_of
+from tuner.twin.forecasts import Forecasts
 from tuner.twin.nearby import neighbours
 from tuner.twin.own_levels import Asked, levels_of_one, own_levels
 from tuner.twin.places import places
@@ -38,7 +39,6 @@ FAR = 2.0
 """ln(measured / simulated) of a value that is infinite, and at most."""
 
 
-_OfAll = Mapping[str, Mapping[str, Floats]]
 _Newest = Sequence[tuple[Trial, Point]]
 
 
@@ -73,76 +73,6 @@ class _Kept:
 
     rows: dict[str, Asked] = field(default_factory=dict)
     simulated: dict[str, tuple[dict[str, Floats], Floats]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Forecasts:
-    """What the twin says of configurations, each array of shape [configurations].
-
-    Attributes:
-        configs: parameters of the space, load levels included. Where workloads climb, each by itself, those of the
-            workload that the first objective is about; what is said of another one is at its own best level.
-        median: workload or class -> metric -> predicted value.
-        spread: the same -> standard deviation of its logarithm.
-        feasible: probability that every bound is kept.
-    """
-
-    configs: Sequence[Config]
-    median: Mapping[str, Mapping[str, Floats]]
-    spread: Mapping[str, Mapping[str, Floats]]
-    feasible: Floats
-
-    def joined(self, other: "Forecasts") -> "Forecasts":
-        """Return these and those of other configurations after them."""
-
-        def both(one: _OfAll, another: _OfAll) -> _OfAll:
-            return {
-                name: {metric: np.concatenate([values, another[name][metric]]) for metric, values in metrics.items()}
-                for name, metrics in one.items()
-            }
-
-        return Forecasts(
-            [*self.configs, *other.configs],
-            both(self.median, other.median),
-            both(self.spread, other.spread),
-            np.concatenate([self.feasible, other.feasible]),
-        )
-
-    def predicted(self, index: int) -> dict[str, dict[str, Estimate]]:
-        """Return workload -> metric key -> what is expected of a configuration, with its 95% interval."""
-        found: dict[str, dict[str, Estimate]] = {}
-        for name, metrics in self.median.items():
-            found[name] = {}
-            for metric, values in metrics.items():
-                factor = math.exp(Z_95 * self.spread[name][metric][index])
-                value = float(values[index])
-                found[name][key_of(metric)] = Estimate(value=value, low=value / factor, high=value * factor, n=0)
-        return found
-
-    def gains(self, goal: Goal, best: float | None) -> Floats:
-        """Return the expected gain of each on an objective, on the log scale, times the chance to keep its bounds.
-
-        E[max(0, ln y - ln best)] = s (z Phi(z) + phi(z)) with z = (m - ln best) / s, for ln y normal with mean m and
-        standard deviation s (expected improvement: Jones, Schonlau and Welch, 1998); the sign turned to minimize.
-
-        Args:
-            goal: the objective.
-            best: its best value so far that meets the SLO; None: there is none, and the most promising one gains most.
-        """
-        sign = 1.0 if goal.maximize else -1.0
-        logs = sign * np.log(self.median[goal.workload][goal.metric])
-        spread = self.spread[goal.workload][goal.metric]
-        least = float(logs.min()) if best is None or best <= 0 else sign * math.log(best)
-        z = (logs - least) / spread
-        gain = spread * (z * ndtr(z) + np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi))
-        return np.asarray(gain * self.feasible)
-
-    def chances(self, goal: Goal, best: float, margin: float) -> Floats:
-        """Return the probability of each to keep its bounds and to be better than the best by more than a margin."""
-        sign = 1.0 if goal.maximize else -1.0
-        logs = sign * np.log(self.median[goal.workload][goal.metric])
-        least = sign * math.log(best) + math.log1p(margin)
-        return np.asarray(ndtr((logs - least) / self.spread[goal.workload][goal.metric]) * self.feasible)
 
 
 class Twin:
