@@ -1,4 +1,8 @@
-"""Flags of tritonserver's command line: those that the study gives, and those that are tuned. Pure."""
+"""Flags of tritonserver's command line: those that the study gives, and those that are tuned. Pure.
+
+`since` is the release whose notes have the flag; `2.4 or before` and `2.15 or before` where sources of the server from
+before that release have it (2.15 brought --rate-limit, which they lack).
+"""
 
 import re
 import shlex
@@ -9,6 +13,8 @@ from pathlib import Path
 from targets.base import Config, Knob, TargetError, Value
 
 CACHE_CONFIG = "--cache-config=local,size="
+NEEDS_GPU = "needs a GPU"
+OLD = "2.15 or before"
 FILE = Path("server-flags.txt")
 """Of an export: one flag a line, quoted as a shell wants them."""
 MAX_INT32 = 2**31 - 1
@@ -44,7 +50,7 @@ OURS = frozenset(
 )
 """Flags that Paretune sets itself, or that would keep it from its server."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
-_ROW = re.compile(r"^\| (?P<option>\w+) +\| (?P<value>.*?) +\|$", re.MULTILINE)
+_ROW = re.compile(r"^\| (?P<option>[\w{}]+) +\| (?P<value>.*?) +\|$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -83,23 +89,30 @@ class _Flag:
 
 _FLAGS: Sequence[_Flag] = (
     _Flag(Knob("http_thread_count", "int", 1, MAX_INT32, 8, "", "restart",
-               "threads that handle HTTP requests (--http-thread-count)"), "--http-thread-count="),
+               "threads that handle HTTP requests (--http-thread-count)", since="2.4 or before"),
+          "--http-thread-count="),
     _Flag(Knob("grpc_infer_allocation_pool_size", "int", 0, MAX_INT32, 8, "", "restart",
-               "requests over gRPC whose memory is kept for reuse (--grpc-infer-allocation-pool-size)"),
+               "requests over gRPC whose memory is kept for reuse (--grpc-infer-allocation-pool-size)", since=OLD),
           "--grpc-infer-allocation-pool-size="),
     _Flag(Knob("model_load_thread_count", "int", 1, MAX_INT32, 4, "", "restart",
-               "models that are loaded at once (--model-load-thread-count)"), "--model-load-thread-count="),
+               "models that are loaded at once (--model-load-thread-count)", since="2.24"),
+          "--model-load-thread-count="),
     _Flag(Knob("buffer_manager_thread_count", "int", 0, MAX_INT32, 0, "", "restart",
-               "threads that copy inputs and outputs (--buffer-manager-thread-count)"),
+               "threads that copy inputs and outputs (--buffer-manager-thread-count)", since=OLD),
           "--buffer-manager-thread-count="),
     _Flag(Knob("pinned_memory_pool_size", "int", 0, MAX_INT64, 2**28, "bytes", "restart",
-               "pinned memory for copies between host and GPU (--pinned-memory-pool-byte-size)"),
+               "pinned memory for copies between host and GPU (--pinned-memory-pool-byte-size)", since=OLD),
           "--pinned-memory-pool-byte-size=", "pinned_memory_pool_byte_size"),
+    _Flag(Knob("cuda_memory_pool_size", "int", 0, MAX_INT64, 2**26, "bytes", "restart",
+               "memory of GPU 0 for what goes to and from it (--cuda-memory-pool-byte-size=0:...)", since=OLD,
+               rule=NEEDS_GPU),
+          "--cuda-memory-pool-byte-size=0:", "cuda_memory_pool_byte_size{0}"),
     _Flag(Knob("cache_size", "int", 0, MAX_INT64, 0, "bytes", "restart",
-               "memory of the response cache (--cache-config=local,size=...); 0: there is none"),
+               "memory of the response cache (--cache-config=local,size=...); 0: there is none", since="2.32"),
           CACHE_CONFIG, "cache_enabled"),
     _Flag(Knob("rate_limit", "choice", None, None, "off", "", "restart",
-               "whether rate_limiter in config.pbtxt holds (--rate-limit)", choices=("off", "execution_count")),
+               "whether rate_limiter in config.pbtxt holds (--rate-limit)", choices=("off", "execution_count"),
+               since="2.15"),
           "--rate-limit=", "rate_limit"),
 )  # fmt: skip
 

@@ -65,6 +65,9 @@ def flags(offer: Offer) -> tuple[str, ...]:
     )
 
 
+NO_GPU = "it is for GPUs, and Triton finds none here"
+
+
 def on_gpus(config: model_config_pb2.ModelConfig) -> bool:
     """Whether a model says that it needs a GPU."""
     return any(group.kind == KINDS["gpu"] for group in config.instance_group)
@@ -81,7 +84,7 @@ def unusable(one: ModelKnob, config: model_config_pb2.ModelConfig, gpus: tuple[i
     if reason := _wrong(one, config):
         return reason
     if one.gpu and gpus == ():
-        return "it is for GPUs, and Triton finds none here"
+        return NO_GPU
     return ""
 
 

@@ -107,6 +107,8 @@ class TritonTarget:
             reasons = [
                 rules.unusable(BY_NAME[knob.name], one, self._gpus) for one in self._bases if knob.name in BY_NAME
             ]
+            if knob.rule == flags_of.NEEDS_GPU and self._gpus == ():
+                reasons = [rules.NO_GPU]
             found.append(replace(knob, unusable=reasons[0]) if reasons and all(reasons) else knob)
         return found
 

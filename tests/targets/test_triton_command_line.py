@@ -15,6 +15,7 @@ VALUES = {
     "model_load_thread_count": 2,
     "buffer_manager_thread_count": 4,
     "pinned_memory_pool_size": 0,
+    "cuda_memory_pool_size": 1024,
     "cache_size": 1048576,
     "rate_limit": "execution_count",
 }
@@ -24,6 +25,7 @@ WRITTEN = [
     "--model-load-thread-count=2",
     "--buffer-manager-thread-count=4",
     "--pinned-memory-pool-byte-size=0",
+    "--cuda-memory-pool-byte-size=0:1024",
     "--cache-config=local,size=1048576",
     "--rate-limit=execution_count",
 ]
@@ -35,6 +37,7 @@ TABLE = """
 | model_repository_path[0]         | /tmp/x                        |
 | rate_limit                       | EXEC_COUNT                    |
 | pinned_memory_pool_byte_size     | 268435456                     |
+| cuda_memory_pool_byte_size{0}    | 67108864                      |
 | cache_enabled                    | 1                             |
 +----------------------------------+-------------------------------+
 """
@@ -65,6 +68,12 @@ def test_a_tuned_flag_takes_the_place_of_the_users_own() -> None:
 def test_the_users_own_values_change_nothing() -> None:
     own = ["--http-thread-count=4", "--http-thread-count=5"]
     assert flags.server_flags(flags.flag_values(own), own) == own
+
+
+def test_the_pool_of_gpu_0_is_tuned_and_those_of_others_stay() -> None:
+    own = ["--cuda-memory-pool-byte-size=1:5", "--cuda-memory-pool-byte-size=0:7"]
+    assert flags.flag_values(own) == {"cuda_memory_pool_size": 7}
+    assert flags.server_flags({"cuda_memory_pool_size": 9}, own) == [own[0], "--cuda-memory-pool-byte-size=0:9"]
 
 
 def test_no_cache_is_no_flag() -> None:
@@ -100,6 +109,11 @@ def test_the_servers_table_of_options_is_read_from_its_log() -> None:
         (
             ["--pinned-memory-pool-byte-size=1"],
             ["pinned_memory_pool_size: asked 1, the server says pinned_memory_pool_byte_size is 268435456"],
+        ),
+        (["--cuda-memory-pool-byte-size=0:67108864", "--cuda-memory-pool-byte-size=1:5"], []),
+        (
+            ["--cuda-memory-pool-byte-size=0:1"],
+            ["cuda_memory_pool_size: asked 1, the server says cuda_memory_pool_byte_size{0} is 67108864"],
         ),
         (["--cache-config=local,size=0"], ["cache_size: asked 0, the server says cache_enabled is 1"]),
     ],

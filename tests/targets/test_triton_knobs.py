@@ -374,6 +374,16 @@ def test_a_target_marks_the_knobs_that_fit_no_variant(make_triton: MakeTriton) -
     assert "execution_mode" not in {knob.name for knob in make_triton(variants=onnx).knobs() if knob.unusable}
 
 
+@pytest.mark.parametrize(("gpus", "marked"), [((), True), ((0,), False), (None, False)])
+def test_the_memory_pool_of_a_gpu_needs_one(
+    gpus: tuple[int, ...] | None, marked: bool, make_triton: MakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = make_triton()
+    monkeypatch.setattr(target, "_gpus", gpus)
+    (knob,) = [one for one in target.knobs() if one.name == "cuda_memory_pool_size"]
+    assert bool(knob.unusable) == marked
+
+
 # what the server is started with
 
 

@@ -44,6 +44,7 @@ def test_every_knob_is_taken_by_the_server(make_triton: MakeTriton, digits: Data
         "model_load_thread_count": 1,
         "buffer_manager_thread_count": 1,
         "pinned_memory_pool_size": 2**20,
+        "cuda_memory_pool_size": 2**20,  # read back from the table in the log, without a GPU too
         "cache_size": 2**20,
         "rate_limit": "execution_count",
     }
