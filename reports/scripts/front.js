@@ -217,9 +217,8 @@
   }
 
   function start() {
-    const source = document.getElementById("trial-data");
-    if (!source) return;
-    data = parsed(source.textContent);
+    if (!document.getElementById("trial-data")) return;
+    data = parsed(window.paretunePage.unpacked("trial-data"));
     controls = {
       colour: document.getElementById("front-colour"),
       variant: document.getElementById("front-variant"),
