@@ -1,4 +1,4 @@
-"""Reports of 0, 1, 500 and 5,000 trials: how long they take to build, how large they are, how long they take to open.
+"""Reports of 0 to 5,000 trials: how long they take to build, how large they are, how long they take to open.
 
     python benchmarks/reports.py [--run DIR] [--rounds N] [--json PATH] [--write] [--pictures]
 
@@ -30,7 +30,8 @@ from tuner.results import Estimate, Point, Result, Trial, read_result, to_json
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-TRIALS = (0, 1, 500, 5000)
+RUNS = ((0, 0), (1, 0), (500, 0), (500, 8), (5000, 0))
+"""Trials, and points of each; 0: as many as in the run that is repeated. 8 are a climb."""
 MOST_BYTES, MOST_BUILD_S = 6_000_000, 5.0
 """Bars of a report of BARRED trials."""
 BARRED = 500
@@ -84,7 +85,8 @@ def main() -> int:
         if asked.pictures:
             take_pictures(browser, run)
         stored = read_result(run)
-        rows = [measured(browser, repeated(stored, count), Path(folder), asked.rounds) for count in TRIALS]
+        runs = [repeated(stored, trials, points) for trials, points in RUNS]
+        rows = [measured(browser, run, Path(folder), asked.rounds) for run in runs]
     body = table(rows)
     print(body)
     if asked.json:
@@ -133,8 +135,14 @@ def tune(*arguments: object, cwd: Path) -> None:
         sys.exit(ended.stderr)
 
 
-def repeated(result: Result, count: int) -> Result:
-    """Return a run of so many trials: those of a real one, again and again, with other configurations and numbers."""
+def repeated(result: Result, count: int, points: int = 0) -> Result:
+    """Return a run of so many trials: those of a real one, again and again, with other configurations and numbers.
+
+    Args:
+        result: the real one.
+        count: trials.
+        points: of each trial, made of its own likewise; 0: its own.
+    """
     random = np.random.default_rng(count)
     trials = [
         varied(result, result.trials[number % len(result.trials)], number, random)
@@ -142,6 +150,8 @@ def repeated(result: Result, count: int) -> Result:
         else result.trials[number]
         for number in range(count)
     ]
+    if points:
+        trials = [trial.model_copy(update={"points": filled(trial.points, points, random)}) for trial in trials]
     kept = {trial.number for trial in trials}
     return result.model_copy(
         update={
@@ -164,6 +174,16 @@ def varied(result: Result, trial: Trial, number: int, random: np.random.Generato
     return trial.model_copy(update={"number": number, "config": config, "points": points})
 
 
+def filled(points: Sequence[Point], count: int, random: np.random.Generator) -> list[Point]:
+    """Return so many points: those there are, then more with other numbers, under twice the load, and so on."""
+    found = list(points)
+    while found and len(found) < count:
+        one = different(found[len(found) - len(points)], random)
+        load = one.load.model_copy(update={"level": one.load.level * 2})
+        found.append(one.model_copy(update={"load": load}))
+    return found[:count]
+
+
 def different(point: Point, random: np.random.Generator) -> Point:
     """Return a point whose metrics are multiplied by chance."""
 
@@ -177,7 +197,8 @@ def different(point: Point, random: np.random.Generator) -> Point:
 
 def measured(browser: Browser, result: Result, folder: Path, rounds: int) -> Row:
     """Build and open a report so many times."""
-    run = folder / f"of-{len(result.trials)}"
+    points = sum(len(trial.points) for trial in result.trials)
+    run = folder / f"of-{len(result.trials)}-{points}"
     run.mkdir()
     (run / "result.json").write_text(to_json(result))
     built, used, opened, sorted_in = [], [], [], []
@@ -191,7 +212,7 @@ def measured(browser: Browser, result: Result, folder: Path, rounds: int) -> Row
             sorted_in.append(sorting_s(page))
     return Row(
         len(result.trials),
-        sum(len(trial.points) for trial in result.trials),
+        points,
         median(built),
         median(used),
         (run / "report.html").stat().st_size,

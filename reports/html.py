@@ -1,9 +1,11 @@
 """report.html: one self-contained page made of a stored result."""
 
 import difflib
+import gc
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from tuner.endings import SAID
 from tuner.results import Result, to_json
 
 NOTHING_KEPT = page.Kept()
+MOST_IN_FULL = 1000
+"""With more points than this the result.json of a page has as many digits as its trials.csv, for the page's size."""
+DIGITS = 9
 _CONTEXT = 3
 NO_LINE_END = "\\ No newline at end of file"
 
@@ -37,6 +42,19 @@ class Place:
     own_files: bool = False
 
 
+@contextmanager
+def _keeping_all() -> Iterator[None]:
+    """Let nobody look for garbage meanwhile: a page is made of millions of values that are all in use."""
+    looked = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if looked:
+            gc.enable()
+
+
+@_keeping_all()
 def render(
     result: Result,
     diff: str = "",
@@ -89,9 +107,13 @@ def render(
             hosts=trust.hosts(result),
             table=table,
             packed_trials=packed("packed-trials", table.packed_text()),
-            files=packed_files(downloads(result, diff) if carried is None else carried),
+            files=packed_files(downloads(result, diff) if carried is None else carried, _digits(result)),
         )
     )
+
+
+def _digits(result: Result) -> int | None:
+    return DIGITS if sum(len(trial.points) for trial in result.trials) > MOST_IN_FULL else None
 
 
 def _environment() -> Environment:

@@ -9,6 +9,8 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
+from reports.columns import Columns
+
 RAW_DEFLATE = -15
 LEVEL = 6
 """Of the compression: 9 takes a third longer for a plotly that is 0.2% smaller."""
@@ -34,9 +36,24 @@ def packed(name: str, text: str, level: int = LEVEL) -> Markup:
     return Markup(element).format(name, len(content), data)  # noqa: S704 - what is put in is escaped
 
 
-def packed_files(texts: Mapping[str, str]) -> Markup:
-    """Return files, name to content, as the element that static/files.js takes downloads from."""
-    return packed("packed-files", json.dumps(texts, ensure_ascii=False))
+def packed_files(texts: Mapping[str, str], digits: int | None = None) -> Markup:
+    """Return files, name to content, as the element that static/files.js takes downloads from.
+
+    Args:
+        texts: files of CSV and JSON by their endings, as `Columns` takes them, and others as they are.
+        digits: significant digits that a number in JSON keeps, None: all.
+    """
+    columns = Columns(digits)
+    apart: dict[str, object] = {}
+    for name, text in texts.items():
+        if name.endswith(".csv"):
+            apart[name] = {"csv": columns.csv(text)}
+        elif name.endswith(".json"):
+            apart[name] = {"json": columns.json(text)}
+        else:
+            apart[name] = {"text": text}
+    document = {"files": apart, "pool": list(columns.pool)}
+    return packed("packed-files", json.dumps(document, separators=(",", ":"), ensure_ascii=False))
 
 
 @cache

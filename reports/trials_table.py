@@ -15,6 +15,8 @@ from tuner.units import format_duration, format_setting
 MAX_BATCHES_LISTED = 6
 DRAWN = 200
 """Rows in the page's own HTML, for readers without scripts; with them the whole table is drawn from the data."""
+SORTED_DIGITS = 7
+"""Significant digits of the numbers that are sorted by."""
 STAGES = ("queue", "compute_infer")
 LOADS = tuple(LEVEL_NAMES.values())
 
@@ -75,22 +77,18 @@ class Table:
     rows: tuple[Row, ...]
 
     def packed_text(self) -> str:
-        """Return the document that static/trials.js reads."""
+        """Return the document that static/trials.js reads: `rows`, name -> what each row has, and `columns`.
+
+        A column has `name`, `number`, `shown`: the text of each row, and `values`: what each is sorted by, if another.
+        """
+        names = ("trial", "state", "workload", "slo", "mark", "tone")
         return json.dumps(
             {
-                "columns": [{"name": column.name, "number": column.number} for column in self.columns],
-                "rows": [
-                    {
-                        "trial": row.trial,
-                        "state": row.state,
-                        "workload": row.workload,
-                        "slo": row.slo,
-                        "mark": row.mark,
-                        "tone": row.tone,
-                        "cells": row.cells,
-                    }
-                    for row in self.rows
+                "columns": [
+                    {"name": column.name, "number": column.number, **_apart([row.cells[index] for row in self.rows])}
+                    for index, column in enumerate(self.columns)
                 ],
+                "rows": {name: [getattr(row, name) for row in self.rows] for name in names},
             },
             separators=(",", ":"),
             ensure_ascii=False,
@@ -106,6 +104,17 @@ class Table:
     def values(self, name: Literal["state", "workload", "slo"]) -> list[str]:
         """Return what a filter offers, in the order of the rows."""
         return [value for value in dict.fromkeys(getattr(row, name) for row in self.rows) if value]
+
+
+def _apart(cells: Sequence[Cell]) -> dict[str, object]:
+    shown = [cell if isinstance(cell, str) else cell[0] for cell in cells]
+    if all(isinstance(cell, str) for cell in cells):
+        return {"shown": shown}
+    return {"shown": shown, "values": [cell if isinstance(cell, str) else _short(cell[1]) for cell in cells]}
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{SORTED_DIGITS}g}")
 
 
 def table(result: Result) -> Table:

@@ -21,6 +21,7 @@ from reports.charts.trial_data import knob_names, trial_data
 from reports.knob_table import tables
 from reports.latencies import Distribution
 from reports.overtime import Panel
+from reports.packed import packed
 from reports.variants import variant_names
 from tuner.results import Result
 
@@ -91,7 +92,7 @@ def _front(result: Result, drawing: Drawing) -> Markup:
     controls = select("front", "colour", "colour by", ["SLO", *knobs])
     if len(variants) > 1:
         controls += select("front", "variant", "variant", ["all", *variants])
-    return html(drawing, controls=controls, after=_COMPARISON.format(data=as_json(data)))
+    return html(drawing, controls=controls, after=_COMPARISON.format(data=packed("trial-data", as_json(data))))
 
 
 _COMPARISON = Markup(
@@ -99,5 +100,5 @@ _COMPARISON = Markup(
     '<div class="controls"><label for="compare-left">compare <select id="compare-left"></select></label> '
     '<label for="compare-right">with <select id="compare-right"></select></label></div>\n'
     '<div class="scroll"><table aria-live="polite"></table></div></section>\n'
-    '<script type="application/json" id="trial-data">{data}</script>'
+    "{data}"
 )

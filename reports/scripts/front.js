@@ -89,10 +89,18 @@
     };
   }
 
+  // The sign of a group in the legend: of points that each have a colour of their own plotly would take a number for one.
+  function signOf(trace, layout) {
+    return {
+      type: "scatter", mode: "markers", name: trace.name, legendgroup: trace.name, x: [null], y: [null], hoverinfo: "skip",
+      marker: { symbol: trace.marker.symbol, size: trace.marker.size, color: layout.font.color },
+    };
+  }
+
   function transform(traces, layout) {
     const variant = controls.variant && controls.variant.value !== "0" ? Number(controls.variant.value) - 1 : null;
     const colour = controls.colour.value === "0" ? null : coloured(Number(controls.colour.value) - 1, layout);
-    const rings = { x: [], y: [] };
+    const rings = { x: [], y: [] }, signs = [];
     for (const trace of traces) {
       if (!trace.customdata) continue;
       const places = trace.customdata
@@ -102,6 +110,8 @@
       if (places.length < trace.customdata.length) keep(trace, places);
       trace.text = trace.customdata.map(hoverOf);
       if (colour) {
+        signs.push(signOf(trace, layout));
+        Object.assign(trace, { showlegend: false, legendgroup: trace.name });
         trace.marker.color = trace.customdata.map(colour);
         trace.marker.coloraxis = "coloraxis";
         trace.marker.opacity = trace.marker.opacity.map((opacity) => Math.max(opacity, READABLE));
@@ -118,7 +128,7 @@
       type: "scatter", mode: "markers", name: "compared below", hoverinfo: "skip", ...rings,
       marker: { symbol: "circle-open", size: 18, color: layout.font.color, line: { width: 2 } },
     });
-    return [traces, layout];
+    return [[...signs, ...traces], layout];
   }
 
   function element(tag, text, attributes = {}) {
@@ -217,9 +227,8 @@
   }
 
   function start() {
-    const source = document.getElementById("trial-data");
-    if (!source) return;
-    data = parsed(source.textContent);
+    if (!document.getElementById("trial-data")) return;
+    data = parsed(window.paretunePage.unpacked("trial-data"));
     controls = {
       colour: document.getElementById("front-colour"),
       variant: document.getElementById("front-variant"),

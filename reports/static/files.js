@@ -1,11 +1,57 @@
 "use strict";
-// Copy and download: of what the page carries, byte for byte.
+// Copy and download: of what the page carries. Files of many rows are carried as columns, see reports/columns.py.
 (function () {
-  let files = null;
-  function text(name) {
-    files = files || JSON.parse(window.paretunePage.unpacked("packed-files"));
-    return files[name];
+  let carried = null;
+
+  // The cells of a column: places of its texts in the pool, and what stands where nothing is held.
+  function cells([held, runs], gap) {
+    const lines = carried.pool[held].split("\n"), found = [];
+    let next = 0, ofGaps = false;
+    for (const length of carried.pool[runs].split(",").map(Number)) {
+      for (let count = 0; count < length; count += 1) found.push(ofGaps ? gap : whole(lines[next++]));
+      ofGaps = !ofGaps;
+    }
+    return found;
   }
+  function whole(line) {
+    return line.includes("\\") ? line.replace(/\\(.)/g, (_, one) => (one === "n" ? "\n" : one)) : line;
+  }
+  function csv(columns) {
+    const all = columns.map(([heading, column]) => [heading, ...cells(column, "")]);
+    return all[0].map((_, row) => `${all.map((column) => column[row]).join(",")}\n`).join("");
+  }
+  function json({ shapes, tree }) {
+    const parts = [];
+    function several(count, [open, close], indent, one) {
+      parts.push(open);
+      for (let index = 0; index < count; index += 1) {
+        parts.push(index ? ",\n" : "\n", indent, " ");
+        one(index);
+      }
+      parts.push(count ? `\n${indent}${close}` : close);
+    }
+    function value(place, indent) {
+      place.left = place.left || cells(place.cells, "null")[Symbol.iterator]();
+      const cell = place.left.next().value, number = Number(cell.slice(1));
+      if (cell[0] === "[") several(number, "[]", indent, () => value(place.items, `${indent} `));
+      else if (cell[0] !== "{") parts.push(cell);
+      else {
+        several(shapes[number].length, "{}", indent, (index) => {
+          const key = shapes[number][index];
+          parts.push(JSON.stringify(key), ": ");
+          value(place.keys[key], `${indent} `);
+        });
+      }
+    }
+    value(tree, "");
+    return parts.join("");
+  }
+  function text(name) {
+    carried = carried || JSON.parse(window.paretunePage.unpacked("packed-files"));
+    const file = carried.files[name];
+    return file.csv ? csv(file.csv) : file.json ? json(structuredClone(file.json)) : file.text;
+  }
+  window.paretunePage.file = text;
   function say(button, words) {
     const said = button.parentElement.querySelector("[role=status]");
     if (said) said.textContent = words;

@@ -3,15 +3,27 @@
 (function () {
   const PAGE = 200, PAPER = 1000;
   const table = document.getElementById("trials"), body = table.tBodies[0];
-  const data = JSON.parse(window.paretunePage.unpacked("packed-trials"));
+  const data = unfolded(JSON.parse(window.paretunePage.unpacked("packed-trials")));
   const controls = { text: "filter-text", state: "filter-state", workload: "filter-workload", slo: "filter-slo" };
   for (const [name, id] of Object.entries(controls)) controls[name] = document.getElementById(id);
   const count = document.getElementById("trials-count"), more = document.getElementById("trials-more");
   const order = { column: -1, descending: false };
   let found = data.rows, limit = PAGE, printing = false;
 
-  const shown = (cell) => (Array.isArray(cell) ? cell[0] : cell);
-  for (const row of data.rows) row.words = row.cells.map(shown).join("\n").toLowerCase();
+  // The page carries columns; here a row has its cells as they are shown, and what each is sorted by.
+  function unfolded({ columns, rows }) {
+    const names = Object.keys(rows);
+    return {
+      columns,
+      rows: rows.trial.map((_, index) => {
+        const row = Object.fromEntries(names.map((name) => [name, rows[name][index]]));
+        row.cells = columns.map((column) => column.shown[index]);
+        row.values = columns.map((column) => (column.values || column.shown)[index]);
+        row.words = row.cells.join("\n").toLowerCase();
+        return row;
+      }),
+    };
+  }
   const places = new Map(data.columns.map((column, index) => [column.name.toLowerCase().replaceAll(" ", "_"), index]));
 
   // `int8 name=value`: every word stands somewhere in the row, every named column says just that.
@@ -20,12 +32,12 @@
       const [name, value] = word.split("=", 2);
       const place = value ? places.get(name) : undefined;
       if (place === undefined) return (row) => row.words.includes(word);
-      return (row) => shown(row.cells[place]).toLowerCase().replaceAll(" ", "") === value;
+      return (row) => row.cells[place].toLowerCase().replaceAll(" ", "") === value;
     });
     return (row) => asked.every((one) => one(row));
   }
   function compared(one, other) {
-    const [a, b] = [one.cells[order.column], other.cells[order.column]].map((cell) => (Array.isArray(cell) ? cell[1] : cell));
+    const [a, b] = [one.values[order.column], other.values[order.column]];
     const [noA, noB] = [a, b].map((value) => value === null || value === "");
     if (noA || noB) return noA - noB; // what has no value stays at the end, whichever way
     const way = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
@@ -45,7 +57,7 @@
     line.dataset.trial = row.trial;
     row.cells.forEach((cell, index) => {
       const made = document.createElement("td");
-      made.textContent = shown(cell);
+      made.textContent = cell;
       made.className = data.columns[index].number ? "number" : "";
       if (index === row.cells.length - 1) made.className = `said ${row.tone}`;
       line.append(made);

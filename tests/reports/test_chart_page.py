@@ -67,8 +67,7 @@ def opened(browser: Browser, report_file: Path) -> Iterator[Page]:
     requests: list[str] = []
 
     def said(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            wrong.append(message.text)
+        wrong.append(f"{message.type}: {message.text}")
 
     page.on("console", said)
     page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -412,5 +412,5 @@ def test_a_pointer_over_a_point_of_the_front_shows_its_configuration(page: Page)
 
 def test_the_data_of_the_page_is_the_runs(page: Page, real_run: Path) -> None:
     """What is packed in the page comes out as the document that the run directory has."""
-    files = page.evaluate("JSON.parse(paretunePage.unpacked('packed-files'))")
-    assert json.loads(files["result.json"]) == json.loads((real_run / "result.json").read_text())
+    found = page.evaluate("paretunePage.file('result.json')")
+    assert json.loads(found) == json.loads((real_run / "result.json").read_text())
