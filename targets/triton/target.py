@@ -314,12 +314,9 @@ class TritonTarget:
         """Return the server's version and where it was found."""
         server = self._running()
         version = server.ask(lambda client: client.get_server_metadata())["version"]
-        return {
-            "server": f"tritonserver {version}",
-            **server.found,
-            **({"server_flags": " ".join(self._own_flags)} if self._own_flags else {}),
-            "requests": ", ".join(shown(self._options)),
-        }
+        flags = {"server_flags": " ".join(self._own_flags)} if self._own_flags else {}
+        requests = {"requests": ", ".join(shown(self._options))}
+        return {"server": f"tritonserver {version}", **server.found, **flags, **requests}
 
     def stop(self) -> None:
         """Stop every server."""
