@@ -1,10 +1,13 @@
 """`launch: remote`: a Triton that runs already, over each protocol and in each mode of model control."""
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import ClassVar
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -12,13 +15,16 @@ import yaml
 from pydantic import ValidationError
 
 from targets.base import Config, ConfigRefused, Context, Export, Target, TargetError, difference, metric_values
+from targets.prometheus import parse
 from targets.testing import RemoteTargetContract, TargetContract
 from targets.triton.metrics import METRICS, gauges
 from targets.triton.options import TritonOptions
 from targets.triton.remote import RemoteTriton
 from targets.triton.target import TritonTarget
-from tests.conftest import DIGITS, VARIANTS
+from tests.conftest import DIGITS, STUDIES, VARIANTS
 from tests.support.foreign_triton import ForeignTriton, foreign_triton
+from tests.support.triton_models import drive
+from tests.triton.test_triton_target import settled
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
 from tuner.wiring import prepare
@@ -27,6 +33,7 @@ from workloads.requests import Dataset
 
 pytestmark = pytest.mark.long
 
+COUNTED = ("nv_inference_request_success", "nv_inference_exec_count", "nv_inference_queue_duration_us")
 USER = {"max_batch_size": 8, "instances": 1, "max_queue_delay": 0.0, "precision": "fp32"}
 OTHER = {"max_batch_size": 32, "instances": 2, "max_queue_delay": 0.0005, "precision": "int8"}
 
@@ -331,6 +338,28 @@ def test_the_servers_own_metrics_stand_beside_its_statistics(explicit: ForeignTr
     assert 0 <= values["machine_cpu"] <= 1
     assert "machine_gpu" not in values, "there is no GPU here"
     assert make(explicit).metrics() == ()
+
+
+def test_what_tritons_metrics_tell_is_told_elsewhere_as_the_page_says(
+    explicit: ForeignTriton, make: MakeRemote, digits: Dataset, tmp_path: Path
+) -> None:
+    """The reason why a server of ours is started without them."""
+    page = (STUDIES.parent / "docs" / "triton.md").read_text()
+    told_of = page.partition("### Triton's metrics endpoint")[2].partition("\n## ")[0]
+    named = re.findall(r"`(nv_[a-z_*]+)`", told_of)
+    target = make(explicit)
+    target.start()
+    deployment = target.deploy(USER, "one")
+    before = deployment.statistics()().requests
+    drive(deployment.endpoint(digits), tmp_path, np.arange(50, dtype=np.int32))
+    told = settled(deployment, before + 50)
+    found = parse(urlopen(explicit.metrics_url, timeout=10).read()).series
+    families = {name.removesuffix("_total") for name in found if name.startswith("nv_")}
+    assert {name for name in families if not any(fnmatch(name, one) for one in named)} == set()
+    series = [sum(value for given, value in found[f"{name}_total"] if given["model"] == "digits") for name in COUNTED]
+    requests, executions, queue_us = series
+    assert (requests, executions) == (told.requests, told.executions)
+    assert queue_us == pytest.approx(told.total_ns["queue"] / 1000, abs=told.requests)
 
 
 def test_gauges_are_those_of_the_model_and_means_over_the_gpus() -> None:
