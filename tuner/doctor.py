@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich import box
@@ -20,6 +21,15 @@ from tuner.units import format_duration
 from tuner.validity import MAX_GENERATOR_CPU, MAX_ISSUE_DELAY_S
 
 Row = dict[str, str]
+EXTRAS = {
+    "gp": ("torch", "`search.sampler: gp`"),
+    "postgresql": ("psycopg", "`search.storage: postgresql://...`"),
+    "parquet": ("pyarrow", "`tune report --parquet`"),
+    "images": ("kaleido", "`tune report --images`"),
+    "locust": ("locust", "`tune agent`, `--agents` and locustfiles"),
+    "ui": ("optuna_dashboard", "`tune ui`"),
+}
+"""Extra of this package -> the module that it brings, and what needs it; servers have rows of their own."""
 
 
 def examine(*, fresh: bool = False) -> list[Row]:
@@ -36,6 +46,7 @@ def examine(*, fresh: bool = False) -> list[Row]:
         *_load_generator(fresh=fresh),
         _gpu(),
         *(_target(kind) for kind in registry.names()),
+        *(_extra(name) for name in EXTRAS),
     ]
 
 
@@ -144,3 +155,10 @@ def _target(kind: str) -> Row:
         return _row(f"target {kind}", True, registry.availability(kind))
     except TargetError as error:
         return _row(f"target {kind}", False, str(error))
+
+
+def _extra(name: str) -> Row:
+    module, needed_by = EXTRAS[name]
+    found = find_spec(module) is not None
+    remedy = "" if found else f"; only if you need it: {Path(sys.executable).name} -m pip install 'paretune[{name}]'"
+    return _row(f"extra {name}", found, f"for {needed_by}{remedy}")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
@@ -42,7 +43,7 @@ def write_for_repository(repository: Path, directory: Path, model: str | None) -
         StarterError: there are several models and none is named, or the study's file is there already.
         TargetError: it is no repository, or has no such model.
     """
-    found = _one(registry.models_at("triton", str(repository), model), f"tune init {repository}")
+    found = _one(registry.models_at("triton", str(repository), model), ["tune", "init", str(repository)])
     place = os.path.relpath(repository.resolve(), directory.resolve())
     knobs = "".join(f"  {_knob(name, found)}\n" for name in found.knobs)
     return _write("repository.yaml.in", found, directory, _scalar(place), knobs + _composing(found))
@@ -72,16 +73,16 @@ def write_for_server(url: str, directory: Path, model: str | None) -> Path:
         StarterError: there are several models and none is named, or the study's file is there already.
         TargetError: the server does not answer, or has no such model.
     """
-    found = _one(registry.models_at("kserve", url, model), f"tune init --url {url}")
+    found = _one(registry.models_at("kserve", url, model), ["tune", "init", "--url", url])
     return _write("server.yaml.in", found, directory, url, "")
 
 
-def _one(found: Sequence[FoundModel], command: str) -> FoundModel:
+def _one(found: Sequence[FoundModel], command: Sequence[str]) -> FoundModel:
     parts = {part.name for one in found for part in one.composing}
     whole = [one for one in found if one.name not in parts]  # a repository is often one ensemble with its parts
     if len(found) == 1 or len(whole) == 1:
         return (whole or found)[0]
-    choices = "\n".join(f"  {command} --model {one.name}" for one in found)
+    choices = "\n".join(f"  {shlex.join([*command, '--model', one.name])}" for one in found)
     raise StarterError(f"there are {len(found)} models; a study is about one of them, so name it:\n{choices}")
 
 

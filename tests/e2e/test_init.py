@@ -1,6 +1,7 @@
 """Studies that `tune init` writes for models that it finds: they are valid, and they run."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,16 @@ def test_several_models_are_listed_with_the_command_of_each_and_each_study_runs(
     missing = tune("init", "models", "--model", "digit", cwd=tmp_path)
     assert (missing.returncode, missing.stdout) == (3, "")
     assert "did you mean 'digits'" in missing.stderr
+
+
+def test_commands_that_are_named_can_be_pasted_where_a_folder_has_a_blank(repository: Path, tmp_path: Path) -> None:
+    spaced = repository.rename(tmp_path / "my models")
+    write_model(spaced, "sums", SUM)
+    made = tune("init", "my models", cwd=tmp_path)
+    commands = [line.strip() for line in made.stderr.splitlines()[1:]]
+    assert commands == [f"tune init 'my models' --model {name}" for name in ("digits", "sums")]
+    written = tune(*shlex.split(commands[1])[1:], "--to", "my study", cwd=tmp_path)
+    assert written.stdout == "my study/study.yaml  (next: tune 'my study/study.yaml')\n"
 
 
 @pytest.mark.parametrize(

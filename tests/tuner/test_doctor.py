@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,16 @@ def test_the_command_on_path_is_ours_wherever_pip_put_it(
     row = rows(monkeypatch, FOUND)["command `tune`"]
     assert row["works"] == works
     assert detail in row["detail"]
+
+
+def test_an_extra_that_is_missing_has_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "EXTRAS", {"ui": ("no_such_module", "`tune ui`"), "locust": ("json", "`tune agent`")})
+    examined = rows(monkeypatch, FOUND)
+    assert examined["extra locust"] == {"what": "extra locust", "works": "yes", "detail": "for `tune agent`"}
+    assert examined["extra ui"]["works"] == "no"
+    assert examined["extra ui"]["detail"].endswith("-m pip install 'paretune[ui]'")
+
+
+def test_every_extra_with_a_row_is_one_of_the_package() -> None:
+    known = metadata("paretune").get_all("Provides-Extra") or []
+    assert set(doctor.EXTRAS) <= set(known)

@@ -1,5 +1,6 @@
 """What a study begins as: `init`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ def init(
             target = write_for_server(url, directory, model)
         else:
             target = _for_folder(what, directory, model)
-        plain_console().print(f"{target}  (next: tune {target})", soft_wrap=True)
+        plain_console().print(f"{target}  (next: {shlex.join(['tune', str(target)])})", soft_wrap=True)
 
 
 def _for_folder(what: str | None, directory: Path, model: str | None) -> Path:
