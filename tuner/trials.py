@@ -36,7 +36,7 @@ from tuner.space import Space, server_part
 from tuner.stopping import Aims, Pace
 from tuner.sustained import sustained
 from tuner.telemetry.series import save_series, series_path
-from tuner.validity import require_answers, short_of_requests
+from tuner.validity import answered, require_answers, short_of_requests
 from tuner.workload import Workload, at_once, every_load, groups, load_level
 
 ALIAS = "candidate"
@@ -335,14 +335,16 @@ class Trier:
     ) -> list[Point]:
         """Measure the workloads of a window: of each a point of all its requests, and one of each class of a mix.
 
-        What a generator spoiled is measured once more.
+        What a generator spoiled is measured once more, as is what waited behind the overload of the window before.
 
         Raises:
             ServerHung: of one of them not a single request was answered in any way.
         """
         number = window if at_once(self.workloads) else None
-        for _ in range(ATTEMPTS):
+        for attempt in range(1, ATTEMPTS + 1):
             runs = self.measure_at_once(deployment, offered, pace)
+            if window and attempt < ATTEMPTS and not all(map(answered, runs)):
+                continue
             for run, one in zip(runs, offered, strict=True):
                 require_answers(run, one.workload)
             self.learn_accuracy(deployment, variant)

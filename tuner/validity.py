@@ -195,9 +195,14 @@ def _advice(report: results.Generator | results.Agent, processes: int, *, distri
     return f"{what}; give it a core that nothing else uses, or measure on another machine"
 
 
-def require_answers(run: Run, workload: Workload) -> None:
-    """Raise ServerHung when not a single request of a run, its warm-up included, was answered in any way."""
+def answered(run: Run) -> bool:
+    """Whether a request of a run, its warm-up included, was answered in any way, if there was one."""
     rows = run.records.rows
-    unanswered = np.isin(rows["outcome"], (Outcome.TIMEOUT, Outcome.DROPPED))
-    if len(rows) and unanswered.all():
-        raise ServerHung(f"{workload.name}: none of {len(rows)} requests was answered within {workload.timeout_s:g} s")
+    return not len(rows) or not np.isin(rows["outcome"], (Outcome.TIMEOUT, Outcome.DROPPED)).all()
+
+
+def require_answers(run: Run, workload: Workload) -> None:
+    """Raise ServerHung when not a single request of a run was answered in any way, see `answered`."""
+    if not answered(run):
+        count = len(run.records.rows)
+        raise ServerHung(f"{workload.name}: none of {count} requests was answered within {workload.timeout_s:g} s")

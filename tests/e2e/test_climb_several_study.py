@@ -21,29 +21,32 @@ workloads:
   strict:
     arrival: {process: closed}
     requests: {source: dataset, path: requests.npz}
-    slo: {p90: 70 ms}
+    slo: {p90: 35 ms}
   web:
-    arrival: {process: constant, rate: 10/s}
+    arrival: {process: constant, rate: 20/s}
     requests: {source: dataset, path: requests.npz}
 load: {search: max_under_slo, resolution: 50%}
 space:
   instances: [1, 2]
   concurrency: {low: 1, high: 16, scale: log2}
-  rate: [10/s, 30/s, 60/s]
-slo: {p90: 150 ms}
+  rate: [20/s, 60/s, 400/s]
+slo: {p90: 75 ms}
 objectives: [maximize throughput]
 search: {budget: {trials: 1, time: 3 min}}
-measure: {warmup: 0.3 s, max_warmup: 0.5 s, window: 1 s, max_window: 4 s, confidence: 90%}
-confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 1 s}
+measure: {warmup: 0.2 s, max_warmup: 0.3 s, window: 0.5 s, max_window: 2 s, confidence: 90%}
+confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 0.5 s}
 """
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str]:
-    """A request takes 20 ms, one at a time: an instance sustains 7 in flight within 150 ms, 3 within 70 ms."""
+    """A request takes 10 ms, one at a time: an instance sustains 7 in flight within 75 ms, 3 within 35 ms.
+
+    What 400/s leave in the queue takes longer to be answered than the next, lower rate waits for.
+    """
     folder = tmp_path_factory.mktemp("climbs")
     (folder / "models" / "queue").mkdir(parents=True)
-    queue = {"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 20.0, "each_ms": 0.0}
+    queue = {"max_batch_size": 1, "max_queue_delay_us": 0, "instances": 1, "fixed_ms": 10.0, "each_ms": 0.0}
     (folder / "models" / "queue" / "queue.json").write_text(json.dumps(queue))
     np.savez(folder / "requests.npz", INPUT=np.zeros((50, 4)))
     (folder / "study.yaml").write_text(STUDY)
@@ -64,7 +67,7 @@ def test_each_workload_of_a_configuration_reaches_its_own_highest_load(found: tu
         instances = int(trial.config["instances"])
         assert 4 * instances <= highest(trial, "steady") <= 8 * instances
         assert 2 * instances <= highest(trial, "strict") < 4 * instances
-        assert highest(trial, "web") >= 30
+        assert highest(trial, "web") >= 60
         assert highest(trial, "strict") < highest(trial, "steady")
 
 
@@ -75,7 +78,6 @@ def test_the_best_and_what_confirms_it_are_at_the_highest_load_of_each_workload(
     for side in (made.candidate, made.baseline):
         trial = result.trial(side.trial)
         assert side.loads["strict"].level <= highest(trial, "strict")
-        assert side.loads["strict"].level < side.load.level
         assert side.metrics["web"]["offered_rps"].value == pytest.approx(side.loads["web"].level, rel=0.15)
     trial = result.trial(made.candidate.trial)
     assert made.candidate.load.level <= highest(trial, "steady"), (

@@ -13,6 +13,7 @@ from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.results import Trial
 from tuner.searching import Searching
+from tuner.space import Space
 from tuner.study.spec import BudgetSpec, ConfirmSpec, LoadSpec, SearchSpec
 
 
@@ -20,6 +21,7 @@ class Planned:
     """A planner whose state a test says."""
 
     handed_over = False
+    space = Space(())
 
     def __init__(self, chance_left: float | None = None, errors: int = 0) -> None:
         self.chance_left, self._errors = chance_left, errors
@@ -129,3 +131,4 @@ def test_what_is_said_of_the_search_is_what_it_was() -> None:
     info = one.info()
     assert (info.ended, info.chance_left, info.predictions) == ("certain", 0.25, 3)
     assert info.prediction_error == pytest.approx(0.105, abs=0.001)
+    assert info.left_out is None
