@@ -377,7 +377,11 @@ def test_configurations_that_crash_hang_or_are_refused_are_recorded_and_the_sear
         target=target,
         space={"max_batch_size": [4, 16], "precision": list(faults), "concurrency": [4]},
         slo={"p90": "300 ms", "error_rate": "5%"},
-        search={"budget": {"trials": 10, "time": "5 min"}, "seed": 1},
+        search={
+            "budget": {"trials": 10, "time": "5 min"},
+            "seed": 1,
+            "start": [{"max_batch_size": 4, "precision": "good"}],  # breaks a rule; what is not asked for is left out
+        },
     )
     ended = tune(study, cwd=tmp_path)
     result = latest(tmp_path)
@@ -387,6 +391,7 @@ def test_configurations_that_crash_hang_or_are_refused_are_recorded_and_the_sear
     assert "exit code -9" in str(states["crash", 16].reason)
     assert states["hang", 16].state == "hung"
     assert states["good", 4].state == "refused"
+    assert not {("crash", 4), ("hang", 4)} & set(states)
     assert "preferred size must be <= max batch size" in str(states["good", 4].reason)
     assert "preferred size must be" in (tmp_path / "runs/digits/latest/report.html").read_text()
     assert ended.returncode == 0, ended.stderr
