@@ -3,7 +3,7 @@
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import ClassVar
@@ -350,16 +350,22 @@ def test_what_tritons_metrics_tell_is_told_elsewhere_as_the_page_says(
     target = make(explicit)
     target.start()
     deployment = target.deploy(USER, "one")
-    before = deployment.statistics()().requests
+    first, before = deployment.statistics()(), parse(urlopen(explicit.metrics_url, timeout=10).read()).series
     drive(deployment.endpoint(digits), tmp_path, np.arange(50, dtype=np.int32))
-    told = settled(deployment, before + 50)
+    told = settled(deployment, first.requests + 50)
     found = parse(urlopen(explicit.metrics_url, timeout=10).read()).series
     families = {name.removesuffix("_total") for name in found if name.startswith("nv_")}
     assert {name for name in families if not any(fnmatch(name, one) for one in named)} == set()
-    series = [sum(value for given, value in found[f"{name}_total"] if given["model"] == "digits") for name in COUNTED]
-    requests, executions, queue_us = series
-    assert (requests, executions) == (told.requests, told.executions)
-    assert queue_us == pytest.approx(told.total_ns["queue"] / 1000, abs=told.requests)
+    then, now = ([_of_digits(series, name) for name in COUNTED] for series in (before, found))
+    requests, executions, queue_us = (late - early for early, late in zip(then, now, strict=True))
+    assert (requests, executions) == (50, told.executions - first.executions)
+    queue_ns = told.total_ns["queue"] - first.total_ns["queue"]
+    assert queue_us == pytest.approx(queue_ns / 1000, abs=told.requests)
+
+
+def _of_digits(series: Mapping[str, Sequence[tuple[Mapping[str, str], float]]], name: str) -> float:
+    """Return what was counted of the model since the server was started, whatever was loaded meanwhile."""
+    return sum(value for given, value in series.get(f"{name}_total", ()) if given["model"] == "digits")
 
 
 def test_gauges_are_those_of_the_model_and_means_over_the_gpus() -> None:
