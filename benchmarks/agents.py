@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -60,6 +60,7 @@ class Found:
         delay_p99_s: issue delay of the open loop, p99.
         records_per_s: fetched after the closed loop, from its last answer to the merged records.
         master_bytes: by which the master's peak memory grew for each of these records.
+        tuner_bytes: the same of this process, which puts them together as the tuner does.
     """
 
     agents: int
@@ -71,6 +72,7 @@ class Found:
     delay_p99_s: float
     records_per_s: float
     master_bytes: float
+    tuner_bytes: float
 
 
 def main() -> int:
@@ -82,11 +84,11 @@ def main() -> int:
         open_loop, closed = plans(server, Path(folder))
         with Generator() as alone:
             single = alone.run(replace(open_loop, start_ns=time.monotonic_ns() + 50_000_000))
+        own = resident(os.getpid())
         for agents in AGENTS:
             with fleet_of(agents) as fleet:
-                found += [
-                    measured(AgentGenerator(fleet), fleet, open_loop, closed, single) for _ in range(given.rounds)
-                ]
+                base = {fleet.pid: resident(fleet.pid), os.getpid(): own}
+                found += [measured(fleet, (open_loop, closed), single, base) for _ in range(given.rounds)]
             print(line(median(found, agents)), flush=True)
     table = table_of(found)
     print(table)
@@ -110,26 +112,45 @@ def plans(server: NullServer, folder: Path) -> tuple[Plan, Plan]:
 @contextmanager
 def fleet_of(count: int) -> Iterator[Fleet]:
     """Start a master and agents on this host."""
-    with Fleet(AgentsWanted(count, port=0), SECRET.encode(), lambda _: None) as fleet:
-        command = [sys.executable, "-m", "tuner", "agent", "--master", f"127.0.0.1:{fleet.port}"]
-        processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(count)]
-        try:
-            fleet.wait()
-            yield fleet
-        finally:
-            for one in processes:
-                one.kill()
-                one.wait()
+    with (
+        Fleet(AgentsWanted(count, port=0), SECRET.encode(), lambda _: None) as fleet,
+        agent_processes(fleet.port, count),
+    ):
+        fleet.wait()
+        yield fleet
 
 
-def measured(generator: AgentGenerator, fleet: Fleet, open_loop: Plan, closed: Plan, single: LoadRun) -> Found:
-    """Run a round."""
+@contextmanager
+def agent_processes(port: int, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Start agents of a master on this host; kill them at the end."""
+    command = [sys.executable, "-m", "tuner", "agent", "--master", f"127.0.0.1:{port}"]
+    processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(count)]
+    try:
+        yield processes
+    finally:
+        for one in processes:
+            one.kill()
+            one.wait()
+
+
+def measured(fleet: Fleet, plans: tuple[Plan, Plan], single: LoadRun, base: Mapping[int, int]) -> Found:
+    """Run a round.
+
+    Args:
+        fleet: has the agents.
+        plans: the open loop, and the closed one.
+        single: the open loop without agents.
+        base: process id of the master, and of this process -> resident memory before any round, bytes.
+    """
+    generator, (open_loop, closed) = AgentGenerator(fleet), plans
     run = generator.run(open_loop)
     start_ns = run.records.windows_ns[0][0]
     skews = [abs(theirs - start_ns) / 1e9 for theirs in generator.starts_ns.values()]
-    before = resident(fleet.pid)
+    for pid in base:
+        forget_peak(pid)
     fetched = generator.run(closed)
     took_s = (time.monotonic_ns() - int(fetched.records.rows["done_ns"].max())) / 1e9
+    grown = {pid: (resident(pid, "VmHWM") - bytes_) / len(fetched.records.rows) for pid, bytes_ in base.items()}
     return Found(
         agents=len(run.report.agents),
         offered_rps=len(run.records.rows) / WINDOW_S,
@@ -139,7 +160,8 @@ def measured(generator: AgentGenerator, fleet: Fleet, open_loop: Plan, closed: P
         skew_s=max(skews),
         delay_p99_s=generator_report(run.records, run.report).issue_delay_p99_s,
         records_per_s=len(fetched.records.rows) / took_s,
-        master_bytes=max(0, resident(fleet.pid, "VmHWM") - before) / len(fetched.records.rows),
+        master_bytes=grown[fleet.pid],
+        tuner_bytes=grown[os.getpid()],
     )
 
 
@@ -147,6 +169,11 @@ def sent(run: LoadRun) -> np.ndarray:
     """Return when requests were due, from the start, and which they were, shape [2, n]."""
     rows = run.records.rows.in_order_of("intended_ns")
     return np.stack([rows["intended_ns"] - run.records.windows_ns[0][0], rows["request"]])
+
+
+def forget_peak(pid: int) -> None:
+    """Have the kernel count the peak memory of a process anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def resident(pid: int, field: str = "VmRSS") -> int:
@@ -180,6 +207,7 @@ def table_of(found: list[Found]) -> str:
         "starts apart, in fact",
         "records through the master",
         "peak memory of the master per record",
+        "of the tuner",
     ]
     rows = [
         (
@@ -192,6 +220,7 @@ def table_of(found: list[Found]) -> str:
             f"{one.skew_s * 1e3:.2f} ms",
             f"{one.records_per_s:,.0f}/s",
             f"{one.master_bytes:.0f} bytes",
+            f"{one.tuner_bytes:.0f} bytes",
         )
         for one in (median(found, agents) for agents in AGENTS)
     ]

@@ -60,9 +60,9 @@ space:
 slo: {p99: 10 ms}
 objectives: [maximize throughput, minimize p99]
 search:
-  budget: {trials: 40, time: 46 s}
+  budget: {trials: 40, time: 50 s}
 measure: {warmup: 0.2 s, max_window: 1.5 s}
-confirm: {candidates: 2, redeployments: 3, max_redeployments: 4}
+confirm: {candidates: 2, redeployments: 3, max_redeployments: 4, rounds: 3}
 """
 
 

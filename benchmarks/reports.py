@@ -1,11 +1,11 @@
 """Reports of 0 to 5,000 trials: how long they take to build, how large they are, how long they take to open.
 
-    python benchmarks/reports.py [--run DIR] [--rounds N] [--json PATH] [--write] [--pictures]
+    python benchmarks/reports.py [--run DIR] [--rounds N] [--json PATH] [--write]
 
 A run is read (--run, or a short one of the simulated server that is made first). Its trials, repeated with other
 configurations and numbers, make the longer runs. Each report is built by `tune report` from what is stored, and opened
-in Chromium: it is open when every chart is drawn and the table answers. --write puts the table into docs/report.md,
---pictures the screenshots of the run itself beside it. Needs chromium and the extra `dev`.
+in Chromium: it is open when every chart is drawn and the table answers. --write puts the table into docs/report.md.
+Needs chromium and the extra `dev`.
 """
 
 import argparse
@@ -38,9 +38,7 @@ BARRED = 500
 SPREAD = 0.2
 """Standard deviation of the logarithm of the numbers that are made up."""
 PAGE_TIMEOUT_MS = 300_000
-NARROW, WIDE = 360, 1000
-"""Widths of the screenshots, pixels."""
-HEIGHT = 1500
+WIDTH, HEIGHT = 1000, 1500
 
 
 @dataclass(frozen=True)
@@ -78,12 +76,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="times that each report is built and opened")
     parser.add_argument("--json", type=Path, metavar="PATH", help="the numbers as JSON")
     parser.add_argument("--write", action="store_true", help="put the table into docs/report.md")
-    parser.add_argument("--pictures", action="store_true", help="put screenshots of the run into docs")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         run = asked.run or simulated(Path(folder))
-        if asked.pictures:
-            take_pictures(browser, run)
         stored = read_result(run)
         runs = [repeated(stored, trials, points) for trials, points in RUNS]
         rows = [measured(browser, run, Path(folder), asked.rounds) for run in runs]
@@ -224,7 +219,7 @@ def measured(browser: Browser, result: Result, folder: Path, rounds: int) -> Row
 @contextmanager
 def page_of(browser: Browser, path: Path, **context: object) -> Iterator[tuple[Page, float]]:
     """Open a report; yield the page with all charts drawn, and the seconds that it took."""
-    made = browser.new_context(**{"viewport": {"width": WIDE, "height": HEIGHT}, **context})
+    made = browser.new_context(**{"viewport": {"width": WIDTH, "height": HEIGHT}, **context})
     page = made.new_page()
     start = time.perf_counter()
     page.goto(path.resolve().as_uri(), timeout=PAGE_TIMEOUT_MS)
@@ -246,18 +241,6 @@ def sorting_s(page: Page) -> float:
         }"""
     )
     return taken
-
-
-def take_pictures(browser: Browser, run: Path) -> None:
-    """Write docs/report.png, report-dark.png and report-narrow.png: the top of the page."""
-    for name, context in (
-        ("report", {}),
-        ("report-dark", {"color_scheme": "dark"}),
-        ("report-narrow", {"viewport": {"width": NARROW, "height": HEIGHT}}),
-    ):
-        with page_of(browser, run / "report.html", **context) as (page, _):
-            page.screenshot(path=DOCS / f"{name}.png")
-            print(DOCS / f"{name}.png")
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -41,7 +42,9 @@ from tuner.wiring import Prepared, prepare  # noqa: E402
 TRIALS = 10_000
 MOST_ASK_S = 0.2
 ASKED = 20
-SAMPLERS = ("random", "tpe", "twin")
+SAMPLERS = ("random", "tpe", "twin", "gp")
+KNOWN: tuple[str, ...] = ()
+"""Samplers that miss the bar at TRIALS, and of which docs/hosts.md has the trials up to which they meet it."""
 LARGE = SPACE.replace("concurrency: {low: 1, high: 64, scale: log2}", "concurrency: {low: 1, high: 64}")
 """A space with room for so many trials."""
 
@@ -58,7 +61,7 @@ class Row:
 
 
 def main() -> int:
-    """Return 1 when the bar is missed by every sampler."""
+    """Return 1 when a sampler misses the bar that is not known to."""
     given = options.parse(__doc__, TRIALS, "trials", "docs/hosts.md")
     os.environ["TUNE_PASSWORD"] = PASSWORD
     rows = []
@@ -80,10 +83,36 @@ def main() -> int:
              "met" if row.ask_s <= MOST_ASK_S else "**missed**"]
             for row in rows
         ]  # fmt: skip
-        write_section("shared-asks", markdown(columns, lines), PAGE.with_name("hosts.md"))
-    met = any(row.ask_s <= MOST_ASK_S for row in rows if row.trials == given.rounds)
-    print("met" if met else "missed")
-    return 0 if met else 1
+        said = f"{markdown(columns, lines)}\n\n{limits(rows)}".rstrip()
+        write_section("shared-asks", said, PAGE.with_name("hosts.md"))
+    last = [row for row in rows if row.trials == given.rounds]
+    for row in last:
+        known = " (known)" if row.sampler in KNOWN else ""
+        print(f"{row.sampler}: {'met' if row.ask_s <= MOST_ASK_S else f'missed{known}'}")
+    return 0 if all(row.ask_s <= MOST_ASK_S or row.sampler in KNOWN for row in last) else 1
+
+
+def limits(rows: Sequence[Row]) -> str:
+    """Return up to how many trials each sampler meets the bar: where the line through its two rows crosses it.
+
+    "" where only one number of trials was measured.
+    """
+    found = []
+    if len({row.trials for row in rows}) > 1 and all(row.ask_s <= MOST_ASK_S for row in rows):
+        most = max(row.trials for row in rows)
+        return f"With all of them the bar holds up to {most:,} trials, the most that was measured."
+    for sampler in SAMPLERS:
+        mine = [row for row in rows if row.sampler == sampler]
+        if len(mine) < 2 or mine[0].ask_s > MOST_ASK_S:
+            continue
+        few, many = mine
+        per_trial_s = (many.ask_s - few.ask_s) / (many.trials - few.trials)
+        if many.ask_s <= MOST_ASK_S:
+            found.append(f"`{sampler}` {many.trials:,}, the most that was measured")
+        else:
+            trials = few.trials + (MOST_ASK_S - few.ask_s) / per_trial_s
+            found.append(f"`{sampler}` about {100 * int(trials / 100):,}")
+    return f"Trials up to which the bar holds, on a line between both rows: {'; '.join(found)}." if found else ""
 
 
 def measured(server: Postgres, first: Prepared, sampler: str, folder: Path, count: int) -> Row:

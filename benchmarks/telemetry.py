@@ -2,7 +2,9 @@
 
 A fresh process samples a server of several processes, the host and two GPUs, as it does in a window. The GPUs are
 those of the tests' stand-in for NVML, which answers at once: what a driver takes for an answer is not in the figures,
-and is spent in the kernel or asleep. The bar is on the share of a core, at the default period.
+and is spent in the kernel or asleep. A server of another process gives as long a text of its own metrics as Triton with
+ten models does, which is read once a second where the way says so. The bar is on the share of a core, at the default
+period.
 """
 
 import json
@@ -11,17 +13,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from options import parse
 from tables import machine, markdown, write_section
 
+from targets.ports import HOST, free_port, is_free
 from tuner.telemetry.sampler import PERIOD_S
 
 MAX_SHARE = 0.01
 ROUND_S = 5.0
 PROCESSES = 6
+MODELS, NUMBERS = 10, 20
 STUB = Path(__file__).parent.parent / "tests" / "support" / "nvml_stub.c"
 FIELDS = {
     "name": "Stub",
@@ -40,20 +46,29 @@ FIELDS = {
 }
 PROGRAM = """
 import json, os, sys, time
+from functools import partial
+from targets.base import Exposed
+from targets.kserve.control import HttpControl
+from targets.kserve.wire import Site
+from targets.prometheus import told
 from tuner.telemetry.nvml import Gpus
 from tuner.telemetry.sampler import Sampler
-from tuner.telemetry.summary import summarised
-period_s, seconds, *processes = map(float, sys.argv[1:])
-sampler = Sampler(Gpus(), period_s)
+from tuner.telemetry.summary import told as told_of
+class Deployed:
+    def exposed(self):
+        return Exposed(partial(HttpControl(Site("127.0.0.1", int(port))).get, "/metrics"), told)
+period_s, seconds, port, *processes = map(float, sys.argv[1:])
+sampler = Sampler(Gpus(), period_s, 1.0 if port else None)
 began = os.times()
-sampler.start([int(one) for one in processes])
+sampler.start([int(one) for one in processes], Deployed())
 time.sleep(seconds)
 series = sampler.stop()
 ended = os.times()
-used = summarised(series)
+series, used = told_of(series)
 whole = (ended.user + ended.system - began.user - began.system) / series.seconds
+fields = sum(len(fields) for _, fields in series.devices)
 print(json.dumps({"share": used.sampler_cpu_share, "whole": whole, "samples": used.samples,
-                  "gpus": len(used.gpu), "fields": sum(len(fields) for _, fields in series.devices)}))
+                  "gpus": len(used.gpu), "metrics": len(used.server_metrics), "fields": fields}))
 """
 
 
@@ -82,10 +97,32 @@ def compiled(folder: Path) -> dict[str, str]:
     return {"LD_LIBRARY_PATH": str(folder), "STUB_NVML": str(folder / "script.txt")}
 
 
-def sampled(name: str, period_s: float, processes: list[int], environment: dict[str, str]) -> Cost:
-    """Sample for a round in a fresh process."""
+@contextmanager
+def serving(folder: Path) -> Iterator[int]:
+    """Serve a text of metrics at /metrics; yield the port."""
+    (folder / "metrics").write_text(
+        "".join(
+            f'nv_number_{number}{{model="model{model}",version="1"}} {number}\n'
+            for number in range(NUMBERS)
+            for model in range(MODELS)
+        )
+    )
+    port = free_port(None)
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", HOST, "--directory", folder]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while is_free(port):
+            time.sleep(0.05)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def sampled(name: str, period_s: float, port: int, processes: list[int], environment: dict[str, str]) -> Cost:
+    """Sample for a round in a fresh process; with metrics of the server where there is a port of them."""
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *map(str, (period_s, ROUND_S, *processes))],
+        [sys.executable, "-c", PROGRAM, *map(str, (period_s, ROUND_S, port, *processes))],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -95,24 +132,31 @@ def sampled(name: str, period_s: float, processes: list[int], environment: dict[
     expected = 0 if not environment else 2
     if found["gpus"] != expected:
         raise SystemExit(f"expected {expected} GPUs of the stand-in for NVML, but found {found['gpus']}")
+    if bool(port) != bool(found["metrics"]):
+        raise SystemExit(f"expected metrics of the server: {bool(port)}, but found {found['metrics']}")
     return Cost(name, found["share"], found["whole"], found["samples"])
 
 
 def measure(rounds: int) -> list[Cost]:
-    """Return the cost of each round: with GPUs at the default period, without, and twice as often."""
-    ways = [("two GPUs", PERIOD_S, True), ("no GPU", PERIOD_S, False), ("two GPUs, 20 Hz", PERIOD_S / 2, True)]
+    """Return the cost of each round: with GPUs at the default period, without, with metrics, and twice as often."""
+    ways = [
+        ("two GPUs", PERIOD_S, True, False),
+        ("no GPU", PERIOD_S, False, False),
+        ("two GPUs, metrics at 1 Hz", PERIOD_S, True, True),
+        ("two GPUs, 20 Hz", PERIOD_S / 2, True, False),
+    ]
     idle = [
         subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
         for _ in range(PROCESSES)
     ]
     try:
         time.sleep(1.0)
-        with tempfile.TemporaryDirectory(prefix="paretune-benchmark-") as folder:
+        with tempfile.TemporaryDirectory(prefix="paretune-benchmark-") as folder, serving(Path(folder)) as port:
             stub = compiled(Path(folder))
             return [
-                sampled(name, period_s, [one.pid for one in idle], stub if gpus else {})
+                sampled(name, period_s, port if metrics else 0, [one.pid for one in idle], stub if gpus else {})
                 for _ in range(rounds)
-                for name, period_s, gpus in ways
+                for name, period_s, gpus, metrics in ways
             ]
     finally:
         for one in idle:

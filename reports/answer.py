@@ -129,7 +129,7 @@ def sureness(result: Result) -> Said | None:
     if best.confirmed and made is not None:
         return Said(
             f"Confirmed against your configuration: {made.redeployments} redeployments of both, {made.rounds} rounds "
-            "of each on every workload, in turn; every SLO met for certain.",
+            "of each or more on every workload, in turn; every SLO met for certain.",
             "good",
         )
     if best.trial == 0:

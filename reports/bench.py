@@ -7,9 +7,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from reports import words
+from reports import requests_by_name, words
 from tuner.catalog import METRICS
-from tuner.results import Cache, ComposingModel, Failure, Point, Server, Trial
+from tuner.results import Cache, ComposingModel, Failure, NamedRequests, Point, Server, Trial
 from tuner.run_info import MetricInfo
 from tuner.units import format_duration
 from tuner.usage import Telemetry
@@ -112,6 +112,8 @@ def _section(point: Point, ceiling_rps: float | None, own: Sequence[MetricInfo])
     yield _metrics(point, own)
     yield Text(f"window {point.window_s:.2f} s after {point.warmup_s:.2f} s of warm-up, {words.ENDINGS[point.ended]}")
     yield from _notes(point)
+    if point.named:
+        yield _named(point.named)
     if point.failures:
         yield _failures(point.failures)
     if point.server is not None:
@@ -177,6 +179,13 @@ def _notes(point: Point) -> Iterator[RenderableType]:
         yield Text(f"latencies of cache hits and misses are not told apart: {cache.latency_note}")
     elif cache is not None and cache.either:
         yield Text(f"{cache.either:,} requests may be cache hits or misses: they were on their way with their like")
+
+
+def _named(named: Sequence[NamedRequests]) -> Table:
+    table = _table("requests named", "requests", *requests_by_name.COLUMNS)
+    for one in named:
+        table.add_row(Text(requests_by_name.called(one)), f"{one.requests:,}", *requests_by_name.figures(one))
+    return table
 
 
 def _failures(failures: list[Failure]) -> Table:
@@ -254,6 +263,8 @@ def _generator(point: Point, ceiling_rps: float | None) -> str:
         f"{own.stalls} stalls over 1 ms, longest time away from its sockets {words.milliseconds(own.longest_stall_s)}",
         f"at most {own.queue_max} requests due at once and {own.waiting_max} waiting for a connection",
     ]
+    if said := words.load_from([own.agents]):
+        parts.append(f"load from {said}")
     if ceiling_rps:
         share = throughput / (ceiling_rps * own.processes)
         parts.append(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports import answer, tables, trials_table, trust, variants, words
-from reports.axes import axes
+from reports import answer, requests_by_name, tables, trials_table, trust, variants, words
+from reports.axes import axes, verticals
 from reports.charts import page, plot
 from reports.packed import packed, packed_files, packed_library, script
 from tuner.catalog import key_of
@@ -71,7 +71,6 @@ def render(
         place: where the run stands; without it no commands are named.
         carried: what `downloads` returns, where it is known already.
     """
-    across, up = axes(result)
     drawn = page.drawings(result, kept)
     table = trials_table.table(result)
     failed = trust.failed(result)
@@ -98,8 +97,10 @@ def render(
             gain_of=words.gain_of,
             bounds=lambda name, estimate: words.metric_interval(name, estimate, result.own_metrics),
             variants=variants.rows(result),
-            across=across,
-            up=up,
+            named=requests_by_name.rows(result),
+            named_columns=requests_by_name.COLUMNS,
+            across=axes(result)[0],
+            ups=verticals(result),
             facts=trust.facts(result),
             failed=failed,
             most_failed=trust.MAX_FAILED,
@@ -145,8 +146,8 @@ def downloads(result: Result, diff: str) -> dict[str, str]:
 
 
 def apply_command(result: Result, place: Place | None) -> str:
-    """Return the command that writes the best configuration, "" where there is none to write."""
-    if place is None or result.best is None or result.best.export is None:
+    """Return the command that writes the best configuration, "" where there is none to write but the user's own."""
+    if place is None or result.best is None or result.best.export is None or result.best.trial == 0:
         return ""
     where = "--apply" if place.own_files else "--to YOUR_FOLDER"
     return f"tune export {shlex.quote(place.run)} {where}"

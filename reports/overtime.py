@@ -12,6 +12,8 @@ from tuner.results import Point, Result
 
 STEPS = 40
 """Into how many steps the window is divided, for the latency."""
+GAUGES = 3
+"""How many of the server's own metrics are drawn at most."""
 
 Line = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Seconds since the window began, and values."""
@@ -22,16 +24,23 @@ class Panel:
     """Lines that share an axis.
 
     Attributes:
-        title: of the axis, with its unit.
+        name: what they are.
+        unit: of their values.
         lines: name -> line.
     """
 
-    title: str
+    name: str
+    unit: str
     lines: Mapping[str, Line]
+
+    @property
+    def title(self) -> str:
+        """Of the axis: name and unit."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
 
 
 def panels(result: Result, run: Path) -> list[Panel]:
-    """Return latency, CPU and GPU utilisation of the best trial's point in the search; [] where they were not kept.
+    """Return latency, CPU, GPU utilisation and what the server tells of the best trial's point; [] without the files.
 
     Args:
         result: of the run.
@@ -49,7 +58,8 @@ def panels(result: Result, run: Path) -> list[Panel]:
             used = {name: samples[name] for name in samples.files}
     except (OSError, KeyError, ValueError, BadZipFile):
         return []
-    found = [Panel("latency, ms", latency), _cpu(used, start_ns), _gpus(point, used, start_ns)]
+    found = [Panel("latency", "ms", latency), _cpu(used, start_ns), _gpus(point, used, start_ns)]
+    found += _own(point, used, start_ns)
     return [panel for panel in found if panel.lines]
 
 
@@ -82,7 +92,7 @@ def _cpu(used: Mapping[str, NDArray[np.float64]], start_ns: int) -> Panel:
     seconds = np.diff(times_s)
     long = seconds >= np.median(seconds) / 2 if len(seconds) else np.zeros(0, np.bool_)
     at_s, cores = (times_s[:-1] + seconds / 2)[long], (np.diff(cpu_s[read]) / np.maximum(seconds, 1e-9))[long]
-    return Panel("CPU, cores", {"server's processes": (at_s, cores)} if len(at_s) else {})
+    return Panel("CPU", "cores", {"server's processes": (at_s, cores)} if len(at_s) else {})
 
 
 def _gpus(point: Point, used: Mapping[str, NDArray[np.float64]], start_ns: int) -> Panel:
@@ -93,4 +103,16 @@ def _gpus(point: Point, used: Mapping[str, NDArray[np.float64]], start_ns: int) 
         if column is not None:
             read = np.isfinite(column)
             lines[f"GPU {gpu.index}"] = (at_s[read], column[read] * 100)
-    return Panel("GPU utilisation, %", lines)
+    return Panel("GPU utilisation", "%", lines)
+
+
+def _own(point: Point, used: Mapping[str, NDArray[np.float64]], start_ns: int) -> list[Panel]:
+    """Return the first gauges of the server's own that moved in the window, each by itself: units differ."""
+    moved = [one.name for one in point.telemetry.server_metrics if one.max is not None and one.max != one.mean]
+    at_s = (used.get("metric_time_ns", np.zeros(0)) - start_ns) / 1e9
+    columns = {name: used[f"metric:{name}"] for name in moved if f"metric:{name}" in used}
+    return [
+        Panel("value", "", {name: (at_s[read], column[read])})
+        for name, column in list(columns.items())[:GAUGES]
+        if (read := np.isfinite(column)).any()
+    ]

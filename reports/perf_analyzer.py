@@ -49,8 +49,8 @@ def _row(point: Point) -> list[object]:
     stages = {name: point.server.mean_s.get(key, 0.0) if point.server else 0.0 for name, key in STAGES.items()}
     network_s = _value(point, "latency_mean_s") - sum(stages.values())
     return [
-        f"{point.load.level:g}",
-        f"{_value(point, 'throughput_rps'):g}",
+        f"{point.load.level:.9g}",
+        f"{_value(point, 'throughput_rps'):.9g}",
         0,
         _microseconds(max(0.0, network_s)),
         *map(_microseconds, stages.values()),

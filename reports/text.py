@@ -44,6 +44,12 @@ def side_by_side(result: Result) -> list[list[str]] | None:
     return rows
 
 
+def load_from(result: Result) -> str:
+    """Return whence the load of the valid measurements came, "" where no agents made it."""
+    valid = [point for trial in result.trials for point in trial.points if point.validity.valid]
+    return words.load_from([point.generator.agents for point in valid])
+
+
 def headline(result: Result) -> str:
     """Return the answer in a line or two."""
     best = result.best

@@ -41,7 +41,10 @@ def table(result: Result) -> Table:
             name = config = ""
         if trial.state != "complete":
             made.add_row("", "", trial.state, *("" for _ in goals), trial.reason or "")
-    made.caption = "* the best of this run, 0 your own configuration"
+    best = result.best
+    apart = best is not None and result.trial(best.trial).own_loads
+    at = f"at {words.loads(best.load, best.loads)}; " if best is not None and apart else ""
+    made.caption = f"* the best of this run, {at}0 your own configuration"
     return made
 
 

@@ -61,7 +61,8 @@ def facts(result: Result) -> list[Fact]:
     if made is not None:
         sides = f"trial {made.candidate.trial} and trial {made.baseline.trial}"
         rounds = (
-            f"{made.redeployments} redeployments of {sides}, {made.rounds} rounds of each on every workload, in turn"
+            f"{made.redeployments} redeployments of {sides}, {made.rounds} rounds of each or more "
+            "on every workload, in turn"
         )
         found.append(Fact("confirmation", f"{rounds}; SLO {made.verdict}", made.verdict != "met"))
     found += [Fact("confirmation", reason, bad=True) for reason in result.validity.reasons]
@@ -180,6 +181,8 @@ def _generator(points: Sequence[Point]) -> Iterator[Fact]:
         f"sent at most {words.milliseconds(late)} late (p99 of a valid measurement), on at most "
         f"{words.percent(busy, 0)} of a core",
     )
+    if said := words.load_from([point.generator.agents for point in used]):
+        yield Fact("load from", said)
 
 
 def _times(result: Result) -> Iterator[Fact]:

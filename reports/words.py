@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from tuner.catalog import AT_LEAST, BOUNDED, METRICS
+from tuner.catalog import AT_LEAST, BOUNDED, METRICS, metric_of, on_metric
+from tuner.load_words import load_in_words, loads_in_words
 from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, Ratio, Result, SloVerdict, Value
-from tuner.run_info import MetricInfo, StudyInfo
+from tuner.run_info import Agent, MetricInfo, StudyInfo
 from tuner.units import (
     format_energy,
     format_measured,
-    format_offered,
     format_rate,
     format_setting,
     format_share,
@@ -28,6 +28,21 @@ ENDINGS: Mapping[Ending, str] = {
 def milliseconds(seconds: float) -> str:
     """Return 4.21 ms from seconds; ∞ where requests failed."""
     return f"{seconds * 1e3:,.2f} ms" if math.isfinite(seconds) else "∞"
+
+
+def load_from(agents: Sequence[Sequence[Agent]]) -> str:
+    """Return how many agents made the load of some measurements, and how well their starts agree; "" where none did.
+
+    Args:
+        agents: of each measurement.
+    """
+    starts = [one.start_skew_s for some in agents for one in some]
+    if not starts:
+        return ""
+    fewest, most = (find(len(some) for some in agents if some) for find in (min, max))
+    many = f"{most} agents" if most > 1 else "1 agent"
+    made = many if fewest == most else f"{fewest} to {many}"
+    return f"{made}, starts at most {milliseconds(max(starts))} off the agreed moment"
 
 
 def per_second(rate: float) -> str:
@@ -62,7 +77,7 @@ def metric_value(name: str, value: float, own: Sequence[MetricInfo] = ()) -> str
     """Return a metric's value, or a bound on it, in its unit.
 
     Args:
-        name: of the metric.
+        name: of the metric, or of the bound.
         value: in the unit's base: seconds, per second, bytes, a share of 1.
         own: the metrics that only this kind of server has.
     """
@@ -71,7 +86,7 @@ def metric_value(name: str, value: float, own: Sequence[MetricInfo] = ()) -> str
 
 
 def _unit(name: str, own: Sequence[MetricInfo]) -> str:
-    known = METRICS.get(name) or next((one for one in own if one.name == name), None)
+    known = METRICS.get(metric_of(name)) or next((one for one in own if one.name == name), None)
     return known.unit if known else ""
 
 
@@ -127,7 +142,7 @@ def slo(study: StudyInfo, own: Sequence[MetricInfo] = ()) -> str:
         for name, bound in study.bounds_of(workload).items():
             shared = study.slo.get(name) == bound
             found[name if shared else f"{workload}.{name}"] = metric_value(name, bound, own)
-    return ", ".join(f"{name} {_relation(name)} {value}" for name, value in found.items())
+    return ", ".join(f"{on_metric(name)} {_relation(name)} {value}" for name, value in found.items())
 
 
 def _relation(name: str) -> str:
@@ -179,17 +194,12 @@ def config(values: Mapping[str, Value], knobs: Sequence[KnobInfo]) -> str:
 
 def load(one: Load) -> str:
     """Return `16 in flight`, `500/s offered` or `50 users`."""
-    match one.mode:
-        case "closed":
-            return f"{one.level:g} in flight"
-        case "users":
-            return f"{one.level:g} users"
-    return f"{format_offered(one.level)} offered"
+    return load_in_words(one)
 
 
 def loads(first: Load, others: Mapping[str, Load]) -> str:
     """Return `16 in flight, web 500/s offered`: the load of the primary workload, then that of each other one."""
-    return ", ".join([load(first), *(f"{name} {load(one)}" for name, one in others.items())])
+    return loads_in_words({"": first, **others})
 
 
 def duration(seconds: float) -> str:

@@ -21,6 +21,9 @@ from targets.errors import ServerHung as ServerHung  # noqa: PLC0414 - a part of
 from targets.errors import TargetError as TargetError  # noqa: PLC0414 - a part of what a target signs
 from targets.errors import Unfit as Unfit  # noqa: PLC0414 - a part of what a target signs
 from targets.exports import Export as Export  # noqa: PLC0414 - a part of what a target signs
+from targets.exposed import Exposed as Exposed  # noqa: PLC0414 - a part of what a target signs
+from targets.exposed import Exposes as Exposes  # noqa: PLC0414 - a part of what a target signs
+from targets.exposed import TellsGpus as TellsGpus  # noqa: PLC0414 - a part of what a target signs
 from targets.http_address import HasHttpAddress as HasHttpAddress  # noqa: PLC0414 - a part of what a target signs
 from targets.http_address import HttpAddress as HttpAddress  # noqa: PLC0414 - a part of what a target signs
 from targets.knob import Config as Config  # noqa: PLC0414 - a part of what a target signs
@@ -134,6 +137,8 @@ class Context:
         cpus: CPUs the server is pinned to, or None.
         texts: path of a file of the user's -> what is taken for its text; a target that is `KnowsPlaces` minds it.
         private: environment variables that are the tuner's alone; a server has them only where the study gives it one.
+        metrics_period_s: how often a server's own numbers are to be read (`Exposes`), in seconds; None: not at all, and
+            a server that is started here need not give them.
     """
 
     folder: Path
@@ -141,6 +146,7 @@ class Context:
     cpus: frozenset[int] | None = None
     texts: Mapping[Path, str] = field(default_factory=dict)
     private: frozenset[str] = PRIVATE
+    metrics_period_s: float | None = None
 
     def inherited(self) -> dict[str, str]:
         """Return the environment that a server inherits: this process's without what is private."""
@@ -280,6 +286,31 @@ class ServesSeveral(Protocol):
 
         Raises:
             TargetError: one of them does not serve.
+        """
+        ...
+
+
+@runtime_checkable
+class LoadsTogether(Protocol):
+    """A target that loads several configurations in less time than one after the other."""
+
+    @property
+    def loads_together(self) -> bool:
+        """Whether it does, with this study."""
+        ...
+
+    def deploy_together(self, wanted: Sequence[tuple[Config, str]]) -> Sequence[Deployment]:
+        """Load configurations under aliases that have nothing loaded, and read each back.
+
+        Args:
+            wanted: configuration and alias of each.
+
+        Returns:
+            Their deployments, in the same order.
+
+        Raises:
+            ConfigRefused: the server does not take all of them at once, and has none of them.
+            ServerDied: the server was lost; `start` has to be called before the next deployment.
         """
         ...
 

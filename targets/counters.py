@@ -30,7 +30,7 @@ class ServerCounters:
         counters: other counters by name, for `ServerMetric`.
         gauges: other gauges by name, for `ServerMetric`.
         cache: lookups in the cache of whole answers; all 0 where there is none.
-        parts: composing model -> its own counters; {} where a model stands alone.
+        parts: model that it is composed of, or calls -> its own counters; {} where a model stands alone.
     """
 
     taken_ns: int
@@ -59,7 +59,7 @@ class ServerStats:
         grown: counter -> how much it grew.
         gauges: gauge -> (sum of its readings, readings).
         cache: lookups in the cache of whole answers; all 0 where there is none.
-        parts: composing model -> its own numbers; {} where a model stands alone.
+        parts: model that it is composed of, or calls -> its own numbers; {} where a model stands alone.
     """
 
     window_s: float

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from workloads.requests import Requests
+
 FOLDER = "{folder}"
 """In the arguments of a `Start`: the folder that the exported files stand in."""
 
@@ -100,6 +102,26 @@ class KnowsPlaces(Protocol):
 
         Args:
             path: of a file in an export.
+        """
+        ...
+
+
+@runtime_checkable
+class VerifiesCopy(Protocol):
+    """A target that can start its server on a folder that `tune export --repository` has copied."""
+
+    def verify_copy(self, folder: Path, export: Export, requests: Mapping[str, Requests]) -> None:
+        """Start a server on the folder as it is, compare what it has with the files there, ask it once, and stop it.
+
+        The target need not be started; what it needs for this it starts and stops itself.
+
+        Args:
+            folder: with the exported files, and the folders of the export.
+            export: that was written there.
+            requests: what each model is asked: model -> requests; "" -> requests where the study has one.
+
+        Raises:
+            TargetError: it does not serve, with the server's own reason.
         """
         ...
 

@@ -82,6 +82,16 @@ class TargetOptions(Section):
         return "url" if getattr(self, "url", None) else None
 
     @property
+    def gpus_key(self) -> str | None:
+        """Name of the option with the URL where a server that runs already tells of its GPUs; None: it does not."""
+        return None
+
+    @property
+    def tells_gpus(self) -> bool:
+        """Whether a server that runs already is to be asked of its GPUs."""
+        return self.gpus_key is not None and getattr(self, self.gpus_key) is not None
+
+    @property
     def urls(self) -> tuple[str, ...]:
         """The URLs of the server that runs already; () where Paretune starts it."""
         return () if self.url_key is None else (str(getattr(self, self.url_key)),)

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import nullcontext
 from http.client import HTTPException, HTTPResponse
+from typing import NamedTuple
 
 import grpc
 
@@ -14,34 +15,66 @@ CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_len
 _EVENT = b"data:"
 
 
+class HttpAnswer(NamedTuple):
+    """An answer over HTTP: its status, the type of its content, and its body."""
+
+    status: int
+    kind: str
+    body: bytes
+
+
 def failure_of(endpoint: Endpoint, timeout_s: float, index: int = 0) -> str:
     """Send one request and say how it failed, with the status and what the server said; "" when it was answered."""
     answer = _grpc if endpoint.grpc else _http
     return answer(endpoint, timeout_s, index)
 
 
+def http_answer(endpoint: Endpoint, timeout_s: float, index: int = 0) -> HttpAnswer:
+    """Send one request over HTTP and return what came, whatever it is.
+
+    Raises:
+        OSError: there is no connection, or no whole answer in time.
+        HTTPException: what came is no HTTP.
+    """
+    with (
+        socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s) as plain,
+        _secured(plain, endpoint.tls, endpoint.host) if endpoint.tls else nullcontext(plain) as connection,
+    ):
+        connection.sendall(endpoint.requests[index])
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return HttpAnswer(answer.status, answer.headers.get_content_type(), answer.read())
+
+
+def http_failure(endpoint: Endpoint, answer: HttpAnswer) -> str:
+    """Say how an answer over HTTP is none that counts, "" where it does."""
+    status, kind, body = answer
+    if kind != "text/event-stream" or endpoint.tokens is None:
+        return "" if endpoint.judge(status, body) is Outcome.OK else f"HTTP {status}: {body[:200]!r}"
+    return _stream_failure(endpoint, endpoint.tokens, answer)
+
+
+def events_of(answer: HttpAnswer) -> list[bytes]:
+    """Return the data of each event of a stream."""
+    return [line.removeprefix(_EVENT).strip() for line in answer.body.splitlines() if line.startswith(_EVENT)]
+
+
 def _http(endpoint: Endpoint, timeout_s: float, index: int) -> str:
     try:
-        with (
-            socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s) as plain,
-            _secured(plain, endpoint.tls, endpoint.host) if endpoint.tls else nullcontext(plain) as connection,
-        ):
-            connection.sendall(endpoint.requests[index])
-            answer = HTTPResponse(connection)
-            answer.begin()
-            body = answer.read()
+        answer = http_answer(endpoint, timeout_s, index)
     except (OSError, HTTPException) as error:
         return f"no answer over HTTP: {error!r}"
-    if answer.headers.get_content_type() != "text/event-stream" or endpoint.tokens is None:
-        return "" if endpoint.judge(answer.status, body) is Outcome.OK else f"HTTP {answer.status}: {body[:200]!r}"
-    return _stream_failure(endpoint, endpoint.tokens, answer.status, body)
+    return http_failure(endpoint, answer)
 
 
-def _stream_failure(endpoint: Endpoint, tokens: Callable[[bytes], int | Piece], status: int, body: bytes) -> str:
+def _stream_failure(endpoint: Endpoint, tokens: Callable[[bytes], int | Piece], answer: HttpAnswer) -> str:
     """Say how a stream of events failed: as a whole, or by what one of its events says."""
-    events = [line.removeprefix(_EVENT).strip() for line in body.splitlines() if line.startswith(_EVENT)]
+    status, body, events = answer.status, answer.body, events_of(answer)
     for event in events:
-        said = tokens(event)
+        try:
+            said = tokens(event)
+        except ValueError:
+            return f"HTTP {status} with an event that is none: {event[:200]!r}"
         if isinstance(said, Piece) and said.failed:
             return f"HTTP {status}: {event[:200]!r}"
     last = events[-1] if events else b""

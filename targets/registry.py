@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 
 from targets.base import Context, Knob, Target, TargetError, TargetKind
-from targets.found import FindsModels, FoundModel
+from targets.found import FindsModels, FindsServedModels, FoundModel
 from targets.options import TargetOptions
 
 GROUP = "paretune.targets"
@@ -67,12 +67,28 @@ def availability(kind: str) -> str:
 
 
 def models_at(kind: str, place: str, model: str | None) -> Sequence[FoundModel]:
-    """Return the models at a place that a kind of target can serve, or the one that is wanted.
+    """Return the models in a folder that a kind of target can serve, or the one that is wanted.
 
     Raises:
-        TargetError: the kind cannot look for models, or the place cannot be used; with the remedy.
+        NothingFound: the folder has no models of the kind.
+        TargetError: the kind cannot look for models, or the folder cannot be used; with the remedy.
     """
     found = _load(kind)
     if not isinstance(found, FindsModels):
         raise TargetError(f"target {kind!r} cannot look for models; write its study by hand, `tune schema` helps")
     return found.models_at(place, model)
+
+
+def models_served(kind: str, url: str, model: str | None, key_env: str | None) -> Sequence[FoundModel]:
+    """Return the models of a server that runs, or the one that is wanted; see `FindsServedModels`.
+
+    Raises:
+        NothingFound: the server does not speak what the kind of target does.
+        TargetError: the kind cannot look for models, or the server cannot be used; with the remedy.
+    """
+    found = _load(kind)
+    if not isinstance(found, FindsServedModels):
+        raise TargetError(
+            f"target {kind!r} asks no server for its models; write its study by hand, `tune schema` helps"
+        )
+    return found.models_served(url, model, key_env)

@@ -6,13 +6,14 @@ from pathlib import Path
 from targets.base import TargetError
 
 
-def read_config(repository: Path, model: str, name: str) -> tuple[Path, str]:
+def read_config(repository: Path, model: str, name: str, *, may_lack: bool = False) -> tuple[Path, str]:
     """Return where a model's configuration stands, and its text.
 
     Args:
         repository: the model repository.
         model: the model's folder in it.
         name: the configuration's file in that.
+        may_lack: a model without that file has the text "".
 
     Raises:
         TargetError: no repository, no such model in it, or no configuration that can be read.
@@ -25,6 +26,8 @@ def read_config(repository: Path, model: str, name: str) -> tuple[Path, str]:
         hint = f"did you mean {close[0]!r}?" if close else f"it holds: {', '.join(models) or 'nothing'}"
         raise TargetError(f"target.model: no model {model!r} in {repository}; {hint}")
     path = repository / model / name
+    if may_lack and not (path.exists() or path.is_symlink()):
+        return path, ""
     if not path.is_file():
         raise TargetError(f"{path}: no such file; Paretune changes the model's own {name}, so it has to be there")
     try:

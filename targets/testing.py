@@ -28,6 +28,7 @@ from targets.base import (
     Deployment,
     Export,
     Knob,
+    LoadsTogether,
     ServerDied,
     Target,
     TargetError,
@@ -234,6 +235,24 @@ class TargetContract(RemoteTargetContract):
         if started.side_by_side:
             assert failures(first, requests, 1) == []
             assert (first.config, second.config) == (started.user_config(), self.changed(started))
+
+    def test_what_is_loaded_at_once_answers_and_a_refused_one_leaves_nothing(self, started: Target) -> None:
+        if not isinstance(started, LoadsTogether) or not started.loads_together:
+            return
+        wanted, requests = [(self.changed(started), "one"), (started.user_config(), "two")], self.requests()
+        both = started.deploy_together(wanted)
+        assert [one.config for one in both] == [config for config, _ in wanted]
+        assert [failures(one, requests, 1) for one in both] == [[], []]
+        for one in both:
+            endpoint = one.endpoint(requests)
+            one.retire()
+            assert failure_of(endpoint, ANSWER_S) != ""
+        if self.refused is not None:
+            refused = {**started.user_config(), **self.refused}
+            with pytest.raises(ConfigRefused) as raised:
+                started.deploy_together([(started.user_config(), "one"), (refused, "two")])
+            assert str(raised.value).strip()
+            assert failures(started.deploy(started.user_config(), "one"), requests, 1) == []
 
     def test_a_retired_deployment_does_not_answer(self, started: Target) -> None:
         kept = started.deploy(self.changed(started), "kept") if started.side_by_side else None

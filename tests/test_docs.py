@@ -35,6 +35,7 @@ from targets.triton.flags import KNOBS as FLAGS
 from targets.triton.knobs import CATALOGUE
 from targets.triton.repository import UserModel
 from targets.triton.target import TritonTarget
+from tests.support.pages import APART, DOCS, FOLLOWED, Block, blocks
 from tuner import cli, metrics, recommendation, records, results, run_info, usage
 from tuner.catalog import BOUNDED, METRICS, STREAMED, USED
 from tuner.cli import frame
@@ -56,8 +57,8 @@ DIGITS = ROOT / "studies" / "digits.yaml"
 TEMPLATE = ROOT / "studies" / "templates" / "triton.yaml"
 GUIDE = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [*GUIDE, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-OTHERS = [page for page in PAGES if page.parent.name not in ("commands", "cookbook") and page.name != "tutorial.md"]
-"""Pages that tests/e2e/test_pages.py does not follow from block to block."""
+OTHERS = [page for page in PAGES if page not in {DOCS / f"{name}.md" for name in FOLLOWED}]
+"""Pages that no test follows from block to block."""
 QUEUE = queue_config.QueueConfig(fixed_ms=1.0, each_ms=1.0)
 OPTIONAL = (
     "server",
@@ -792,12 +793,6 @@ def run_tune(arguments: Sequence[str], folder: Path) -> "subprocess.CompletedPro
 def test_a_command_in_the_documentation_that_needs_no_server_succeeds(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
-    (analyzer,) = examples([ROOT / "docs" / "search.md"], "yml")
-    (tmp_path / "analyzer.yaml").write_text(analyzer.text)
-    if "models" in arguments:
-        shutil.copytree(DIGITS.parent / "digits" / "models", tmp_path / "models")
-    if "--model" in arguments:
-        shutil.copytree(DIGITS.parent / "digits" / "models", tmp_path / "digits" / "models")
     ended = run_tune(arguments, tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout
@@ -869,6 +864,63 @@ def test_the_exit_codes_are_documented(page: str) -> None:
 
 
 # -- pages --
+
+
+def shell_blocks() -> Iterator[tuple[Path, Block]]:
+    """Yield every shell block of the guide with its page."""
+    for page in GUIDE:
+        yield from ((page, block) for block in blocks(page) if block.language == "sh")
+
+
+def called(value: object) -> str:
+    """Return how a test of a page and a block is called."""
+    return str(value.line) if isinstance(value, Block) else getattr(value, "stem", "")
+
+
+def needs_nothing(block: Block) -> bool:
+    """Return whether a block of a page that is not followed has only commands that a test above runs."""
+    lines = [shlex.split(line, comments=True) for line in block.text.splitlines()]
+    return all(words[0] == "tune" and words[1] in SERVERLESS and "--url" not in words for words in lines)
+
+
+@pytest.mark.parametrize(("page", "block"), list(shell_blocks()), ids=called)
+def test_a_test_runs_a_shell_block_or_the_page_says_that_none_does(page: Path, block: Block) -> None:
+    where = f"{page.relative_to(ROOT)}:{block.line}"
+    after = " ".join(page.read_text().partition(f"```sh\n{block.text}```\n")[2].split())
+    if block.not_run:
+        said = re.match(r"\((?=[^)]*\btests\b)(?=[^)]*\bnot run\b)", after)
+        assert said, f"{where}: below it has to stand `(The tests do not run this: WHY.)`, but there is {after[:80]}"
+    elif block.run_by:
+        named = (ROOT / block.run_by).read_text()
+        assert str(page.relative_to(ROOT)) in named, f"{where}: {block.run_by} does not name the page"
+    else:
+        assert page not in OTHERS or needs_nothing(block), (
+            f"{where}: no test runs it; follow the page in tests/e2e/test_pages.py and name it in FOLLOWED, or mark "
+            "the block with `not run` or `run by`, see tests/support/pages.py"
+        )
+
+
+def test_no_shell_block_of_a_page_is_passed_over() -> None:
+    fence = re.compile(r"^[ >]*```(?:sh|bash|shell|console)\b", re.MULTILINE)
+    assert [page for page in GUIDE for _ in fence.findall(page.read_text())] == [page for page, _ in shell_blocks()], (
+        "a block is indented, or in another language than `sh`"
+    )
+
+
+def test_every_page_that_is_followed_is_there_and_has_commands() -> None:
+    with_commands = {str(page.relative_to(DOCS).with_suffix("")) for page, _ in shell_blocks() if page.parent != ROOT}
+    assert with_commands >= FOLLOWED
+    tests = "".join(path.read_text() for path in (ROOT / "tests" / "e2e").glob("*.py"))
+    assert not [page for page in APART if f'"{Path(page).name}.md"' not in tests]
+
+
+@pytest.mark.parametrize("name", sorted(FOLLOWED))
+def test_a_page_tells_the_reader_the_name_of_every_file(name: str) -> None:
+    page = DOCS / f"{name}.md"
+    text = page.read_text()
+    for block in blocks(page):
+        before = text.partition(f"<!-- file: {block.file} -->")[0].rstrip().rpartition("\n\n")[2]
+        assert not block.file or f"`{block.file}`" in before
 
 
 @pytest.mark.parametrize("purpose", ["tune", "test"])

@@ -8,6 +8,8 @@ from targets.base import Config
 from tuner.results import Trial
 from tuner.space import LOAD_NAMES
 
+TIMED = 1000
+"""Trials that say what the next one takes; of more the newest."""
 FIRST_S = 1.0
 """A guess while nothing was applied."""
 
@@ -44,7 +46,17 @@ def learn_costs(trials: Sequence[Trial]) -> ApplyCosts:
     Args:
         trials: in the order in which they were applied. Those that were refused or ended a server say nothing.
     """
-    changes: list[tuple[list[str], float]] = []
+    changes = changes_of(trials)
+    return ApplyCosts(cost_of_each(changes), median(seconds for _, seconds in changes) if changes else FIRST_S)
+
+
+def changes_of(trials: Sequence[Trial]) -> list[tuple[list[str], float]]:
+    """Return the knobs that were changed from each trial to the next, and what that took in seconds.
+
+    Args:
+        trials: in the order in which they were applied. Those that were refused or ended a server say nothing.
+    """
+    found: list[tuple[list[str], float]] = []
     before: Config | None = None
     for trial in trials:
         if trial.state in ("refused", "crashed", "hung"):
@@ -52,11 +64,16 @@ def learn_costs(trials: Sequence[Trial]) -> ApplyCosts:
             continue
         names = [] if before is None else changed(before, trial.config)
         if names:
-            changes.append((names, trial.apply_s))
+            found.append((names, trial.apply_s))
         before = trial.config
+    return found
+
+
+def cost_of_each(changes: Sequence[tuple[Sequence[str], float]]) -> dict[str, float]:
+    """Return what each knob's change took in seconds, by the changes that were made."""
     found = {}
     for name in dict.fromkeys(name for names, _ in changes for name in names):
         mine = [(len(names), seconds) for names, seconds in changes if name in names]
         fewest = min(count for count, _ in mine)
         found[name] = median(seconds for count, seconds in mine if count == fewest)
-    return ApplyCosts(found, median(seconds for _, seconds in changes) if changes else FIRST_S)
+    return found

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from tuner.results import Trial
 from tuner.study.spec import ConfirmSpec, MeasureSpec
-from tuner.workload import Workload, groups, longest_round_s, rounds_of
+from tuner.workload import Workload, at_most, groups, longest_round_s, rounds_of
 
 ROUND_OVERHEAD_S = 0.1
 """What a round costs beside its own length, before any was made: connections, readings, drain."""
@@ -98,28 +98,43 @@ class Prices:
     Attributes:
         apply_s: loading a configuration.
         beside_s: a round, beside its own length.
+        at_once_s: each of several that are loaded at once; None: they are loaded one after the other.
     """
 
     apply_s: float
     beside_s: float = ROUND_OVERHEAD_S
+    at_once_s: float | None = None
 
 
 def redeployment_cost_s(
-    sides: int, prices: Prices, rounds: Mapping[str, int], workloads: Sequence[Workload], round_s: float
+    sides: int,
+    prices: Prices,
+    rounds: Mapping[str, int],
+    workloads: Sequence[Workload],
+    round_s: float,
+    deployed: int | None = None,
+    others: int | None = None,
 ) -> float:
-    """Return what one redeployment of `sides` configurations costs with its rounds, in seconds.
+    """Return what one redeployment of `sides` costs with its rounds, in seconds.
 
     Args:
-        sides: configurations side by side.
+        sides: configurations side by side, each at a load of its own.
         prices: of its parts.
         rounds: workload -> rounds of each side.
         workloads: those of the study.
         round_s: length of a round.
+        deployed: deployments, where sides share some; None: each has its own.
+        others: most rounds that all but the first side take; None: as many as the first.
     """
+    shared = at_most(rounds, others)
     rounds_s = sum(
-        rounds_of(group, rounds) * (longest_round_s(group, round_s) + prices.beside_s) for group in groups(workloads)
+        (rounds_of(group, rounds) + (sides - 1) * rounds_of(group, shared))
+        * (longest_round_s(group, round_s) + prices.beside_s)
+        for group in groups(workloads)
     )
-    return sides * (prices.apply_s + rounds_s)
+    count = sides if deployed is None else deployed
+    each_s = prices.apply_s if count < 2 or prices.at_once_s is None else prices.at_once_s
+    return count * each_s + rounds_s
 
 
 def reserve_s(
@@ -130,7 +145,8 @@ def reserve_s(
     Where that is too little the confirmation takes the rounds that fit, see `fitting`.
     """
     quick = shortlist_rounds(settings, workloads)
-    everyone = redeployment_cost_s(settings.candidates + BASELINE_LEVELS, prices, quick, workloads, settings.round)
+    sides, deployed = settings.candidates + BASELINE_LEVELS, settings.candidates + 1
+    everyone = redeployment_cost_s(sides, prices, quick, workloads, settings.round, deployed)
     further = (SHORTLIST_PASSES - 1) * redeployment_cost_s(
         settings.candidates, prices, quick, workloads, settings.round
     )
@@ -150,7 +166,8 @@ def confirmation_s(
     settings: ConfirmSpec, prices: Prices, rounds: Mapping[str, int], workloads: Sequence[Workload]
 ) -> float:
     """Return what confirmation and export will take, in seconds."""
-    return FINISH_S + settings.redeployments * redeployment_cost_s(2, prices, rounds, workloads, settings.round)
+    one_s = redeployment_cost_s(2, prices, rounds, workloads, settings.round, others=settings.rounds)
+    return FINISH_S + settings.redeployments * one_s
 
 
 def shortlist_rounds(settings: ConfirmSpec, workloads: Sequence[Workload]) -> dict[str, int]:

@@ -6,6 +6,7 @@ kept that. One that was on its way together with its like may be either. What th
 server's count: it has fewer hits then, and nothing is told apart.
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from workloads.requests import Requests
 
 EITHER, HIT, MISS = 0, 1, 2
 """What a request is expected to be."""
+STILL_S = 0.25
+"""A server whose count has not changed for so long has counted all that it was asked, in seconds."""
+_LOOK_S = 0.01
 _NEVER = np.iinfo(np.int64).max
 
 Range: TypeAlias = tuple[int, int]
@@ -130,12 +134,12 @@ def _keeps(deployment: Deployment) -> bool:
 
 def _known(begun: _Begun, requests: Sequence[bytes], records: Records) -> Lookups:
     history = begun.history
-    counted = begun.deployment.statistics()().cache - begun.counted
     history.busy = False
     if not requests:
         history.unknown = "what a locustfile sends is not known here"
     if history.unknown:
-        return Lookups(np.zeros(len(records.rows), np.int8), (0, 0), (0, 0), counted, history.unknown)
+        nothing = np.zeros(len(records.rows), np.int8)
+        return Lookups(nothing, (0, 0), (0, 0), _counted(begun), history.unknown)
     hashes = np.fromiter(map(hash, requests), np.int64, len(requests))
     contents, sent = hashes[records.columns["request"]], records.columns["sent_ns"] > 0
     ok = records.columns["outcome"] == Outcome.OK
@@ -148,7 +152,30 @@ def _known(begun: _Begun, requests: Sequence[bytes], records: Records) -> Lookup
         (tally[kind, True], tally[kind, True] + tally[kind, False] + either)  # a failure may not have got to its cache
         for kind in (HIT, MISS)
     )
-    return Lookups(found, hits, misses, counted)
+    return Lookups(found, hits, misses, _settled(begun, hits[0], misses[0], int(sent.sum())))
+
+
+def _settled(begun: _Begun, hits: int, misses: int, sent: int) -> CacheCounters:
+    """Return what a server counted of a load that has drained, once it has counted all that it will.
+
+    It counts a request after it has answered it: on a busy machine it has not counted the last ones when their answers
+    are here. It is asked again until it has as many hits and misses as are expected at least, or lookups as requests
+    were sent, or its count has stood still for STILL_S: its cache did not keep every answer then.
+
+    Raises:
+        ServerDied: it does not answer.
+    """
+    found, since = _counted(begun), time.monotonic()
+    while (found.hits < hits or found.misses < misses) and found.lookups < sent and time.monotonic() < since + STILL_S:
+        time.sleep(_LOOK_S)
+        if (now := _counted(begun)) != found:
+            found, since = now, time.monotonic()
+    return found
+
+
+def _counted(begun: _Begun) -> CacheCounters:
+    """Return what a server has counted since a load began."""
+    return begun.deployment.statistics()().cache - begun.counted
 
 
 def expected(contents: NDArray[np.int64], records: Records, asked: set[int], answered: set[int]) -> NDArray[np.int8]:

@@ -18,14 +18,14 @@ class Metric:
         key: as results spell it.
         unit: `s`, `/s`, `tokens`, `share` (0 to 1), `J`, `bytes` or `cores`.
         doc: one line.
-        better: what an objective may ask for, None where it asks for neither.
+        better: what an objective may ask for, None where it asks for neither. `asked`: for either, as the study says.
     """
 
     name: str
     key: str
     unit: str
     doc: str
-    better: Literal["more", "less"] | None = None
+    better: Literal["more", "less", "asked"] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ _USED = (
     Metric(
         "energy_per_inference", "energy_per_inference_joules", "J", "energy of the GPUs per request answered ok", "less"
     ),
-    Metric("gpu_utilization", "gpu_utilization", "share", "mean share of time with a kernel running", "less"),
+    Metric("gpu_utilization", "gpu_utilization", "share", "mean share of time with a kernel running", "asked"),
     Metric("gpu_memory", "gpu_memory_bytes", "bytes", "GPU memory of the server, largest value seen", "less"),
     Metric("server_cpu", "server_cpu_cores", "cores", "CPU of the server's processes, in cores", "less"),
     Metric("server_rss", "server_rss_bytes", "bytes", "resident memory of the server's, largest value seen", "less"),
@@ -152,10 +152,14 @@ METRICS = {
 }
 LABELLED = ("accuracy", "prediction_error")
 """Metrics of labelled items: they depend on the variant alone, not on the load."""
-AT_LEAST = ("accuracy",)
-"""Metrics whose bound in an SLO is from below."""
-MAXIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "more")
-MINIMIZED = tuple(name for name, metric in METRICS.items() if metric.better == "less")
+FROM_BELOW = {"accuracy": "accuracy", "gpu_utilization_at_least": "gpu_utilization"}
+"""Bound in an SLO that is one from below -> the metric that it is on."""
+AT_LEAST = tuple(FROM_BELOW)
+"""Bounds in an SLO that are from below."""
+MAXIMIZED = tuple(name for name, metric in METRICS.items() if metric.better in ("more", "asked"))
+MINIMIZED = tuple(name for name, metric in METRICS.items() if metric.better in ("less", "asked"))
+EITHER = tuple(name for name, metric in METRICS.items() if metric.better == "asked")
+"""Metrics of which a study says whether more or less is better."""
 STREAMED = ("token_throughput", "output_tokens", *(name for name, one in BOUNDED.items() if one.timing.streamed))
 """Metrics of answers that are streamed token by token."""
 TOTALS = {"total_throughput": "throughput", "total_goodput": "goodput"}
@@ -164,6 +168,18 @@ USED = tuple(metric.name for metric in _USED)
 """Metrics of what the server uses, of all of its requests together."""
 
 
+def metric_of(bound: str) -> str:
+    """Return the name of the metric that a bound in an SLO is on: mostly the bound's own."""
+    return FROM_BELOW.get(bound, bound)
+
+
+def on_metric(place: str) -> str:
+    """Return `WORKLOAD.METRIC` of a bound's `WORKLOAD.SLO`; either may be without the workload."""
+    whose, dot, bound = place.rpartition(".")
+    return f"{whose}{dot}{metric_of(bound)}"
+
+
 def key_of(name: str) -> str:
-    """Return the key of a metric in results; a server's own metric has its name for a key."""
-    return METRICS[name].key if name in METRICS else name
+    """Return the key in results of a metric, or of that which a bound is on; a server's own has its name for a key."""
+    metric = metric_of(name)
+    return METRICS[metric].key if metric in METRICS else name

@@ -12,14 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner import stats
-from tuner.catalog import LABELLED, MAXIMIZED, MINIMIZED, USED, key_of
+from tuner.catalog import LABELLED, METRICS, USED, key_of
 from tuner.metrics import estimate
 from tuner.results import Estimate, Ratio, Verdict
 
 Directions = Mapping[str, bool]
 """Metric -> whether more of it is better."""
-COMPARED: Directions = {name: name in MAXIMIZED for name in (*MAXIMIZED, *MINIMIZED) if name not in LABELLED}
-"""Accuracies are compared item by item, see `accuracy_drop`, not as ratios."""
+COMPARED: Directions = {
+    name: metric.better == "more"
+    for name, metric in METRICS.items()
+    if metric.better in ("more", "less") and name not in LABELLED
+}
+"""Accuracies are compared item by item, see `accuracy_drop`, not as ratios. Of what may be asked for in either way only
+the study says which is better."""
 NONE: Directions = {}
 SAME = 0.05
 """Two numbers that certainly differ by less than this share are called no different."""
@@ -35,7 +40,7 @@ def ratios_of_pairs(
     Args:
         pairs: for each redeployment the metrics of ours and of theirs.
         same: see `verdict`.
-        own: the metrics that only this kind of server has.
+        own: further metrics: those that only this kind of server has, and those that the study says the direction of.
 
     Returns:
         Metric key -> ours / theirs, by `stats.ratio_of_clusters` over the pairs. A metric that is infinite, 0
@@ -94,7 +99,7 @@ def standing(
         measured: for each side, for each redeployment, its metrics; all have as many redeployments.
         metric: by name, one of COMPARED or of `own`.
         same: see `verdict`.
-        own: the metrics that only this kind of server has.
+        own: further metrics, see `ratios_of_pairs`.
     """
     key, sign = key_of(metric), -1 if {**COMPARED, **own}[metric] else 1
     values = [sign * float(np.mean([one[key].value for one in side])) for side in measured]

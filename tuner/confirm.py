@@ -5,7 +5,7 @@ A machine drifts over seconds, so many short rounds in turn (A B B A) beat few l
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from targets.base import Config
@@ -22,7 +22,7 @@ from tuner.stats import P99_MIN_SAMPLES, certain_from
 from tuner.stopping import Pace, slo_verdicts
 from tuner.study.spec import ConfirmSpec
 from tuner.trials import Trier
-from tuner.workload import Workload, groups, longest_round_s, part_named, parts_of, rounds_of
+from tuner.workload import Workload, at_most, groups, longest_round_s, part_named, parts_of, rounds_of
 
 DROPPED_SHARE = 0.2
 """Share of a round that is its transient and not counted."""
@@ -115,6 +115,7 @@ def redeploy_and_measure(
     gathered: Sequence[Rounds],
     rounds: Mapping[str, int],
     round_s: float,
+    others: int | None = None,
 ) -> str | None:
     """Deploy every contender anew and measure all of them on every workload.
 
@@ -130,6 +131,7 @@ def redeploy_and_measure(
         gathered: one per contender; what was measured is added.
         rounds: workload -> rounds of each contender.
         round_s: length of a round; a bursty workload gets four of its periods at least.
+        others: most rounds of a workload that all but the first take; None: as many as the first.
 
     Returns:
         Why they cannot be side by side, if that was found out here.
@@ -138,32 +140,56 @@ def redeploy_and_measure(
         ConfigRefused, ServerDied, GeneratorError: one cannot be deployed, or not be measured.
     """
     calls = gathered[0].redeployments
-    order = list(range(len(contenders)))
-    turn = order if calls % 2 == 0 else order[::-1]
+    turn = list(range(len(contenders)))[:: 1 if calls % 2 == 0 else -1]
     deployments, full = side_by_side.deployed(trier, [(one.trial, one.config) for one in contenders], turn)
     if not deployments:
         for index in turn:
-            _measure_alone(trier, contenders[index], gathered[index], rounds, round_s)
+            own = rounds if index == 0 else at_most(rounds, others)
+            _measure_alone(trier, contenders[index], gathered[index], own, round_s)
         if full is None:
             return None
         trier.room = full.fitting  # not before each was loaded alone: what is never taken says nothing of the room
         return full.why
-    for index, deployment in deployments.items():
+    for index, deployment in deployments.items():  # what is known of a variant is not asked again
         trier.learn_accuracy(deployment, trier.variant(contenders[index].config))
+    own_part = side_by_side.parted(deployments.values())
     for group in groups(trier.workloads):
         length = longest_round_s(group, round_s)
         pace = Pace.fixed(DROPPED_SHARE * length, (1 - DROPPED_SHARE) * length)
         for one in gathered:
             one.begin(group)
-        for number in range(rounds_of(group, rounds)):
+        most, shared = rounds_of(group, rounds), rounds_of(group, at_most(rounds, others))
+        for number, turns in enumerate(in_turn(len(contenders), most, shared, reverse=calls % 2 == 1)):
             drawn = [workload.drawn_anew(calls * MOST_ROUNDS + number) for workload in group]
-            for index in order if (number + calls) % 2 == 0 else reversed(order):
+            for index in turns:
                 offered = contenders[index].offered(drawn)
                 runs = trier.measure_at_once(deployments[index], offered, pace)
-                gathered[index].add(offered, [side_by_side.of_one(run, deployments.values()) for run in runs])
-    for deployment in deployments.values():
+                gathered[index].add(offered, [own_part(run) for run in runs])
+    for deployment in side_by_side.distinct(deployments.values()):
         trier.retire(deployment)
     return None
+
+
+def in_turn(sides: int, most: int, shared: int, *, reverse: bool) -> Iterator[Sequence[int]]:
+    """Yield, for each round, which sides are measured in it, and in what order.
+
+    The first side is in all of them. The others are in `shared`, evenly spread over the time, since a machine drifts;
+    in these the order is swapped from one to the next.
+
+    Args:
+        sides: how many.
+        most: rounds of the first.
+        shared: rounds of the others, `most` at most.
+        reverse: begin with the last side.
+    """
+    so_far = 0
+    for number in range(1, most + 1):
+        if ((2 * number - 1) * shared + most) // (2 * most) == so_far:
+            yield (0,)
+            continue
+        order = range(sides)
+        yield order if (so_far % 2 == 1) == reverse else order[::-1]
+        so_far += 1
 
 
 def _measure_alone(trier: Trier, one: Contender, gathered: Rounds, rounds: Mapping[str, int], round_s: float) -> None:
@@ -184,6 +210,8 @@ def rounds_needed(
     trier: Trier, contenders: Sequence[Contender], trials: Mapping[int, Trial], settings: ConfirmSpec
 ) -> dict[str, int]:
     """Return workload -> rounds per redeployment that the first look at the SLO's verdicts needs, within reason.
+
+    It is the candidate whose verdicts end the confirmation; the baseline takes `settings.rounds` of them.
 
     A class of a mix needs as many of its own requests.
 
@@ -218,10 +246,18 @@ def _seconds_needed(point: Point, bounds: Mapping[str, float], error: float) -> 
     return max(requests / _offered(point), MARGIN * independent * point.window_s / max(1.0, point.independent))
 
 
-def more_rounds(rounds: Mapping[str, int], one: Side, settings: ConfirmSpec) -> dict[str, int]:
-    """Return workload -> rounds of the next redeployment: more where an SLO is undecided, the fewest elsewhere."""
+def more_rounds(rounds: Mapping[str, int], one: Side, settings: ConfirmSpec, *, most: bool = False) -> dict[str, int]:
+    """Return workload -> rounds of the next redeployment: more where an SLO is undecided, the fewest elsewhere.
+
+    Args:
+        rounds: of the redeployment before.
+        one: the candidate.
+        settings: rounds of the study, a multiple of which are the most.
+        most: as many as there can be, and not twice those before.
+    """
+    limit = MAX_ROUNDS_FACTOR * settings.rounds
     return {
-        name: min(2 * count, MAX_ROUNDS_FACTOR * settings.rounds)
+        name: (limit if most else min(2 * count, limit))
         if results.overall(_verdicts_on(one, name)) == "undecided"
         else settings.rounds
         for name, count in rounds.items()
@@ -313,7 +349,7 @@ def confirmation(
         trier: target and instruments.
         pair: candidate and baseline.
         gathered: what was measured of each.
-        rounds: of each side, on the workload measured least.
+        rounds: of the side and the workload measured least.
         workload: whose ratios are wanted: that of the first objective.
         error: that an SLO's verdict may make.
     """

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from targets.base import ConfigRefused, ServerDied
 from tuner import budget, confirm
-from tuner.budget import Budget
+from tuner.budget import Budget, Prices
 from tuner.compare import Standing, standing
 from tuner.confirm import Contender, Rounds
 from tuner.findings import Findings
@@ -16,6 +16,11 @@ from tuner.results import Confirmation, Side
 from tuner.study.spec import StudySpec
 from tuner.trials import Trier
 from tuner.verdicts import has_room
+
+FEWEST_PAIRS = 2
+"""Redeployments that a gain has an interval from."""
+EARLY_ERROR = 1e-9
+"""What a verdict may err by before the planned redeployments: so little that nothing is taken from theirs."""
 
 
 @dataclass
@@ -84,30 +89,49 @@ class Confirming:
             return self._baseline
         return confirm.contender_of(left)
 
-    def confirm(self, candidate: Contender) -> Confirmation | None:
-        """Measure a candidate against the baseline until every verdict is certain or the time is up."""
+    def confirm(self, candidate: Contender, others: Sequence[Contender] = ()) -> Confirmation | None:
+        """Measure a candidate against the baseline until every verdict is certain or the time is up.
+
+        One that has no room to a bound is left while there is time for one of the others: it would hardly be certain.
+
+        Args:
+            candidate: which one.
+            others: who would be next, best first.
+
+        Returns:
+            What was found, None where it could not be measured.
+        """
         pair = (candidate, self.baseline)
         gathered = (Rounds(), Rounds())
         settings = self.spec.confirm
-        rounds = self._first_rounds(pair)
+        most = max(settings.redeployments, settings.max_redeployments)
+        rounds: dict[str, int] = {}
         made: Confirmation | None = None
-        for number in range(1, max(settings.redeployments, settings.max_redeployments) + 1):
-            if not self._measure(pair, gathered, rounds):
-                break
-            if number < settings.redeployments:
-                continue
-            error = confirm.allowed_error(self.trier.confidence, settings, number)
-            least = min(gathered[0].count(workload.name) for workload in self.trier.workloads)
-            made = confirm.confirmation(self.trier, pair, gathered, least, self.found.goals[0].workload, error)
-            if made.verdict != "undecided":
-                break
-            left_s = self.budget.left_s() - budget.FINISH_S
-            more = confirm.more_rounds(rounds, made.candidate, settings)
-            fitting = budget.fitting(more, left_s, lambda wanted: self._cost_s(pair, wanted))
-            if fitting is None:
+        for number in range(1, most + 1):
+            fitting = (
+                self._first_rounds(pair, settings.redeployments + 1 - number)
+                if made is None
+                else self._further_rounds(pair, rounds, made.candidate, last=number == most)
+            )
+            if fitting is None or not self._measure(pair, gathered, fitting, settings.rounds):
                 break
             rounds = fitting
+            planned = number >= settings.redeployments
+            if not planned and (number < FEWEST_PAIRS or not others):
+                continue
+            error = confirm.allowed_error(self.trier.confidence, settings, number) if planned else EARLY_ERROR
+            least = min(one.count(workload.name) for one in gathered for workload in self.trier.workloads)
+            seen = confirm.confirmation(self.trier, pair, gathered, least, self.found.goals[0].workload, error)
+            ends = self._gives_way(seen.candidate, others)
+            if planned or ends:
+                made = seen
+            if ends or (planned and seen.verdict != "undecided"):
+                break
         return made
+
+    def _gives_way(self, candidate: Side, others: Sequence[Contender]) -> bool:
+        """Whether an undecided candidate has no room to a bound, and there is time to confirm one of the others."""
+        return bool(others) and not self._has_room(candidate) and self.time_for_next(others[0])
 
     @property
     def apart(self) -> bool:
@@ -117,13 +141,23 @@ class Confirming:
     def time_for_next(self, contender: Contender) -> bool:
         """Whether there is time to confirm another one after a contender."""
         pair = [contender, contender]
-        return self.budget.left_s() >= 2 * self._cost_s(pair, self._rounds(pair))
+        return self.budget.left_s() >= 2 * self._pair_cost_s(pair, self._rounds([contender]))
 
-    def _measure(self, contenders: Sequence[Contender], gathered: Sequence[Rounds], rounds: Mapping[str, int]) -> bool:
-        """Measure contenders once more; False, and nothing is added, when server or load generator did not stand it."""
+    def _measure(
+        self,
+        contenders: Sequence[Contender],
+        gathered: Sequence[Rounds],
+        rounds: Mapping[str, int],
+        others: int | None = None,
+    ) -> bool:
+        """Measure contenders once more; False, and nothing is added, when server or load generator did not stand it.
+
+        `others` is how many rounds all but the first take at most.
+        """
         before = gathered[0].redeployments
+        length = self.spec.confirm.round
         try:
-            full = confirm.redeploy_and_measure(self.trier, contenders, gathered, rounds, self.spec.confirm.round)
+            full = confirm.redeploy_and_measure(self.trier, contenders, gathered, rounds, length, others)
         except (ConfigRefused, ServerDied, GeneratorError) as error:
             numbers = ", ".join(str(one.trial) for one in contenders)
             self.failed = str(error)
@@ -163,8 +197,11 @@ class Confirming:
     def _promises(self, entry: tuple[Contender, Rounds], own: Side) -> bool:
         """Whether a contender is better than the baseline with room to every bound."""
         (side,) = self._sides([entry[0]], [entry[1]])
-        roomy = all(has_room(metrics, self.found.bounds[name]) for name, metrics in side.metrics.items())
-        return roomy and self._score(side) > self._score(own)
+        return self._has_room(side) and self._score(side) > self._score(own)
+
+    def _has_room(self, side: Side) -> bool:
+        """Whether a side has room to every bound."""
+        return all(has_room(metrics, self.found.bounds[name]) for name, metrics in side.metrics.items())
 
     def _sides(self, contenders: Sequence[Contender], gathered: Sequence[Rounds]) -> list[Side]:
         error = (1 - self.trier.confidence) / self.spec.confirm.max_redeployments
@@ -189,15 +226,13 @@ class Confirming:
     def _time_for_another(self, contenders: Sequence[Contender], rounds: Mapping[str, int]) -> bool:
         """Whether another pass of the shortlist leaves time for the confirmation."""
         needed = self._rounds([self.baseline])
-        kept_s = budget.confirmation_s(
-            self.spec.confirm, self.found.prices(self.trier.beside_s), needed, self.trier.workloads
-        )
+        kept_s = budget.confirmation_s(self.spec.confirm, self._prices(), needed, self.trier.workloads)
         return self.budget.left_s() > self._cost_s(contenders, rounds) + kept_s
 
     def _time_for_shortlist(self, everyone: Sequence[Contender], rounds: Mapping[str, int]) -> bool:
         """Whether a first pass of the shortlist leaves time for the shortest confirmation."""
         least = dict.fromkeys(rounds, budget.FEWEST_ROUNDS)
-        kept_s = budget.FINISH_S + self.spec.confirm.redeployments * self._cost_s(everyone[:2], least)
+        kept_s = budget.FINISH_S + self.spec.confirm.redeployments * self._cost_s(everyone[:2], least, deployed=2)
         return self.budget.left_s() > self._cost_s(everyone, rounds) + kept_s
 
     def _score(self, side: Side) -> float:
@@ -207,16 +242,41 @@ class Confirming:
     def _rounds(self, contenders: Sequence[Contender]) -> dict[str, int]:
         return confirm.rounds_needed(self.trier, contenders, self.found.by_number(), self.spec.confirm)
 
-    def _first_rounds(self, pair: Sequence[Contender]) -> dict[str, int]:
-        """Return the rounds of the redeployments that are made in any case: those that fit, and a few at least."""
-        settings = self.spec.confirm
+    def _first_rounds(self, pair: Sequence[Contender], count: int) -> dict[str, int]:
+        """Return the rounds of redeployments that are made in any case: those that fit, and a few at least."""
         left_s = self.budget.left_s() - budget.FINISH_S
-        needed = self._rounds(pair)
-        fitting = budget.fitting(needed, left_s, lambda wanted: settings.redeployments * self._cost_s(pair, wanted))
+        needed = self._rounds(pair[:1])
+        fitting = budget.fitting(needed, left_s, lambda wanted: count * self._pair_cost_s(pair, wanted))
         return fitting or dict.fromkeys(needed, budget.FEWEST_ROUNDS)
 
-    def _cost_s(self, contenders: Sequence[Contender], rounds: Mapping[str, int]) -> float:
-        length = self.spec.confirm.round
-        return budget.redeployment_cost_s(
-            len(contenders), self.found.prices(self.trier.beside_s), rounds, self.trier.workloads, length
-        )
+    def _further_rounds(
+        self, pair: Sequence[Contender], rounds: Mapping[str, int], candidate: Side, *, last: bool
+    ) -> dict[str, int] | None:
+        """Return the rounds of one redeployment more; None: there is no time for it.
+
+        After the last one, by the study or by the time, nothing could be measured any more: it takes all that it can.
+        """
+        left_s = self.budget.left_s() - budget.FINISH_S
+        more = confirm.more_rounds(rounds, candidate, self.spec.confirm)
+        fewest = dict.fromkeys(more, budget.FEWEST_ROUNDS)
+        if last or self._pair_cost_s(pair, more) + self._pair_cost_s(pair, fewest) > left_s:
+            more = confirm.more_rounds(rounds, candidate, self.spec.confirm, most=True)
+        return budget.fitting(more, left_s, lambda wanted: self._pair_cost_s(pair, wanted))
+
+    def _prices(self) -> Prices:
+        return self.found.prices(self.trier.beside_s, self.trier.at_once_s)
+
+    def _pair_cost_s(self, pair: Sequence[Contender], rounds: Mapping[str, int]) -> float:
+        """Return what one redeployment of the confirmation costs, in which the second takes the study's rounds."""
+        return self._cost_s(pair, rounds, deployed=2, others=self.spec.confirm.rounds)
+
+    def _cost_s(
+        self,
+        contenders: Sequence[Contender],
+        rounds: Mapping[str, int],
+        deployed: int | None = None,
+        others: int | None = None,
+    ) -> float:
+        prices, length = self._prices(), self.spec.confirm.round
+        apart = deployed or len({one.trial for one in contenders})  # those of one trial share a deployment
+        return budget.redeployment_cost_s(len(contenders), prices, rounds, self.trier.workloads, length, apart, others)

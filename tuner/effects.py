@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 CONFIDENCE = 0.95
 FEWEST_SPARE = 5
@@ -167,7 +167,7 @@ def _test(fit: _Fit, index: int) -> tuple[float, int, float]:
     left = fit.logs - others @ without
     gained = max(0.0, float(left @ left) - float(fit.residuals @ fit.residuals))
     ratio = gained / own / max(fit.variance, 1e-300)
-    return gained, own, float(special.fdtrc(own, fit.spare, ratio))
+    return gained, own, float(scipy.special.fdtrc(own, fit.spare, ratio))
 
 
 def _holm(p_values: Sequence[float]) -> list[bool]:
@@ -191,7 +191,7 @@ def _effect(
     away = code - mean
     fitted = away @ fit.coefficients[place]
     spread = np.sqrt(np.maximum(0.0, np.einsum("ij,jk,ik->i", away, fit.covariance[place, place], away)))
-    wide = float(special.stdtrit(fit.spare, (1 + CONFIDENCE) / 2)) * spread
+    wide = float(scipy.special.stdtrit(fit.spare, (1 + CONFIDENCE) / 2)) * spread
     return Effect(
         factor.name,
         max(0.0, gained - own * fit.variance) / scale,
@@ -218,12 +218,12 @@ def _noncentrality(gained: float, own: int, fit: _Fit) -> tuple[float, float]:
 
 def _solve(ratio: float, own: int, spare: int, probability: float) -> float:
     """Return the l with P(F(own, spare, l) <= ratio) = probability; 0 where even l = 0 gives less."""
-    if special.fdtr(own, spare, ratio) <= probability:
+    if scipy.special.fdtr(own, spare, ratio) <= probability:
         return 0.0
     low, high = 0.0, max(1.0, own * ratio)
-    while special.ncfdtr(own, spare, high, ratio) > probability and high < 1e9:
+    while scipy.special.ncfdtr(own, spare, high, ratio) > probability and high < 1e9:
         low, high = high, 2 * high
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if special.ncfdtr(own, spare, middle, ratio) > probability else (low, middle)
+        low, high = (middle, high) if scipy.special.ncfdtr(own, spare, middle, ratio) > probability else (low, middle)
     return (low + high) / 2

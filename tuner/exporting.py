@@ -7,7 +7,8 @@ from pathlib import Path
 from targets.base import Config, Export, Target, TargetError
 from targets.exports import KnowsPlaces
 from targets.hiding import HIDDEN
-from tuner.pick import NothingToPick, Pick, picked
+from tuner.load_words import loads_in_words
+from tuner.pick import NothingToPick, Pick, Picked, picked
 from tuner.provenance import marked, signed, standing, without_header
 from tuner.results import Result, Trial
 from tuner.rundir import RunDirectory
@@ -36,6 +37,7 @@ class Exported:
         config: of the server: knob -> value.
         restored: files of the export that its server does not need, and that another export of the run had changed.
         doubt: that it was not measured or missed its SLO, "" where nothing speaks against it.
+        picked: which trial was picked as what and for which loads, "" where the best or a trial was asked for.
     """
 
     export: Export
@@ -44,6 +46,7 @@ class Exported:
     config: Config
     restored: frozenset[Path] = field(default_factory=frozenset)
     doubt: str = ""
+    picked: str = ""
 
     @property
     def needed(self) -> Export:
@@ -67,8 +70,10 @@ def exported(
     Raises:
         ExportError: there is no such configuration, or the study or its model cannot be read again.
     """
+    by_pick = number is None and pick != "best"
     try:
-        number = picked(result, pick) if number is None else number
+        chosen = picked(result, pick) if number is None else Picked(number, {})
+        number = chosen.trial
         config = result.trial(number).config
     except NothingToPick as error:
         raise ExportError(str(error)) from None
@@ -89,13 +94,15 @@ def exported(
     changed = _changed(made, directory, written)
     if number == 0:
         changed += _edited(prepared.target, directory, made)
-    known = standing(result, number)
+    known = standing(result, number, chosen.loads if by_pick else None)
+    how = f"picked as the {pick} at {loads_in_words(chosen.loads)}" if by_pick else ""
     if header:
-        made = signed(made, result.study.name, directory.path.name, result.environment, number, known.said)
+        lines = [*known.lines, *([how] if how else [])]
+        made = signed(made, result.study.name, directory.path.name, result.environment, number, lines)
     else:
         made = marked(made, ())
     doubt = f"trial {number} was {known.said}" if known.doubtful and number else ""
-    return Exported(made, prepared, changed, own, restored, doubt)
+    return Exported(made, prepared, changed, own, restored, doubt, f"trial {number} is {how}" if how else "")
 
 
 def own_files(target: Target, trials: Iterable[Trial]) -> dict[Path, str]:
@@ -290,7 +297,7 @@ def _read_again(result: Result, directory: RunDirectory, texts: Mapping[Path, st
     # Nothing is started or searched: the CPUs that it names and the sampler need not be here.
     overrides = [*result.study.overrides, "isolation=none", "search.sampler=auto"]
     path = Path(result.study.path)
-    return prepare(load_study(path, overrides, _with_secrets(path, result.study.text)), directory.log, texts)
+    return prepare(load_study(path, overrides, _with_secrets(path, result.study.text)), directory.export_log, texts)
 
 
 def _with_secrets(path: Path, kept: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run knows at a moment: its trials, their ranking, what came of the confirmation; and the result made of it."""
+"""What a run knows at a moment: its trials, their ranking, and what came of the confirmation."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner import confirm, rank
-from tuner.applying import ApplyCosts
 from tuner.budget import Prices
 from tuner.confirm import Contender
-from tuner.metrics import violations
-from tuner.nesting import knob_names
+from tuner.misses import is_missed_at, missed_loads, over
 from tuner.objective import Goal, least
 from tuner.once import Once
 from tuner.preference import FIRST, Preference, best_values, regrets
@@ -23,18 +21,12 @@ from tuner.results import (
     Closest,
     Confirmation,
     Estimate,
-    FrontPoint,
-    KnobInfo,
     Load,
     Point,
     Ratio,
-    Result,
-    RunState,
     Side,
     Trial,
-    Validity,
 )
-from tuner.run_info import MetricInfo, SearchInfo, StudyInfo, Timing
 from tuner.space import Space
 from tuner.study.load import Study
 from tuner.verdicts import has_room, slo_verdicts
@@ -78,7 +70,9 @@ class Findings:
     preference: Preference = FIRST
 
     def __post_init__(self) -> None:
-        self._of_trial = Once(lambda trial: rank.candidates([trial], self.names, self.goals))
+        self._of_trial: Once[Trial, list[Candidate]] = Once(
+            lambda trial: rank.candidates([trial], self.names, self.goals)
+        )
 
     @property
     def names(self) -> list[str]:
@@ -94,13 +88,14 @@ class Findings:
         """Return the trials by number."""
         return {trial.number: trial for trial in self.trials}
 
-    def prices(self, beside_s: float) -> Prices:
+    def prices(self, beside_s: float, at_once_s: float | None = None) -> Prices:
         """Return what the steps of the run cost, by the longest time that a configuration took to load.
 
         Args:
             beside_s: what a round takes beside its own length.
+            at_once_s: what each of several takes that are loaded at once, None where it is not known.
         """
-        return Prices(max((trial.apply_s for trial in self.trials), default=0.0), beside_s)
+        return Prices(max((trial.apply_s for trial in self.trials), default=0.0), beside_s, at_once_s)
 
     def _own(self) -> list[Candidate]:
         """Return the points of the user's configuration that meet every SLO, best first."""
@@ -126,20 +121,16 @@ class Findings:
         """Whether a trial missed no SLO when it was measured again; the user's configuration: none at these loads."""
         if trial > 0:
             return trial not in self.missed
-        return not any(missed.items() <= loads.items() for missed, _ in self.own_missed)
+        return not is_missed_at(loads, [missed for missed, _ in self.own_missed])
 
     def drop_own(self, loads: Mapping[str, Load], side: Side) -> None:
         """Take it that the user's configuration misses an SLO where it did when it was measured again at some loads."""
-        over = self.over(side)
-        for group in groups(self.workloads):
-            names = [part.name for one in group for part in one.parts]
-            if any(over[name] or "missed" in side.verdicts[name].values() for name in names):
-                self.own_missed.append(({name: loads[name] for name in names}, side))
+        together = [[part.name for one in group for part in one.parts] for group in groups(self.workloads)]
+        self.own_missed += [(missed, side) for missed in missed_loads(side, loads, together, self.bounds)]
 
     def over(self, side: Side) -> dict[str, dict[str, float]]:
         """Return workload, or class, -> SLO -> the share of its bound by which a value is over it, where one is."""
-        found = {name: violations(metrics, self.bounds[name]) for name, metrics in side.metrics.items()}
-        return {name: {slo: share for slo, share in by_slo.items() if share > 0} for name, by_slo in found.items()}
+        return over(side, self.bounds)
 
     def _ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         found = rank.by_value(candidates, self.goals[0])
@@ -298,9 +289,9 @@ class Findings:
         """
         found = [rank.closest([one for one in self.candidates() if not one.feasible])]
         for side in [*self.missed.values(), *(own for _, own in self.own_missed)]:
-            over = {f"{name}.{slo}": share for name, by in self.over(side).items() for slo, share in by.items()}
+            missed = {f"{name}.{slo}": share for name, by in self.over(side).items() for slo, share in by.items()}
             place = self._point_at(side.trial, side.load)
-            found.append(Closest(trial=side.trial, point=place, missed=over) if over else None)
+            found.append(Closest(trial=side.trial, point=place, missed=missed) if missed else None)
         return min(filter(None, found), key=lambda one: max(one.missed.values()), default=None)
 
     def _point_at(self, trial: int, load: Load) -> int:
@@ -318,83 +309,3 @@ class Findings:
     def improves(self, made: Confirmation) -> bool:
         """Whether the confirmed ratio is an improvement with its whole interval."""
         return (gain := self.gain(made)) is not None and gain.verdict == "better"
-
-    def result(
-        self,
-        state: RunState,
-        exit_code: int | None,
-        environment: Mapping[str, str],
-        timing: Timing,
-        search: SearchInfo | None = None,
-        costs: ApplyCosts = ApplyCosts(),  # noqa: B008 - immutable
-    ) -> Result:
-        """Return the result document of what is known."""
-        found, baseline, made = self.candidates(), self.baseline(), self.confirmation
-        reasons = [*made.candidate.reasons, *made.baseline.reasons] if made else []
-        front = rank.pareto(found, self.goals)
-        return Result(
-            state=state,
-            exit_code=exit_code,
-            message=self.message,
-            study=study_info(self.study),
-            environment=dict(environment),
-            knobs=knob_infos(self.space, costs),
-            search=search,
-            own_metrics=own_metrics(self.study),
-            trials=self.trials,
-            front=front,
-            baseline=front_point(baseline, front) if baseline else None,
-            shortlist=self.shortlist,
-            confirmation=made,
-            best=self.best,
-            closest=self.closest,
-            validity=Validity(valid=not reasons, reasons=reasons),
-            timing=timing,
-        )
-
-
-def front_point(candidate: Candidate, front: Sequence[FrontPoint]) -> FrontPoint:
-    """Return a candidate as the front lists it, or with a membership of 0 where it does not."""
-    unlisted = rank.front_point(candidate, 0.0, on_front=False)
-    place = unlisted.trial, unlisted.point, unlisted.loads
-    return next((one for one in front if (one.trial, one.point, one.loads) == place), unlisted)
-
-
-def study_info(study: Study) -> StudyInfo:
-    """Return what a result says of its study."""
-    spec = study.spec
-    return StudyInfo(
-        name=spec.study,
-        path=str(study.source.path.resolve()),
-        text=study.shown_text,
-        overrides=study.shown_overrides,
-        fingerprint=study.fingerprint(),
-        seed=spec.search.seed,
-        slo=spec.slo.bounds(),
-        bounds=spec.bounds(),
-        objectives=spec.objectives,
-        workloads=list(spec.bounds()),
-        price_usd_per_h=spec.report.price,
-    )
-
-
-def own_metrics(study: Study) -> list[MetricInfo]:
-    """Return what a result says of the metrics that only this kind of server has."""
-    metrics = study.spec.target.metrics_with(knob_names(study.spec.space))
-    return [MetricInfo(name=one.name, unit=one.unit, doc=one.doc) for one in metrics]
-
-
-def knob_infos(space: Space, costs: ApplyCosts) -> list[KnobInfo]:
-    """Return what a result says of the parameters searched."""
-    return [
-        KnobInfo(
-            name=parameter.name,
-            unit=parameter.knob.unit,
-            applied=parameter.knob.applied,
-            doc=parameter.knob.doc,
-            values=list(parameter.values),
-            apply_s=costs.knobs.get(parameter.name),
-            changes_answers=parameter.knob.changes_answers,
-        )
-        for parameter in space
-    ]

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 Z_95 = 1.96
 """Standard deviations from the median to either end of a normal distribution's 95% interval."""
@@ -80,7 +80,7 @@ def membership(
     for drawn in range(0, draws, block):
         z = rng.standard_normal((min(block, draws - drawn), *values.shape))
         noise = z * np.where(z < 0, below, above)
-        noise[:, unbounded] = UNBOUNDED * (2 * special.ndtr(z[:, unbounded]) - 1)
+        noise[:, unbounded] = UNBOUNDED * (2 * scipy.special.ndtr(z[:, unbounded]) - 1)
         times_on_front += np.count_nonzero(_fronts(costs * np.exp(noise)), axis=0)
     return times_on_front / draws
 

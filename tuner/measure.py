@@ -26,13 +26,14 @@ from tuner.accuracy.variants import Ask
 from tuner.autocorrelation import effective_size, finite
 from tuner.cache_latencies import server_of
 from tuner.cached_answers import Answers
-from tuner.catalog import METRICS
+from tuner.catalog import EITHER, METRICS
 from tuner.course import Course, Lane
 from tuner.lead import Lead
 from tuner.load.generator import LoadGenerator, LoadRun
 from tuner.load.plan import Plan, UsersLoop
 from tuner.load.users.messages import unjudged
 from tuner.metrics import failures, generator_report, outcome_counts, summarise, totals, violations
+from tuner.named_requests import by_name
 from tuner.offered import Offered, finished, leading, of_model, paced
 from tuner.records import Records, latencies_s
 from tuner.request_class import Part, RequestClass
@@ -43,9 +44,9 @@ from tuner.stats import near
 from tuner.stopping import Aims, Decision, Pace
 from tuner.telemetry.sampler import Sampler
 from tuner.telemetry.series import series_path
-from tuner.telemetry.summary import summarised
-from tuner.usage import Telemetry
+from tuner.telemetry.summary import told
 from tuner.usage_metrics import untold, usage_metrics
+from tuner.use_checks import processes_of
 from tuner.verdicts import in_state, slo_verdicts
 from tuner.workload import Workload
 
@@ -61,6 +62,7 @@ class Meter:
         scratch: folder for records that are not kept.
         own: metrics that only this server has.
         asked: the metrics of use that the study asks for; without them a measurement is worth nothing.
+        more: those of `asked` of which the study asks for more.
         others: load generators of the second workload and the ones after it, where all are measured at once.
         shared_cpus: how many CPUs the processes of all load generators share; None: each has its own, or any.
         of_users: workload -> the load generator of its locustfile.
@@ -74,6 +76,7 @@ class Meter:
     scratch: Path
     own: Sequence[ServerMetric] = ()
     asked: frozenset[str] = frozenset()
+    more: frozenset[str] = frozenset()
     others: Sequence[LoadGenerator] = ()
     shared_cpus: int | None = None
     of_users: Mapping[str, LoadGenerator] = field(default_factory=dict)
@@ -135,10 +138,11 @@ class Meter:
         with _quiet():
             _begin(course)
             try:
-                processes = self._processes(deployment)  # takes a while on a host of many; the load warms up anyway
+                # That takes a while on a host of many; the load warms up anyway.
+                processes = processes_of(deployment, self.asked)
                 start_ns = course.settle()
                 before = _read(deployments)
-                self.sampler.start(processes)
+                self.sampler.start(processes, deployment)
                 decisions = course.finish()
                 after = _read(deployments)
             except BaseException:
@@ -147,6 +151,7 @@ class Meter:
             finally:
                 series = self.sampler.stop()
             loaded = finished([lane.generator for lane in lanes])
+        series, used = told(series)
         self._learn_lead(offered, loaded)
         sent = [lane.plan.endpoint.requests for lane in lanes]
         lookups = self.answers.ended(kept, sent, [run.records for run in loaded])
@@ -157,7 +162,7 @@ class Meter:
                 server=difference(before[index](), after[index](), [reading[index]() for reading in readings]),
                 warmup_s=(start_ns - course.plan.start_ns) / 1e9,
                 report=loaded[index].report,
-                used=summarised(series) if series else Telemetry(),
+                used=used,
                 decision=decisions[index],
                 series=series,
                 beside={name: beside for name, beside in reports.items() if name != one.workload.name},
@@ -188,16 +193,6 @@ class Meter:
             Lane(generator, replace(plan, start_ns=start_ns), one.aims)
             for generator, plan, one in zip(generators, plans, offered, strict=True)
         ]
-
-    def _processes(self, deployment: Deployment) -> Sequence[int]:
-        """Return the server's processes. Raises TargetError when they are needed and none is known."""
-        processes = deployment.processes()
-        if self.asked and not processes:
-            raise TargetError(
-                f"{', '.join(sorted(self.asked))}: cannot be measured, for the server's processes are not known here; "
-                "take it out of `objectives` and `slo`, or let Paretune start the server on this host"
-            )
-        return processes
 
     def _plan(self, deployment: Deployment, one: Offered, lengths_s: tuple[float, float], file: str) -> Plan:
         """Return the load of a workload with its longest warm-up and window; when it starts is still open."""
@@ -264,6 +259,7 @@ class Meter:
             server=server_of(own),
             telemetry=run.used.model_copy(update={"series": series_path(records) if records and run.series else None}),
             generator=generator_report(own.records, own.report),
+            named=by_name(run.records, run.report.named) if part.index is None else [],
             validity=self.validity(run, workload, part, metrics),
             records=records,
         )
@@ -285,13 +281,14 @@ class Meter:
             found |= (all_together := totals(run, name, self.slos))
             throughput = all_together.get(METRICS["total_throughput"].key, found[METRICS["throughput"].key])
             found |= usage_metrics(run.used, throughput)  # what serves several workloads is used for all of them
-            found |= untold(self.asked, run.used, found)
+            found |= untold(self.asked, run.used, found, self.more)
         return found
 
     @property
     def directions(self) -> dict[str, bool]:
-        """Own metric -> whether more of it is better, of those of which it can be said."""
-        return {metric.name: metric.better == "more" for metric in self.own if metric.better}
+        """Metric -> whether more of it is better: of own ones that have it, and of those that only the study says."""
+        own = {metric.name: metric.better == "more" for metric in self.own if metric.better}
+        return own | {name: name in self.more for name in self.asked.intersection(EITHER)}
 
     @property
     def _samples(self) -> bool:

@@ -21,7 +21,8 @@ from tuner.catalog import (
 from tuner.catalog import STREAMED as STREAMED_METRICS
 from tuner.load.plan import AgentReport, RunReport
 from tuner.records import Records, issue_delays_s, service_times_s
-from tuner.results import Agent, Estimate, Failure, Generator
+from tuner.results import Estimate, Failure, Generator
+from tuner.run_info import Agent
 from tuner.runs import Run
 from tuner.slo import Slo
 from tuner.timings import good, tokens_came_ns, values_s
@@ -163,15 +164,17 @@ def violations(
 
     Of a bound from below it is (bound - value) / bound.
 
-    A metric that was not measured (accuracy without labels) has no entry. An overload misses every bound on latency,
-    by OVERLOADED at least: the queue was on its way beyond it when the window ended.
+    A metric that was not measured (accuracy without labels) has no entry; one that should have been, and is not known
+    (see `usage_metrics.untold`), is beyond any bound. An overload misses every bound on latency, by OVERLOADED at
+    least: the queue was on its way beyond it when the window ended.
     """
     found = {}
     for name, bound in bounds.items():
         measured = metrics.get(key_of(name))
         if measured is not None:
             over = bound - measured.value if name in AT_LEAST else measured.value - bound
-            found[name] = over / bound if bound > 0 else over
+            unknown = not measured.n and math.isinf(measured.value)
+            found[name] = math.inf if unknown else over / bound if bound > 0 else over
         if overloaded and name in BOUNDED and name in found:
             found[name] = max(found[name], OVERLOADED)
     return found

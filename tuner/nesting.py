@@ -80,7 +80,8 @@ def flat(raw: Mapping[str, Any], knobs: Sequence[Knob], source: Source, within: 
         elif key == COMPOSING:
             raise source.error(
                 (*within, key),
-                "only an ensemble has composing models, and this target's model is none; take it out",
+                "has the models that an ensemble is composed of, or that a model calls (Triton's `target.also`), and "
+                "this target has none; take it out",
             )
         elif within == SPACE and key in named.values():
             *groups, last = next(place for place, name in named.items() if name == key)

@@ -3,23 +3,22 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from tuner.results import Trial
-
+Of = TypeVar("Of")
 T = TypeVar("T")
 
 
-class Once(Generic[T]):
-    """A function of a trial that remembers what it returned.
+class Once(Generic[Of, T]):
+    """A function of a trial, ours or Optuna's, that remembers what it returned.
 
     Args:
         make: the function; what it depends on beside the trial stays as it is.
     """
 
-    def __init__(self, make: Callable[[Trial], T]) -> None:
+    def __init__(self, make: Callable[[Of], T]) -> None:
         self._make = make
-        self._known: dict[int, tuple[Trial, T]] = {}
+        self._known: dict[int, tuple[Of, T]] = {}
 
-    def __call__(self, trial: Trial) -> T:
+    def __call__(self, trial: Of) -> T:
         """Return what follows from a trial, told apart from others by its identity."""
         known = self._known.get(id(trial))
         if known is None:

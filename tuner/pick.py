@@ -1,17 +1,17 @@
 """Which configuration of a run somebody wants: the best, the knee of the front, the fastest, or the cheapest. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from tuner.catalog import METRICS
 from tuner.front import non_dominated
-from tuner.metrics import violations
+from tuner.misses import is_missed_at, missed_loads
 from tuner.objective import Goal, parse_goals
 from tuner.rank import Candidate, by_value, candidates
-from tuner.results import Result, Side
-from tuner.run_info import StudyInfo
+from tuner.results import Load, Point, Result, Side, Trial
 
 Pick = Literal["best", "knee", "fastest", "cheapest"]
 MEANING: Mapping[Pick, str] = {
@@ -29,8 +29,21 @@ class NothingToPick(Exception):
     """No configuration of a run is what was asked for; the message says why."""
 
 
-def picked(result: Result, pick: Pick) -> int:
-    """Return the number of the trial that is picked.
+@dataclass(frozen=True)
+class Picked:
+    """What is picked.
+
+    Attributes:
+        trial: number of the trial whose configuration it is.
+        loads: workload -> the load that it is picked for, the primary one first.
+    """
+
+    trial: int
+    loads: Mapping[str, Load]
+
+
+def picked(result: Result, pick: Pick) -> Picked:
+    """Return the trial that is picked, and the loads that it is picked for.
 
     Only points that meet every SLO as they were measured are looked at, of trials that missed none when they were
     measured again. Of those picked, only the best was confirmed.
@@ -41,7 +54,7 @@ def picked(result: Result, pick: Pick) -> int:
     if pick == "best":
         if result.best is None:
             raise NothingToPick("this run has no best configuration; name a trial with --trial N")
-        return result.best.trial
+        return Picked(result.best.trial, {result.study.workloads[0]: result.best.load, **result.best.loads})
     goals = parse_goals(result.study.objectives, result.study.workloads[0])
     found = candidates(result.trials, result.study.workloads, goals)
     feasible = by_value(found, goals[0])
@@ -55,7 +68,8 @@ def picked(result: Result, pick: Pick) -> int:
         "fastest": lambda: min(_able(feasible), key=lambda one: one.points[0].metrics["latency_p99_s"].value),
         "cheapest": lambda: _cheapest(_able(feasible)),
     }
-    return ways[pick]().trial.number
+    one = ways[pick]()
+    return Picked(one.trial.number, one.workload_loads)
 
 
 def _knee(feasible: Sequence[Candidate], goals: Sequence[Goal]) -> Candidate:
@@ -80,31 +94,60 @@ def _knee(feasible: Sequence[Candidate], goals: Sequence[Goal]) -> Candidate:
 
 
 def _kept(feasible: Sequence[Candidate], result: Result) -> list[Candidate]:
-    """Return those that did not miss an SLO when they were measured again; of yours each load is one of its own."""
+    """Return those that did not miss an SLO when they were measured again; of yours: at none of their loads."""
     made = result.confirmation
     again = [*result.shortlist, *([made.candidate, made.baseline] if made else [])]
-    missed = [side for side in again if _missed(side, result.study)]
-    trials = {side.trial for side in missed if side.trial}
-    own = [side.load for side in missed if not side.trial]
+    missed = [(side.trial, loads) for side in again for loads in _missed(side, result)]
+    trials = {number for number, _ in missed if number}
+    own = [loads for number, loads in missed if not number]
     return [
         one
         for one in feasible
-        if (one.trial.number not in trials if one.trial.number else one.points[0].load not in own)
+        if (one.trial.number not in trials if one.trial.number else not is_missed_at(one.loads, own))
     ]
 
 
-def _missed(side: Side, study: StudyInfo) -> bool:
-    """Whether a configuration missed an SLO when it was measured again, or was over one without that being certain."""
-    over = [
-        share for name, found in side.metrics.items() for share in violations(found, study.bounds_of(name)).values()
-    ]
-    return max(over, default=0.0) > 0 or any("missed" in by_slo.values() for by_slo in side.verdicts.values())
+def _missed(side: Side, result: Result) -> list[dict[str, Load]]:
+    """Return at which loads a configuration missed an SLO when it was measured again, or was over one."""
+    names = result.study.workloads
+    known = {names[0]: side.load, **side.loads}
+    loads = {name: known[_whole(name)] for name in names if _whole(name) in known}
+    alone = all(point.window is None for trial in result.trials for point in trial.points)
+    by_workload: dict[str, list[str]] = {}
+    for name in names:
+        by_workload.setdefault(_whole(name) if alone else "", []).append(name)
+    bounds = {name: result.study.bounds_of(name) for name in side.metrics}
+    return missed_loads(side, loads, [*by_workload.values()], bounds)
+
+
+def _whole(name: str) -> str:
+    """Return the workload that a class is of, and a workload itself."""
+    return name.partition(".")[0]
 
 
 def _able(feasible: Sequence[Candidate]) -> list[Candidate]:
     """Return those with no less throughput than yours at its best: at a low load anything is fast and takes little."""
-    own = max((_throughput(one) for one in feasible if one.trial.number == 0), default=0.0)
-    return [one for one in feasible if _throughput(one) >= (1 - ALIKE) * own]
+    own = max((one for one in feasible if one.trial.number == 0), key=_throughput, default=None)
+    return [one for one in feasible if own is None or _does_as_much(one, own)]
+
+
+def _does_as_much(one: Candidate, own: Candidate) -> bool:
+    """Whether a candidate does no less than yours, and carries no less of each workload that climbed by itself."""
+    yours = {point.workload: point for point in own.points[1:] if _climbed(own.trial, point.workload)}
+    pairs = [(_throughput(one), _throughput(own))]
+    pairs += [(_rate(point), _rate(yours[point.workload])) for point in one.points if point.workload in yours]
+    return all(rate >= (1 - ALIKE) * least for rate, least in pairs)
+
+
+def _climbed(trial: Trial, workload: str) -> bool:
+    """Whether a workload, not a class of one, was measured at loads of its own."""
+    loads = {point.load for point in trial.points if point.workload == workload}
+    return trial.own_loads and len(loads) > 1 and workload == _whole(workload)
+
+
+def _rate(point: Point) -> float:
+    """Return the throughput at a point; of an open loop what is offered, since a window has more or less by luck."""
+    return point.load.level if point.load.mode == "open" else point.metrics["throughput_rps"].value
 
 
 def _cheapest(able: Sequence[Candidate]) -> Candidate:

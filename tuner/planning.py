@@ -4,18 +4,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import takewhile
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Config, Value
-from tuner.applying import ApplyCosts, learn_costs
+from tuner.applying import TIMED, ApplyCosts, learn_costs
+from tuner.candidates import BESTS
 from tuner.catalog import key_of
 from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.once import Once
+from tuner.order_of_work import kept
 from tuner.probes import next_probe, starting_points, unmeasured_variants
 from tuner.rank import Candidate, best_of_each, nearest
 from tuner.results import Estimate, Trial
@@ -35,14 +36,8 @@ HANDOVER = math.log(1.5)
 """The twin hands over when its recent predictions were off by more than this factor in the median."""
 TRIAL_S = 2.0
 """A guess at what measuring a trial takes while none was made."""
-TIMED = 1000
-"""Trials that say what the next one takes; of more the newest."""
-BESTS = 3
-"""The best so far whose neighbours the twin looks at, where it does not look at the whole space."""
 MOST_NEAR = 300
 """Such neighbours at most."""
-MOST_IN_A_ROW = 8
-"""Trials at most between two restarts of the server, however dear they are."""
 
 Predicted = dict[str, dict[str, Estimate]]
 
@@ -98,17 +93,19 @@ class Planner:
         start = self.found.probe_start()
         wanted = self.search.first_new(starting_points(self.space, start))
         forecasts = self._forecasts()
-        self._by_the_study = wanted is not None
+        self._by_the_study, expected = wanted is not None, None
         if forecasts is not None and self.twin is not None:
             tried = [trial.config for trial in self.found.trials]
             wanted = wanted or self.search.first_new(unmeasured_variants(self.space, start, tried))
             self._by_the_study = wanted is not None
             chosen = self._most_promising(forecasts)
             if wanted is None and chosen is not None and not self.handed_over:
-                wanted = forecasts.configs[chosen]
+                expected = forecasts.configs[chosen]
         elif wanted is None and start is not None:
             wanted = self._probe(start)
-        proposal = self.search.ask(wanted, self._kept())
+        free = wanted is None and expected is None
+        stays = kept(self.space, self.found.trials, self._measuring_s()) if free else None
+        proposal = self.search.ask(wanted, stays, expected)
         if proposal is None:
             return None
         return proposal, self._predicted(proposal.config, forecasts)
@@ -224,25 +221,6 @@ class Planner:
         """Return what a trial takes beside applying its configuration."""
         tried = [trial for trial in self.found.trials[1:][-TIMED:] if trial.state == "complete"]
         return median(trial.wall_s - trial.apply_s for trial in tried) if tried else TRIAL_S
-
-    def _kept(self) -> Config:
-        """Return what the next proposal of a sampler keeps: the knobs that need a restart, while the others are tried.
-
-        They are kept for about as many trials as take as long as the restart did.
-        """
-        restarting = [one.name for one in self.space if one.knob.applied == "restart"]
-        tried = self.found.trials[1:]
-        if not restarting or len(restarting) == len(self.space.parameters) or not tried:
-            return {}
-        values = {one.name: one.values for one in self.space}
-        config = self.space.active(tried[-1].config)
-        last = {name: config[name] for name in restarting if config.get(name) in values[name]}
-        same = ({name: trial.config.get(name) for name in last} == last for trial in reversed(tried))
-        in_a_row = sum(takewhile(bool, same))
-        costs = self.costs().knobs  # a restart may be long ago
-        restart_s = max(costs.get(name, 0.0) for name in restarting)
-        wanted = min(MOST_IN_A_ROW, round(restart_s / max(self._measuring_s(), 0.1)))
-        return last if tried[-1].state == "complete" and in_a_row < wanted else {}
 
     def _predicted(self, config: Config, forecasts: Forecasts | None) -> Predicted:
         """Return what the twin expects of a proposal; where loads are climbed, at the load that it expects most of."""

@@ -37,7 +37,8 @@ def previews(workload: Workload, study: Study, duration_s: float | None = None) 
 def _whole(workload: Workload, study: Study, duration_s: float | None) -> Preview:
     if workload.users is not None:
         note = "a locustfile: its users decide when requests are sent, and which"
-        return Preview(workload.name, workload.users.path.name, 0.0, np.empty(0), np.arange(0), notes=(note,))
+        notes = (note, *workload.users.unused)
+        return Preview(workload.name, workload.users.path.name, 0.0, np.empty(0), np.arange(0), notes=notes)
     arrival = dict(study.given["workloads"][workload.name]["arrival"])
     told = str(arrival.pop("process"))
     if arrival:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from targets.base import Config, Value
 from tuner.objective import Goal
+from tuner.order_of_work import kind
 from tuner.rank import Candidate
 from tuner.space import LOAD_NAMES, Space
 
@@ -146,8 +147,12 @@ def _levels(space: Space, start: Candidate) -> dict[str, Value]:
 
 
 def _single_moves(space: Space, origin: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
-    """Yield each server knob with its far end, or each other name of a variant."""
-    for parameter in space:
+    """Yield each server knob with its far end, or each other name of a variant.
+
+    What is dear to change comes last, one after the other: each move is made from the same configuration, so that a
+    cheap one between two dear ones would take back the first of them.
+    """
+    for parameter in sorted(space, key=lambda one: kind(one.knob)):
         if parameter.name in LOAD_NAMES:
             continue
         here = parameter.values.index(origin[parameter.name])

@@ -2,21 +2,24 @@
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from targets.exports import Export
 from tuner.catalog import METRICS
+from tuner.load_words import loads_in_words
 from tuner.objective import Goal, parse_goals
-from tuner.rank import candidates
-from tuner.results import Best, Confirmation, Result, SloVerdict, TrialState
+from tuner.rank import best_of_each, candidates
+from tuner.results import Best, Confirmation, Load, Result, SloVerdict, TrialState
 
 MARK = "# paretune: "
 _HEADER = re.compile(rf"(?:{re.escape(MARK)}[^\n]*(?:\n|\Z))+")
 _FIRST_LINE = re.compile(r"#![^\n]*\n")
 
 
-def header(study: str, run: str, environment: Mapping[str, str], trial: int, measured: str) -> tuple[str, ...]:
+def header(
+    study: str, run: str, environment: Mapping[str, str], trial: int, measured: Sequence[str]
+) -> tuple[str, ...]:
     """Return the lines of the comment, without the mark.
 
     Args:
@@ -24,13 +27,13 @@ def header(study: str, run: str, environment: Mapping[str, str], trial: int, mea
         run: name of the run's directory.
         environment: of the run.
         trial: whose configuration is exported.
-        measured: what the run knows of it, see `standing`.
+        measured: what the run knows of it, in lines, see `Standing`.
     """
     version, started = environment.get("paretune", "unknown"), environment.get("started", "an unknown time")
     return (
         f"study {_line(study)}, trial {trial}, tuned with Paretune {version}",
         f"run {_line(run)}, started {started}",
-        measured,
+        *measured,
     )
 
 
@@ -41,41 +44,66 @@ class Standing:
     Attributes:
         said: in a line.
         doubtful: whether it was not measured, or missed its SLO.
+        loads: workload -> the load that this is said of, the primary one first; {}: of none, or of another one.
     """
 
     said: str
     doubtful: bool = False
+    loads: Mapping[str, Load] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The same in lines: what is said, and at which loads."""
+        return (self.said, *([f"at {loads_in_words(self.loads)}"] if self.loads else []))
 
 
-def standing(result: Result, number: int) -> Standing:
-    """Return what a run knows of a trial: whether it was measured, met its SLO, and was confirmed."""
-    goals = parse_goals(result.study.objectives, result.study.workloads[0])
+def standing(result: Result, number: int, picked: Mapping[str, Load] | None = None) -> Standing:
+    """Return what a run knows of a trial: whether it was measured, met its SLO, and was confirmed.
+
+    Args:
+        result: of the run.
+        number: of the trial.
+        picked: workload -> the load that it is picked for, which is said by whoever picks it. None: of a trial that was
+            not confirmed the loads are those where it is best on the first objective, or comes closest to the SLO.
+    """
+    primary = result.study.workloads[0]
+    goals = parse_goals(result.study.objectives, primary)
     if result.best is not None and result.best.trial == number:
-        return of_best(result.best, result.confirmation, goals[0])
+        return of_best(result.best, result.confirmation, goals[0], primary)
     trial = result.trial(number)
     if not any(map(trial.counts, trial.points)):
         return Standing(_UNMEASURED.get(trial.state, _NOT_USED), doubtful=True)
     made = result.confirmation
     if made is not None and made.candidate.trial == number:
-        return Standing(_TRIED[made.verdict], doubtful=made.verdict == "missed")
-    if not any(one.feasible for one in candidates([trial], result.study.workloads, goals)):
-        return Standing("measured in the search, where it missed the SLO", doubtful=True)
-    return Standing(_SEARCHED)
+        return _tried(made, primary)
+    best = best_of_each(candidates([trial], result.study.workloads, goals), goals[0])
+    loads = best[0].workload_loads if best and picked is None else {}
+    if not any(one.feasible for one in best):
+        return Standing("measured in the search, where it missed the SLO", True, loads)
+    return Standing(_SEARCHED, loads=loads)
 
 
-def of_best(best: Best, made: Confirmation | None, goal: Goal) -> Standing:
+def of_best(best: Best, made: Confirmation | None, goal: Goal, primary: str) -> Standing:
     """Return what a run knows of the configuration that it recommends.
 
     Args:
         best: the configuration.
         made: the last confirmation of the run, None without one.
         goal: the first, which its gain is of.
+        primary: name of the first workload.
     """
+    loads = {primary: best.load, **best.loads}
     if best.confirmed:
-        return Standing(_confirmed(best, goal))
+        return Standing(_confirmed(best, goal), loads=loads)
     if made is not None and made.candidate.trial == best.trial:
-        return Standing(_TRIED[made.verdict], doubtful=made.verdict == "missed")
-    return Standing(_SEARCHED)
+        return _tried(made, primary)
+    return Standing(_SEARCHED, loads=loads)
+
+
+def _tried(made: Confirmation, primary: str) -> Standing:
+    """Return what is known of a trial that was confirmed, and did not become the confirmed best."""
+    loads = {primary: made.candidate.load, **made.candidate.loads}
+    return Standing(_TRIED[made.verdict], made.verdict == "missed", loads)
 
 
 _SEARCHED = "measured in the search, not confirmed"
@@ -133,7 +161,9 @@ def _parts(text: str) -> tuple[str, str, str]:
     return text[:start], text[start:end], text[end:]
 
 
-def signed(export: Export, study: str, run: str, environment: Mapping[str, str], trial: int, measured: str) -> Export:
+def signed(
+    export: Export, study: str, run: str, environment: Mapping[str, str], trial: int, measured: Sequence[str]
+) -> Export:
     """Return an export that says where it comes from, in every file that can have a comment.
 
     Trial 0 is the user's own configuration, in which nothing was tuned: it stays as it is. See `header` for the rest.

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from tuner.catalog import LABELLED
+from tuner.catalog import LABELLED, on_metric
 from tuner.companions import best_first, combinations
 from tuner.front import membership, non_dominated
 from tuner.objective import Goal, Objective, evaluate, pessimistic
@@ -45,6 +45,11 @@ class Candidate:
     def loads(self) -> dict[str, Load]:
         """Workload or class -> the load that it was measured at."""
         return {one.workload: one.load for one in self.points}
+
+    @property
+    def workload_loads(self) -> dict[str, Load]:
+        """The same of the workloads alone, the primary one first."""
+        return {name: load for name, load in self.loads.items() if "." not in name}
 
 
 def candidates(trials: Sequence[Trial], workloads: Sequence[str], goals: Sequence[Goal]) -> list[Candidate]:
@@ -204,7 +209,7 @@ def _admitted(found: Sequence[Candidate], goals: Sequence[Goal]) -> list[Candida
     traded = {f"{goal.workload}.{goal.metric}" for goal in goals}
     admitted: dict[tuple[int, int, tuple[float, ...]], Candidate] = {}
     for one in found:
-        if all(violation <= 0 for name, violation in one.objective.violations.items() if name not in traded):
+        if all(over <= 0 for name, over in one.objective.violations.items() if on_metric(name) not in traded):
             key = one.trial.number, one.point, one.objective.values
             if key not in admitted or (one.feasible and not admitted[key].feasible):
                 admitted[key] = one

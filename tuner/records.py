@@ -244,7 +244,13 @@ class Records:
 
     def of_class(self, *indices: int) -> "Records":
         """Return the requests of a class, or of several, with the same windows; their events are numbered anew."""
-        mine = np.isin(self.columns["class"], indices)
+        return self._only(np.isin(self.columns["class"], indices))
+
+    def of_requests(self, numbers: Sequence[int]) -> "Records":
+        """Return the rows of these requests, by their numbers, likewise."""
+        return self._only(np.isin(self.columns["request"], numbers))
+
+    def _only(self, mine: NDArray[np.bool_]) -> "Records":
         events = self.events[mine[self.events["row"]]]
         events["row"] = (np.cumsum(mine) - 1)[events["row"]]
         return Records(Selected(self.columns, np.flatnonzero(mine)), self.windows_ns, events)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from tuner.data import Data, LowerBound, Number
-from tuner.run_info import HostInfo, MetricInfo, SearchInfo, StudyInfo, Timing
+from tuner.run_info import Agent, HostInfo, MetricInfo, SearchInfo, StudyInfo, Timing
 from tuner.usage import Telemetry
 
 SCHEMA: Literal["paretune.result/1"] = "paretune.result/1"
@@ -114,23 +114,9 @@ class Server(Data):
     mean_s: dict[str, float] = Field(description="stage -> mean seconds a request spent in it")
     batch_sizes: list[BatchSize]
     cache: Cache | None = None
-    composing: dict[str, ComposingModel] = Field({}, description="of an ensemble: composing model -> its own numbers")
-
-
-class Agent(Data):
-    """What one agent did of a load that several machines offered."""
-
-    name: str
-    cores: int = Field(description="CPUs that it may use")
-    requests: int = Field(description="of the window, sent by it")
-    issue_delay_p99_s: float = Field(description="sent - ready, of its requests")
-    cpu_share: float = Field(description="of one core, over the window; of its busiest process")
-    longest_stall_s: float = Field(
-        0.0, description="the longest time in the window that it did not look at its sockets"
+    composing: dict[str, ComposingModel] = Field(
+        {}, description="model that an ensemble is composed of, or that a model calls -> its own numbers"
     )
-    rtt_s: float = Field(description="the shortest round trip of a message to it, right before the load")
-    start_skew_s: float = Field(description="its start is off the agreed moment by this at most")
-    late_s: float = Field(0.0, description="how long after the agreed moment it had its part of the load; 0: in time")
 
 
 class Generator(Data):
@@ -154,6 +140,16 @@ class Failure(Data):
     code: int = Field(description="HTTP status, gRPC code or errno; 0 when there is none")
     count: int = Field(description="requests intended in the window")
     text: str = Field("", description="the first of them, as the network or the server put it")
+
+
+class NamedRequests(Data):
+    """Requests of a locustfile that have one method and name, as Locust tells them apart."""
+
+    method: str = Field(description="or type; empty of the names that are told together")
+    name: str = Field(description="empty of the names that are told together")
+    names: int = Field(1, description="how many names are told here")
+    requests: int = Field(description="intended in the window")
+    metrics: dict[str, Estimate] = Field(description="throughput, error rate, and p50, p90 and p99 of the latency")
 
 
 class Validity(Data):
@@ -197,6 +193,7 @@ class Point(Data):
     server: Server | None
     telemetry: Telemetry
     generator: Generator
+    named: list[NamedRequests] = Field([], description="of all requests of a locustfile: those of each name")
     validity: Validity
     records: str | None = Field(description="file of the records, relative to the run directory")
 

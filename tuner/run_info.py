@@ -1,4 +1,4 @@
-"""What a result says of the run itself, beside its trials: the study, the search, the time and the hosts."""
+"""What a result says of the run itself, beside its trials: the study, the search, the time, the hosts and agents."""
 
 from pydantic import Field
 
@@ -95,3 +95,19 @@ class HostInfo(Data):
     facts: dict[str, str] = Field(description="CPU, cores, GPU, driver, server and agents")
     baseline: list[HostFigure] = Field(description="of your configuration on this host")
     refused: str | None = Field(None, description="why it was not admitted")
+
+
+class Agent(Data):
+    """What one agent did of a load that several machines offered."""
+
+    name: str
+    cores: int = Field(description="CPUs that it may use")
+    requests: int = Field(description="of the window, sent by it")
+    issue_delay_p99_s: float = Field(description="sent - ready, of its requests")
+    cpu_share: float = Field(description="of one core, over the window; of its busiest process")
+    longest_stall_s: float = Field(
+        0.0, description="the longest time in the window that it did not look at its sockets"
+    )
+    rtt_s: float = Field(description="the shortest round trip of a message to it, right before the load")
+    start_skew_s: float = Field(description="its start is off the agreed moment by this at most")
+    late_s: float = Field(0.0, description="how long after the agreed moment it had its part of the load; 0: in time")

@@ -66,6 +66,11 @@ class RunDirectory:
         """The server's log."""
         return self.path / "log.txt"
 
+    @property
+    def export_log(self) -> Path:
+        """The log of servers that an export was verified with; the run may still go on with its own."""
+        return self.path / "export-log.txt"
+
 
 @dataclass(frozen=True)
 class StudyMark:

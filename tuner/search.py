@@ -7,31 +7,33 @@ one transaction: a killed process loses nothing that was measured, and nothing i
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import (
     BaseSampler,
-    GPSampler,
     NSGAIISampler,
     PartialFixedSampler,
     QMCSampler,
     RandomSampler,
-    TPESampler,
 )
-from optuna.storages import BaseStorage, InMemoryStorage
-from optuna.study import StudyDirection
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from targets.base import Config, Value
-from tuner.gaussian import for_gaussian, on_one_thread
+from tuner.asking import PLACE, Asked, Drawn, Tpe, TwinSampler, distribution
+from tuner.candidates import BESTS, candidates, listed_whole, neighbours
+from tuner.gaussian import Gaussian, best_of, for_gaussian, on_one_thread, violation_of
 from tuner.objective import WORST, Goal, Objective
+from tuner.once import Once
+from tuner.order_of_work import kind
 from tuner.results import Trial
-from tuner.space import Parameter, Space
+from tuner.space import Space
 from tuner.storage import kept
 
 LOCAL_NAME = "paretune"
@@ -42,10 +44,7 @@ FRONT_EVERY = 5
 ATTEMPTS_FOR_NEW = 50
 POPULATION = 12
 """Trials of a generation of NSGA-II."""
-_APPLIED = ("restart", "reload", "live")
-TRIAL, _PLACE = "paretune:trial", "paretune:place"
-_QMC = "qmc:"
-"""Begins the names under which Optuna keeps how far a quasi-random sequence has come."""
+TRIAL = "paretune:trial"
 
 
 @dataclass(frozen=True)
@@ -54,88 +53,6 @@ class Proposal:
 
     number: int
     config: Config
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """What is proposed, as Optuna is told of it.
-
-    Attributes:
-        chosen: parameter -> index of its value, or the name of it.
-        notes: what the sampler wrote beside the trial and reads again, such as its generation.
-        place: what it wrote beside the study: how far a sequence has come.
-    """
-
-    chosen: dict[str, int | str]
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    place: Mapping[str, Any] = field(default_factory=dict)
-
-
-class _Tpe(TPESampler):
-    """Optuna's TPE, told which parameters there are: it would compare those of all trials before each proposal.
-
-    Args:
-        distributions: of the parameters; every trial has all of them.
-        seed: of the proposal.
-    """
-
-    def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
-        super().__init__(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
-        self._parameters = {name: one for name, one in sorted(distributions.items()) if not one.single()}
-
-    def infer_relative_search_space(
-        self,
-        study: optuna.Study,  # noqa: ARG002 - Optuna's names
-        trial: FrozenTrial,  # noqa: ARG002
-    ) -> dict[str, BaseDistribution]:
-        """Return the parameters that are drawn together."""
-        return dict(self._parameters)
-
-
-class _Asked:
-    """A study in memory that samplers are asked on: what is proposed is stored when it is told, not before.
-
-    Args:
-        directions: of its objectives, the first ones of the trials.
-    """
-
-    def __init__(self, directions: Sequence[StudyDirection]) -> None:
-        self._storage = InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, directions=directions)
-        self._count = len(directions)
-        self._known = 0
-
-    def ask(self, sampler: BaseSampler, space: Space, told: Sequence[FrozenTrial]) -> _Drawn:
-        """Ask a sampler, after the trials told so far."""
-        self._take_up(told)
-        self._study.sampler = sampler
-        trial = self._study.ask()
-        chosen = {parameter.name: _suggested(trial, parameter) for parameter in space}
-        self._study.tell(trial, state=TrialState.FAIL)  # what becomes of it is told with the other trials
-        notes = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
-        return _Drawn(chosen, notes, {key: value for key, value in self._attributes().items() if key.startswith(_QMC)})
-
-    def _take_up(self, told: Sequence[FrozenTrial]) -> None:
-        for trial in told[self._known :]:
-            self._study.add_trial(
-                optuna.create_trial(
-                    params=trial.params,
-                    distributions=trial.distributions,
-                    values=trial.values[: self._count],
-                    system_attrs=trial.system_attrs,  # the constraints are among them
-                )
-            )
-            for key, value in trial.user_attrs.get(_PLACE, {}).items():
-                self._storage.set_study_system_attr(self._number, key, value)
-        self._known = len(told)
-
-    def _attributes(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._storage.get_study_system_attrs(self._number)
-        return found
-
-    @property
-    def _number(self) -> int:
-        return int(self._storage.get_study_id_from_name(self._study.study_name))
 
 
 class Search:
@@ -149,7 +66,7 @@ class Search:
         seed: the sampler's seed for a proposal derives from it and the proposal's number, so that the same told
             results give the same proposals, across a resume too.
         name: of the study in the storage.
-        focused: TPE makes most proposals for the first objective, not for all of them.
+        focused: TPE and the Gaussian process make most proposals for the first objective, not for all of them.
     """
 
     def __init__(
@@ -177,7 +94,8 @@ class Search:
             )
             complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         self._told = [trial for trial in complete if TRIAL in trial.user_attrs]
-        self._all, self._first = _Asked(self._study.directions), _Asked(self._study.directions[:1])
+        self._all, self._first = Asked(self._study.directions), Asked(self._study.directions[:1])
+        self._over = Once(violation_of)
         self.tried = {self._key_of(trial.params) for trial in self._told}
 
     def take(self, sampler: str) -> None:
@@ -210,26 +128,32 @@ class Search:
         """Return the first of some configurations of the space that was not tried yet, None when all were."""
         return next((config for config in configs if self._is_new(self._indices(config))), None)
 
-    def ask(self, planned: Config | None = None, kept: Config | None = None) -> Proposal | None:
+    def ask(
+        self, planned: Config | None = None, kept: Config | None = None, expected: Config | None = None
+    ) -> Proposal | None:
         """Propose a configuration that was not tried yet; None when every one was.
 
         Args:
             planned: what to propose instead of asking the sampler; it lies in the space.
             kept: values of parameters that the sampler is to leave as they are, as long as there is something untried.
+            expected: the untried configuration that the twin expects most of; it is what its sampler proposes.
         """
         if planned is None and len(self.tried) >= self.space.size:
             return None
         number = self._turn()
-        if planned is None and self._kind == "grid":
+        if planned is None and expected is None and self._kind == "grid":
             planned = self._next_of_the_grid()
-        drawn = _Drawn(self._indices(planned)) if planned is not None else self._sampled(number, kept or {})
+        if planned is not None:
+            drawn = Drawn(self._indices(planned))
+        else:
+            drawn = self._sampled(number, kept or {}, None if expected is None else self._indices(expected))
         if not self._is_new(drawn.chosen):
             # The sampler repeats itself where it sees no noise to average out; a measurement is too dear for that.
             # And it does not know which configurations the study's constraints leave out.
             untried = self._untried(number, kept or {})
             if untried is None:
                 return None
-            drawn = _Drawn(untried)
+            drawn = Drawn(untried)
         self._open = drawn
         return Proposal(number, self._config(drawn.chosen))
 
@@ -243,14 +167,14 @@ class Search:
 
     def _resume(self, chosen: dict[str, int | str]) -> None:
         """Take up a proposal that was made elsewhere; what comes of it may be told."""
-        self._open = _Drawn(chosen)
+        self._open = Drawn(chosen)
 
     def _turn(self) -> int:
         """Return the number of the next proposal."""
         return len(self._told) + 1
 
     def _distributions(self) -> dict[str, BaseDistribution]:
-        return {parameter.name: _distribution(parameter) for parameter in self.space}
+        return {parameter.name: distribution(parameter) for parameter in self.space}
 
     def _made(self, trial: Trial, objective: Objective) -> FrozenTrial:
         """Return what is told of the last proposal."""
@@ -259,7 +183,7 @@ class Search:
             distributions=self._distributions(),
             values=[_clipped(value) for value in objective.values],
             constraints={name: _clipped(violation) for name, violation in objective.violations.items()},
-            user_attrs={TRIAL: trial.model_dump_json(), _PLACE: dict(self._open.place)},
+            user_attrs={TRIAL: trial.model_dump_json(), PLACE: dict(self._open.place)},
             system_attrs=dict(self._open.notes),
         )
 
@@ -276,43 +200,58 @@ class Search:
 
     def _next_of_the_grid(self) -> Config | None:
         """Return the next configuration of all: what is dear to change varies slowest, the load fastest."""
-        dearest_first = sorted(self.space, key=lambda one: _APPLIED.index(one.knob.applied))
+        dearest_first = sorted(self.space, key=lambda one: kind(one.knob), reverse=True)
         return self.first_new(self.space.configs(dearest_first))
 
     def _is_new(self, chosen: dict[str, int | str]) -> bool:
         """Whether a configuration was not tried yet and keeps the constraints."""
         return self._key_of(chosen) not in self.tried and self.space.allows(self._config(chosen))
 
-    def _sampled(self, number: int, kept: Config) -> "_Drawn":
+    def _sampled(self, number: int, kept: Config, expected: dict[str, int | str] | None) -> Drawn:
         """Ask the sampler."""
         sampler = self._sampler(number, kept)
+        if expected is not None or self._kind == "twin":
+            sampler = TwinSampler(expected, self._distributions(), sampler)
+        focuses = self._focused and self._kind in ("tpe", "twin", "gp")
+        # For the first objective alone: a sampler of several spreads its few trials along the whole front.
+        first = focuses and number > STARTUP_TRIALS and number % FRONT_EVERY > 0
         if self._kind == "gp":
-            told = for_gaussian(self._told, self._study.directions)
+            directions = self._study.directions[: 1 if first else None]
             with on_one_thread():
-                return _Asked(self._study.directions).ask(sampler, self.space, told)
-        focuses = self._focused and self._kind in ("tpe", "twin")
-        if focuses and number > STARTUP_TRIALS and number % FRONT_EVERY:
-            # For the first objective alone: a sampler of several spreads its few trials along the whole front.
-            return self._first.ask(sampler, self.space, self._told)
-        return self._all.ask(sampler, self.space, self._told)
+                return Asked(directions).ask(sampler, self.space, for_gaussian(self._told, directions, self._over))
+        return (self._first if first else self._all).ask(sampler, self.space, self._told)
 
     def _sampler(self, number: int, kept: Config) -> BaseSampler:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            free = self._free_sampler(number)
+            free = self._free_sampler(number, kept)
             return PartialFixedSampler(self._kept(kept), free) if kept else free
 
-    def _free_sampler(self, number: int) -> BaseSampler:
+    def _free_sampler(self, number: int, kept: Config) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
         if self._kind in ("random", "grid"):
             return RandomSampler(seed=seed)
         if self._kind == "nsga2":
             return NSGAIISampler(seed=seed, population_size=POPULATION)
         if self._kind == "gp":
-            return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+            return Gaussian(self._choices(kept), seed, STARTUP_TRIALS)
         if self._kind == "qmc":  # one sequence for all proposals; the study stores how far it has come
             return QMCSampler(seed=self._seed, scramble=True, warn_asynchronous_seeding=False)
-        return _Tpe(self._distributions(), seed)
+        return Tpe(self._distributions(), seed, STARTUP_TRIALS)
+
+    def _choices(self, kept: Config) -> list[dict[str, int | str]]:
+        """Return what a Gaussian process chooses among: untried configurations, of a large space some of them."""
+        fixed, known = self._kept(kept), self._candidates
+        if not listed_whole(self.space):
+            best = best_of(self._told, self._study.directions[0], BESTS, self._over)
+            near = neighbours(self.space, [self._config(self._told[index].params) for index in best])
+            known = [*known, *((self.key(config), self._indices(config)) for config in near)]
+        return [chosen for key, chosen in known if key not in self.tried and fixed.items() <= chosen.items()]
+
+    @cached_property
+    def _candidates(self) -> list[tuple[str, dict[str, int | str]]]:
+        """Candidates of the space, with what tells each from others."""
+        return [(self.key(config), self._indices(config)) for config in candidates(self.space, self._seed)]
 
     def _untried(self, number: int, kept: Config) -> dict[str, int | str] | None:
         """Draw at random until a configuration is new; then take the first new one in order, None if there is none.
@@ -348,21 +287,6 @@ class Search:
     def _key_of(self, chosen: dict[str, Any]) -> str:
         active = self._config(chosen) if len(chosen) == len(self.space.parameters) else {}
         return json.dumps([chosen.get(one.name) if one.name in active else None for one in self.space])
-
-
-def _suggested(trial: optuna.Trial, parameter: Parameter) -> int | str:
-    chosen: int | str = (
-        trial.suggest_int(parameter.name, 0, len(parameter.values) - 1)
-        if parameter.ordered
-        else trial.suggest_categorical(parameter.name, [str(value) for value in parameter.values])
-    )
-    return chosen
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    if parameter.ordered:
-        return IntDistribution(0, len(parameter.values) - 1)
-    return CategoricalDistribution([str(value) for value in parameter.values])
 
 
 def _clipped(value: float) -> float:

@@ -21,11 +21,17 @@ def verify(target: Target, export: Export, workloads: Sequence[Workload]) -> Non
     Raises:
         TargetError: it does not serve.
     """
-    asking = sorted(workloads, key=lambda one: one.users is not None)  # a locustfile has no request to ask once
-    if not isinstance(target, ServesSeveral):
-        target.verify(export, asking[0].classes[0].dataset)
-        return
-    requests: dict[str, Requests] = {}
-    for one in asking:
-        requests.setdefault(one.model, one.classes[0].dataset)
-    target.verify_all(export, requests)
+    requests = first_requests(workloads)
+    if isinstance(target, ServesSeveral):
+        target.verify_all(export, requests)
+    else:
+        (asked,) = requests.values()
+        target.verify(export, asked)
+
+
+def first_requests(workloads: Sequence[Workload]) -> dict[str, Requests]:
+    """Return what each model is asked by its first workload, a locustfile's left out: model, "" for one -> requests."""
+    found: dict[str, Requests] = {}
+    for one in sorted(workloads, key=lambda one: one.users is not None):  # a locustfile has no request to ask once
+        found.setdefault(one.model, one.classes[0].dataset)
+    return found

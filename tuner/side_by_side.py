@@ -1,10 +1,10 @@
 """Deploy several configurations side by side, where the server takes them and what is asked can be told of each."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from targets.base import Config, ConfigRefused, Deployment, ServerDied
+from targets.base import Config, ConfigRefused, Deployment, LoadsTogether, ServerDied
 from tuner.runs import Run
 from tuner.trials import Trier
 from tuner.usage_metrics import MEMORY, without_memory
@@ -21,7 +21,7 @@ class Full:
 def deployed(
     trier: Trier, contenders: Sequence[tuple[int, Config]], turn: Sequence[int]
 ) -> tuple[dict[int, Deployment], Full | None]:
-    """Deploy all contenders, in the order of their turn.
+    """Deploy all contenders, in the order of their turn; those of one trial share a deployment.
 
     Args:
         trier: target and instruments.
@@ -36,9 +36,14 @@ def deployed(
         ConfigRefused, ServerDied: of the first of them, with nothing beside it.
     """
     found: dict[int, Deployment] = {}
-    if not trier.target.side_by_side or len(contenders) > trier.room:
+    trials = [trial for trial, _ in contenders]
+    if not trier.target.side_by_side or len(set(trials)) > trier.room:
         return found, None
-    for index in turn:
+    order = list(dict.fromkeys(trials.index(trials[index]) for index in turn))
+    if made := _at_once(trier, [(contenders[index][1], f"contender{index}") for index in order]):
+        found = dict(zip(order, made, strict=True))
+        return {index: found[trials.index(trials[index])] for index in turn}, None
+    for index in order:
         trial, config = contenders[index]
         try:
             found[index] = trier.deploy(config, f"contender{index}")
@@ -54,14 +59,43 @@ def deployed(
         if why := _not_of_each(trier.meter.asked, list(found.values())):
             _retire(trier, found.values())
             return {}, Full(1, why)
-    return found, None
+    return {index: found[trials.index(trials[index])] for index in turn}, None
 
 
-def of_one(run: Run, deployments: Collection[Deployment]) -> Run:
-    """Return what was measured of one of the deployments, without the memory that others have a part in."""
-    if len(deployments) < 2:
-        return run
-    return replace(run, used=without_memory(run.used, shared=_share_processes(list(deployments))))
+def _at_once(trier: Trier, wanted: Sequence[tuple[Config, str]]) -> Sequence[Deployment]:
+    """Deploy all at once; () where the target does not, or takes them one after the other at most.
+
+    Which of them is refused, and what the memory is of, shows when one comes after the other.
+    """
+    target = trier.target
+    if not isinstance(target, LoadsTogether) or not target.loads_together:
+        return ()
+    if len(wanted) < 2 or trier.meter.asked & MEMORY:
+        return ()
+    try:
+        return trier.deploy_together(target, wanted)
+    except ConfigRefused:
+        return ()
+    except ServerDied:
+        trier.target.start()
+        return ()
+
+
+def distinct(deployments: Collection[Deployment]) -> list[Deployment]:
+    """Return deployments that contenders may share, each once."""
+    return list({id(one): one for one in deployments}.values())
+
+
+def parted(deployments: Collection[Deployment]) -> Callable[[Run], Run]:
+    """Return what takes from a run of one of the deployments the memory that others have a part in.
+
+    Which processes they have is asked once: looking for them takes longer than what a round may wait.
+    """
+    beside = distinct(deployments)
+    if len(beside) < 2:
+        return lambda run: run
+    shared = _share_processes(beside)
+    return lambda run: replace(run, used=without_memory(run.used, shared=shared))
 
 
 def _not_of_each(asked: frozenset[str], deployments: Sequence[Deployment]) -> str:

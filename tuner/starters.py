@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import studies
-from tuner.model_analyzer import ImportRefused, study_text
+from tuner.analyzer_values import ImportRefused
+from tuner.model_analyzer import study_text
 
 
 class StarterError(Exception):

@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # its `optimize` is imported when it is used: it takes long
+import scipy  # its parts are imported when they are used: they take long
 from numpy.typing import NDArray
-from scipy import special
 
 from tuner.autocorrelation import autocorrelation_time, degrees_of_freedom, effective_size, finite
 
@@ -203,14 +202,17 @@ def near(values: NDArray[np.float64], bound: float) -> float:
 
     It is the effective size of the values limited to [NEAR * bound, 2 * bound]: the slow requests and those on the way
     to be slow show how they hang together, while a drift far from the bound, which may last long, is none of its
-    business. A series that stays below NEAR * bound is worth its length. NEAR is as high as the errors of verdicts near
-    the limit allow, see `benchmarks/stopping.py`.
+    business. A series that stays below NEAR * bound is worth its length. Where most are slow, the fast ones are those
+    that are few, and the limits are [bound / 2, bound / NEAR]. NEAR is as high as the errors of verdicts near the limit
+    allow, see `benchmarks/stopping.py`.
 
     Args:
         values: the series in order, shape [n]; infinite ones are allowed.
         bound: what is asked about, above 0.
     """
-    return effective_size(np.clip(values, NEAR * bound, 2 * bound))
+    mostly_above = 2 * np.count_nonzero(values > bound) > len(values)
+    low, high = (1 / 2, 1 / NEAR) if mostly_above else (NEAR, 2.0)
+    return effective_size(np.clip(values, low * bound, high * bound))
 
 
 def event_rate(events: NDArray[np.bool_], confidence: float = CONFIDENCE) -> Interval:
@@ -257,7 +259,7 @@ def paired_drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interval
     lost, won = int(np.sum(before & ~after)), int(np.sum(~before & after))
     p_lost, p_won = (lost + 0.5) / (n + 2), (won + 0.5) / (n + 2)
     centre = p_lost - p_won
-    half = float(special.ndtri((1 + CONFIDENCE) / 2)) * math.sqrt((p_lost + p_won - centre**2) / (n + 2))
+    half = float(scipy.special.ndtri((1 + CONFIDENCE) / 2)) * math.sqrt((p_lost + p_won - centre**2) / (n + 2))
     value = (lost - won) / n
     return Interval(value, max(-1.0, min(value, centre - half)), min(1.0, max(value, centre + half)), n)
 
@@ -324,8 +326,10 @@ def _normal_to_student(tail: float, freedom: float) -> float:
     In the middle both are 0, and their ratio is that of the densities there, Student's over the normal one.
     """
     if tail - 0.5 < 1e-9:
-        return math.sqrt(2 / freedom) * math.exp(special.gammaln((freedom + 1) / 2) - special.gammaln(freedom / 2))
-    return float(special.ndtri(tail)) / float(special.stdtrit(freedom, tail))
+        return math.sqrt(2 / freedom) * math.exp(
+            scipy.special.gammaln((freedom + 1) / 2) - scipy.special.gammaln(freedom / 2)
+        )
+    return float(scipy.special.ndtri(tail)) / float(scipy.special.stdtrit(freedom, tail))
 
 
 def _shares_that_admit(wanted: float, n: float, confidence: float) -> tuple[float, float]:
@@ -334,8 +338,8 @@ def _shares_that_admit(wanted: float, n: float, confidence: float) -> tuple[floa
     A negative smallest one says that even a share of 0 admits it, a largest one above 1 that a share of 1 does.
     """
     tail = (1 - confidence) / 2
-    fewest = _root(lambda s: special.betainc(s * n + 1, max(n - s * n, 1e-12), wanted) - (1 - tail), 0.0, wanted)
-    most = _root(lambda s: special.betainc(max(s * n, 1e-12), n - s * n + 1, wanted) - tail, wanted, 1.0)
+    fewest = _root(lambda s: scipy.special.betainc(s * n + 1, max(n - s * n, 1e-12), wanted) - (1 - tail), 0.0, wanted)
+    most = _root(lambda s: scipy.special.betainc(max(s * n, 1e-12), n - s * n + 1, wanted) - tail, wanted, 1.0)
     return (-1.0 if fewest is None else fewest), (2.0 if most is None else most)
 
 
@@ -349,14 +353,14 @@ def _root(falling: Callable[[float], float], low: float, high: float) -> float |
 def _exact_bounds(events: float, n: float, confidence: float) -> tuple[float, float]:
     """Return the bounds of Clopper and Pearson; neither count need be whole."""
     tail = (1 - confidence) / 2
-    low = float(special.betaincinv(events, n - events + 1, tail)) if events > 0 else 0.0
-    high = float(special.betaincinv(events + 1, n - events, 1 - tail)) if events < n else 1.0
+    low = float(scipy.special.betaincinv(events, n - events + 1, tail)) if events > 0 else 0.0
+    high = float(scipy.special.betaincinv(events + 1, n - events, 1 - tail)) if events < n else 1.0
     return low, high
 
 
 def _t_half_width(values: NDArray[np.float64]) -> float:
     k = len(values)
-    return float(special.stdtrit(k - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / math.sqrt(k))
+    return float(scipy.special.stdtrit(k - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / math.sqrt(k))
 
 
 def _batch_bounds(values: NDArray[np.float64], effective: float, confidence: float) -> tuple[float, float]:
@@ -372,13 +376,13 @@ def _batch_bounds(values: NDArray[np.float64], effective: float, confidence: flo
     spread = math.sqrt(max(1.0, (1 + neighbours) / (1 - neighbours)) * squares / (batches - 1) / batches)
     skewness = float(np.mean(centred**3)) / (squares / batches) ** 1.5
     b = skewness * math.sqrt(batches - 1) / (batches - 2) / 6
-    t = float(special.stdtrit(batches - 1, (1 + confidence) / 2))
+    t = float(scipy.special.stdtrit(batches - 1, (1 + confidence) / 2))
     return spread * unskewed(t, b), -spread * unskewed(-t, b)
 
 
 def _wide(values: NDArray[np.float64], effective: float, confidence: float) -> tuple[float, float]:
     """Return how far the bounds of a mean lie below and above it when hardly anything is known of the correlation."""
-    t = float(special.stdtrit(degrees_of_freedom(effective), (1 + confidence) / 2))
+    t = float(scipy.special.stdtrit(degrees_of_freedom(effective), (1 + confidence) / 2))
     half = t * float(np.std(values)) / math.sqrt(effective)
     return half, half
 

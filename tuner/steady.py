@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from tuner.autocorrelation import autocorrelation_time, degrees_of_freedom, finite
 from tuner.results import Steadiness
@@ -62,7 +62,7 @@ def drift(values: NDArray[np.float64]) -> float:
     worth = [len(part) / autocorrelation_time(part) for part in (first, last)]
     variance = sum(float(np.var(part)) / one for part, one in zip((first, last), worth, strict=True))
     difference = float(last.mean() - first.mean())
-    t = float(special.stdtrit(max(2.0, degrees_of_freedom(min(worth))), (1 + CERTAINTY) / 2))
+    t = float(scipy.special.stdtrit(max(2.0, degrees_of_freedom(min(worth))), (1 + CERTAINTY) / 2))
     return difference / float(first.mean()) if abs(difference) > t * math.sqrt(variance) else 0.0
 
 

@@ -53,6 +53,11 @@ _BLOCK = 1 << 16
 _SECRET = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE)
 """As the drivers of PostgreSQL take one in a text of `name=value`, which is no URL."""
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_MARK = "\x1f"
+"""Stands around the name of a variable while an address is taken apart, so that a value is never looked at again."""
+_MARKED = re.compile(rf"{_MARK}(\w+){_MARK}")
+_PORT = re.compile(rf"(?<=:)[^:/?@]*{_MARK}[^:/?@]*(?=[/?]|$)")
+"""A port with a variable in it: behind the last colon of the host, where a password has an `@` behind it."""
 
 
 class _Connection(sqlite3.Connection):
@@ -274,35 +279,54 @@ def kept() -> Iterator[None]:
 
 
 def _url(said: str) -> URL:
-    """Return an address with the values of the variables in it, whatever characters these have, and with its driver."""
+    """Return an address with the values of the variables in it, whatever characters these have, and with its driver.
+
+    A value is taken as it is: what looks like a variable in a password, or like a `%`-escape, is none.
+    """
+    marked = _VARIABLE.sub(rf"{_MARK}\1\2{_MARK}", said)
     try:
-        url = make_url(said)
-    except (ArgumentError, ValueError):  # a variable may stand for all of it, or for the port
         try:
-            url = make_url(_expanded(said))
-        except (ArgumentError, ValueError):
-            raise StorageError(f"search.storage: {_hidden(said)} cannot be used: it is no URL of a database") from None
+            url = make_url(_PORT.sub(lambda found: _filled(found[0]), marked))
+        except ArgumentError:  # a variable may stand for all of it
+            marked, url = "", make_url(_filled(marked))
+    except (ArgumentError, ValueError):
+        raise StorageError(f"search.storage: {_hidden(said)} cannot be used: it is no URL of a database") from None
+    if url.username and "@" in f"{url.host}{url.database}":  # what is behind the first one is no host: nobody is told
+        raise StorageError(
+            f"search.storage: {_hidden(said)} cannot be used: more than one `@` in it; write %40 for one of the "
+            "password, or give the password by a variable of its own"
+        )
+    named = url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+    return _with_values(named) if marked else named
+
+
+def _with_values(url: URL) -> URL:
+    """Return an address with a value in the place of each variable that is marked in a part of it."""
     return URL.create(
-        DRIVERS.get(url.drivername, url.drivername),
-        username=url.username and _expanded(url.username),
-        password=_expanded(str(url.password)) if url.password else None,
-        host=url.host and _expanded(url.host),
+        url.drivername,
+        username=url.username and _filled(url.username),
+        password=_filled(str(url.password)) if url.password else None,
+        host=url.host and _filled(url.host),
         port=url.port,
-        database=url.database and _expanded(url.database),
-        query={name: _expanded(value) if isinstance(value, str) else value for name, value in url.query.items()},
+        database=url.database and _filled(url.database),
+        query={name: _filled(value) if isinstance(value, str) else value for name, value in url.query.items()},
     )
 
 
 def _expanded(text: str) -> str:
     """Return a text with the values of the environment variables in it. Raises StorageError where one is not set."""
+    return _filled(_VARIABLE.sub(rf"{_MARK}\1\2{_MARK}", text))
+
+
+def _filled(marked: str) -> str:
+    """Return a text with the values of the variables that are marked in it. Raises StorageError: one is not set."""
 
     def value(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
-        if name not in os.environ:
-            raise StorageError(f"search.storage: the environment variable {name} is not set")
-        return os.environ[name]
+        if found[1] not in os.environ:
+            raise StorageError(f"search.storage: the environment variable {found[1]} is not set")
+        return os.environ[found[1]]
 
-    return _VARIABLE.sub(value, text)
+    return _MARKED.sub(value, marked)
 
 
 def _shown(url: URL) -> str:
@@ -311,7 +335,7 @@ def _shown(url: URL) -> str:
 
 
 def _hidden(said: str) -> str:
-    return _SECRET.sub(r"\1...", re.sub(r"//.*@", "//...@", said))
+    return _SECRET.sub(r"\1...", re.sub(r"(?s)//.*@", "//...@", said))
 
 
 def _reason(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from tuner.rank import Candidate, best_of_each, candidates
 from tuner.results import Point, Trial, Value
 from tuner.run_info import MetricInfo
 from tuner.space import Space
-from tuner.units import format_measured, format_setting
+from tuner.units import format_load, format_measured, format_setting
 
 
 class TrialWords:
@@ -93,11 +93,12 @@ class TrialWords:
         return better / worse if worse > 0 and math.isfinite(better / worse) else None
 
     def _searched_levels(self, trial: Trial) -> str:
-        """Return the level of the best point where there are several, and of the others that climbed by themselves."""
+        """Return the load of the best point where there are several, and of the others that climbed by themselves."""
         top, names = self.top(trial), [point.workload for point in trial.points]
-        levels = {name: level for name, level in self.levels(trial).items() if names.count(name) > 1}
-        others = [f"{name} {level:g}" for name, level in levels.items() if name != top.workload and trial.own_loads]
-        return ", ".join([*([f"{top.load.level:g}"] if names.count(top.workload) > 1 else []), *others])
+        several = [one for one in self._judged(trial) if "." not in one.workload and names.count(one.workload) > 1]
+        loads = {one.workload: format_load(one.load.mode, one.load.level) for one in several}
+        others = [f"{name} {load}" for name, load in loads.items() if name != top.workload and trial.own_loads]
+        return ", ".join([*([loads[top.workload]] if top.workload in loads else []), *others])
 
     def _value(self, goal: Goal, point: Point) -> str:
         """Return `11,776/s` or `2.41/s` for a throughput, else the metric's name and value."""

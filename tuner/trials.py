@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -14,13 +15,13 @@ from targets.base import (
     ConfigRefused,
     Deployment,
     Knob,
+    LoadsTogether,
     ServerDied,
     ServerHung,
     Target,
     TargetError,
     Unfit,
 )
-from tuner import stopping
 from tuner.accuracy.variants import Accuracies
 from tuner.budget import ROUND_OVERHEAD_S
 from tuner.catalog import TOTALS
@@ -29,14 +30,13 @@ from tuner.load_plans import Climb, InTurn, Ladder, LoadPlan
 from tuner.measure import Meter
 from tuner.objective import Goal
 from tuner.offered import Offered
-from tuner.records import save_records
 from tuner.results import Load, Point, Trial, TrialState, overall
 from tuner.runs import Run
 from tuner.space import Space, server_part
 from tuner.stopping import Aims, Pace
 from tuner.sustained import sustained
-from tuner.telemetry.series import save_series, series_path
 from tuner.validity import answered, require_answers, short_of_requests
+from tuner.window_points import points_of, records_path, save_run
 from tuner.workload import Workload, at_once, every_load, groups, load_level
 
 ALIAS = "candidate"
@@ -70,6 +70,7 @@ class Trier:
         repeated: measurements that were begun anew so far, because a part of the load generator was lost in them.
         in_doubt: points of climbs so far that had too few requests for a verdict.
         room: deployments that fit side by side, as far as that was found out.
+        at_once_s: what each of several deployments took that were loaded at once, the last time; None: none were.
     """
 
     target: Target
@@ -87,6 +88,7 @@ class Trier:
     repeated: int = 0
     in_doubt: int = 0
     room: float = math.inf
+    at_once_s: float | None = None
     _beside_s: list[float] = field(default_factory=list)
     _deployed: Deployment | None = None
     _serves: Config | None = None
@@ -97,6 +99,15 @@ class Trier:
         self._serves = None  # it may take the place of what was tried last
         with self.applying():
             return self.target.deploy(server_part(config), alias)
+
+    def deploy_together(self, target: LoadsTogether, wanted: Sequence[tuple[Config, str]]) -> Sequence[Deployment]:
+        """Load the server's part of several configurations at once, as `deploy` loads one."""
+        self._serves = None
+        began = time.monotonic()
+        with self.applying():
+            made = target.deploy_together([(server_part(config), alias) for config, alias in wanted])
+        self.at_once_s = (time.monotonic() - began) / len(wanted)
+        return made
 
     def _in_place(self, config: Config) -> Deployment:
         """Return what serves a configuration: the server of the trial before, where only their loads differ.
@@ -351,33 +362,20 @@ class Trier:
             points = [
                 point.model_copy(update={"window": number})
                 for run, one in zip(runs, offered, strict=True)
-                for point in self._points_of(run, one, pace, _file(name, one, number), variant)
+                for point in points_of(
+                    run,
+                    one,
+                    pace,
+                    self.meter,
+                    partial(self.accuracies.metrics, variant),
+                    records_path(name, one, number),
+                )
             ]
             if all(point.validity.valid for point in points):
                 break
         for run, one in zip(runs, offered, strict=True):
-            path = self.run_path / "records" / _file(name, one, number)
-            save_records(run.records, path)
-            if run.series is not None:
-                save_series(run.series, path.with_name(series_path(path.name)))
+            save_run(run, self.run_path / records_path(name, one, number))
         return points
-
-    def _points_of(self, run: Run, one: Offered, pace: Pace, file: str, variant: str) -> list[Point]:
-        """Return the points of one workload: of all its requests, and of each class of a mix."""
-        assert one.aims is not None, "a point is measured for something"
-        decision = run.decision or stopping.at_the_cap(run.records, one.aims, pace)
-        return [
-            self.meter.point(
-                run,
-                one.workload,
-                part,
-                one.load,
-                self.accuracies.metrics(variant, part.name),
-                decision,
-                f"records/{file}",
-            )
-            for part in one.workload.parts
-        ]
 
     def learn_accuracy(self, deployment: Deployment, variant: str) -> None:
         """Ask a variant what its accuracy is measured by, once.
@@ -388,11 +386,6 @@ class Trier:
         """
         ask = self.meter.asking(deployment)
         self.accuracies.learn(variant, self.workloads, ask)
-
-
-def _file(name: str, one: Offered, window: int | None) -> str:
-    """Return the name of a file of records; of workloads at once one load may be there in several windows."""
-    return f"{name}-{one.workload.name}-{one.load.level:g}{'' if window is None else f'-{window}'}.npz"
 
 
 def _settles_it(point: Point) -> bool:

@@ -9,6 +9,7 @@ from targets.base import Target, TargetError
 from tuner import recommendation
 from tuner.budget import Budget, Prices, least_reserve_s, shown_by
 from tuner.confirming import Confirming
+from tuner.document import document
 from tuner.endings import SAID
 from tuner.exporting import own_files
 from tuner.files import write_atomically
@@ -193,9 +194,10 @@ class Tuning:
 
     def _confirm_one_of(self, challengers: Sequence[Candidate]) -> None:
         """Confirm the best that can be, while there is time."""
-        for contender in self._confirming.shortlisted(challengers):
+        contenders = self._confirming.shortlisted(challengers)
+        for number, contender in enumerate(contenders, 1):
             self._listener.phase("confirm", f"trial {contender.trial} against your configuration")
-            made = self._confirming.confirm(contender)
+            made = self._confirming.confirm(contender, contenders[number:])
             if made is not None:
                 pair = (contender, self._confirming.baseline)
                 recommendation.recommend(self._found, pair, made, apart=self._confirming.apart)
@@ -209,8 +211,8 @@ class Tuning:
         self._listener.phase("export", "writing the configuration and loading it")
         self._measured()
         made = self._target.export(server_part(best.config))
-        known = of_best(best, self._found.confirmation, self._found.goals[0])
-        export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, known.said)
+        known = of_best(best, self._found.confirmation, self._found.goals[0], self._workloads[0].name)
+        export = signed(made, self._spec.study, self._run.path.name, self._environment, best.trial, known.lines)
         self._keep_yours(export.originals)
         write_files(self._run.best, export.files)
         with self._trier.applying():
@@ -261,7 +263,7 @@ class Tuning:
         self._remember_spent()
         timing = Timing(wall_s=wall_s, overhead_s=max(0.0, wall_s - sum(spent.values())), **spent)
         search, costs = self._searching.info(), self._searching.planner.costs()
-        result = self._found.result(state, exit_code, self._environment, timing, search, costs)
+        result = document(self._found, state, exit_code, self._environment, timing, search, costs)
         write_atomically(self._run.result, to_json(result))
         (self._run.path / NEWER).unlink(missing_ok=True)
         now = time.monotonic()

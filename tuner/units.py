@@ -37,6 +37,16 @@ def format_offered(rate: float) -> str:
     return f"{_digits(rate, 6, ',')}/s"
 
 
+def format_load(mode: str, level: float) -> str:
+    """Return a load level with what it is of: `16 in flight`, `500/s offered` or `50 users`."""
+    match mode:
+        case "closed":
+            return f"{level:g} in flight"
+        case "users":
+            return f"{level:g} users"
+    return f"{format_offered(level)} offered"
+
+
 def format_share(fraction: float, digits: int = 2) -> str:
     """Return 98.50%; ∞ for a share without end, and `?` where there is none."""
     if math.isnan(fraction):

@@ -54,6 +54,15 @@ class Gpu(Data):
     samples: int = Field(description="readings that told something")
 
 
+class ServerReading(Data):
+    """One of the server's own metrics over the window: of a gauge mean and largest value, of a counter the rate."""
+
+    name: str = Field(description="that the server gives it, with its labels")
+    mean: float | None = Field(None, description="of a gauge, over the readings in the window")
+    max: float | None = Field(None, description="of a gauge")
+    per_s: float | None = Field(None, description="of a counter: by how much it grew, per second")
+
+
 class Telemetry(Data):
     """What was used in the window. A field that cannot be had is absent, with its reason in `notes`."""
 
@@ -65,6 +74,9 @@ class Telemetry(Data):
     host_load: float | None = Field(None, description="the kernel's load average over a minute")
     steal_share: float | None = Field(None, description="share of the host's CPU time that other virtual machines took")
     gpu: list[Gpu] = Field([])
+    server_metrics: list[ServerReading] = Field(
+        [], description="what the server tells of itself; counters that did not grow are left out"
+    )
     samples: int = 0
     sampled_s: float = Field(0.0, description="from the first sample to the last")
     sampler_cpu_share: float | None = Field(None, description="CPU that sampling took, of one core")

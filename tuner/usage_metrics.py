@@ -5,7 +5,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 
 from tuner.catalog import METRICS
 from tuner.results import Estimate
-from tuner.usage import Gpu, Telemetry
+from tuner.usage import Gpu, ServerReading, Telemetry
 
 SLOWED = ("hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
 """Throttle reasons that are no setting of the user's: another day the same configuration would do better."""
@@ -43,7 +43,7 @@ def usage_metrics(used: Telemetry, throughput: Estimate) -> dict[str, Estimate]:
     serving = any(gpu.server for gpu in gpus)
     metered = [gpu for gpu in gpus if serving or not _without_power(gpu)]
     joules = _of_all(metered, lambda gpu: gpu.energy_joules, sum)
-    if joules is not None and used.sampled_s > 0:
+    if joules and used.sampled_s > 0:  # none at all: the counter was not renewed in the window
         found[METRICS["energy_per_inference"].key] = _per_inference(joules / used.sampled_s, throughput)
     return found
 
@@ -66,17 +66,23 @@ def memory_of_server(used: Telemetry, *, all_processes: bool) -> float | None:
     return used.rss_bytes if on_none or not used.gpu else None
 
 
-def untold(asked: Iterable[str], used: Telemetry, told: Container[str]) -> dict[str, Estimate]:
-    """Return infinite estimates, with the reason, for the metrics that are asked for and not told.
+def untold(
+    asked: Iterable[str], used: Telemetry, told: Container[str], more: Container[str] = ()
+) -> dict[str, Estimate]:
+    """Return infinite estimates, with the reason, for the metrics that are asked for and not told: the worst there is.
 
     Args:
         asked: names of metrics of use.
         used: telemetry of the window.
         told: keys of those that are.
+        more: those of which more is asked for: they are infinitely little.
     """
     why = "; ".join(used.notes) or "this host has no GPU"
-    missing = (METRICS[name].key for name in asked if METRICS[name].key not in told)
-    return {key: Estimate(value=math.inf, low=-math.inf, high=math.inf, n=0, note=why) for key in missing}
+    worst = {name: -math.inf if name in more else math.inf for name in asked if METRICS[name].key not in told}
+    return {
+        METRICS[name].key: Estimate(value=value, low=-math.inf, high=math.inf, n=0, note=why)
+        for name, value in worst.items()
+    }
 
 
 def without_memory(used: Telemetry, *, shared: bool) -> Telemetry:
@@ -120,8 +126,24 @@ def pooled_use(parts: Sequence[Telemetry]) -> Telemetry:
     gpus = [part.gpu for part in parts]
     if all(len(one) == len(gpus[0]) for one in gpus):
         updates["gpu"] = [_pooled_gpu([one[index] for one in gpus], seconds) for index in range(len(gpus[0]))]
+    updates["server_metrics"] = _pooled_readings(parts, seconds)
     updates["notes"] = list(dict.fromkeys(note for part in parts for note in part.notes))
     return first.model_copy(update={**updates, "sampled_s": sum(seconds), "series": None})
+
+
+def _pooled_readings(parts: Sequence[Telemetry], seconds: Sequence[float]) -> list[ServerReading]:
+    """Return the server's own metrics over all parts.
+
+    A counter that a part does not have did not grow in it; a gauge that one does not have is left out.
+    """
+    of_each = [{one.name: one for one in part.server_metrics} for part in parts]
+    pooled = []
+    for name, first in {name: one for each in of_each for name, one in each.items()}.items():
+        if first.per_s is not None or all(name in each for each in of_each):
+            none = ServerReading(name=name, per_s=0.0)
+            found = [each.get(name, none).model_dump() for each in of_each]
+            pooled.append(first.model_copy(update=_pooled_fields(found, seconds)))
+    return pooled
 
 
 def _pooled_gpu(parts: Sequence[Gpu], seconds: Sequence[float]) -> Gpu:
@@ -140,7 +162,7 @@ def _pooled_gpu(parts: Sequence[Gpu], seconds: Sequence[float]) -> Gpu:
     return parts[0].model_copy(update={**updates, "server": any(seen) if seen else None})
 
 
-_LARGEST = ("rss_bytes", "memory_used_bytes", "server_memory_bytes")
+_LARGEST = ("rss_bytes", "memory_used_bytes", "server_memory_bytes", "max")
 _ADDED = ("energy_joules", "samples")
 
 

@@ -27,6 +27,7 @@ class Users:
         names: of the requests of each class but the last, which has all others; () where there are no classes.
         own_host: whether they keep the host of the locustfile.
         wait_s: the longest that one waits between two tasks, as far as that is known.
+        unused: what the locustfile says, or Locust's configuration beside it, that is not done, a line each.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Users:
     names: tuple[tuple[str, ...], ...] = ()
     own_host: bool = False
     wait_s: float = 0.0
+    unused: tuple[str, ...] = ()
 
     @property
     def window_s(self) -> float:

@@ -1,7 +1,7 @@
 """Workloads that locustfiles describe, made ready; what cannot work with one is refused."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,7 +31,8 @@ def make_users_workload(study: Study, name: str, spec: LocustSpec, seed: int) ->
     _check_metrics(study, name, spec)
     path = study.resolve(spec.locustfile)
     found = _looked_into(study, place, spec, path)
-    users = Users(path, spec.spawn_rate or math.inf, spec.names(), spec.host == "own", found.longest_wait_s)
+    spawn_rate, own = spec.spawn_rate or math.inf, spec.host == "own"
+    users = Users(path, spawn_rate, spec.names(), own, found.longest_wait_s, found.unused)
     longest_s = max(study.spec.measure.window, study.spec.measure.max_window)
     if users.window_s > longest_s:
         raise study.source.error(
@@ -51,6 +52,12 @@ def make_users_workload(study: Study, name: str, spec: LocustSpec, seed: int) ->
         concurrency=spec.users,
         users=users,
     )
+
+
+def tell_of_unused(workloads: Sequence[Workload], say: Callable[[str], None]) -> None:
+    """Say what locustfiles and Locust's configuration beside them say that is not done; measurements say it, too."""
+    for text in dict.fromkeys(text for one in workloads if one.users for text in one.users.unused):
+        say(text)
 
 
 def users_generators(
@@ -116,13 +123,10 @@ def _looked_into(study: Study, place: Keys, spec: LocustSpec, path: Path) -> Loc
         raise study.source.error(
             where, f"{path.name} has no class of users: give it one, like `class Shopper(HttpUser)`, without `abstract`"
         )
-    if found.shapes:
-        raise study.source.error(
-            where,
-            f"{path.name} has a load shape, {found.shapes[0]}, which says how many users there are; Paretune does that "
-            "(`users`): take it out, or into a file of its own",
-        )
     without = [user for user, host in found.users if not host]
     if spec.host == "own" and without:
-        raise study.source.error((*place, "host"), f"{without[0]} of {path.name} has no `host` of its own")
+        raise study.source.error(
+            (*place, "host"),
+            f"{without[0]} of {path.name} has no `host`, and neither has a locust.conf",
+        )
     return found

@@ -12,6 +12,7 @@ from tuner.metrics import generator_report
 from tuner.records import Records
 from tuner.request_class import Part
 from tuner.results import Estimate, Point
+from tuner.run_info import Agent
 from tuner.runs import Run
 from tuner.slo import Slo
 from tuner.stats import P99_MIN_SAMPLES, certain_from
@@ -23,6 +24,9 @@ MAX_ISSUE_DELAY_S = 1e-3
 MAX_ISSUE_DELAY_SHARE = 0.05
 MAX_GENERATOR_CPU = 0.9
 BUSY_GENERATOR_CPU = 0.6
+MAX_KEPT_SHARE = 0.1
+"""Share of a window for which a load generator may be kept from its CPU without a word."""
+MAX_HELD_BACK_SHARE = 0.01
 MOST_NAMES = 10
 MAX_KEPT_S = 5e-3
 """For so long Locust's process may be kept from its users without a word."""
@@ -46,9 +50,9 @@ def reasons(run: Run, name: str, slos: Mapping[str, Slo], shared_cpus: int | Non
         slos: workload -> what is asked of it.
         shared_cpus: how many CPUs the processes of all load generators share; None: each has its own, or any.
     """
-    found = _reasons(run.records, run.report, slos[name])
+    found = spoiled(run.records, run.report, slos[name])
     for other, beside in run.beside.items():
-        found += [f"{other}, at the same time: {one}" for one in _reasons(beside.records, beside.report, slos[other])]
+        found += [f"{other}, at the same time: {one}" for one in spoiled(beside.records, beside.report, slos[other])]
     if found or shared_cpus is None or not run.beside:
         return found
     cores = [_cores(run.records, run.report), *(_cores(one.records, one.report) for one in run.beside.values())]
@@ -58,6 +62,46 @@ def reasons(run: Run, name: str, slos: Mapping[str, Slo], shared_cpus: int | Non
         found.append(
             f"the load generators were the limit: together they used {used:.0%} of {several} that they share (bound "
             f"{MAX_GENERATOR_CPU:.0%}); give them more CPUs (`isolation.cores.generator`), or lower the loads"
+        )
+    return found
+
+
+def spoiled(records: Records, own: RunReport, slo: Slo) -> list[str]:
+    """Return why the load of one workload was not as it should be, [] where it was.
+
+    Args:
+        records: of it.
+        own: what the load generator says of itself.
+        slo: what is asked of the workload.
+    """
+    report = generator_report(records, own)
+    allowed = _allowed_delay_s(slo)
+    found = []
+    makers: Mapping[str, results.Generator | Agent] = {one.name: one for one in report.agents}
+    for name, one in (makers or {"the load generator": report}).items():
+        advice = _advice(one, report.processes, distributed=bool(report.agents))
+        if one.issue_delay_p99_s > allowed:
+            found.append(
+                f"{name} sent late: issue delay p99 {one.issue_delay_p99_s * 1e3:.2f} ms is over "
+                f"{allowed * 1e3:.2f} ms; {advice}"
+            )
+        if one.cpu_share > MAX_GENERATOR_CPU:
+            found.append(
+                f"{name} was the limit: it used {one.cpu_share:.0%} of its core (bound {MAX_GENERATOR_CPU:.0%}); "
+                f"{LOCUST_ADVICE if own.locust else advice}"
+            )
+    if own.held_back_share > MAX_HELD_BACK_SHARE and own.kept_share > MAX_KEPT_SHARE:
+        found.append(
+            f"the load generator was held back for {own.kept_share:.0%} of the window (bound {MAX_KEPT_SHARE:.0%}): "
+            "its container, or control group, is limited to less CPU time than it takes; give that more (`docker run "
+            "--cpus`, `resources.limits.cpu`), or have another machine make the load"
+        )
+    raised = sum(one.unprovoked for one in own.raised)
+    if raised > MAX_RAISED_SHARE * own.requests:
+        first = max(own.raised, key=lambda one: one.unprovoked)
+        found.append(
+            f"tasks of the locustfile raised {raised} exceptions beside {own.requests} requests, without a request "
+            f"that failed before: {first.text}; mend it, or the load is not what it describes"
         )
     return found
 
@@ -99,6 +143,11 @@ def warnings(run: Run, metrics: Mapping[str, Estimate], slo: Slo) -> list[str]:
             f"Locust's process was kept from its users for up to {run.report.longest_stall_s * 1e3:.0f} ms, which "
             "their latencies include: give it a core that nothing else uses"
         )
+    if run.report.kept_share > MAX_KEPT_SHARE and run.report.held_back_share <= MAX_HELD_BACK_SHARE:
+        found.append(
+            f"the load generator had something to do and no CPU for {run.report.kept_share:.0%} of the window, which "
+            "latencies include; give it a core that nothing else uses"
+        )
     if raised := run.report.raised:
         count = sum(one.count for one in raised)
         found.append(f"tasks of the locustfile raised {count} exceptions, the most frequent: {raised[0].text}")
@@ -136,34 +185,6 @@ def unnamed(named: Sequence[Named], classes: Sequence[Sequence[str]], part: Part
     return [f"no request has the name {' or '.join(classes[part.index])} of {part.name}; there were {there}"]
 
 
-def _reasons(records: Records, own: RunReport, slo: Slo) -> list[str]:
-    """Return why the load of one workload was not as it should be."""
-    report = generator_report(records, own)
-    allowed = _allowed_delay_s(slo)
-    found = []
-    makers: Mapping[str, results.Generator | results.Agent] = {one.name: one for one in report.agents}
-    for name, one in (makers or {"the load generator": report}).items():
-        advice = _advice(one, report.processes, distributed=bool(report.agents))
-        if one.issue_delay_p99_s > allowed:
-            found.append(
-                f"{name} sent late: issue delay p99 {one.issue_delay_p99_s * 1e3:.2f} ms is over "
-                f"{allowed * 1e3:.2f} ms; {advice}"
-            )
-        if one.cpu_share > MAX_GENERATOR_CPU:
-            found.append(
-                f"{name} was the limit: it used {one.cpu_share:.0%} of its core (bound {MAX_GENERATOR_CPU:.0%}); "
-                f"{LOCUST_ADVICE if own.locust else advice}"
-            )
-    raised = sum(one.unprovoked for one in own.raised)
-    if raised > MAX_RAISED_SHARE * own.requests:
-        first = max(own.raised, key=lambda one: one.unprovoked)
-        found.append(
-            f"tasks of the locustfile raised {raised} exceptions beside {own.requests} requests, without a request "
-            f"that failed before: {first.text}; mend it, or the load is not what it describes"
-        )
-    return found
-
-
 def _allowed_delay_s(slo: Slo) -> float:
     """Return by how much requests may go out at another moment than they should."""
     return max(MAX_ISSUE_DELAY_S, MAX_ISSUE_DELAY_SHARE * slo.since_due_bound_s)
@@ -174,7 +195,7 @@ def _cores(records: Records, own: RunReport) -> float:
     return own.cpu_share * generator_report(records, own).processes
 
 
-def _advice(report: results.Generator | results.Agent, processes: int, *, distributed: bool) -> str:
+def _advice(report: results.Generator | Agent, processes: int, *, distributed: bool) -> str:
     """Say what to do about a generator that was in the way: it had too much to do, or something else had its core."""
     if report.cpu_share > BUSY_GENERATOR_CPU:
         more = f"more processes (`generator.processes`, now {processes}), each on a core of its own"

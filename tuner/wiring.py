@@ -39,24 +39,17 @@ from tuner.stopping import Pace
 from tuner.study.hidden import secrets_of
 from tuner.study.load import Study
 from tuner.study.locustfile import LocustSpec
-from tuner.study.own_metrics import asked_of_use
-from tuner.study.source import Keys
+from tuner.study.own_metrics import asked_for_more, asked_of_use
 from tuner.telemetry.host import cpu_model
 from tuner.telemetry.nvml import Gpus
-from tuner.telemetry.sampler import Sampler
+from tuner.telemetry.sampler import TOLD_PERIOD_S, Sampler
 from tuner.traffic import check_sequences, check_windows, make_workloads
 from tuner.trials import Trier
 from tuner.twin.forecast import FORECAST, roles_of
 from tuner.twin.planner import Twin
+from tuner.use_checks import OF_GPUS, check_told, check_use
 from tuner.users_traffic import users_generators
 from tuner.workload import Workload
-
-OF_GPUS = {
-    "energy_per_inference": ("energy_joules", "power_watts"),
-    "gpu_utilization": ("utilization",),
-    "gpu_memory": ("memory_used_bytes",),
-}
-"""Metric -> fields of GPUs, one of which it needs."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,9 @@ class Bench:
 
 
 def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = None) -> Prepared:
-    """Check everything that can be checked without a server.
+    """Check everything that can be checked before the study's server runs.
+
+    What a model leaves to its server may be asked of one that is started for that and ends.
 
     Args:
         study: the study.
@@ -110,10 +105,15 @@ def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = Non
         TargetError: the target's own files cannot be used.
     """
     spec = study.spec
+    asked = asked_of_use(spec)
+    check_use(study, asked, by_server=True)
     cores = _cores(study)
     private = PRIVATE | spec.search.private
-    context = Context(study.source.path.parent.resolve(), log_path, cores.server, texts or {}, private)
+    context = Context(
+        study.source.path.parent.resolve(), log_path, cores.server, texts or {}, private, spec.telemetry.server_metrics
+    )
     target = registry.create(spec.target, context)
+    check_told(study, target, asked)
     wanted = flat(spec.space, target.knobs(), study.source)
     if isinstance(target, KnowsRules):
         target.expect(tuple(wanted))
@@ -126,7 +126,6 @@ def prepare(study: Study, log_path: Path, texts: Mapping[Path, str] | None = Non
     check_sequences(study, workloads, space)
     _check_requests(study, target, workloads)
     _check_sampler(study, target, space)
-    check_gpus(study, asked_of_use(spec))
     check_configs(study, target, space)
     if isinstance(target, KnowsRules):
         space = replace(space, rules=Rules(target, target.user_config()))
@@ -143,8 +142,8 @@ def _cores(study: Study) -> Cores:
 def _check_sampler(study: Study, target: Target, space: Space) -> None:
     """Check that the sampler that a study asks for can be had. Raises StudyError."""
     asked = study.spec.search.sampler
-    if asked == "gp" and find_spec("torch") is None:
-        raise study.source.error(("search", "sampler"), "gp needs PyTorch: pip install 'paretune[gp]'")
+    if asked == "gp" and not all(find_spec(one) for one in ("torch", "threadpoolctl")):
+        raise study.source.error(("search", "sampler"), "gp needs PyTorch and more: pip install 'paretune[gp]'")
     if asked == "twin" and study.spec.target.several:
         raise study.source.error(
             ("search", "sampler"), "twin simulates one model at a time; take tpe where `target.models` has several"
@@ -171,23 +170,6 @@ def _beyond_the_twin(study: Study) -> str:
             return f"requests of {name} belong to sequences, and it simulates single ones"
     (first, *_) = parse_goals(study.spec.objectives, next(iter(study.spec.workloads)))
     return "" if first.metric in FORECAST else f"the first objective, {first.metric}, is not simulated"
-
-
-def check_gpus(study: Study, asked: Sequence[tuple[Keys, str]]) -> None:
-    """Check that a GPU of this host tells what a study asks for.
-
-    Args:
-        study: that asks.
-        asked: place in the study, and the metric; those that are none of GPUs are passed over.
-
-    Raises:
-        StudyError: no GPU does, at that place.
-    """
-    of_gpus = [(place, name) for place, name in asked if name in OF_GPUS]
-    gpus = Gpus() if of_gpus else None
-    for place, name in of_gpus:
-        if gpus is not None and (why := gpus.lacking(*OF_GPUS[name])):
-            raise study.source.error(place, f"no GPU of this host tells `{name}`: {why}; take it out")
 
 
 def _check_requests(study: Study, target: Target, workloads: tuple[Workload, ...]) -> None:
@@ -240,17 +222,19 @@ def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> I
         began = time.monotonic()
         prepared.target.start()
         started_s = time.monotonic() - began
-        import_module("scipy.optimize")  # nothing may be imported while something is measured
+        for part in ("optimize", "special"):  # nothing may be imported while something is measured
+            import_module(f"scipy.{part}")
         for generator in (*generators, *of_users.values()):
             generator.ready()
         gpus = Gpus()
         meter = Meter(
             generators[0],
-            Sampler(gpus, spec.telemetry.period),
+            Sampler(gpus, spec.telemetry.period, _metrics_period_s(prepared.study)),
             slos_of(spec.bounds(), prepared.workloads),
             scratch,
             prepared.target.metrics(),
             frozenset(one for _, one in asked_of_use(spec)),
+            asked_for_more(spec),
             generators[1:],
             None if fleet else shared_cpus(prepared.cores),
             of_users,
@@ -269,6 +253,13 @@ def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> I
             applied_s=started_s,
         )
         yield Bench(trier, environment(prepared, gpus) | ({"agents": fleet.described} if fleet else {}), fleet)
+
+
+def _metrics_period_s(study: Study) -> float | None:
+    """Return how often a server is asked for its own metrics: as the study says, or where it tells of its GPUs."""
+    spec = study.spec
+    needed = spec.target.tells_gpus and any(name in OF_GPUS for _, name in asked_of_use(spec))
+    return spec.telemetry.server_metrics or (TOLD_PERIOD_S if needed else None)
 
 
 def _generators(stack: ExitStack, prepared: Prepared, fleet: Fleet | None) -> Sequence[LoadGenerator]:

@@ -237,6 +237,11 @@ def rounds_of(group: Sequence[Workload], rounds: Mapping[str, int]) -> int:
     return max(rounds[one.name] for one in group)
 
 
+def at_most(rounds: Mapping[str, int], most: int | None) -> dict[str, int]:
+    """Return workload -> rounds, `most` of each; None: all."""
+    return {name: count if most is None else min(count, most) for name, count in rounds.items()}
+
+
 def every_load(workloads: Sequence[Workload], space: Space) -> list[tuple[At, ...]]:
     """Return what is measured in each window: workloads at each load level that the space gives them.
 

@@ -99,6 +99,25 @@ def copy_all(export: Export, to: Path, *, link: bool) -> list[Path]:
     return list(places)
 
 
+def take_away(places: Sequence[Path], to: Path) -> None:
+    """Undo `copy_all`: what was copied goes, and the folders that are empty then, but for the one copied into."""
+    for place in places:
+        if place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+        for folder in place.parents:
+            if folder == to or any(folder.iterdir()):
+                break
+            folder.rmdir()
+
+
+def without_caches(places: Sequence[Path]) -> None:
+    """Remove what Python keeps beside its modules from copied folders: a server that ran them has put it there."""
+    for cache in [found for place in places for found in place.rglob("__pycache__")]:
+        shutil.rmtree(cache, ignore_errors=True)
+
+
 def _copy(source: Path, place: Path, own: frozenset[Path], copy: Callable[[str, str], object]) -> None:
     temporary = unused(place.with_name(f".{place.name}.part"))
     try:

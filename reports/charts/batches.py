@@ -44,7 +44,14 @@ def _picture(sides: Sides) -> Picture:
         shares = [100 * by_size[size].size * by_size[size].count / total if size in by_size else 0.0 for size in sizes]
         took = [by_size[size].compute_mean_s * 1e3 if size in by_size else None for size in sizes]
         traces += [
-            {"type": "bar", "x": labels, "y": shares, "name": text_of(name), "marker": {"color": colour}},
+            {
+                "type": "bar",
+                "x": labels,
+                "y": shares,
+                "name": text_of(name),
+                "marker": {"color": colour},
+                "hovertemplate": "batches of %{x}: %{y:.1f}% of the requests<extra>%{fullData.name}</extra>",
+            },
             {
                 "type": "scatter",
                 "x": labels,
@@ -54,6 +61,7 @@ def _picture(sides: Sides) -> Picture:
                 "connectgaps": True,
                 "name": text_of(f"{name}, time"),
                 "line": {"color": colour, "dash": "dot", "width": 1.5},
+                "hovertemplate": "a batch of %{x} takes %{y:,.2f} ms<extra>%{fullData.name}</extra>",
             },
         ]
     layout = {

@@ -6,7 +6,7 @@ import numpy as np
 
 from reports import words
 from reports.charts.colours import RED, SERIES
-from reports.charts.drawing import Choice, Drawing, Picture, Trace, text_of
+from reports.charts.drawing import LOG_TICKS, Choice, Drawing, Picture, Trace, text_of
 from reports.latencies import Distribution, of_workload
 from tuner.catalog import LATENCY, PERCENTILES
 from tuner.results import Result
@@ -43,12 +43,12 @@ def _picture(result: Result, workload: str, found: Sequence[Distribution]) -> Pi
         "xaxis": {
             "title": {"text": "percentile of the requests"},
             "type": "log",
-            "tickformat": "~g",
+            "tickformat": LOG_TICKS,
             "autorange": "reversed",
             "tickvals": [share for share in TICKS if share >= farthest / 3],
             "ticktext": [text for share, text in TICKS.items() if share >= farthest / 3],
         },
-        "yaxis": {"title": {"text": "latency, ms"}, "type": "log", "tickformat": "~g"},
+        "yaxis": {"title": {"text": "latency, ms"}, "type": "log", "tickformat": LOG_TICKS},
         "hovermode": "closest",
     }
     return Picture(traces, layout, _finding(workload, found))
@@ -63,7 +63,7 @@ def _line(one: Distribution, colour: str) -> Trace:
         "mode": "lines",
         "line": {"color": colour, "shape": "hv"},
         "name": text_of(f"{one.label}: {one.requests:,} requests"),
-        "hovertemplate": "%{y:.2f} ms; a share of %{x:.3g} was slower<extra></extra>",
+        "hovertemplate": "%{y:,.2f} ms; %{x:.3~p} of the requests were slower<extra></extra>",
     }
 
 

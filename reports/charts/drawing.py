@@ -14,6 +14,8 @@ Trace: TypeAlias = Mapping[str, object]
 Layout: TypeAlias = Mapping[str, object]
 DIGITS = 5
 """Significant digits of a number in the page, at least."""
+LOG_TICKS = ",~r"
+"""How plotly writes the numbers along a logarithmic axis: without powers of ten."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.axes import Axis
 from reports.charts.colours import BLUE, GREY, SKY, faint
-from reports.charts.drawing import Choice, Drawing, Picture, Trace, text_of
+from reports.charts.drawing import LOG_TICKS, Choice, Drawing, Picture, Trace, text_of
 from reports.knob_table import Column, Table
 from tuner.effects import Effect, effects
 
@@ -69,11 +68,7 @@ def effect_chart(models: Sequence[Modelled]) -> Drawing | None:
 
 
 def _metrics(models: Sequence[Modelled]) -> Choice:
-    return Choice("metric", "metric", [_spoken(model.table.axis) for model in models])
-
-
-def _spoken(axis: Axis) -> str:
-    return axis.name.replace("_", " ")
+    return Choice("metric", "metric", [model.table.axis.spoken for model in models])
 
 
 def _shares(model: Modelled) -> Picture:
@@ -95,7 +90,7 @@ def _shares(model: Modelled) -> Picture:
         "textposition": "none",
         "hoverinfo": "text",
     }
-    metric = _spoken(model.table.axis)
+    metric = model.table.axis.spoken
     layout = {
         "xaxis": {"title": {"text": text_of(f"share of the variance of ln {metric}, %")}, "range": [0, 100]},
         "yaxis": {"type": "category"},
@@ -126,7 +121,7 @@ def _said(one: Effect) -> str:
 def _effect_of(model: Modelled, name: str) -> Picture:
     pairs = zip(model.table.columns, model.found, strict=True)
     column, effect = next(((column, effect) for column, effect in pairs if effect.name == name), (None, None))
-    metric = _spoken(model.table.axis)
+    metric = model.table.axis.spoken
     if column is None or effect is None:
         return Picture([], {}, f"{name} has one value where {metric} was measured.")
     layout = {
@@ -136,7 +131,11 @@ def _effect_of(model: Modelled, name: str) -> Picture:
             "ticktext": [text_of(value) for value in column.shown],
             "range": [-0.5, len(column.shown) - 0.5],
         },
-        "yaxis": {"title": {"text": text_of(f"{metric}, relative to its mean")}, "type": "log", "tickformat": "~g"},
+        "yaxis": {
+            "title": {"text": text_of(f"{metric}, relative to its mean")},
+            "type": "log",
+            "tickformat": LOG_TICKS,
+        },
         "hovermode": "closest",
     }
     return Picture(

@@ -1,12 +1,13 @@
-"""The front: the two objectives against each other, a point for each measurement."""
+"""The front: what is maximized against what is minimized or has a bound, a point for each measurement."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from reports import words
-from reports.axes import Axis, axes
+from reports.axes import Axis, axes, verticals
 from reports.charts.colours import BLUE, GREEN, GREY, ORANGE, RED, faint
-from reports.charts.drawing import Choice, Drawing, Layout, Picture, Trace, text_of
+from reports.charts.drawing import LOG_TICKS, Choice, Drawing, Layout, Picture, Trace, text_of
 from reports.points import Placed, all_points, meets, meets_alone
 from tuner.results import Estimate, FrontPoint, Point, Result
 
@@ -24,47 +25,91 @@ GROUPS: Mapping[str, tuple[str, str]] = {
 """Group -> colour and symbol."""
 NOTE = (
     "The fainter a point, the less probably it is on the front under its measurement noise; the bars are the 95% "
-    "intervals of the points that may be on it. The green area is where the SLO's bound on the vertical axis is met. "
-    "Click a point, then another, to compare the two below."
+    "intervals of the points that may be on it. Click a point, then another, to compare the two below."
 )
 
 
-def front_chart(result: Result) -> Drawing:
-    """Return the chart: a picture for each workload, the primary one first; the points' hover texts are the script's.
+@dataclass(frozen=True)
+class _View:
+    """What is seen at once.
 
-    A point's `customdata` is its number among all points of the run, see `points.all_points`.
+    Attributes:
+        workload: whose points.
+        across: the horizontal axis.
+        up: the vertical axis.
+        bound: the SLO's on the vertical axis, in its base unit; None where it has none there, or nothing is placed.
+        placed: the points that have both, finite.
+        good: number of a point -> whether it meets the SLO.
+        members: number of a point -> what is known of it on the front.
     """
-    workloads = result.study.workloads
-    placed = all_points(result)
+
+    workload: str
+    across: Axis
+    up: Axis
+    bound: float | None
+    placed: Sequence[Placed]
+    good: Mapping[int, bool]
+    members: Mapping[int, FrontPoint]
+
+    @property
+    def on_front(self) -> Sequence[Placed]:
+        """The points on the front."""
+        return [one for one in self.placed if (member := self.members.get(one.number)) and member.on_front]
+
+    def at(self, one: Point) -> tuple[float, float]:
+        """Return where a point is drawn."""
+        return self.across.of(one), self.up.of(one)
+
+
+def front_chart(result: Result) -> Drawing:
+    """Return the chart: a picture for each workload and vertical axis; the points' hover texts are the script's.
+
+    The primary workload is first. A point's `customdata` is its number among all points of the run, see
+    `points.all_points`.
+    """
+    workloads, ups = result.study.workloads, verticals(result)
     pictures = {
-        str(index): _picture(result, workload, [one for one in placed if one.point.workload == workload])
-        for index, workload in enumerate(workloads)
+        f"{row}-{column}": _picture(result, view)
+        for row, workload in enumerate(workloads)
+        for column, view in enumerate(_views(result, workload, ups))
     }
-    return Drawing("front", pictures, [Choice("workload", "workload", workloads)], NOTE)
+    axis = Choice("vertical", "vertical axis", [up.spoken for up in ups])
+    return Drawing("front", pictures, [Choice("workload", "workload", workloads), axis], NOTE)
 
 
-def _picture(result: Result, workload: str, points: Sequence[Placed]) -> Picture:
-    across, up = axes(result)
-    placed = [one for one in points if max(across.of(one.point), up.of(one.point)) < math.inf]
+def _views(result: Result, workload: str, ups: Sequence[Axis]) -> list[_View]:
+    across, _ = axes(result)
     primary = workload == result.study.workloads[0]
+    points = [one for one in all_points(result) if one.point.workload == workload]
     good = {
         one.number: meets(result, one.trial, one.point) if primary else meets_alone(one.trial, one.point)
-        for one in placed
+        for one in points
     }
-    members = _listed(result, placed) if primary else _alone(result, placed, good)
-    on_front = [one for one in placed if (member := members.get(one.number)) and member.on_front]
-    bound = result.study.bounds_of(workload).get(up.name)
-    heights = [up.of(one.point) for one in placed] + ([] if bound is None else [bound * up.scale])
-    grouped = {name: [one for one in placed if _group(one, good) == name] for name in GROUPS}
+    listed = _listed(result, points)
+    found = []
+    for up in ups:
+        placed = [one for one in points if max(across.of(one.point), up.of(one.point)) < math.inf]
+        bound = result.study.bounds_of(workload).get(up.name) if placed else None
+        view = _View(workload, across, up, bound, placed, good, listed)
+        found.append(view if primary else replace(view, members=_alone(view)))
+    return found
+
+
+def _picture(result: Result, view: _View) -> Picture:
+    across, up = view.across, view.up
+    bound = None if view.bound is None else view.bound * up.scale
+    heights = [up.of(one.point) for one in view.placed] + ([] if bound is None else [bound])
+    primary = view.workload == result.study.workloads[0]
+    grouped = {name: [one for one in view.placed if _group(one, view.good) == name] for name in GROUPS}
     traces = [
-        _line(across, up, on_front),
-        *(_points(result, name, group, members, primary=primary) for name, group in grouped.items() if group),
-        *(_best(result, across, up, workload)),
+        _line(view),
+        *(_points(view, name, group, barred=primary) for name, group in grouped.items() if group),
+        *_best(result, view),
     ]
-    if bound is not None and placed:
-        traces.append(_slo(result, up, bound, max(across.of(one.point) for one in placed)))
-    layout = _layout(f"{workload}: {across.title}", up.title, heights, None if bound is None else bound * up.scale)
-    return Picture(traces, layout, _finding(result, workload, placed, good, on_front))
+    if view.bound is not None:
+        traces.append(_slo(result, up, view.bound, max(across.of(one.point) for one in view.placed)))
+    layout = _layout(f"{view.workload}: {across.title}", up.title, heights, bound)
+    return Picture(traces, layout, _finding(result, view))
 
 
 def _group(one: Placed, good: Mapping[int, bool]) -> str:
@@ -81,14 +126,14 @@ def _listed(result: Result, placed: Sequence[Placed]) -> dict[int, FrontPoint]:
     return {number: member for number, member in pairs if member is not None}
 
 
-def _alone(result: Result, placed: Sequence[Placed], good: Mapping[int, bool]) -> dict[int, FrontPoint]:
+def _alone(view: _View) -> dict[int, FrontPoint]:
     """Return the front of a workload that is not the primary one: by the measured values, without a probability."""
-    across, up = axes(result)
-    able = [one for one in placed if good[one.number]]
+    across, up = view.across, view.up
+    able = [one for one in view.placed if view.good[one.number]]
     leading: list[Placed] = []
     for one in sorted(able, key=lambda one: (-across.of(one.point), up.of(one.point))):
         last = leading[-1].point if leading else None
-        if last is None or up.of(one.point) < up.of(last) or _same(one.point, last, across, up):
+        if last is None or up.of(one.point) < up.of(last) or view.at(one.point) == view.at(last):
             leading.append(one)
     return {
         one.number: FrontPoint(trial=one.trial.number, point=one.index, meets_slo=True, membership=1.0, on_front=True)
@@ -96,16 +141,12 @@ def _alone(result: Result, placed: Sequence[Placed], good: Mapping[int, bool]) -
     }
 
 
-def _same(one: Point, other: Point, across: Axis, up: Axis) -> bool:
-    return (across.of(one), up.of(one)) == (across.of(other), up.of(other))
-
-
-def _line(across: Axis, up: Axis, members: Sequence[Placed]) -> Trace:
-    ordered = sorted(members, key=lambda one: across.of(one.point))
+def _line(view: _View) -> Trace:
+    places = sorted((view.at(one.point) for one in view.on_front), key=lambda place: place[0])
     return {
         "type": "scatter",
-        "x": [across.of(one.point) for one in ordered],
-        "y": [up.of(one.point) for one in ordered],
+        "x": [x for x, _ in places],
+        "y": [y for _, y in places],
         "mode": "lines",
         "line": {"color": GREEN, "width": 1.5, "dash": "dot"},
         "name": "Pareto front",
@@ -113,19 +154,17 @@ def _line(across: Axis, up: Axis, members: Sequence[Placed]) -> Trace:
     }
 
 
-def _points(
-    result: Result, name: str, group: Sequence[Placed], members: Mapping[int, FrontPoint], *, primary: bool
-) -> Trace:
-    across, up = axes(result)
+def _points(view: _View, name: str, group: Sequence[Placed], *, barred: bool) -> Trace:
+    across, up = view.across, view.up
     colour, symbol = GROUPS[name]
-    found = [members.get(one.number) for one in group]
-    barred = found if primary else [None] * len(found)
+    found = [view.members.get(one.number) for one in group]
+    with_bars = found if barred else [None] * len(found)
     return {
         "type": "scattergl" if len(group) > MOST_AS_SVG else "scatter",
         "x": [across.of(one.point) for one in group],
         "y": [up.of(one.point) for one in group],
-        "error_x": _bars([one.point.metrics[across.key] for one in group], barred, across.scale, colour),
-        "error_y": _bars([one.point.metrics[up.key] for one in group], barred, up.scale, colour),
+        "error_x": _bars([one.point.metrics[across.key] for one in group], with_bars, across.scale, colour),
+        "error_y": _bars([one.point.metrics[up.key] for one in group], with_bars, up.scale, colour),
         "mode": "markers",
         "marker": {
             "color": colour,
@@ -163,8 +202,9 @@ def _bars(
     }
 
 
-def _best(result: Result, across: Axis, up: Axis, workload: str) -> list[Trace]:
-    found = result.best.metrics.get(workload, {}) if result.best else {}
+def _best(result: Result, view: _View) -> list[Trace]:
+    across, up = view.across, view.up
+    found = result.best.metrics.get(view.workload, {}) if result.best else {}
     if result.best is None or across.key not in found or up.key not in found:
         return []
     label = "best, confirmed" if result.best.confirmed else "best, not confirmed"
@@ -210,7 +250,8 @@ def _layout(across: str, up: str, heights: Sequence[float], bound: float | None)
     layout["yaxis"] = {
         "title": {"text": text_of(up)},
         "type": "log" if logarithmic else "linear",
-        "tickformat": "~g" if logarithmic else "",
+        "tickformat": LOG_TICKS if logarithmic else "",
+        "nticks": 5 if logarithmic else 0,
         "range": ends,
     }
     if bound is not None:
@@ -230,22 +271,23 @@ def _layout(across: str, up: str, heights: Sequence[float], bound: float | None)
     return layout
 
 
-def _finding(
-    result: Result, workload: str, placed: Sequence[Placed], good: Mapping[int, bool], on_front: Sequence[Placed]
-) -> str:
-    across, up = axes(result)
-    names = f"{across.name.replace('_', ' ')} against {up.name.replace('_', ' ')}"
+def _finding(result: Result, view: _View) -> str:
+    across, placed = view.across, view.placed
+    names = f"{across.spoken} against {view.up.spoken}"
     if not placed:
-        return f"{workload}: no point has both {names}."
-    used = sum(one.trial.counts(one.point) for one in placed)
+        return f"{view.workload}: no point has both {names}."
+    able = [one for one in placed if view.good[one.number]]
+    used, leading = sum(one.trial.counts(one.point) for one in placed), len(view.on_front)
     text = (
-        f"{workload}, {names}: {sum(good.values())} of {used} points meet the SLO, "
-        f"{len(on_front)} {'is' if len(on_front) == 1 else 'are'} on the front."
+        f"{view.workload}, {names}: {len(able)} of {used} points meet the SLO, "
+        f"{leading} {'is' if leading == 1 else 'are'} on the front."
     )
     if unused := len(placed) - used:
         text += f" {unused} more {'is' if unused == 1 else 'are'} not used: spoiled, or the server was lost."
-    best = max((one for one in placed if good[one.number]), key=lambda one: across.of(one.point), default=None)
-    if best is None:
-        return text
-    value = words.metric_value(across.name, best.point.metrics[across.key].value, result.own_metrics)
-    return f"{text} The most {across.name.replace('_', ' ')} within the SLO is {value}, of trial {best.trial.number}."
+    if best := max(able, key=lambda one: across.of(one.point), default=None):
+        value = words.metric_value(across.name, best.point.metrics[across.key].value, result.own_metrics)
+        text += f" The most {across.spoken} within the SLO is {value}, of trial {best.trial.number}."
+    if view.bound is not None:
+        value = words.metric_value(view.up.name, view.bound, result.own_metrics)
+        text += f" The green area is where {view.up.spoken} is within its bound of {value}."
+    return text

@@ -30,7 +30,8 @@ def heat_chart(found: Sequence[Table], models: Sequence[Modelled]) -> Drawing | 
     if not found:
         return None
     shares = {effect.name: effect.share for effect in models[0].found} if models else {}
-    columns = sorted(found[0].columns, key=lambda column: -shares.get(column.name, 0.0))[:MOST_KNOBS]
+    ranked = sorted(found[0].columns, key=lambda column: -shares.get(column.name, 0.0))
+    columns = ranked[:MOST_KNOBS]
     pairs = list(combinations([column.name for column in columns], 2))
     if not pairs:
         return None
@@ -41,14 +42,28 @@ def heat_chart(found: Sequence[Table], models: Sequence[Modelled]) -> Drawing | 
     }
     choices = [
         Choice("knobs", "knobs", [f"{one} and {other}" for one, other in pairs]),
-        Choice("metric", "metric", [table.axis.name.replace("_", " ") for table in found]),
+        Choice("metric", "metric", [table.axis.spoken for table in found]),
     ]
-    return Drawing("heat", pictures, choices, NOTE, 420)
+    return Drawing("heat", pictures, choices, _note(columns, ranked[MOST_KNOBS:], ranked=bool(shares)), 420)
+
+
+def _note(columns: Sequence[Column], left_out: Sequence[Column], *, ranked: bool) -> str:
+    """Return how the chart is read, and what of the knobs it does not have."""
+    shared = [column.name for column in columns if len(column.shown) > MOST_VALUES]
+    text = NOTE
+    if shared:
+        text += f" Values that are next to one another share a field where a knob has many: {', '.join(shared)}."
+    if left_out:
+        count, names = len(columns), ", ".join(column.name for column in left_out)
+        which = f"the {count} that explain the most" if ranked else f"the first {count}"
+        changed = count + len(left_out)
+        text += f" Of the {changed} knobs that changed it has {which}, to keep the page small, and not {names}."
+    return text
 
 
 def _picture(table: Table, one: str, other: str) -> Picture:
     columns = {column.name: column for column in table.columns}
-    metric = table.axis.name.replace("_", " ")
+    metric = table.axis.spoken
     if one not in columns or other not in columns:
         return Picture([], {}, f"{one} and {other} did not both change where {metric} was measured.")
     across, across_names = _binned(columns[one])
@@ -93,7 +108,7 @@ def _binned(column: Column) -> tuple[NDArray[np.int64], Sequence[str]]:
 def _finding(
     table: Table, across: tuple[str, Sequence[str]], up: tuple[str, Sequence[str]], middle: NDArray[np.float64]
 ) -> str:
-    metric = table.axis.name.replace("_", " ")
+    metric = table.axis.spoken
     ends = [divmod(int(where(middle)), middle.shape[1]) for where in (np.nanargmax, np.nanargmin)]
     places = [f"{across[0]} {across[1][column]}, {up[0]} {up[1][row]}" for row, column in ends]
     return f"The median {metric} is highest at {places[0]} and lowest at {places[1]}."

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from reports import words
 from reports.charts.colours import RED, SERIES
-from reports.charts.drawing import Choice, Drawing, Picture, Trace, text_of
+from reports.charts.drawing import LOG_TICKS, Choice, Drawing, Picture, Trace, text_of
 from reports.points import called, meets_alone, server_part
 from tuner.catalog import LATENCY, PERCENTILES
 from tuner.load_knee import Knee, knee
 from tuner.results import Estimate, Point, Result, Trial
+from tuner.units import format_number
 
 MOST_CURVES = 5
 ACROSS = {
@@ -126,15 +127,15 @@ def _picture(result: Result, workload: str, curves: Sequence[Curve], percentile:
         "xaxis": {
             "title": {"text": text_of(f"{workload}: {across}")},
             "type": "log",
-            "tickformat": "~g",
+            "tickformat": LOG_TICKS,
             "tickvals": sorted(set(levels)) if len(set(levels)) <= 12 else None,
-            "ticktext": [f"{level:g}" for level in sorted(set(levels))] if len(set(levels)) <= 12 else None,
+            "ticktext": [format_number(level) for level in sorted(set(levels))] if len(set(levels)) <= 12 else None,
             "anchor": "y2",
         },
         "yaxis": {
             "title": {"text": f"latency {percentile}, ms"},
             "type": "log",
-            "tickformat": "~g",
+            "tickformat": LOG_TICKS,
             "domain": [0.46, 1],
         },
         "yaxis2": {"title": {"text": "goodput, per second"}, "rangemode": "tozero", "domain": [0, 0.4]},
@@ -248,7 +249,7 @@ def _slo(percentile: str, bound: float, lowest: float, highest: float) -> Trace:
 def _knee_range(curve: Curve, found: Knee) -> str:
     """Return at which load the knee is, and between which it may be: `at 16 in flight, 8 to 32 under the noise`."""
     at, first, last = (curve.points[index].load for index in (found.index, found.first, found.last))
-    between = f", {first.level:g} to {last.level:g} under the noise" if first != last else ""
+    between = f", {format_number(first.level)} to {format_number(last.level)} under the noise" if first != last else ""
     return f"at {words.load(at)}{between}"
 
 

@@ -6,6 +6,7 @@ from itertools import cycle
 from reports.charts.colours import STAGES
 from reports.charts.drawing import Drawing, Picture, Trace, one, text_of
 from reports.overtime import Panel
+from tuner.units import format_number
 
 GAP = 0.06
 """Between two panels, of the chart's height."""
@@ -20,7 +21,13 @@ def over_time_chart(panels: Sequence[Panel]) -> Drawing | None:
     traces: list[Trace] = []
     last = f"y{len(panels)}" if len(panels) > 1 else "y"
     layout: dict[str, object] = {
-        "xaxis": {"title": {"text": "time since the window began, s"}, "anchor": last},
+        "xaxis": {
+            "title": {"text": "time since the window began"},
+            "anchor": last,
+            "hoverformat": ".3f",
+            "ticksuffix": " s",
+            "showticksuffix": "last",
+        },
         "hovermode": "x unified",
     }
     height = (1 - GAP * (len(panels) - 1)) / len(panels)
@@ -41,16 +48,20 @@ def over_time_chart(panels: Sequence[Panel]) -> Drawing | None:
                 "mode": "lines",
                 "name": text_of(name),
                 "line": {"color": next(colours), "shape": "hv"},
+                "hovertemplate": f"%{{fullData.name}}: %{{y:,.2f}}{_behind(panel.unit)}<extra></extra>",
             }
             for name, (at_s, values) in panel.lines.items()
         ]
     return one("over-time", Picture(traces, layout, _finding(panels)), NOTE, 120 + 170 * len(panels))
 
 
+def _behind(unit: str) -> str:
+    return unit if unit == "%" else f" {unit}"
+
+
 def _finding(panels: Sequence[Panel]) -> str:
     parts = [
-        f"{name} {panel.title.partition(',')[0]} from {values.min():.3g} to {values.max():.3g}"
-        f" {panel.title.partition(', ')[2]}".rstrip()
+        f"{name} {panel.name} from {format_number(values.min())} to {format_number(values.max())}{_behind(panel.unit)}"
         for panel in panels
         for name, (_, values) in panel.lines.items()
         if len(values)

@@ -51,7 +51,7 @@ def stage_chart(result: Result) -> Drawing | None:
             "x": [bar.mean_s.get(name, 0.0) * 1e3 for bar in bars],
             "name": text_of(name.replace("_", " ")),
             "marker": {"color": colours.get(name, PINK)},
-            "hovertemplate": "%{y}<br>%{fullData.name}: %{x:.3f} ms<extra></extra>",
+            "hovertemplate": "%{y}<br>%{fullData.name}: %{x:,.3f} ms<extra></extra>",
         }
         for name in [*server, *(name for name in FIXED if name in names)]
     ]

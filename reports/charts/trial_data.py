@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from reports import words
-from reports.axes import axes, named
+from reports.axes import axes, named, verticals
 from reports.points import Placed, all_points, best_point, meets, own_point
 from reports.variants import variant_names, variant_of
 from tuner.catalog import METRICS, key_of
@@ -23,7 +23,8 @@ Column = Mapping[str, object]
 def trial_data(result: Result) -> dict[str, object]:
     """Return columns over all points of a run, in the order of `all_points`.
 
-    Keys: `knobs` (`name`, `values` as they are shown, in ascending order, `ordered`: whether they are numbers),
+    Keys: `knobs` (`name`, `values` as they are shown, in ascending order, `ordered`: whether they are numbers,
+    `level`: whether it is the load's),
     `trials` (`number`, `variant`: position among `variants.variant_names`, `config`: the position of its value of each
     knob, the user's where it does not set the knob, -1 where neither does), `points` (`trial`: position among the
     trials, `workload`, `load`, `slo`, `member`: probability of being on the front), `metrics` (`label`, `unit`,
@@ -45,6 +46,7 @@ def trial_data(result: Result) -> dict[str, object]:
                 "name": name,
                 "values": [format_setting(value, units.get(name, "")) for value in values[name]],
                 "ordered": all(_is_number(value) for value in values[name]),
+                "level": name in LEVEL_NAMES.values(),
             }
             for name in names
         ],
@@ -104,7 +106,7 @@ def _slo(result: Result, one: Placed) -> str:
 
 
 def _metrics(result: Result, placed: Sequence[Placed]) -> list[Column]:
-    keys = {axis.key for axis in axes(result)}
+    keys = {axis.key for axis in (*axes(result), *verticals(result))}
     stages = dict.fromkeys(name for one in placed for name in (one.point.server.mean_s if one.point.server else ()))
     chosen = dict.fromkeys([*ALWAYS, *(axis.name for axis in (*axes(result), *named(result)))])
     wide = len(placed) <= MOST_WITH_INTERVALS

@@ -82,7 +82,8 @@ def how(result: GateResult) -> str:
         counts = [side.restarts for side in (result.old, result.new) if side is not None]
         return f"stored measurements of {' and '.join(map(str, counts))} restarts, {sure}"
     spent = f"{words.duration(result.measured_s)} of measuring, {words.duration(result.wall_s)} in all"
-    in_what = "redeployments of both sides, interleaved" if result.form == "ab" else "restarts"
+    both = f"redeployments of both sides, {'one after the other' if result.in_turn else 'interleaved'}"
+    in_what = both if result.form == "ab" else "restarts"
     return f"{result.redeployments} {in_what}, {spent}; {sure}"
 
 

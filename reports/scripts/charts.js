@@ -4,6 +4,7 @@
   const figures = new Map();
   // plotly's own button uploads a chart to its makers: what was measured stays in this page.
   const config = { displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "" };
+  const PAPER = 660; // pixels: what A4 and Letter have between their margins, with a little to spare
   let theme = null;
   let printing = false;
 
@@ -29,6 +30,7 @@
     for (const name of new Set(["xaxis", "yaxis", ...names])) layout[name] = axis(layout[name], colours);
     return Object.assign(layout, {
       height: figure.height,
+      ...(printing && { width: PAPER }), // what is printed still has the window's width when it is drawn
       margin: { l: 60, r: 20, t: 20, b: 60 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -100,12 +102,15 @@
     redraw();
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  window.addEventListener("beforeprint", () => {
-    printing = true;
+  const paper = window.matchMedia("print");
+  function print(now) {
+    if (printing === now) return;
+    printing = now;
     redraw();
-  });
-  window.addEventListener("afterprint", () => {
-    printing = false;
-    redraw();
-  });
+    // What had a width of its own keeps it until it is told to take its place's.
+    if (!now) for (const figure of figures.values()) window.Plotly.relayout(figure.plot, { autosize: true });
+  }
+  paper.addEventListener("change", (event) => print(event.matches));
+  window.addEventListener("beforeprint", () => print(true));
+  window.addEventListener("afterprint", () => print(paper.matches));
 })();

@@ -180,9 +180,11 @@
       head.append(element("th", text, { scope: "col" }));
     }
     const rows = [head, row("workload", data.points.workload[left], data.points.workload[right],
-      data.points.workload[left] === data.points.workload[right] ? "" : "differs")];
+      data.points.workload[left] === data.points.workload[right] ? "" : "differs"),
+    row("load", data.points.load[left], data.points.load[right],
+      data.points.load[left] === data.points.load[right] ? "" : "differs")];
     const configs = [left, right].map((point) => new Map(configOf(point)));
-    for (const { name } of data.knobs) {
+    for (const { name } of data.knobs.filter((knob) => !knob.level)) {
       const [one, other] = configs.map((config) => config.get(name) ?? "");
       if (one || other) rows.push(row(name, one, other, one === other ? "" : "differs"));
     }

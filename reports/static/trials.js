@@ -29,7 +29,7 @@
   // `int8 name=value`: every word stands somewhere in the row, every named column says just that.
   function matcher(words) {
     const asked = words.toLowerCase().split(/\s+/).filter(Boolean).map((word) => {
-      const [name, value] = word.split("=", 2);
+      const at = word.indexOf("="), name = word.slice(0, Math.max(at, 0)), value = word.slice(at + 1);
       const place = value ? places.get(name) : undefined;
       if (place === undefined) return (row) => row.words.includes(word);
       return (row) => row.cells[place].toLowerCase().replaceAll(" ", "") === value;

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from tritonclient.utils import InferenceServerException
 
 from targets.base import ServerCounters, ServerHung, TargetError
+from targets.found import NothingFound
 from targets.kserve import statistics
 from targets.kserve.wire import ModelSpec, Site
 from targets.probe import CHANNEL_OPTIONS
@@ -47,7 +48,7 @@ class Control(Protocol):
         ...
 
     def ready(self) -> bool:
-        """Whether the server is ready."""
+        """Whether the server is ready. Raises NothingFound where it answers that it does not speak the protocol."""
         ...
 
     def server(self) -> ServerInfo:
@@ -86,6 +87,19 @@ class Control(Protocol):
 
     def why_not_load(self) -> str:
         """Return why the server does not let models be loaded, "" where it does. Nothing of it is changed."""
+        ...
+
+    def share(self, region: str, size: int) -> None:
+        """Have the server map shared memory of its machine, an extension.
+
+        Args:
+            region: its name there, without the slash, and the one that requests have for it.
+            size: in bytes.
+        """
+        ...
+
+    def unshare(self, region: str) -> None:
+        """Have the server forget shared memory; that it has none of that name is no error."""
         ...
 
     def close(self) -> None:
@@ -134,7 +148,7 @@ class HttpControl:
             raise TargetError(f"{self._url} refuses us (HTTP {status}: {_said(answer)}); give it what it wants in "
                               "`target.headers`")  # fmt: skip
         if status == 404:
-            raise TargetError(f"{self._url}/v2/health/ready is not there (HTTP 404): no server of the Open Inference "
+            raise NothingFound(f"{self._url}/v2/health/ready is not there (HTTP 404): no server of the Open Inference "
                               "Protocol; one with OpenAI's API gets a study of `target: {kind: openai}`")  # fmt: skip
         return status == 200
 
@@ -183,9 +197,23 @@ class HttpControl:
         status, answer = self._ask("POST", f"/v2/repository/models/{_nobodys()}/unload", "{}")
         return "" if status == 200 else f"HTTP {status}: {_said(answer)}"
 
-    def get(self, path: str) -> bytes:
+    def share(self, region: str, size: int) -> None:
+        """Ask `/v2/systemsharedmemory/region/REGION/register`."""
+        self._region(f"{region}/register", {"key": f"/{region}", "offset": 0, "byte_size": size})
+
+    def unshare(self, region: str) -> None:
+        """Ask `/v2/systemsharedmemory/region/REGION/unregister`."""
+        self._region(f"{region}/unregister", {})
+
+    def _region(self, what: str, said: Mapping[str, object]) -> None:
+        path = f"/v2/systemsharedmemory/region/{what}"
+        status, answer = self._ask("POST", path, json.dumps(said))
+        if status != 200:
+            raise TargetError(f"{self._url}{path}: HTTP {status}: {_said(answer)}")
+
+    def get(self, path: str, timeout_s: float = CONTROL_TIMEOUT_S) -> bytes:
         """Return the body of a GET, whatever it is. Raises ServerHung when it is none with status 200."""
-        status, answer = self._ask("GET", path)
+        status, answer = self._ask("GET", path, timeout_s=timeout_s)
         if status != 200:
             raise ServerHung(f"{self._url}{path}: HTTP {status}: {_said(answer)}")
         return answer
@@ -223,8 +251,13 @@ class HttpControl:
         site = self._site
         if site.tls is None:
             return HTTPConnection(site.host, site.port, timeout=timeout_s)
-        context = ssl.create_default_context(cafile=str(site.tls.ca) if site.tls.ca else None)
-        return HTTPSConnection(site.host, site.port, timeout=timeout_s, context=context)
+        return HTTPSConnection(site.host, site.port, timeout=timeout_s, context=self._trusted)
+
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        """What servers are trusted; reading the certificates takes longer than a question."""
+        tls = self._site.tls
+        return ssl.create_default_context(cafile=str(tls.ca) if tls is not None and tls.ca else None)
 
 
 class GrpcControl:
@@ -295,11 +328,19 @@ class GrpcControl:
             return f"gRPC {str(error.status()).removeprefix('StatusCode.')}: {error.message()}"
         return ""
 
+    def share(self, region: str, size: int) -> None:
+        """Call `SystemSharedMemoryRegister`."""
+        self._ask(self._client.register_system_shared_memory, region, f"/{region}", size)
+
+    def unshare(self, region: str) -> None:
+        """Call `SystemSharedMemoryUnregister`."""
+        self._ask(self._client.unregister_system_shared_memory, region)
+
     def close(self) -> None:
         """Close the channel."""
         self._client.close()
 
-    def _ask(self, call: Callable[..., Any], *arguments: str, timeout_s: float = CONTROL_TIMEOUT_S) -> Any:
+    def _ask(self, call: Callable[..., Any], *arguments: str | int, timeout_s: float = CONTROL_TIMEOUT_S) -> Any:
         try:
             return call(*arguments, headers=self._metadata, client_timeout=timeout_s)
         except InferenceServerException as error:

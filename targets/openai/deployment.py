@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Config, Endpoint, HttpAddress, ServerCounters, TargetError
+from targets.base import Config, Endpoint, Exposed, HttpAddress, ServerCounters, TargetError
 from targets.common import Encoded, prompts
 from targets.openai import wire
 from targets.openai.options import RequestOptions
 from targets.openai.process import HOST, ModelServer
 from targets.probe import failure_of
+from targets.prometheus import told
 from workloads.requests import Requests
 
 FIRST_ANSWER_S = 300.0
@@ -73,6 +74,10 @@ class ModelDeployment:
         """Read the server's metrics."""
         taken_ns, text = time.monotonic_ns(), self.server.get("/metrics")
         return lambda: self.counters(taken_ns, text)
+
+    def exposed(self) -> Exposed:
+        """Return how the server's metrics are read."""
+        return Exposed(self.server.metrics, told)
 
     def ask_once(self, requests: Requests) -> None:
         """Send the first prompt and check that it is answered. Raises TargetError with what came instead."""

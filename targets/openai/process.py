@@ -151,6 +151,16 @@ class ModelServer:
             raise ServerDied(f"GET {path}: HTTP {status}: {body[:200]!r}")
         return body
 
+    def metrics(self, timeout_s: float) -> bytes:
+        """Return the body of /metrics. Raises ServerHung when there is none within the time."""
+        try:
+            status, body = self._get("/metrics", timeout_s)
+        except (OSError, HTTPException) as error:
+            raise ServerHung(f"{self._launch.name} does not answer ({error or type(error).__name__})") from None
+        if status != 200:
+            raise ServerHung(f"GET /metrics: HTTP {status}")
+        return body
+
     def _get(self, path: str, timeout_s: float) -> tuple[int, bytes]:
         connection = HTTPConnection(HOST, self.port, timeout=timeout_s)
         try:

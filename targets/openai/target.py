@@ -1,12 +1,8 @@
 """The OpenAI target: a server that runs already and is asked; nothing of it can be changed."""
 
-import json
-import os
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,18 +18,17 @@ from targets.base import (
     HttpAddress,
     Knob,
     ServerCounters,
-    ServerHung,
     TargetError,
-    Tls,
 )
 from targets.common import prompts
+from targets.found import FoundModel
 from targets.openai import wire
+from targets.openai.control import CONTROL_TIMEOUT_S, REFUSED, Control, listed
+from targets.openai.found import models_of
 from targets.openai.options import OpenAIOptions
 from targets.options import ServerMetric
 from targets.probe import failure_of
 from workloads.requests import Requests
-
-CONTROL_TIMEOUT_S = 10.0
 
 
 class OpenAITarget:
@@ -48,11 +43,10 @@ class OpenAITarget:
 
     def __init__(self, options: OpenAIOptions, context: Context) -> None:
         self._options = options
-        self._address = wire.address_of(options.url)
         ca = context.resolve(Path(options.ca)) if options.ca else None
         if ca is not None and not ca.is_file():
             raise TargetError(f"target.ca: {ca}: no such file")
-        self._tls = Tls(ca) if self._address.secure else None
+        self._control = Control(options, ca)
         self._served_by: str | None = None
 
     @staticmethod
@@ -64,6 +58,11 @@ class OpenAITarget:
     def availability() -> str:
         """Say what is needed: nothing."""
         return "built in; asks a server that runs already, by its URL"
+
+    @staticmethod
+    def models_served(url: str, model: str | None, key_env: str | None) -> Sequence[FoundModel]:
+        """Return the models of the server at a URL; one alone is asked how it takes prompts."""
+        return models_of(url, model, key_env)
 
     def knobs(self) -> Sequence[Knob]:
         """Nothing of a remote server can be tuned."""
@@ -83,8 +82,8 @@ class OpenAITarget:
 
     def start(self) -> None:
         """Check that the server answers and has the model."""
-        status, answer, server = self._get(f"{self._address.path}/models")
-        if status in (401, 403):
+        status, answer, server = self._control.models()
+        if status in REFUSED:
             named = self._options.api_key_env
             hint = f"check the key in {named}" if named else "name the variable of its key with `target.api_key_env`"
             raise TargetError(f"{self._options.url} refuses us (HTTP {status}); {hint}")
@@ -106,7 +105,7 @@ class OpenAITarget:
         if self._served_by is None:
             return False
         try:
-            return self._get(f"{self._address.path}/models")[0] == 200
+            return self._control.models().status == 200
         except TargetError:
             return False
 
@@ -122,7 +121,7 @@ class OpenAITarget:
 
     def http_address(self) -> HttpAddress:
         """Return where the server is, its paths without what the URL has before `/v1`."""
-        where = self._address
+        where = self._control.address
         own = "/v1" if where.path != "/v1" else ""
         return HttpAddress(where.host, where.port, where.secure, own, where.path if own else "")
 
@@ -139,52 +138,21 @@ class OpenAITarget:
         return wire.endpoint(
             prompts(requests),
             model=self._options.model,
-            address=self._address,
+            address=self._control.address,
             options=self._options,
             usage=self._options.usage,
-            headers=self._headers(),
-            tls=self._tls,
+            headers=self._control.headers(),
+            tls=self._control.tls,
         )
 
     def reading(self) -> ServerCounters:
         """Return a reading that only has its time: the server has no statistics."""
         return ServerCounters(time.monotonic_ns())
 
-    def _headers(self) -> dict[str, str]:
-        name = self._options.api_key_env
-        if name is None:
-            return {}
-        key = os.environ.get(name, "").strip()
-        if not key:
-            raise TargetError(f"target.api_key_env: the environment variable {name} is not set; export your key in it")
-        if not key.isascii() or not key.isprintable():
-            raise TargetError(f"target.api_key_env: {name} holds what cannot be an API key")
-        return {"Authorization": f"Bearer {key}"}
-
-    def _get(self, path: str) -> tuple[int, bytes, str]:
-        """Return status, body and the server's name. Raises ServerHung when it does not answer."""
-        connection = self._connection()
-        try:
-            connection.request("GET", path, headers=self._headers())
-            answer = connection.getresponse()
-            return answer.status, answer.read(), answer.headers.get("server") or "unnamed"
-        except (OSError, HTTPException) as error:
-            raise ServerHung(f"{self._options.url} does not answer ({error or type(error).__name__})") from None
-        finally:
-            connection.close()
-
-    def _connection(self) -> HTTPConnection:
-        where = self._address
-        if self._tls is None:
-            return HTTPConnection(where.host, where.port, timeout=CONTROL_TIMEOUT_S)
-        context = ssl.create_default_context(cafile=str(self._tls.ca) if self._tls.ca else None)
-        return HTTPSConnection(where.host, where.port, timeout=CONTROL_TIMEOUT_S, context=context)
-
     def _require_model(self, answer: bytes) -> None:
-        try:
-            names = [str(one["id"]) for one in json.loads(answer)["data"]]
-        except (ValueError, KeyError, TypeError):
-            raise TargetError(f"{self._options.url}: /v1/models is no list of models: {answer[:200]!r}") from None
+        names = listed(answer)
+        if names is None:
+            raise TargetError(f"{self._options.url}: /v1/models is no list of models: {answer[:200]!r}")
         model = self._options.model
         if model not in names:
             close = get_close_matches(model, names, n=1)

@@ -16,8 +16,8 @@ from targets.openai.installation import Installation, answer, the_given
 MODULE = "sglang.launch_server"
 ASK_TIMEOUT_S = 300.0
 INSTALL_HINT = (
-    "install it with: pip install sglang (see docs/sglang.md), "
-    "or name the Python that has it with `target.server` in the study"
+    "install it, where there is a GPU, with: python3 -m venv sglang-env && sglang-env/bin/pip install sglang, and name "
+    "the Python that has it with `target.server` in the study: sglang-env/bin/python"
 )
 _VERSION = "from importlib.metadata import version; print(version('sglang'))"
 

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -117,6 +117,15 @@ class SimulatedTarget:
             deployment = self._deployed({}, queue_config.parse(text, path), path.parent.name)
             deployment.ask_once(requests)
             deployment.retire()
+
+    def verify_copy(self, folder: Path, export: Export, requests: Mapping[str, Requests]) -> None:
+        """Deploy the files of a copied folder as they are, and ask once."""
+        (asked,) = requests.values()
+        self.start()
+        try:
+            self.verify(replace(export, files={path: (folder / path).read_text() for path in export.files}), asked)
+        finally:
+            self.stop()
 
     def environment(self) -> Mapping[str, str]:
         """Say what answers."""

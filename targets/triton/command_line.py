@@ -6,7 +6,7 @@ from dataclasses import replace
 from targets.base import Config
 from targets.triton import rules
 from targets.triton.config import ModelConfig
-from targets.triton.flags import CACHE_CONFIG, caches, flag_values, gives, server_flags
+from targets.triton.flags import CACHE_CONFIG, caches, flag_values, gives, resources, server_flags
 from targets.triton.rules import CACHE_KNOBS, LIMITER_KNOBS, Offer
 
 LIMITER = "rate_limit"
@@ -18,6 +18,7 @@ def with_given(offer: Offer, own: Sequence[str]) -> Offer:
         offer,
         response_cache=offer.response_cache or bool(caches(own)),
         rate_limit=offer.rate_limit or gives(own, "--rate-limit"),
+        resources=tuple(resources(own).items()),
     )
 
 
@@ -60,6 +61,7 @@ def offer_to(config: Config, offer: Offer, usual: Sequence[str], user: Callable[
         offer,
         response_cache=offer.response_cache and (cached or not _tried(config, own, CACHE_KNOBS[:1], CACHE_KNOBS[1])),
         rate_limit=offer.rate_limit and (limited or not _tried(config, own, LIMITER_KNOBS, LIMITER)),
+        resources=offer.resources if limited else (),
     )
 
 

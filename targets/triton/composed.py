@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from typing import ClassVar
 
-from targets.base import Config, ConfigRefused, Context, Export, Knob, TargetError, Value
+from targets.base import Config, ConfigRefused, Context, Export, TargetError
 from targets.triton import config as model_config
-from targets.triton import ensemble, loading, reloading, rules
+from targets.triton import ensemble, loading, reloading
 from targets.triton import flags as flags_of
 from targets.triton.deployment import TritonDeployment
 from targets.triton.ensemble import Part
-from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
-from targets.triton.repository import CONFIG_NAME, UserModel, read_model, stage, staged_text
+from targets.triton.repository import read_model, stage, staged_text
 from targets.triton.server import TritonServer
-from targets.triton.target import VERIFIED, TritonTarget
+from targets.triton.target import VERIFIED
+from targets.triton.with_parts import TritonWithParts
 from workloads.requests import Requests
 
 
@@ -31,7 +31,7 @@ def has_ensemble(options: TritonOptions, context: Context) -> bool:
     return any(ensemble.is_ensemble(config) for config in configs)
 
 
-class ComposedTriton(TritonTarget):
+class ComposedTriton(TritonWithParts):
     """Triton with an ensemble.
 
     The composing models are loaded under the ensemble's alias as well, and its steps name those: what is deployed
@@ -42,64 +42,7 @@ class ComposedTriton(TritonTarget):
         TargetError: as its base, and where a composing model is not in the repository.
     """
 
-    def __init__(self, options: TritonOptions, context: Context) -> None:
-        super().__init__(options, context)
-        parts = [part for variant in (None, *options.variants) for part in self._parts(*self._base(variant))]
-        self._composing = {part.name: part for part in parts if not part.top}
-
-    def _parts(self, model: UserModel, config: model_config.ModelConfig) -> tuple[Part, ...]:
-        return ensemble.parts_of(model, config, self._composing_model)
-
-    def _composing_model(self, name: str) -> UserModel:
-        """Return a model of the repository; one without a config.pbtxt is Triton's to complete."""
-        directory = self._repository() / name
-        if name not in self._models and directory.is_dir() and not (directory / CONFIG_NAME).exists():
-            self._models[name] = UserModel(name, directory, "", model_config.ModelConfig())
-        elif name not in self._models:
-            text, parsed = read_model(self._repository(), name, self._context.texts)
-            self._models[name] = UserModel(name, directory, text, parsed)
-        return self._models[name]
-
-    def knobs(self) -> Sequence[Knob]:
-        """Every knob of the ensemble, then those of each composing model."""
-        own = [replace(knob, role="") for knob in super().knobs()]
-        composing = self._composing.values()
-        return [*own, *(knob for part in composing for knob in ensemble.knobs_of(part, self._gpus))]
-
-    def user_config(self) -> Config:
-        """Return what the user's files and flags give the knobs, those of composing models among them."""
-        values: dict[str, Value] = dict(super().user_config())
-        for part in self._composing.values():
-            values |= ensemble.values_of(part, self._expected)
-        return values
-
-    def _offer(self) -> rules.Offer:
-        own, composing = super()._offer(), [part.config for part in self._composing.values()]
-        needed = rules.offer_for(ensemble.bare(self._expected), composing, self._gpus)
-        return replace(
-            own,
-            response_cache=own.response_cache or needed.response_cache,
-            rate_limit=own.rate_limit or needed.rate_limit,
-        )
-
-    def _own_configs(self) -> Sequence[model_config.ModelConfig]:
-        return [part.config for part in self._parts(*self._base(None))]
-
-    def _configs_for(self, config: Config) -> Sequence[model_config.ModelConfig]:
-        return [part.config for part in self._assembled(config, replace(self._offer_to(config), gpus=None))]
-
-    def _wanted(self, config: Config, offer: rules.Offer | None = None) -> tuple[UserModel, model_config.ModelConfig]:
-        top = self._assembled(config, offer)[-1]
-        return top.model, top.config
-
-    def _assembled(self, config: Config, offer: rules.Offer | None = None) -> list[Part]:
-        """Return the models of a configuration, in the order in which they can be loaded. Raises ConfigRefused."""
-        variant = config.get("precision")
-        parts = self._parts(*self._base(None if variant is None else str(variant)))
-        offered = offer or self._offer_to(config)
-        found = [ensemble.changed(part, config, offered) for part in parts]
-        ensemble.check_together(found)
-        return found
+    loads_together: ClassVar = False
 
     def deploy(self, config: Config, alias: str) -> TritonDeployment:
         """Load a configuration of all models under an alias and read back that it is the one loaded.
@@ -182,7 +125,8 @@ class ComposedTriton(TritonTarget):
 
     def _text(self, part: Part, names: Mapping[str, str]) -> str | None:
         """Return the config.pbtxt that a part is loaded with, None for one that has none."""
-        return loading.rewritten(part.model, ensemble.under_names(part, names)) if part.model.text else None
+        own = part.top or part.model.text
+        return loading.rewritten(part.model, ensemble.under_names(part, names)) if own else None
 
     @staticmethod
     def _stage(
@@ -201,25 +145,6 @@ class ComposedTriton(TritonTarget):
             own = config if part.top else ensemble.of_model(config, part.name)
             loading.read_back(server, names[part.name], ensemble.under_names(part, names), own)
 
-    def export(self, config: Config) -> Export:
-        """Return config.pbtxt of every composing model that is to change, and that of the ensemble behind them."""
-        whole = super().export(config)
-        parts = self._assembled(config, replace(self._offer_to(config), gpus=None))
-        texts = {part.name: loading.rewritten(part.model, part.config) for part in parts if part.model.text}
-        changed = [part for part in parts[:-1] if part.model.text and texts[part.name] != part.model.text]
-        paths = {part.name: Path(part.name) / CONFIG_NAME for part in parts}
-        top = paths[parts[-1].name]
-        return replace(
-            whole,
-            start=self._start_of(*(part.config for part in parts)),
-            files={**{paths[part.name]: texts[part.name] for part in changed}, **whole.files},
-            originals={**{paths[part.name]: part.model.text for part in changed}, **whole.originals},
-            places={**{paths[part.name]: part.model.directory / CONFIG_NAME for part in changed}, **whole.places},
-            commented=frozenset(
-                [*(paths[part.name] for part in changed), *([top] if whole.files[top] != whole.originals[top] else [])]
-            ),
-        )
-
     def verify(self, export: Export, requests: Requests) -> None:
         """Load the exported files as they are, with the user's own of what did not change, and ask once."""
         server = self._server_for(flags_of.from_text(export.files.get(flags_of.FILE, "")), VERIFIED)
@@ -230,23 +155,11 @@ class ComposedTriton(TritonTarget):
             stage(part.model.directory, server.repository, part.name, part.config, part.model.text or None)
         server.load(top.name)
         for part in parts:
-            said = model_config.knob_values(part.config, BY_NAME if part.model.text else ())
-            loading.read_back(server, part.name, part.config, said)
-        deployment = replace(self._deployment({}, server, top.name, top.config, VERIFIED), _composing=composing)
+            loading.read_back(server, part.name, part.config, loading.said_of(part.config) if part.model.text else {})
+        known = loading.filled(server, top.name, top.config)
+        deployment = replace(self._deployment({}, server, top.name, known, VERIFIED), _composing=composing)
         deployment.ask_once(requests)
         deployment.retire()
-
-    def _exported(self, export: Export) -> tuple[Part, ...]:
-        """Return the models with what the files of an export say, and with the user's own of what did not change."""
-        texts = {path.parent.name: text for path, text in export.files.items() if path != flags_of.FILE}
-
-        def read(name: str) -> UserModel:
-            model, text = self._composing_model(name), texts.get(name)
-            path = model.directory / CONFIG_NAME
-            return model if text is None else replace(model, text=text, config=model_config.parse(text, path))
-
-        top = read(list(texts)[-1])
-        return ensemble.parts_of(top, top.config, read)
 
     def reload(self, export: Export, url: str) -> None:
         """Have a Triton that serves the user's repository load the models anew, and read back what it has."""

@@ -11,7 +11,7 @@ from tritonclient.grpc import model_config_pb2
 from targets.base import Config, TargetError, Value
 from targets.triton import pbtxt
 from targets.triton.knobs import ALWAYS_READ, BY_NAME, CATALOGUE
-from targets.triton.rules import missing_part, out_of_range
+from targets.triton.rules import missing_part, out_of_range, vain_delay
 
 ModelConfig = model_config_pb2.ModelConfig
 Variants = Mapping[str, Mapping[str, object]]
@@ -78,6 +78,9 @@ def _merge(into: Message, change: Message, fields: Mapping[str, object]) -> None
 def applied(base: Message, config: Config) -> model_config_pb2.ModelConfig:
     """Return `base` with the server knobs of `config` set (`precision` is the caller's: it picks the base).
 
+    A value that the base has itself asks for nothing where other knobs take away the part that it is of: a search gives
+    a knob that a condition leaves out the user's own value.
+
     Raises:
         ConfigRefused: a value out of its range, or of a knob that means nothing in this configuration.
         TargetError: the model has several instance groups, so that a knob of theirs is ambiguous.
@@ -88,8 +91,12 @@ def applied(base: Message, config: Config) -> model_config_pb2.ModelConfig:
         if one.name not in config or one.access.read(result) == config[one.name]:
             continue
         if reason := out_of_range(one.knob, config[one.name]) or missing_part(one, result, config[one.name]):
+            if one.access.read(base) == config[one.name]:
+                continue
             raise reason
         one.access.write(result, config[one.name])
+    if reason := vain_delay(base, result):
+        raise reason
     return result
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,17 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.base import Config, Endpoint, HttpAddress, ServerCounters, ServerDied, TargetError
-from targets.kserve.statistics import cache_of
+from targets.base import Config, Endpoint, Exposed, HttpAddress, ServerCounters, ServerDied
+from targets.kserve.statistics import counters
 from targets.ports import HOST
-from targets.probe import failure_of
 from targets.triton.cache import readings
 from targets.triton.config import ModelConfig, only_instances
 from targets.triton.server import CONTROL_TIMEOUT_S, TritonServer
 from targets.triton.transport import Transport
 from workloads.requests import Requests
-
-STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
 @dataclass
@@ -34,6 +32,8 @@ class TritonDeployment:
     _retired: bool = False
     _composing: Mapping[str, str] = field(default_factory=dict)
     """Composing model -> name that it is loaded by."""
+    _called: Sequence[str] = ()
+    """Models that it calls by itself, by their own names: others may call them, too, so they stay when it goes."""
     keeps_answers: bool = False
     """Whether its configuration has a response cache; each deployment begins with an empty one."""
     _wanted: ModelConfig | None = None
@@ -46,8 +46,7 @@ class TritonDeployment:
 
     def http_address(self) -> HttpAddress:
         """Return where the server is, and that it has the model under an alias."""
-        own = self._name.rpartition("__")[0] or self._name
-        return HttpAddress(HOST, self._server.port, own_path=f"/v2/models/{own}", path=f"/v2/models/{self._name}")
+        return HttpAddress(HOST, self._server.port, own_path=f"/v2/models/{self._own}", path=f"/v2/models/{self._name}")
 
     def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
         """Decode one complete HTTP answer, or the message of a gRPC answer."""
@@ -58,15 +57,37 @@ class TritonDeployment:
         return self._server.processes()
 
     def statistics(self) -> Callable[[], ServerCounters]:
-        """Read Triton's statistics of this alias; of an ensemble those of its composing models in the same reading."""
-        path = "/v2/models/stats" if self._composing else f"/v2/models/{self._name}/stats"
+        """Read Triton's statistics of this alias; those of models that it is composed of, or calls, in one reading."""
+        path = "/v2/models/stats" if self._others else f"/v2/models/{self._name}/stats"
         taken_ns, answer = time.monotonic_ns(), self._server.get(path)
-        return lambda: _counters(taken_ns, answer, self._name, self._composing)
+        return lambda: _counters(taken_ns, answer, self._name, self._others)
+
+    def exposed(self, models: Mapping[str, str] | None = None) -> Exposed:
+        """Return how the server's metrics are read, by the user's names of models.
+
+        Args:
+            models: whose metrics are meant, as `models`; None: its own.
+        """
+        return self._server.exposed(models or self.models)
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Name that a model is loaded by -> the user's name, of all that belong to it."""
+        return {self._name: self._own} | {alias: model for model, alias in self._others.items()}
+
+    @property
+    def _others(self) -> Mapping[str, str]:
+        """Other model that has a part in its answers -> name that it is loaded by."""
+        return {**{name: name for name in self._called}, **self._composing}
+
+    @property
+    def _own(self) -> str:
+        """The user's name of the model."""
+        return self._name.rpartition("__")[0] or self._name
 
     def ask_once(self, requests: Requests) -> None:
         """Send the first item and check that it is answered. Raises TargetError with what came instead."""
-        if len(requests) and (failure := failure_of(self.endpoint(requests), CONTROL_TIMEOUT_S)):
-            raise TargetError(f"{self._name}: a request to the loaded model failed: {failure}")
+        self._transport.ask_once(requests, CONTROL_TIMEOUT_S)
 
     def retire(self) -> None:
         """Unload the alias, and give back its shared memory."""
@@ -114,29 +135,16 @@ class TritonDeployment:
 
 
 def _counters(taken_ns: int, answer: bytes, name: str, composing: Mapping[str, str]) -> ServerCounters:
-    """Return the counters of a model, with those of its composing models."""
-    found = {stats["name"]: stats for stats in json.loads(answer)["model_stats"]}
+    """Return the counters of a model, with those of its composing models; of each its versions together."""
+    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for stats in json.loads(answer)["model_stats"]:
+        found[stats["name"]].append(stats)
     if missing := [one for one in (name, *composing.values()) if one not in found]:
         raise ServerDied(f"tritonserver has no statistics of {', '.join(missing)}: it is not loaded any more")
     parts = {model: _counted(taken_ns, found[alias]) for model, alias in composing.items()}
     return replace(_counted(taken_ns, found[name]), parts=parts)
 
 
-def _counted(taken_ns: int, stats: Mapping[str, Any]) -> ServerCounters:
-    inference, cache = stats["inference_stats"], cache_of(stats)
-    return ServerCounters(
-        taken_ns=taken_ns,
-        requests=int(inference["success"]["count"]),
-        failures=int(inference["fail"]["count"]),
-        executions=int(stats["execution_count"]),
-        total_ns={stage: int(inference[stage]["ns"]) for stage in STAGES},
-        batches={
-            int(batch["batch_size"]): (
-                int(batch["compute_infer"]["count"]),
-                int(batch["compute_infer"]["ns"]),
-            )
-            for batch in stats.get("batch_stats", ())
-        },
-        counters=readings(cache),
-        cache=cache,
-    )
+def _counted(taken_ns: int, versions: Sequence[Mapping[str, Any]]) -> ServerCounters:
+    found = counters(taken_ns, versions)
+    return replace(found, counters=readings(found.cache))

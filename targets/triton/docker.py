@@ -17,6 +17,8 @@ from targets.triton.options import DockerOptions
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside the container; outside of it the ports are published on loopback
 LABEL = "paretune"
 ENGINE_TIMEOUT_S = 30.0
+LOOK_TIMEOUT_S = 5.0
+"""How long an engine may take to say that it is there, where that is all that is asked."""
 _SHOWN = 300
 
 
@@ -103,9 +105,12 @@ def run_command(
 
 
 def granted(options: DockerOptions) -> list[str]:
-    """Return the arguments of the engine for memory, GPUs and user."""
+    """Return the arguments of the engine for memory, GPUs and user.
+
+    A size of shared memory is for a container that has its own: beside the host's podman refuses it.
+    """
     return [
-        f"--shm-size={options.shm_size}",
+        *([] if options.has_of_host("ipc") else [f"--shm-size={options.shm_size}"]),
         *([f"--gpus={_gpus(options.gpus)}"] if options.gpus else []),
         *([f"--user={options.user}"] if options.user else []),
     ]
@@ -171,6 +176,24 @@ def find_engine(name: str) -> str:
     )
 
 
+def instead_of(missing: TargetError) -> str:
+    """Say that an engine answers, so that containers can be had in the place of a server that is not here.
+
+    Args:
+        missing: why there is no tritonserver on this machine.
+
+    Raises:
+        TargetError: no engine answers either.
+    """
+    if (engine := shutil.which("docker")) is None:
+        raise missing
+    try:
+        version = engine_version(engine, LOOK_TIMEOUT_S)
+    except TargetError as error:
+        raise TargetError(f"{missing}; and for `launch: docker`: {error}") from None
+    return f"with `launch: docker` only, by {engine} {version}: there is no tritonserver here"
+
+
 def default_runtime(engine: str) -> str | None:
     """Return what an engine runs containers with that name no runtime, None where it does not say."""
     if (found := shutil.which(engine)) is None:
@@ -182,19 +205,32 @@ def default_runtime(engine: str) -> str | None:
     return (not ended.returncode and ended.stdout.strip()) or None
 
 
+def engine_version(engine: str, timeout_s: float = ENGINE_TIMEOUT_S) -> str:
+    """Return the version of the engine that a command talks to.
+
+    Args:
+        engine: the command.
+        timeout_s: how long it may take.
+
+    Raises:
+        TargetError: it talks to none, or gets no answer; with what it says and the remedy.
+    """
+    ended = _ask(engine, "version", "--format={{.Server.Version}}", timeout_s=timeout_s)
+    if ended.returncode:
+        raise TargetError(
+            f"{engine} has no engine to talk to: {_last_line(ended)}; start it, and check that you may use it "
+            f"(`{engine} info`)"
+        )
+    return ended.stdout.strip()
+
+
 def check_image(engine: str, image: str) -> str:
     """Check that the engine answers and has an image; return the engine's version.
 
     Raises:
         TargetError: it does not, or has not; with what it says and the remedy.
     """
-    ended = _ask(engine, "version", "--format={{.Server.Version}}")
-    if ended.returncode:
-        raise TargetError(
-            f"{engine} has no engine to talk to: {_last_line(ended)}; start it, and check that you may use it "
-            f"(`{engine} info`)"
-        )
-    version = ended.stdout.strip()
+    version = engine_version(engine)
     ended = _ask(engine, "image", "inspect", "--format={{.Id}}", image)
     if ended.returncode:
         raise TargetError(
@@ -204,13 +240,13 @@ def check_image(engine: str, image: str) -> str:
     return version
 
 
-def _ask(engine: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _ask(engine: str, *arguments: str, timeout_s: float = ENGINE_TIMEOUT_S) -> "subprocess.CompletedProcess[str]":
     try:
-        return subprocess.run(
-            [engine, *arguments], capture_output=True, text=True, timeout=ENGINE_TIMEOUT_S, check=False
-        )
+        return subprocess.run([engine, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        raise TargetError(f"{engine} {arguments[0]} does not answer within {ENGINE_TIMEOUT_S:g} s") from None
+        raise TargetError(
+            f"{engine} {arguments[0]} does not answer within {timeout_s:g} s; start its engine anew"
+        ) from None
     except OSError as error:
         raise TargetError(f"{engine} cannot be run: {error.strerror}") from None
 

@@ -1,4 +1,4 @@
-"""Ensembles: the models that one is composed of, the names of their knobs, and what Triton asks of all together. Pure.
+"""The models that an ensemble is composed of, or that a model calls: their knobs, and what Triton asks of all. Pure.
 
 The rules are those of ValidateEnsembleSchedulingConfig and ValidateEnsembleConfig in triton-inference-server/core,
 src/ensemble_scheduler/ensemble_utils.cc and src/model_repository_manager/model_repository_manager.cc.
@@ -27,16 +27,30 @@ class Part:
         model: the user's files.
         config: what it has, or is to have.
         top: it is the one that requests ask for; the others are composing models of it.
+        called: the one that requests ask for calls it by itself.
+        fixed: why its knobs cannot be set, "" where they can.
     """
 
     model: UserModel
     config: model_config.ModelConfig
     top: bool = False
+    called: bool = False
+    fixed: str = ""
 
     @property
     def name(self) -> str:
         """The model's name in the user's repository."""
         return self.model.name
+
+    @property
+    def why_fixed(self) -> str:
+        """Why its knobs cannot be set, "" where they can."""
+        return self.fixed or ("" if self.model.text else UNWRITTEN.format(self.name))
+
+    @property
+    def what(self) -> str:
+        """What it is called in errors."""
+        return f"{'called' if self.called else 'composing'} model {self.name!r}"
 
 
 def is_ensemble(config: model_config.ModelConfig) -> bool:
@@ -119,7 +133,7 @@ def knobs_of(part: Part, gpus: tuple[int, ...] | None) -> Iterator[Knob]:
             name=knob_name(part.name, one.name),
             place=(COMPOSING, part.name, one.name),
             role="",  # a batch of one model is not what the latency of the ensemble is simulated from
-            unusable=rules.unusable(one, config, gpus) if part.model.text else UNWRITTEN.format(part.name),
+            unusable=part.why_fixed or rules.unusable(one, config, gpus),
         )
 
 
@@ -130,7 +144,7 @@ def values_of(part: Part, expected: Collection[str]) -> dict[str, Value]:
         part: the model.
         expected: names of the knobs that a study sets, of this model and of others.
     """
-    if not part.model.text:
+    if part.why_fixed:
         return {}
     wanted = dict.fromkeys((*ALWAYS_READ, *of_model(dict.fromkeys(expected, 0), part.name)))
     usable = [name for name in wanted if name in BY_NAME and not rules.unusable(BY_NAME[name], part.config, None)]
@@ -141,7 +155,7 @@ def changed(part: Part, config: Config, offer: rules.Offer) -> Part:
     """Return a part with the knobs of a configuration set.
 
     Raises:
-        ConfigRefused: it breaks a rule of Triton's, or has a knob of a model that has no file.
+        ConfigRefused: it breaks a rule of Triton's, or has a knob of a model whose knobs cannot be set.
         TargetError: a knob is ambiguous.
     """
     if part.top:
@@ -149,14 +163,16 @@ def changed(part: Part, config: Config, offer: rules.Offer) -> Part:
         rules.check(wanted, offer)
         return replace(part, config=wanted)
     own = of_model(config, part.name)
-    if own and not part.model.text:
-        raise ConfigRefused(UNWRITTEN.format(part.name), [knob_name(part.name, name) for name in own])
+    if part.why_fixed and own:
+        raise ConfigRefused(part.why_fixed, [knob_name(part.name, name) for name in own])
+    if part.why_fixed:
+        return part
     try:
         wanted = model_config.applied(part.config, own)
         rules.check(wanted, offer)
     except ConfigRefused as refused:
         whole, *parts = (
-            ConfigRefused(f"composing model {part.name!r}: {one}", [knob_name(part.name, name) for name in one.knobs])
+            ConfigRefused(f"{part.what}: {one}", [knob_name(part.name, name) for name in one.knobs])
             for one in (refused, *refused.parts)
         )
         raise ConfigRefused(str(whole), whole.knobs, parts) from None
@@ -170,7 +186,7 @@ def check_together(parts: Sequence[Part]) -> None:
         ConfigRefused: a composing model takes smaller batches than its ensemble.
     """
     configs = {part.name: part for part in parts}
-    for ensemble in parts:
+    for ensemble in (part for part in parts if not part.fixed):
         most = ensemble.config.max_batch_size
         for name in steps_of(ensemble.config):
             composing = configs[name]

@@ -232,12 +232,17 @@ def accelerator(side: str, name: str) -> Access:
     return Access(lambda config: name if _accelerator(config, side, name) is not None else "none", write)
 
 
-def tensorrt_parameter(key: str, read_text: Callable[[str], Value], absent: Value) -> Access:
+def whole_bytes(text: str) -> int | None:
+    """Return the number that a parameter holds, None where it holds something else: `1G`."""
+    return int(text) if text.isdecimal() else None
+
+
+def tensorrt_parameter(key: str, read_text: Callable[[str], Value | None], absent: Value) -> Access:
     """Return the access to a parameter of the accelerator TensorRT; None where that is off.
 
     Args:
         key: of the parameter.
-        read_text: its text -> the value of the knob; written is the value's text in capitals.
+        read_text: its text -> the value of the knob, None where it is none; written is the value's text in capitals.
         absent: the value where the accelerator is on without the parameter.
     """
 
@@ -279,10 +284,11 @@ def warmup() -> Access:
 
 def _write_warmup(config: Any, value: Value) -> None:
     batch = config.model_warmup[0].batch_size or 1 if config.model_warmup else 1
+    times = config.model_warmup[0].count if config.model_warmup else 0
     del config.model_warmup[:]
     if value == "none":
         return
-    entry = config.model_warmup.add(name=WARMUP_NAME, batch_size=batch)
+    entry = config.model_warmup.add(name=WARMUP_NAME, batch_size=batch, count=times)
     for tensor in config.input:
         if not tensor.optional:
             given = entry.inputs[tensor.name]
@@ -304,66 +310,15 @@ def warmup_batch_size() -> Access:
     return Access(read, write)
 
 
-# -- sequences --
-
-
-def strategy() -> Access:
-    """Return the access to how sequences are batched: `direct`, which is Triton's own choice, or `oldest`."""
-
-    def read(config: Any) -> Value | None:
-        if not config.HasField("sequence_batching"):
-            return None
-        return str(config.sequence_batching.WhichOneof("strategy_choice") or "direct")
+def warmup_count() -> Access:
+    """Return the access to how often the only warm-up request is sent; 0 is once to Triton."""
 
     def write(config: Any, value: Value) -> None:
-        getattr(config.sequence_batching, str(value)).SetInParent()
+        config.model_warmup[0].count = int(value)
 
-    return Access(read, write)
-
-
-def candidates() -> Access:
-    """Return the access to how many sequences of the strategy `oldest` are looked at; None for another strategy."""
-
-    def read(config: Any) -> Value | None:
-        batching = config.sequence_batching
-        return int(batching.oldest.max_candidate_sequences) or None if batching.HasField("oldest") else None
-
-    def write(config: Any, value: Value) -> None:
-        config.sequence_batching.oldest.max_candidate_sequences = int(value)
-
-    return Access(read, write)
-
-
-def idle_time() -> Access:
-    """Return the access to how long a sequence may be without a request, in seconds; 0 is a second to Triton."""
-
-    def read(config: Any) -> Value | None:
-        if not config.HasField("sequence_batching"):
-            return None
-        return float(config.sequence_batching.max_sequence_idle_microseconds or US_PER_S) / US_PER_S
-
-    def write(config: Any, value: Value) -> None:
-        config.sequence_batching.max_sequence_idle_microseconds = round(float(value) * US_PER_S)
-
-    return Access(read, write)
-
-
-def sequence_delay() -> Access:
-    """Return the access to the queue delay, in seconds, of the strategy that a configuration has."""
-
-    def strategy_of(config: Any) -> Any:
-        batching = config.sequence_batching
-        return getattr(batching, batching.WhichOneof("strategy_choice") or "direct")
-
-    def read(config: Any) -> Value | None:
-        if not config.HasField("sequence_batching"):
-            return None
-        return float(strategy_of(config).max_queue_delay_microseconds) / US_PER_S
-
-    def write(config: Any, value: Value) -> None:
-        strategy_of(config).max_queue_delay_microseconds = round(float(value) * US_PER_S)
-
-    return Access(read, write)
+    return Access(
+        lambda config: int(config.model_warmup[0].count) or 1 if len(config.model_warmup) == 1 else None, write
+    )
 
 
 def _holder(config: Any, path: str) -> tuple[Any, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from targets.base import Config, Knob, TargetError, Value
 
 CACHE_CONFIG = "--cache-config=local,size="
+RESOURCE = "--rate-limit-resource="
 NEEDS_GPU = "needs a GPU"
 OLD = "2.15 or before"
 FILE = Path("server-flags.txt")
@@ -234,6 +235,20 @@ def caches(flags: Sequence[str]) -> list[str]:
     """Return the flags that give a server a response cache, of whatever kind."""
     given = [one for one in flags if one.partition("=")[0] in ("--cache-config", "--response-cache-byte-size")]
     return [one for one in given if one != "--response-cache-byte-size=0"]
+
+
+def resources(flags: Sequence[str]) -> dict[str, int]:
+    """Return how much a command line gives each resource of the rate limiter, of those that are no single device's."""
+    found: dict[str, int] = {}
+    of_devices: set[str] = set()
+    for flag in flags:
+        if flag.startswith(RESOURCE):
+            name, *numbers = flag.removeprefix(RESOURCE).split(":")
+            if len(numbers) == 1 and numbers[0].isdigit():
+                found[name] = int(numbers[0])
+            else:
+                of_devices.add(name)
+    return {name: count for name, count in found.items() if name not in of_devices}
 
 
 def gives(flags: Sequence[str], name: str) -> bool:

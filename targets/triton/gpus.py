@@ -1,15 +1,15 @@
 """The GPUs that a Triton started here sees, as far as that is known before it is asked."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from targets.triton.docker import default_runtime
 from targets.triton.options import DockerOptions, TritonOptions
 
 DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
-UNLISTED = Path("/dev/dxg")
-"""The GPUs of WSL 2: the driver is that of Windows, and lists none here."""
+UNLISTED = tuple(map(Path, ("/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu", "/etc/nv_tegra_release")))
+"""Of machines whose GPUs no folder lists: the driver of WSL 2 is that of Windows, and Jetson's are integrated."""
 
 
 def gpus_of(options: TritonOptions) -> tuple[int, ...] | None:
@@ -18,13 +18,13 @@ def gpus_of(options: TritonOptions) -> tuple[int, ...] | None:
 
 
 def gpus_here(
-    driver: Path = DRIVER_GPUS, unlisted: Path = UNLISTED, environment: Mapping[str, str] = os.environ
+    driver: Path = DRIVER_GPUS, unlisted: Sequence[Path] = UNLISTED, environment: Mapping[str, str] = os.environ
 ) -> tuple[int, ...] | None:
     """Return the numbers of the GPUs that a process on this machine sees, None where that is not known.
 
     Args:
         driver: folder with an entry for each GPU that NVIDIA's driver has.
-        unlisted: is there where the machine may have GPUs that such a folder does not list.
+        unlisted: one of these is there where the machine may have GPUs that such a folder does not list.
         environment: its CUDA_VISIBLE_DEVICES hides the GPUs that it does not name.
     """
     named = environment.get("CUDA_VISIBLE_DEVICES")
@@ -32,7 +32,7 @@ def gpus_here(
     if shown == 0:
         return ()
     if not driver.is_dir():
-        return None if unlisted.exists() else ()
+        return None if any(path.exists() for path in unlisted) else ()
     present = len(list(driver.iterdir()))
     return tuple(range(present if shown is None else min(present, shown)))
 
@@ -43,7 +43,9 @@ def _shown(named: str) -> int:
     return next((index for index, part in enumerate(visible) if part in ("", "-1")), len(visible))
 
 
-def gpus_in(docker: DockerOptions, driver: Path = DRIVER_GPUS, unlisted: Path = UNLISTED) -> tuple[int, ...] | None:
+def gpus_in(
+    docker: DockerOptions, driver: Path = DRIVER_GPUS, unlisted: Sequence[Path] = UNLISTED
+) -> tuple[int, ...] | None:
     """Return () where a container sees no GPU, None where it may see some: it numbers them by itself.
 
     `gpus` gives it some, and so may arguments (`--device nvidia.com/gpu=all`, `--runtime=nvidia`) and variables

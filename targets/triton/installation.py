@@ -70,13 +70,18 @@ def _from_wheel(workdir: Path) -> Installation:
             f"--cache-directory={server / 'caches'}",
         ),
         env={
-            "LD_LIBRARY_PATH": os.pathsep.join(
-                [str(package.parent / "nvidia_pytriton.libs"), str(_libpython_directory())]
+            "LD_LIBRARY_PATH": _before(
+                "LD_LIBRARY_PATH", package.parent / "nvidia_pytriton.libs", _libpython_directory()
             ),
             # The stub finds the interpreter's packages through the first python3 on PATH.
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+            "PATH": _before("PATH", Path(sys.executable).parent),
         },
     )
+
+
+def _before(variable: str, *folders: Path) -> str:
+    """Return folders with those that a variable of ours names behind them."""
+    return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get(variable)])])
 
 
 def _lay_out_backends(server: Path, workdir: Path) -> Path:

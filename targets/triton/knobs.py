@@ -1,8 +1,11 @@
 """Every knob of Triton's model configuration: legal values, what they ask of a model, and where they stand in it.
 
 `since` is the first release of tritonclient whose protobuf has the field, of those from 2.4.0 on that were looked at
-(2.4 to 2.11, 2.13 to 2.18); `2.4 or before` where the oldest of them has it already. What is an entry of `parameters`,
-or of an accelerator's, has none: the protobuf does not tell of them.
+(2.4 to 2.11, 2.13 to 2.18, 2.22 to 2.24, 2.36 to 2.38); `2.4 or before` where the oldest of them has it already. Of
+entries of `parameters` and of accelerators the protobuf does not tell. Those of ONNX Runtime are dated by
+triton-inference-server/onnxruntime_backend: its pull request 82, of November 2021, adds `inter_op_thread_count` and
+`execution_mode`, beside `intra_op_thread_count`; and by the server's docs/optimization.md, which moved after 2.27, for
+TensorRT's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from targets.base import Knob, Value
-from targets.triton import fields
+from targets.triton import fields, sequence_fields
 from targets.triton.fields import NO_NUMBERS, Access
+from targets.triton.levels import of_level
 
 MAX_INT32 = 2**31 - 1
 MAX_UINT32 = 2**32 - 1
 BATCHING: Final = "dynamic_batching"
+LEVELS: Final = 4
+"""Levels of the queue, from 1 on, whose policies are knobs."""
 OLD = "2.4 or before"
 ONNX = "onnxruntime"
 PRECISION = Knob(
@@ -40,15 +46,19 @@ class ModelKnob:
         part: of the configuration that has to be there for it to mean anything, "" for none.
         backend: the one backend that knows it, "" where all do.
         gpu: it does nothing without a GPU.
+        level: of the queue whose policy has it, 0 for none.
         filled_in: (value asked for, loaded configuration) -> whether Triton put there what the value leaves to it.
     """
 
     knob: Knob
     field: str
     access: Access
-    part: Literal["", "dynamic_batching", "sequence_batching", "oldest", "tensorrt", "warmup", "resource"] = ""
+    part: Literal["", "dynamic_batching", "sequence_batching", "direct", "oldest", "tensorrt", "warmup", "resource"] = (
+        ""
+    )
     backend: str = ""
     gpu: bool = False
+    level: int = 0
     filled_in: Callable[[Value, Any], bool] = _never
 
     @property
@@ -69,6 +79,11 @@ def _names(name: str, choices: Sequence[str], doc: str, *, since: str = OLD, **m
     return Knob(name, "choice", None, None, choices[0], "", "reload", doc, tuple(choices), since=since, **more)
 
 
+def level_names(level: int) -> tuple[str, ...]:
+    """Return the knobs of the queue policy of a level, none where it has no knobs."""
+    return tuple(one.name for one in _LEVELS if one.level == level)
+
+
 def _duration(name: str, doc: str, **more: Any) -> Knob:
     return Knob(name, "duration", 0, None, 0.0, "s", "reload", doc, since=OLD, grain=1 / fields.US_PER_S, **more)
 
@@ -78,7 +93,8 @@ def _list(name: str, low: int, doc: str, rule: str) -> Knob:
 
 
 def _the_largest_batch(value: Value, loaded: Any) -> bool:
-    return value == NO_NUMBERS and list(loaded.dynamic_batching.preferred_batch_size) == [loaded.max_batch_size]
+    scheduler = loaded.sequence_batching.oldest if loaded.HasField("sequence_batching") else loaded.dynamic_batching
+    return value == NO_NUMBERS and list(scheduler.preferred_batch_size) == [loaded.max_batch_size]
 
 
 def _any_kind(value: Value, _loaded: Any) -> bool:
@@ -153,6 +169,33 @@ _BATCHING = (
     ),
 )  # fmt: skip
 
+
+def _policy_of(level: int) -> tuple[ModelKnob, ...]:
+    """Return the knobs of the queue policy of a priority level."""
+    needed = f"needs priority_levels of {level} or more"
+    start = f"level_{level}_"
+    behind = f"of requests of priority level {level}; the default policy's where it is not set"
+    parts = (
+        ("timeout_action", fields.named("timeout_action", {"reject": 0, "delay": 1}),
+         _names(f"{start}timeout_action", ("reject", "delay"), f"timeout_action {behind}",
+                rule=f"{needed}; delay with a timeout: not with preserve_ordering")),
+        ("default_timeout_microseconds", fields.microseconds("default_timeout_microseconds"),
+         _duration(f"{start}default_timeout", f"default_timeout {behind}",
+                   rule=f"{needed}; with delay: not with preserve_ordering")),
+        ("allow_timeout_override", fields.scalar("allow_timeout_override"),
+         _flag(f"{start}allow_timeout_override", False, f"allow_timeout_override {behind}", rule=needed)),
+        ("max_queue_size", fields.scalar("max_queue_size"),
+         _number(f"{start}max_queue_size", 0, MAX_UINT32, 0, f"max_queue_size {behind}", rule=needed)),
+    )  # fmt: skip
+    return tuple(
+        ModelKnob(knob, f"dynamic_batching.priority_queue_policy[{level}].{field}", of_level(level, access),
+                  BATCHING, level=level)
+        for field, access, knob in parts
+    )  # fmt: skip
+
+
+_LEVELS = tuple(one for level in range(1, LEVELS + 1) for one in _policy_of(level))
+
 _INSTANCES = (
     ModelKnob(
         _number("instances", 1, MAX_INT32, 1, "copies of the model that run at once (instance_group.count)",
@@ -198,40 +241,66 @@ _REST = (
         "model_warmup.batch_size", fields.warmup_batch_size(), part="warmup",
     ),
     ModelKnob(
+        _number("warmup_count", 1, MAX_UINT32, 1, "how often the warm-up request is sent", since="2.24",
+                rule="needs a warmup"),
+        "model_warmup.count", fields.warmup_count(), part="warmup",
+    ),
+    ModelKnob(
         _names("sequence_strategy", ("direct", "oldest"), "how sequences share batches: a slot each, or the oldest "
                "requests first", rule="needs sequence_batching; oldest needs max_candidate_sequences"),
-        "sequence_batching.direct|oldest", fields.strategy(), part="sequence_batching",
+        "sequence_batching.direct|oldest", sequence_fields.strategy(), part="sequence_batching",
     ),
     ModelKnob(
         _number("max_candidate_sequences", 1, MAX_INT32, 1, "sequences whose requests are looked at for a batch",
                 rule="needs sequence_strategy oldest"),
-        "sequence_batching.oldest.max_candidate_sequences", fields.candidates(), part="oldest",
+        "sequence_batching.oldest.max_candidate_sequences", sequence_fields.candidates(), part="oldest",
+    ),
+    ModelKnob(
+        _list("sequence_preferred_batch_size", 1, "batch sizes that are sent at once, without waiting longer",
+              "each within 1 and max_batch_size; needs sequence_strategy oldest"),
+        "sequence_batching.oldest.preferred_batch_size",
+        sequence_fields.of_strategy("oldest", fields.numbers("sequence_batching.oldest.preferred_batch_size")),
+        part="oldest", filled_in=_the_largest_batch,
+    ),
+    ModelKnob(
+        _flag("sequence_preserve_ordering", False, "answers of a sequence leave in the order of its requests",
+              since="2.37", rule="needs sequence_strategy oldest"),
+        "sequence_batching.oldest.preserve_ordering",
+        sequence_fields.of_strategy("oldest", fields.scalar("sequence_batching.oldest.preserve_ordering")),
+        part="oldest",
+    ),
+    ModelKnob(
+        Knob("minimum_slot_utilization", "float", 0, 1, 0.0, "", "reload", "share of an instance's slots with a "
+             "request at which it runs without waiting longer; 0: one request is enough", since="2.5",
+             rule="needs sequence_strategy direct", grain=10.0**-sequence_fields.SHARE_DECIMALS),
+        "sequence_batching.direct.minimum_slot_utilization", sequence_fields.slot_utilization(), part="direct",
     ),
     ModelKnob(
         _duration("sequence_queue_delay", "how long a request of a sequence may wait for others to fill its batch",
-                  rule="needs sequence_batching"),
-        "sequence_batching.direct|oldest.max_queue_delay_microseconds", fields.sequence_delay(),
+                  rule="needs sequence_batching; over 0 with strategy direct: minimum_slot_utilization over 0"),
+        "sequence_batching.direct|oldest.max_queue_delay_microseconds", sequence_fields.sequence_delay(),
         part="sequence_batching",
     ),
     ModelKnob(
         Knob("max_sequence_idle", "duration", 1e-6, None, 1.0, "s", "reload", "how long a sequence may be without a "
              "request before it is given up; its slot is then free", since=OLD, rule="needs sequence_batching"),
-        "sequence_batching.max_sequence_idle_microseconds", fields.idle_time(), part="sequence_batching",
+        "sequence_batching.max_sequence_idle_microseconds", sequence_fields.idle_time(), part="sequence_batching",
     ),
 )  # fmt: skip
 
 _BACKENDS = (
     ModelKnob(
-        _number("intra_op_thread_count", 0, MAX_INT32, 0, "threads within an operator; 0: one a core", since=""),
+        _number("intra_op_thread_count", 0, MAX_INT32, 0, "threads within an operator; 0: one a core",
+                since="2.17 or before"),
         'parameters["intra_op_thread_count"]', fields.parameter("intra_op_thread_count"), backend=ONNX,
     ),
     ModelKnob(
-        _number("inter_op_thread_count", 0, MAX_INT32, 0, "threads across operators; 0: one a core", since="",
+        _number("inter_op_thread_count", 0, MAX_INT32, 0, "threads across operators; 0: one a core", since="2.17",
                 rule="does nothing with execution_mode sequential"),
         'parameters["inter_op_thread_count"]', fields.parameter("inter_op_thread_count"), backend=ONNX,
     ),
     ModelKnob(
-        _names("execution_mode", ("sequential", "parallel"), "whether operators run beside each other", since=""),
+        _names("execution_mode", ("sequential", "parallel"), "whether operators run beside each other", since="2.17"),
         'parameters["execution_mode"]', fields.parameter("execution_mode", ("sequential", "parallel")), backend=ONNX,
     ),
     ModelKnob(
@@ -252,15 +321,16 @@ _BACKENDS = (
     ),
     ModelKnob(
         _names("tensorrt_precision", ("fp32", "fp16", "bf16", "int8"), "what TensorRT computes in (precision_mode)",
-               changes_answers=True, since="", rule="needs gpu_accelerator tensorrt"),
+               changes_answers=True, since="2.27 or before", rule="needs gpu_accelerator tensorrt"),
         f"{_ACCELERATORS}.gpu_execution_accelerator.parameters.precision_mode",
         fields.tensorrt_parameter("precision_mode", str.lower, "fp32"), part="tensorrt", backend=ONNX, gpu=True,
     ),
     ModelKnob(
         _number("tensorrt_workspace", 1, 2**63 - 1, 2**30, "memory that TensorRT may use (max_workspace_size_bytes)",
-                unit="bytes", since="", rule="needs gpu_accelerator tensorrt"),
+                unit="bytes", since="2.27 or before", rule="needs gpu_accelerator tensorrt"),
         f"{_ACCELERATORS}.gpu_execution_accelerator.parameters.max_workspace_size_bytes",
-        fields.tensorrt_parameter("max_workspace_size_bytes", int, 2**30), part="tensorrt", backend=ONNX, gpu=True,
+        fields.tensorrt_parameter("max_workspace_size_bytes", fields.whole_bytes, 2**30), part="tensorrt", backend=ONNX,
+        gpu=True,
     ),
     ModelKnob(
         _flag("cuda_graphs", False, "capture kernels in CUDA graphs and replay them"),
@@ -282,7 +352,7 @@ _BACKENDS = (
     ),
 )  # fmt: skip
 
-CATALOGUE: tuple[ModelKnob, ...] = (*_BATCHING, *_INSTANCES, *_REST, *_BACKENDS)
+CATALOGUE: tuple[ModelKnob, ...] = (*_BATCHING, *_LEVELS, *_INSTANCES, *_REST, *_BACKENDS)
 """In the order in which they are written: what a knob needs comes before it."""
 BY_NAME: Mapping[str, ModelKnob] = {one.name: one for one in CATALOGUE}
 KNOBS: Sequence[Knob] = (*(one.knob for one in CATALOGUE), PRECISION)

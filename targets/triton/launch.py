@@ -16,9 +16,10 @@ class Place:
     Attributes:
         name: of the run; nothing else on this machine has it.
         workdir: folder for what is temporary.
-        repository: the server's model repository, in `workdir`.
+        repository: the server's model repository; one of the user's is not changed.
         ports: protocol -> port to listen on.
         cpus: CPUs that it may use, or None.
+        metrics_period_s: how often its metrics are read, in seconds; None: it has none.
     """
 
     name: str
@@ -26,6 +27,34 @@ class Place:
     repository: Path
     ports: Mapping[str, int]
     cpus: frozenset[int] | None = None
+    metrics_period_s: float | None = None
+
+
+def own_flags(place: Place, address: str) -> list[str]:
+    """Return the flags that Paretune sets itself.
+
+    Metrics, where they are wanted, are served on the address that HTTP has.
+
+    Args:
+        place: of the run.
+        address: to listen on.
+    """
+    grpc_port = place.ports.get("grpc")
+    grpc = ["--allow-grpc=false"] if grpc_port is None else [f"--grpc-address={address}", f"--grpc-port={grpc_port}"]
+    metrics = ["--allow-metrics=false"]
+    if place.metrics_period_s is not None:
+        interval_ms = max(1, round(place.metrics_period_s * 1000))
+        metrics = [f"--metrics-port={place.ports['metrics']}", f"--metrics-interval-ms={interval_ms}"]
+    return [
+        f"--model-repository={place.repository}",
+        "--model-control-mode=explicit",
+        f"--http-address={address}",
+        f"--http-port={place.ports['http']}",
+        *grpc,
+        *metrics,
+        "--exit-timeout-secs=2",
+        f"--backend-config=python,shm-region-prefix-name={place.name}_",
+    ]
 
 
 @dataclass(frozen=True)

@@ -57,21 +57,18 @@ class _Layout:
         return place
 
 
-class SystemMemory:
-    """POSIX shared memory: a file in /dev/shm.
-
-    The guardian removes it by its prefix when the server or the tuner ends in any other way than `release`.
+class ShmFile:
+    """A file in /dev/shm that tensors are put into: POSIX shared memory.
 
     Args:
-        server: that it is registered with.
-        name: of the region; begins with the server's prefix.
+        name: of the region.
+        descriptor: of the file, which is empty.
     """
 
-    def __init__(self, server: TritonServer, name: str) -> None:
-        self._server, self._name = server, name
-        self._path: Path = SHARED / name
+    def __init__(self, name: str, descriptor: int) -> None:
+        self._name = name
         self._layout = _Layout(name)
-        self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b", buffering=0)
+        self._file = os.fdopen(descriptor, "r+b", buffering=0)
         self._registered = False
 
     def put(self, data: bytes) -> Place:
@@ -88,12 +85,40 @@ class SystemMemory:
         """Leave room."""
         return self._layout.next(size)
 
-    def register(self) -> None:
+    def fill(self) -> None:
         """Make the file as long as it has to be, every page of it there: a server that finds none is killed."""
         try:
             os.posix_fallocate(self._file.fileno(), 0, self._layout.size)
         except OSError as error:
             raise self._no_room(error) from None
+
+    def _no_room(self, error: OSError) -> TargetError:
+        free = os.statvfs(SHARED)
+        return TargetError(
+            f"target.tensors: {self._layout.size:,} bytes of shared memory do not fit into {SHARED}, where "
+            f"{free.f_bavail * free.f_frsize:,} are free ({error.strerror}); send fewer requests that differ, make it "
+            "larger (`mount -o remount,size=...`, docker: `--shm-size`), or take `tensors: binary`"
+        )
+
+
+class SystemMemory(ShmFile):
+    """Shared memory of this machine, for a server of ours.
+
+    The guardian removes it by its prefix when the server or the tuner ends in any other way than `release`.
+
+    Args:
+        server: that it is registered with.
+        name: of the region; begins with the server's prefix.
+    """
+
+    def __init__(self, server: TritonServer, name: str) -> None:
+        self._server = server
+        self._path: Path = SHARED / name
+        super().__init__(name, os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def register(self) -> None:
+        """Have the server map the file by its name, which it keeps."""
+        self.fill()
         self._file.close()
         self._server.ask(
             lambda client: client.register_system_shared_memory(self._name, f"/{self._name}", self._layout.size)
@@ -112,14 +137,6 @@ class SystemMemory:
         self._path.unlink(missing_ok=True)
         if self._registered and self._server.alive():
             self._server.ask(lambda client: client.unregister_system_shared_memory(self._name))
-
-    def _no_room(self, error: OSError) -> TargetError:
-        free = os.statvfs(SHARED)
-        return TargetError(
-            f"target.tensors: {self._layout.size:,} bytes of shared memory do not fit into {SHARED}, where "
-            f"{free.f_bavail * free.f_frsize:,} are free ({error.strerror}); send fewer requests that differ, make it "
-            "larger (`mount -o remount,size=...`, docker: `--shm-size`), or take `tensors: binary`"
-        )
 
 
 class CudaMemory:

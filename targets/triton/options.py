@@ -1,6 +1,7 @@
 """The `target` section of a study of Triton."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,6 +54,10 @@ class DockerOptions(Section):
         "bridge", description="`bridge`: ports are published on loopback; `host`: no translation of addresses between"
     )
 
+    def has_of_host(self, namespace: Literal["ipc", "pid"]) -> bool:
+        """Whether further arguments give the container this host's own shared memory, or its processes."""
+        return f"--{namespace}=host" in self.args or (f"--{namespace}", "host") in pairwise(self.args)
+
 
 class ServedModelOptions(Section):
     """One of several models that a server has at once."""
@@ -90,7 +95,7 @@ class TritonOptions(RequestOptions):
         description="name -> overlay of the model's config, or `model: NAME`; the knob `precision` picks one",
     )
     also: list[Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]*$")]] = Field(
-        default=[], description="models of the repository that the model calls by itself; loaded as they are"
+        default=[], description="models of the repository that the model calls by itself; `space.composing` tunes them"
     )
     server: Path | None = Field(None, description="the server's executable; looked for when absent")
     http_port: int | None = Field(None, ge=1, le=65535, description="port to serve HTTP on; a free one when absent")
@@ -159,15 +164,20 @@ class TritonOptions(RequestOptions):
 
     @model_validator(mode="after")
     def _requests_fit_the_launch(self) -> "TritonOptions":
-        if self.launch == "docker" and self.memories:
-            raise ValueError(f"a container does not see this host's {self.memories.pop()}; take it out")
-        if self.launch != "remote":
-            return self
-        if self.memories:
-            raise ValueError(f"a server elsewhere does not see this host's {self.memories.pop()}; take it out")
-        if self.streaming:
-            raise ValueError("`streaming` is for a server that Paretune starts; take it out with `launch: remote`")
+        if self.docker is not None and (lacking := self._of_host_that_memories_lack(self.docker)):
+            raise ValueError(
+                f"a container does not see this host's {' and '.join(sorted(self.memories))} without "
+                f"{' and '.join(lacking)}; give `docker: {{args: [{', '.join(lacking)}]}}`, or take it out"
+            )
+        if self.launch == "remote" and "cuda_shared_memory" in self.memories:
+            raise ValueError("`cuda_shared_memory` is for a server that Paretune starts; take it out")
         return self
+
+    def _of_host_that_memories_lack(self, docker: DockerOptions) -> list[str]:
+        """Return the arguments that a container lacks to see the memories of this host; CUDA's takes its processes."""
+        wanted: list[Literal["ipc", "pid"]] = ["ipc"] if self.memories else []
+        wanted += ["pid"] if "cuda_shared_memory" in self.memories else []
+        return [f"--{one}=host" for one in wanted if not docker.has_of_host(one)]
 
     @model_validator(mode="after")
     def _urls_of_their_protocol(self) -> "TritonOptions":
@@ -187,6 +197,11 @@ class TritonOptions(RequestOptions):
         if self.launch != "remote":
             return None
         return "grpc_url" if self.protocol == "grpc" else "url"
+
+    @property
+    def gpus_key(self) -> str | None:
+        """Triton's metrics have those of its GPUs."""
+        return "metrics_url" if self.launch == "remote" else None
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -271,6 +286,6 @@ class TritonOptions(RequestOptions):
 
 _CACHING = frozenset({"response_cache", "cache_size"})
 """Knobs by which a server gets a response cache."""
-STARTED = ("server", "also", "http_port", "grpc_port", "flags", "cache_size")
+STARTED = ("server", "http_port", "grpc_port", "flags", "cache_size")
 IN_DOCKER = ("docker",)
 REMOTE = ("url", "grpc_url", "metrics_url", "headers", "ca")

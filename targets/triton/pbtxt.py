@@ -8,6 +8,7 @@ version of the format does not know, as a newer server brings them, stay where t
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf import text_encoding, text_format
@@ -169,7 +170,7 @@ def _message_edits(text: str, node: Node, before: Message, after: Message, *, to
         elif not present:
             missing.append(_printed(after, name))
         elif _is_map(descriptor):
-            yield from _map_edits(text, present, before, after, name, missing)
+            yield from _map_edits(text, present, before, after, descriptor, missing)
         elif descriptor.is_repeated:
             yield from _repeated_edits(text, present, before, after, name)
         elif descriptor.message_type is not None:
@@ -184,17 +185,20 @@ def _message_edits(text: str, node: Node, before: Message, after: Message, *, to
 
 
 def _map_edits(
-    text: str, present: Sequence[Field], before: Message, after: Message, name: str, missing: list[str]
+    text: str, present: Sequence[Field], before: Message, after: Message, descriptor: Any, missing: list[str]
 ) -> Iterator[_Edit]:
     """Edit changed entries where they stand; entries that are new are printed into `missing`."""
+    name = descriptor.name
     entries = [node for one in present for node in one.nodes()]
-    gone = [one for one in present if not one.value.items and _map_key(text, one.value) not in getattr(after, name)]
+    keys = descriptor.message_type.fields_by_name["key"]
+    key_of = partial(_map_key, text, number=keys.cpp_type != keys.CPPTYPE_STRING)
+    gone = [one for one in present if not one.value.items and key_of(one.value) not in getattr(after, name)]
     yield from _removals(text, gone)
     for key, value in getattr(after, name).items():
         old = getattr(before, name)
         if key in old and old[key] == value:
             continue
-        place = next((entry for entry in reversed(entries) if key in old and _map_key(text, entry) == key), None)
+        place = next((entry for entry in reversed(entries) if key in old and key_of(entry) == key), None)
         if place is None:
             alone = type(after)()
             if isinstance(value, Message):
@@ -210,11 +214,13 @@ def _map_edits(
             yield _Edit(inner.value.start, inner.value.end, _quoted(value))
 
 
-def _map_key(text: str, entry: Node) -> str:
-    key = next((one.value for one in entry.fields if one.name == "key"), None)
+def _map_key(text: str, entry: Node, *, number: bool) -> str | int:
+    """Return the key of an entry, as a map has it whose keys are numbers or texts."""
+    key = next((one.value for one in reversed(entry.fields) if one.name == "key"), None)
     if key is None:
-        return ""
-    return unquoted(text[key.start : key.end]).decode()
+        return 0 if number else ""
+    said = text[key.start : key.end]
+    return text_format.ParseInteger(said, is_long=True) if number else unquoted(said).decode()
 
 
 def _repeated_edits(text: str, present: Sequence[Field], before: Message, after: Message, name: str) -> Iterator[_Edit]:

@@ -1,45 +1,41 @@
 """A Triton that runs already: asked, reconfigured where it allows that, and left as it was found."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from targets.base import (
     Config,
     ConfigRefused,
     Context,
-    Endpoint,
     Export,
-    HttpAddress,
     Knob,
-    ServerCounters,
     TargetError,
 )
 from targets.kserve.control import Control, HttpControl
 from targets.kserve.options import KServeOptions
-from targets.kserve.target import KServeDeployment, KServeTarget, control_of, site_of, tls_of
+from targets.kserve.site import control_of, site_of, tls_of
+from targets.kserve.target import KServeTarget
 from targets.options import ServerMetric
 from targets.triton import config as model_config
 from targets.triton import ensemble, loading, metrics, rules
 from targets.triton import flags as flags_of
-from targets.triton.cache import readings
+from targets.triton.asking import Base
+from targets.triton.completion import Completion, completed
 from targets.triton.ensemble import Part
 from targets.triton.knobs import BY_NAME
 from targets.triton.options import TritonOptions
+from targets.triton.remote_deployment import RemoteDeployment
+from targets.triton.remote_memory import RemoteMemories
 from targets.triton.repository import UserModel
 from targets.triton.served import ServedModels, not_restored
-from targets.triton.target import TritonTarget
-from targets.triton.transport import parameters_of
+from targets.triton.target import VERIFIED, TritonTarget
+from targets.triton.transport import Transport, check_model, shown
 from workloads.requests import Requests
-
-_Reading = Callable[[], Callable[[], ServerCounters]]
 
 
 class RemoteTriton(TritonTarget):
@@ -58,14 +54,15 @@ class RemoteTriton(TritonTarget):
 
     def __init__(self, options: TritonOptions, context: Context) -> None:
         asked = options.grpc_url if options.protocol == "grpc" else options.url
-        wire = {"tensors": options.tensors, "parameters": parameters_of(options)}
-        self._asked = KServeTarget(reached(options, asked).model_copy(update=wire), context)
+        self._asked = KServeTarget(reached(options, asked), context)
         self._controlled = reached(options, options.url or options.grpc_url)
         self._tls = tls_of(self._controlled, context)
         self._kept_control: Control | None = None
         self._metrics = self._metrics_control(options, context)
         self._why_fixed: str | None = None
         self._served: ServedModels | None = None
+        self._regions = RemoteMemories(options)
+        self._transports: dict[str, Transport] = {}
         for name, overlay in options.variants.items():
             if "model" in overlay:
                 raise TargetError(
@@ -91,8 +88,28 @@ class RemoteTriton(TritonTarget):
         if self._options.repository is not None:
             return super()._model(name)
         if name not in self._models:
-            self._models[name] = UserModel(name, Path(), "", self._as_given(name))
+            given = self._as_given(name)
+            check_model(self._options, given, name)
+            self._models[name] = UserModel(name, Path(), "", given)
         return self._models[name]
+
+    def _completed_of(self, lacking: Mapping[str | None, Base]) -> Mapping[str | None, UserModel]:
+        """Return models with what the server says of them; without a repository that is all there is.
+
+        A variant cannot be asked for before the study begins: of it the same is known, with its overlay.
+        """
+        if self._options.repository is None:
+            return {}
+        told = self._as_given(self._options.model)
+        known = completed(self._user.config, told, self._user.name)
+        return {variant: self._known(variant, known, given) for variant, (_, given) in lacking.items()}
+
+    def _known(
+        self, variant: str | None, known: model_config.ModelConfig, given: model_config.ModelConfig
+    ) -> UserModel:
+        overlay = {} if variant is None else self._options.variants[variant]
+        own = model_config.overlaid(known, overlay)
+        return replace(self._user, config=own, completion=Completion(self._user.said, given, own))
 
     def _as_given(self, name: str) -> model_config.ModelConfig:
         """Return what the server says of a model, as a file would say it.
@@ -180,6 +197,10 @@ class RemoteTriton(TritonTarget):
         """What is told of the response cache, and what the metrics give, where the study says where they are."""
         return self._options.metrics_with(self._expected)
 
+    def lacking_of_gpus(self, fields: Sequence[str]) -> str:
+        """Ask the server's metrics of its GPUs."""
+        return "" if self._metrics is None else metrics.lacking(self._metrics.get(""), fields)
+
     def start(self) -> None:
         """Check that the server and the model are ready, and keep the configuration that it has.
 
@@ -189,6 +210,7 @@ class RemoteTriton(TritonTarget):
         with suppress(TargetError):  # of a server that was lost it is tried again at the end
             self.stop()
         self._asked.start()
+        self._regions.check(self._control())
         self._served = self._look_at_models()
         other = "; ".join(self._mismatches(self._served))
         if other and (why := self._why_not()):
@@ -203,7 +225,7 @@ class RemoteTriton(TritonTarget):
             for found in model_config.mismatches(part.config, served.original[part.name]):
                 yield found if part.top else f"{part.name}: {found}"
 
-    def deploy(self, config: Config, alias: str) -> "RemoteDeployment":  # type: ignore[override]
+    def deploy(self, config: Config, alias: str) -> RemoteDeployment:  # type: ignore[override]
         """Load a configuration in place of the one before, and read it back."""
         self._require_started()
         parts = self._parts_for(config)
@@ -211,10 +233,26 @@ class RemoteTriton(TritonTarget):
             raise ConfigRefused(_FLAG_FIXED.format(min(flags)))
         self._check_answers(parts)
         self._give(parts, {part.name: _own_knobs(part, config) for part in parts})
-        statistics = self._control().statistics
-        composing = {part.name: partial(statistics, part.name, "") for part in parts if not part.top}
+        return self._as_it_is(config, alias, [part.name for part in parts if not part.top])
+
+    def _as_it_is(self, config: Config, alias: str, composing: Sequence[str] = ()) -> RemoteDeployment:
+        """Return what the server has now: how it is asked, and what it tells.
+
+        Args:
+            config: that this is.
+            alias: that it was deployed under.
+            composing: models whose statistics are read beside those of the model that is asked.
+        """
+        assert self._served is not None, "it was started"
+        model, statistics = self._options.model, self._control().statistics
         asked = self._asked.deploy({}, alias)
-        return RemoteDeployment(config, asked, self._options.model, self._metrics, composing)
+        if (before := self._transports.pop(alias, None)) is not None:
+            before.close()
+        made = partial(self._regions.made, self._control())
+        transport = Transport(self._options, self._served.config(model), model, asked.site, made)
+        self._transports[alias] = transport
+        of_parts = {name: partial(statistics, name, "") for name in composing}
+        return RemoteDeployment(config, asked, transport, model, self._metrics, of_parts)
 
     def _give(self, parts: Sequence[Part], knobs: Mapping[str, Config]) -> None:
         """Have the server load models, wait until their old instances have ended, and read back what they have.
@@ -239,7 +277,7 @@ class RemoteTriton(TritonTarget):
         """Return what a model is loaded with: what it had at the start where that is what the user's file says."""
         original = served.original[part.name]
         own = part.config == self._models[part.name].config and not list(model_config.mismatches(part.config, original))
-        return original if own else part.config
+        return original if own else part.model.written(part.config)
 
     def alive(self) -> bool:
         """Whether server and model answer that they are ready."""
@@ -261,9 +299,11 @@ class RemoteTriton(TritonTarget):
         """Load what the exported file says, compare what is loaded with it, and ask once."""
         self._require_started()
         parts = self._parts_in(export)
-        said = {part.name: model_config.knob_values(part.config, BY_NAME if part.model.text else ()) for part in parts}
+        said = {part.name: loading.said_of(part.config) if part.top or part.model.text else {} for part in parts}
         self._give(parts, said)
-        self._asked.verify(Export({}, {}), requests)
+        made = self._as_it_is({}, VERIFIED)
+        made.ask_once(requests)
+        made.retire()
 
     def why_not_apply(self) -> str:
         """Return why the server does not let models be loaded, "" where it does."""
@@ -277,7 +317,9 @@ class RemoteTriton(TritonTarget):
             served = self._look_at_models(missing=True)
             try:
                 # A composing model without a config.pbtxt is Triton's to complete.
-                served.bring({part.name: part.config for part in parts if part.top or part.model.text})
+                served.bring(
+                    {part.name: part.model.written(part.config) for part in parts if part.top or part.model.text}
+                )
                 _read_back(served, parts, {part.name: _own_knobs(part, config) for part in parts})
             except (ConfigRefused, KeyboardInterrupt) as error:
                 if wrong := served.restore():
@@ -292,7 +334,9 @@ class RemoteTriton(TritonTarget):
         control = (
             "none: only the load is searched" if self._why_not() else "models are loaded with other configurations"
         )
-        return {**self._asked.environment(), "model_control": control}
+        told, (_, *how) = self._asked.environment(), shown(self._options)
+        scheme = told["protocol"].partition(",")[0]
+        return {**told, "protocol": ", ".join((scheme, *how)), "model_control": control}
 
     def stop(self) -> None:
         """Give the model the configuration back that it had, and leave the server alone.
@@ -301,6 +345,9 @@ class RemoteTriton(TritonTarget):
             TargetError: that failed; with the remedy.
         """
         served, self._started = self._served, False
+        for transport in self._transports.values():
+            transport.close()
+        self._transports.clear()
         try:
             if served is not None and (wrong := served.restore()):
                 raise TargetError(f"{self._controlled.url}: {not_restored(list(served.original), wrong)}")
@@ -346,54 +393,3 @@ def reached(options: TritonOptions, url: str | None) -> KServeOptions:
     assert url is not None, "the options were checked"
     ca = options.ca if url.startswith("https:") else None
     return KServeOptions(url=url, model=options.model, headers=options.headers, ca=ca)
-
-
-class RemoteDeployment:
-    """A configuration that the server has now."""
-
-    def __init__(
-        self,
-        config: Config,
-        served: KServeDeployment,
-        model: str,
-        exposed: HttpControl | None,
-        composing: Mapping[str, _Reading],
-    ) -> None:
-        self.config = config
-        self._served, self._model, self._exposed, self._composing = served, model, exposed, composing
-
-    def endpoint(self, requests: Requests) -> Endpoint:
-        """Encode the dataset for the model, once."""
-        return self._served.endpoint(requests)
-
-    def http_address(self) -> HttpAddress:
-        """Return where the server is. Raises TargetError where it is asked over gRPC."""
-        return self._served.http_address()
-
-    def outputs(self, answer: bytes) -> Mapping[str, NDArray[np.generic]]:
-        """Decode one answer."""
-        return self._served.outputs(answer)
-
-    def processes(self) -> Sequence[int]:
-        """Return none: the server runs elsewhere."""
-        return ()
-
-    def statistics(self) -> Callable[[], ServerCounters]:
-        """Read the server's statistics of the model, and its metrics where the study says where they are.
-
-        Of an ensemble those of its composing models are read one after the other.
-        """
-        reading = self._served.statistics()
-        of_parts = {name: read() for name, read in self._composing.items()}
-        text = None if self._exposed is None else self._exposed.get("")
-
-        def counters() -> ServerCounters:
-            found = reading()
-            gauges = found.gauges if text is None else metrics.gauges(text, self._model)
-            parts = {name: part() for name, part in of_parts.items()}
-            return replace(found, gauges=gauges, counters={**found.counters, **readings(found.cache)}, parts=parts)
-
-        return counters
-
-    def retire(self) -> None:
-        """Leave it until another one takes its place, or the target is stopped."""

@@ -1,4 +1,4 @@
-"""A Triton that runs already and whose model is an ensemble: its composing models are tuned with it."""
+"""A Triton that runs already and whose model is an ensemble, or calls others: these are tuned with it."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -7,14 +7,17 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from targets.base import Config, Context, Export, ServerDied, TargetError
-from targets.kserve.target import control_of, site_of, tls_of
+from targets.kserve.site import control_of, site_of, tls_of
+from targets.triton import also
 from targets.triton import config as model_config
 from targets.triton.composed import ComposedTriton, has_ensemble
 from targets.triton.ensemble import Part, is_ensemble
 from targets.triton.options import TritonOptions
-from targets.triton.remote import RemoteDeployment, RemoteTriton, reached
+from targets.triton.remote import RemoteTriton, reached
+from targets.triton.remote_deployment import RemoteDeployment
 from targets.triton.repository import UserModel
 from targets.triton.served import ServedModels
+from targets.triton.with_parts import Read
 
 
 def serves_ensemble(options: TritonOptions, context: Context) -> bool:
@@ -33,7 +36,7 @@ def serves_ensemble(options: TritonOptions, context: Context) -> bool:
 
 
 class RemoteComposed(RemoteTriton, ComposedTriton):
-    """An ensemble on a Triton found by its URLs.
+    """An ensemble, or a model that calls others, on a Triton found by its URLs.
 
     Every model has its own name there, so whoever asks a composing model by itself gets what is tried as well. What
     they had at the start is loaded again at the end, also of those that share a composing model.
@@ -41,6 +44,11 @@ class RemoteComposed(RemoteTriton, ComposedTriton):
     Raises:
         TargetError: as its bases, and where a composing model is not known to the server, or not in the repository.
     """
+
+    def _parts(self, model: UserModel, config: model_config.ModelConfig, read: Read | None = None) -> tuple[Part, ...]:
+        own = super()._parts(model, config, read)
+        called = also.parts(self._options.also, read or self._composing_model)
+        return (*(part for part in called if part.name not in [one.name for one in own]), *own)
 
     def _composing_model(self, name: str) -> UserModel:
         """Return the user's files of a composing model, or without a repository what the server says."""
@@ -79,10 +87,11 @@ class RemoteComposed(RemoteTriton, ComposedTriton):
             except ServerDied:
                 raise
             except TargetError as error:
+                what = f"{top.name!r} calls" if part.called else f"ensemble {top.name!r} is composed of"
                 raise TargetError(
-                    f"{place}: ensemble {top.name!r} is composed of model {part.name!r}, of which the server tells no "
-                    f"configuration: {error}; load it there before (POST /v2/repository/models/{part.name}/load), or "
-                    "take a model that is loaded"
+                    f"{'target.also' if part.called else place}: {what} model {part.name!r}, of which the server tells "
+                    f"no configuration: {error}; load it there before "
+                    f"(POST /v2/repository/models/{part.name}/load), or take a model that is loaded"
                 ) from None
 
     def deploy(self, config: Config, alias: str) -> RemoteDeployment:  # type: ignore[override]

@@ -5,23 +5,47 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os.path import normpath
 from pathlib import Path
+from urllib.parse import quote
 
 from targets.base import TargetError
 from targets.repository import read_config
 from targets.triton import config as model_config
 from targets.triton import pbtxt
+from targets.triton.completion import Completion
 
 CONFIG_NAME = "config.pbtxt"
 
 
 @dataclass(frozen=True)
 class UserModel:
-    """A model of the user's: its folder, the text of its config.pbtxt and what the text says."""
+    """A model of the user's.
+
+    Attributes:
+        name: of the model.
+        directory: its folder.
+        text: of its config.pbtxt, "" where there is none.
+        config: what the text says, or what Triton completed it to.
+        completion: what is behind a configuration that Triton completed, None for one that is the text's.
+    """
 
     name: str
     directory: Path
     text: str
     config: model_config.ModelConfig
+    completion: Completion | None = None
+
+    @property
+    def said(self) -> model_config.ModelConfig:
+        """What the text says."""
+        return self.config if self.completion is None else self.completion.said
+
+    def written(self, wanted: model_config.ModelConfig) -> model_config.ModelConfig:
+        """Return what a configuration has to say to Triton: without what Triton completes in the same way again."""
+        return wanted if self.completion is None else self.completion.written(wanted)
+
+    def keeps(self, knob: str) -> str:
+        """Return why the model has its own value of a knob whatever is written, "" where it has not."""
+        return "" if self.completion is None else self.completion.keeps(knob)
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -32,7 +56,7 @@ class UserModel:
 def read_model(
     repository: Path, model: str, texts: Mapping[Path, str] | None = None
 ) -> tuple[str, model_config.ModelConfig]:
-    """Return the text and the meaning of a model's config.pbtxt.
+    """Return the text and the meaning of a model's config.pbtxt; without one it says nothing.
 
     Args:
         repository: the user's models.
@@ -40,14 +64,27 @@ def read_model(
         texts: path of a file -> what is taken for its text.
 
     Raises:
-        TargetError: no repository, no such model in it, no config.pbtxt, or one that does not parse.
+        TargetError: no repository, no such model in it, or a config.pbtxt that does not parse.
     """
-    path, text = read_config(repository, model, CONFIG_NAME)
+    path, text = read_config(repository, model, CONFIG_NAME, may_lack=True)
     text = (texts or {}).get(path, text)
     parsed = model_config.parse(text, path)
     if parsed.name and parsed.name != model:
         raise TargetError(f"{path}: `name` is {parsed.name!r}, but the folder is {model!r}; Triton wants them equal")
     return text, parsed
+
+
+def check_name(model: str) -> None:
+    """Check that a model can be loaded and asked over HTTP by its name.
+
+    Raises:
+        TargetError: HTTP spells it otherwise (`%20` for a space), and Triton looks for a model of that spelling.
+    """
+    if quote(model, safe="") != model:
+        raise TargetError(
+            f"model {model!r}: Triton does not decode names in its URLs, so over HTTP it has no model of that name; "
+            "name the folder, and `name` in its config.pbtxt, with letters, digits and `_.-~` alone"
+        )
 
 
 def needed(repository: Path, model: str, config: model_config.ModelConfig) -> dict[Path, Path]:

@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2
 
 from targets.base import ConfigRefused, Knob, Value
 from targets.triton.fields import KINDS, as_numbers
-from targets.triton.knobs import BATCHING, ModelKnob
+from targets.triton.knobs import BATCHING, ModelKnob, level_names
 from workloads.units import is_multiple
 
 SCHEDULERS = "dynamic_batching, sequence_batching and ensemble_scheduling exclude one another"
@@ -33,11 +33,13 @@ class Offer:
         gpus: numbers of its GPUs; None where that is not known.
         response_cache: it was started with --cache-config.
         rate_limit: it was started with --rate-limit.
+        resources: of the rate limiter, (name, how much of it there is); of others it has what the models ask for.
     """
 
     gpus: tuple[int, ...] | None = None
     response_cache: bool = False
     rate_limit: bool = False
+    resources: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _wrong_model(one: ModelKnob, config: Any) -> str:
     scheduler = config.WhichOneof("scheduling_choice")
     if one.name == "max_queue_delay" or one.part == BATCHING:
         return "" if scheduler in (None, BATCHING) else f"model {config.name!r} has {scheduler}, and {SCHEDULERS}"
-    if one.part in ("sequence_batching", "oldest") and scheduler != "sequence_batching":
+    if one.part in ("sequence_batching", "direct", "oldest") and scheduler != "sequence_batching":
         return f"model {config.name!r} has no sequence_batching"
     if one.part == "resource" and one.access.read(config) is None:
         return f"model {config.name!r} has no instance group with one resource under rate_limiter"
@@ -159,10 +161,11 @@ def out_of_range(knob: Knob, value: Value) -> ConfigRefused | None:
     """Return why a value is none that a knob has, None where it is one."""
     if knob.type == "choice" and value not in knob.choices:
         return ConfigRefused(f"{knob.name}: {value!r} is none of {', '.join(knob.choices)}", (knob.name,))
-    if knob.type not in ("int", "duration", "list"):
+    if knob.type not in ("int", "float", "duration", "list"):
         return None
     if knob.grain and not is_multiple(float(value), knob.grain):
-        return ConfigRefused(f"{knob.name}: must be whole microseconds, but is {value:g} s", (knob.name,))
+        counted = "whole microseconds" if knob.type == "duration" else f"a whole multiple of {knob.grain:g}"
+        return ConfigRefused(f"{knob.name}: must be {counted}, but is {value:g} {knob.unit}".rstrip(), (knob.name,))
     for number in as_numbers(value) if knob.type == "list" else [float(value)]:
         if (knob.low is not None and number < knob.low) or (knob.high is not None and number > knob.high):
             high = "" if knob.high is None else f" and <= {knob.high:g}"
@@ -174,15 +177,18 @@ def missing_part(one: ModelKnob, config: model_config_pb2.ModelConfig, value: Va
     """Return why a value of a knob means nothing in a configuration, None where it does."""
     if reason := _wrong(one, config):
         return ConfigRefused(f"{one.name}: {reason}", (one.name,))
-    if one.name == "default_priority_level" and value and not config.dynamic_batching.priority_levels:
-        # Triton passes over the level then: in a file of the user's it may stand.
-        said = f"default priority level is {value}, but there are no priority_levels"
+    if said := _no_level(one, config.dynamic_batching, value):
         return ConfigRefused(said, ("priority_levels", one.name))
     missing = {
         BATCHING: (
             not config.HasField(BATCHING),
             "is a part of dynamic_batching, which is off; give `max_queue_delay` too, or write `dynamic_batching { }`",
             "max_queue_delay",
+        ),
+        "direct": (
+            config.sequence_batching.HasField("oldest"),
+            "is a part of sequence_batching.direct; give `sequence_strategy: direct` too",
+            "sequence_strategy",
         ),
         "oldest": (
             not config.sequence_batching.HasField("oldest"),
@@ -205,6 +211,43 @@ def missing_part(one: ModelKnob, config: model_config_pb2.ModelConfig, value: Va
     }
     absent, why, needed = missing.get(one.part, (False, "", ""))
     return ConfigRefused(f"{one.name}: {why}", (one.name, needed)) if absent else None
+
+
+def _no_level(one: ModelKnob, batching: Any, value: Value) -> str:
+    """Say that the level which a value is about is not there, "" where it is."""
+    levels = batching.priority_levels
+    if one.name == "default_priority_level" and value and not levels:
+        # Triton passes over the level then: in a file of the user's it may stand.
+        return f"default priority level is {value}, but there are no priority_levels"
+    if not one.level or one.level <= levels:
+        return ""
+    search = f"search it `when: priority_levels >= {one.level}`"
+    if not levels:
+        return f"{one.name}: is of priority level {one.level}, but there are no priority_levels; {search}"
+    return (
+        f"{one.name}: priority queue policy must have priority level in range [1, {levels}], but has {one.level}; "
+        f"{search}"
+    )
+
+
+def vain_delay(before: model_config_pb2.ModelConfig, config: model_config_pb2.ModelConfig) -> ConfigRefused | None:
+    """Return why sequences wait for no batch in spite of their queue delay, None where they do, or none is asked for.
+
+    Triton takes such a configuration, so that a file of the user's may have it.
+
+    Args:
+        before: what the file says.
+        config: what knobs make of it.
+    """
+    direct, own = config.sequence_batching.direct, before.sequence_batching.direct
+    if not direct.max_queue_delay_microseconds or direct.minimum_slot_utilization or direct == own:
+        return None
+    return ConfigRefused(
+        "sequence_batching.direct: max_queue_delay_microseconds will be ignored unless minimum_slot_utilization is set "
+        f"to a non-zero value, but it is 0, and the delay {direct.max_queue_delay_microseconds} us; give "
+        "`minimum_slot_utilization`, or `sequence_strategy: oldest`",
+        ("sequence_queue_delay", "minimum_slot_utilization", "sequence_strategy"),
+    )
 
 
 def check(config: model_config_pb2.ModelConfig, offer: Offer) -> None:
@@ -235,7 +278,7 @@ def _batching(config: Any) -> Iterator[_Broken]:
         (
             "sequence batching preferred batch size",
             config.sequence_batching.oldest.preferred_batch_size,
-            ("max_batch_size",),
+            ("sequence_preferred_batch_size", "max_batch_size"),
         ),
     ):
         if any(size <= 0 for size in sizes):
@@ -276,11 +319,15 @@ def _ordered(batching: Any) -> Iterator[_Broken]:
             f"{batching.priority_levels}",
             ("preserve_ordering", "priority_levels"),
         )
-    policies = [batching.default_queue_policy, *batching.priority_queue_policy.values()]
-    if any(one.default_timeout_microseconds and one.timeout_action == _DELAY for one in policies):
+    policies = {0: batching.default_queue_policy, **batching.priority_queue_policy}
+    late = [
+        level for level, one in policies.items() if one.default_timeout_microseconds and one.timeout_action == _DELAY
+    ]
+    if late:
+        names = [("timeout_action", "default_timeout") if not level else level_names(level)[:2] for level in late]
         yield _Broken(
             "a queue policy cannot have DELAY as timeout action when preserve_ordering is true",
-            ("preserve_ordering", "timeout_action", "default_timeout"),
+            ("preserve_ordering", *(name for knobs in names for name in knobs)),
         )
 
 
@@ -321,6 +368,15 @@ def _cache_on(config: Any) -> Iterator[_Broken]:
 def _limiter(config: Any, offer: Offer) -> Iterator[_Broken]:
     if not offer.rate_limit and _limits(config):
         yield _Broken("rate_limiter needs a server that was started with --rate-limit", (*LIMITER_KNOBS, "rate_limit"))
+    limits = dict(offer.resources)
+    for resource in (one for group in config.instance_group for one in group.rate_limiter.resources):
+        limit = limits.get(resource.name, resource.count)
+        if resource.count > limit:
+            yield _Broken(
+                f"resource count for {resource.name!r} is limited to {limit} by --rate-limit-resource, but an instance "
+                f"takes {resource.count}",
+                ("rate_limiter_count",),
+            )
 
 
 def _limits(config: Any) -> bool:

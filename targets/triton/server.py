@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -19,10 +20,13 @@ import psutil
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from targets.base import ConfigRefused, ServerDied, ServerHung, TargetError
+from targets.base import ConfigRefused, Exposed, ServerDied, ServerHung, TargetError
+from targets.kserve.control import HttpControl
+from targets.kserve.wire import Site
 from targets.ports import HOST, choose_ports
 from targets.process import GuardedProcess, pid_said, tree_of
-from targets.triton.launch import Launcher, Place
+from targets.prometheus import told
+from targets.triton.launch import Launcher, Place, own_flags
 
 START_ATTEMPTS = 3
 CONTROL_TIMEOUT_S = 10.0
@@ -43,9 +47,9 @@ _Answer = TypeVar("_Answer")
 
 
 class TritonServer:
-    """One run of tritonserver with explicit model control on a repository of its own.
+    """One run of tritonserver with explicit model control on a repository of its own, or on one that is there.
 
-    It is controlled over HTTP, whatever protocol the requests have. The repository holds nothing at the start;
+    It is controlled over HTTP, whatever protocol the requests have. Its own repository holds nothing at the start;
     `targets.triton.repository` puts models there. Everything temporary stands in `workdir`, which goes with the
     server.
 
@@ -64,6 +68,8 @@ class TritonServer:
         log: "ServerLog",
         cpus: frozenset[int] | None,
         flags: Sequence[str] = (),
+        metrics_period_s: float | None = None,
+        repository: Path | None = None,
     ) -> None:
         self.timeout_s = timeout_s
         self.log = log
@@ -73,10 +79,12 @@ class TritonServer:
         self._kept_open: set[int] = set()
         self.flags = tuple(flags)
         wanted = {"http": http_port, "grpc": grpc_port} if protocol == "grpc" else {"http": http_port}
+        wanted |= {} if metrics_period_s is None else {"metrics": None}
         for _ in range(START_ATTEMPTS if None in wanted.values() else 1):
             ports = choose_ports(wanted)
-            self.port, self._grpc_port = ports["http"], ports.get("grpc")
-            if self._start(launcher, Place(f"paretune_{uuid.uuid4().hex[:12]}", *_folders(), ports, cpus), flags):
+            self.port, self._grpc_port, self._metrics_port = ports["http"], ports.get("grpc"), ports.get("metrics")
+            name, (workdir, own) = f"paretune_{uuid.uuid4().hex[:12]}", _folders()
+            if self._start(launcher, Place(name, workdir, repository or own, ports, cpus, metrics_period_s), flags):
                 return
         raise TargetError(f"tritonserver did not start: {self._reason}; its log: {log.path}")
 
@@ -86,7 +94,7 @@ class TritonServer:
         self.shm_prefix = f"{place.name}_"
         self.started_at = self.log.mark()
         try:
-            self._launch = launcher.launch(place, [*_own_flags(place, launcher.address), *flags])
+            self._launch = launcher.launch(place, [*own_flags(place, launcher.address), *flags])
             self._process = GuardedProcess(
                 self._launch.command,
                 env=self._launch.env,
@@ -136,6 +144,11 @@ class TritonServer:
     def request_port(self) -> int:
         """Port that requests are sent to."""
         return self.port if self._grpc_port is None else self._grpc_port
+
+    @property
+    def site(self) -> Site:
+        """Where requests are sent to."""
+        return Site(HOST, self.request_port)
 
     def ask(self, call: Callable[[tritonclient.http.InferenceServerClient], _Answer]) -> _Answer:
         """Make a control-plane call.
@@ -221,6 +234,20 @@ class TritonServer:
         if answer.status != 200:
             raise ServerDied(f"GET {path}: HTTP {answer.status}: {body[:200]!r}")
         return body
+
+    def exposed(self, models: Mapping[str, str]) -> Exposed:
+        """Return how its metrics are read.
+
+        Args:
+            models: name that a model of the deployment is loaded by -> the user's.
+
+        Raises:
+            TargetError: it was started without them.
+        """
+        if self._metrics_port is None:
+            raise TargetError("the server was started without metrics")
+        page = HttpControl(Site(HOST, self._metrics_port))
+        return Exposed(partial(page.get, "/metrics"), partial(told, models=models))
 
     def _lost(self, mark: int, error: object) -> ServerDied:
         """Say what is known of why the server does not answer: its exit code and its last errors."""
@@ -350,22 +377,6 @@ def _folders() -> tuple[Path, Path]:
     repository = workdir / "models"
     repository.mkdir()
     return workdir, repository
-
-
-def _own_flags(place: Place, address: str) -> list[str]:
-    """Return the flags that Paretune sets itself."""
-    grpc_port = place.ports.get("grpc")
-    grpc = ["--allow-grpc=false"] if grpc_port is None else [f"--grpc-address={address}", f"--grpc-port={grpc_port}"]
-    return [
-        f"--model-repository={place.repository}",
-        "--model-control-mode=explicit",
-        f"--http-address={address}",
-        f"--http-port={place.ports['http']}",
-        *grpc,
-        "--allow-metrics=false",
-        "--exit-timeout-secs=2",
-        f"--backend-config=python,shm-region-prefix-name={place.name}_",
-    ]
 
 
 def _answers_ready(port: int, timeout_s: float = 1.0) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from targets.base import (
     Context,
     Endpoint,
     Export,
+    Exposed,
     Knob,
     ServerCounters,
     TargetError,
@@ -46,14 +47,14 @@ class _Member(TritonTarget):
         return object.__new__(cls)
 
     def __init__(self, options: TritonOptions, context: Context, together: "list[_Member]") -> None:
-        super().__init__(options, context)
         self._together = together
-        if together:
-            first = together[0]
+        together.append(self)
+        super().__init__(options, context)
+        first = together[0]
+        if first is not self:
             first._models.update(self._models)
             self._models, self._fleet, self._log = first._models, first._fleet, first._log
             self._memories = first._memories
-        together.append(self)
 
     def _offer(self) -> rules.Offer:
         """Return what the server has: what any of the models needs."""
@@ -75,8 +76,12 @@ class _Member(TritonTarget):
     def load_exported(self, export: Export, requests: Requests) -> TritonDeployment:
         """Load this model's file of an export as it is, and ask it once."""
         server = self._server_for(flags_of.from_text(export.files.get(flags_of.FILE, "")), VERIFIED)
-        path = next(one for one in export.files if one != flags_of.FILE and one.parent.name in self._names())
+        path = self.file_in(export)
         return self._loaded_as_it_is(server, path, export.files[path], requests)
+
+    def file_in(self, export: Export) -> Path:
+        """Return the path of this model's file in an export."""
+        return next(one for one in export.files if one != flags_of.FILE and one.parent.name in self._names())
 
     def _names(self) -> frozenset[str]:
         """The models that stand for this one: it, and those that variants of it are."""
@@ -89,6 +94,8 @@ class SeveralTriton(TritonTarget):
     Raises:
         TargetError: the repository, one of the models, a flag or a variant cannot be used.
     """
+
+    loads_together: ClassVar = False
 
     def __init__(self, options: TritonOptions, context: Context) -> None:
         self._options, self._context = options, context
@@ -222,6 +229,12 @@ class SeveralTriton(TritonTarget):
         for one in loaded:
             one.retire()
 
+    def verify_copy(self, folder: Path, export: Export, requests: Mapping[str, Requests]) -> None:
+        """Start a server on a copied repository with the exported flags, compare what it loads, and ask each once."""
+        with self._first._server_on(folder, export) as server:
+            for name, member in self._members.items():
+                member._ask_copied(server, folder, [member.file_in(export)], requests[name])
+
     def environment(self) -> Mapping[str, str]:
         """Return the server's version, where it was found, and the models that it has at once."""
         return {**self._first.environment(), "models": ", ".join(self._members)}
@@ -284,6 +297,11 @@ class SeveralTritonDeployment:
     def statistics(self) -> Callable[[], ServerCounters]:
         """Read Triton's statistics of the first model."""
         return self._first.statistics()
+
+    def exposed(self) -> Exposed:
+        """Return how the server's metrics are read: of all of the models."""
+        names = {alias: model for one in self._loaded.values() for alias, model in one.models.items()}
+        return self._first.exposed(names)
 
     def retire(self) -> None:
         """Unload all of them."""

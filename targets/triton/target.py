@@ -1,9 +1,7 @@
 """The Triton target: models deployed under aliases on a server of ours, configurations applied through its load API."""
 
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,25 +11,26 @@ from typing import ClassVar
 from targets.base import Config, ConfigRefused, Context, Export, Knob, TargetError, Value
 from targets.common import named_choices
 from targets.exports import Start
-from targets.found import FoundModel
 from targets.options import ServerMetric
-from targets.triton import also, command_line, loading, reloading, rules
+from targets.triton import also, asking, command_line, loading, reloading, rules, together
 from targets.triton import config as model_config
 from targets.triton import flags as flags_of
+from targets.triton.asking import Base
+from targets.triton.completion import is_complete
 from targets.triton.deployment import TritonDeployment
-from targets.triton.docker import DockerLauncher, Mount
 from targets.triton.exporting import load_flags, start_of
 from targets.triton.fitting import check_requests
 from targets.triton.fleet import Fleet
-from targets.triton.found import models_in
+from targets.triton.found import models_at, models_served
 from targets.triton.gpus import gpus_of
-from targets.triton.installation import find_installation
-from targets.triton.knobs import ALWAYS_READ, BY_NAME, KNOBS
-from targets.triton.launch import Launcher, LocalLauncher
+from targets.triton.knobs import ALWAYS_READ, KNOBS
+from targets.triton.launching import availability, mounts_of
 from targets.triton.options import TritonOptions
-from targets.triton.repository import CONFIG_NAME, UserModel, needed, read_model, stage
+from targets.triton.repository import CONFIG_NAME, UserModel, check_name, needed, read_model
 from targets.triton.server import ServerLog, TritonServer
+from targets.triton.starting import server_on, start_server
 from targets.triton.transport import Memories, Transport, check_model, shown
+from targets.triton.usable import with_reasons
 from workloads.requests import Requests
 
 VERIFIED = "verified"
@@ -48,6 +47,7 @@ class TritonTarget:
     Options: ClassVar = TritonOptions
     side_by_side: ClassVar = True
     keeps_server: ClassVar = True
+    loads_together: ClassVar = True
 
     def __new__(cls, options: TritonOptions, context: Context) -> "TritonTarget":
         """Make a target of the kind that the options ask for."""
@@ -60,6 +60,7 @@ class TritonTarget:
     def __init__(self, options: TritonOptions, context: Context) -> None:
         self._options, self._context = options, context
         self._log = ServerLog(context.log_path)
+        self._start_server = partial(start_server, options, context, self._log, self._needed)
         self._fleet = Fleet(self._start_server)
         self._started = False
         self._memories = Memories(options)
@@ -70,47 +71,29 @@ class TritonTarget:
         self._expected: tuple[str, ...] = ()
         self._models: dict[str, UserModel] = {}
         self._user = self._model(options.model)
-        if options.also:
-            also.check(self._repository(), options.also, options.model)
+        also.check(None if options.repository is None else self._repository(), options.also, options.model)
         for name, overlay in options.variants.items():
             model_config.check_variant(name, overlay)
-        # What knobs change: the user's own configuration and those of the variants.
-        self._bases = [self._user.config, *(self._base(name)[1] for name in options.variants)]
         self._gpus = gpus_of(options)
+        self._completed: Mapping[str | None, UserModel] = {}
+        # What knobs change: the user's own configuration and those of the variants.
+        self._bases = {variant: self._base(variant) for variant in (None, *options.variants)}
+        if lacking := {variant: base for variant, base in self._bases.items() if not is_complete(base[1])}:
+            self._complete(self._completed_of(lacking))
 
     @staticmethod
     def all_knobs() -> Sequence[Knob]:
         """Every knob of Triton's that can be tuned."""
         return (*KNOBS, *flags_of.KNOBS)
 
-    @staticmethod
-    def availability() -> str:
-        """Say which tritonserver would be taken, or that there is an engine for containers at least."""
-        with tempfile.TemporaryDirectory() as workdir:
-            try:
-                found = find_installation(None, Path(workdir))
-            except TargetError:
-                if engine := shutil.which("docker"):
-                    return f"with `launch: docker` only, by {engine}: there is no tritonserver here"
-                raise
-        return f"{found.executable} (from {found.source})"
-
-    @staticmethod
-    def models_at(place: str, model: str | None) -> Sequence[FoundModel]:
-        """Return the models of a model repository."""
-        return models_in(Path(place), model)
+    availability = staticmethod(availability)
+    models_at = staticmethod(models_at)
+    models_served = staticmethod(models_served)
 
     def knobs(self) -> Sequence[Knob]:
         """Every knob, whether or not the study searches it; with the reason for those that fit no variant."""
-        found = []
-        for knob in named_choices(self.all_knobs(), "precision", self._options.variants):
-            reasons = [
-                rules.unusable(BY_NAME[knob.name], one, self._gpus) for one in self._bases if knob.name in BY_NAME
-            ]
-            if knob.rule == flags_of.NEEDS_GPU and self._gpus == ():
-                reasons = [rules.NO_GPU]
-            found.append(replace(knob, unusable=reasons[0]) if reasons and all(reasons) else knob)
-        return found
+        named = named_choices(self.all_knobs(), "precision", self._options.variants)
+        return with_reasons(named, list(self._bases.values()), self._gpus)
 
     def expect(self, knobs: Sequence[str]) -> None:
         """Take note of the knobs that a study sets."""
@@ -134,9 +117,8 @@ class TritonTarget:
             **model_config.knob_values(self._user.config, (*ALWAYS_READ, *self._expected)),
             **self._user_flags,
         }
-        for name in self._options.variants:
-            model, base = self._base(name)
-            if model is self._user and base == self._user.config:
+        for name, (model, base) in self._bases.items():
+            if name is not None and model.name == self._user.name and base == self._user.config:
                 values["precision"] = name
                 break
         return values
@@ -148,7 +130,7 @@ class TritonTarget:
     def check_requests(self, requests: Requests) -> None:
         """Check that requests have every input of the user's model and its variants, in its type and shape."""
         variants = {name: self._base(name)[1] for name in self._options.variants}
-        check_requests(requests, self._user.config, variants, rounds=self._options.launch != "remote")
+        check_requests(requests, self._user.config, variants)
 
     def start(self) -> None:
         """Start tritonserver with the user's own flags; an old one is stopped first."""
@@ -157,42 +139,12 @@ class TritonTarget:
         self._fleet.serving(self._usual_flags)
         self._started = True
 
-    def _start_server(self, flags: tuple[str, ...], beside: bool) -> TritonServer:
-        """Start a server with flags and read back those that it tells; one beside another takes free ports."""
-        options, context = self._options, self._context
-        server = TritonServer(
-            launcher=self._launcher(),
-            protocol=options.protocol,
-            http_port=None if beside else options.http_port,
-            grpc_port=None if beside else options.grpc_port,
-            timeout_s=options.apply_timeout,
-            log=self._log,
-            cpus=context.cpus,
-            flags=flags,
-        )
-        told = flags_of.logged_options(self._log.text_since(server.started_at))
-        if wrong := "; ".join(flags_of.mismatches(flags, told)):
-            server.stop()
-            raise TargetError(f"tritonserver took other flags: {wrong}")
-        also.load(server, self._repository(), options.also)
-        return server
-
-    def _launcher(self) -> Launcher:
-        options, resolve = self._options, self._context.resolve
-        if options.docker is None:
-            return LocalLauncher(resolve(options.server) if options.server else None, self._context.inherited())
-        return DockerLauncher(options.docker, self._needed(), self._mounts())
-
-    def _mounts(self) -> list[Mount]:
-        """Return what the study wants a container to see besides."""
-        given = {} if self._options.docker is None else self._options.docker.mounts
-        return [Mount(self._context.resolve(here), there) for here, there in given.items()]
-
     def _start_of(self, *wanted: model_config.ModelConfig) -> Start:
         """Return how a server is started on these configurations, as the study has it."""
         local = self._options.launch == "local" and self._gpus != ()
         gpus = local or any(map(rules.on_gpus, wanted))
-        return start_of(self._repository(), self._options.docker, self._mounts(), gpus=gpus)
+        mounts = mounts_of(self._options, self._context)
+        return start_of(self._repository(), self._options.docker, mounts, gpus=gpus)
 
     def _needed(self) -> list[Path]:
         """Return the user's folders and files that the server needs, whichever variant it has."""
@@ -201,19 +153,23 @@ class TritonTarget:
         others = also.folders(self._repository(), self._options.also).values()
         return list(dict.fromkeys(path for paths in (*found, others) for path in paths))
 
-    def _server_for(self, flags: Sequence[str], alias: str) -> TritonServer:
-        """Return the server with flags.
+    def _server_for(
+        self, flags: Sequence[str], alias: str, fits: Callable[[TritonServer], bool] | None = None
+    ) -> TritonServer:
+        """Return a server with flags; `fits` is as `Fleet.serving` has it.
 
         Raises:
-            ConfigRefused: it does not start with them, and they are not the user's own.
+            ConfigRefused: it does not start with them, and they are not the user's own, or not beside another server.
         """
         self._require_started()
         try:
-            return self._fleet.serving(flags, alias)
+            return self._fleet.serving(flags, alias, fits)
         except TargetError as error:
-            if list(flags) == list(self._usual_flags):
-                raise
-            raise ConfigRefused(f"{' '.join(flags)}: {error}") from None
+            if list(flags) != list(self._usual_flags):
+                raise ConfigRefused(f"{' '.join(flags)}: {error}") from None
+            if self._fleet.any() is not None:
+                raise ConfigRefused(f"a second server, beside the one that runs: {error}") from None
+            raise
 
     def deploy(self, config: Config, alias: str) -> TritonDeployment:
         """Load a configuration as `MODEL__ALIAS` and read back that it is the one loaded.
@@ -221,25 +177,38 @@ class TritonTarget:
         What the alias had is unloaded first, so that it ends while the other begins; one that is refused brings it
         back. Where only the number of instances differs Triton changes that in place.
         """
-        model, wanted = self._wanted(config)
-        server = self._server_for(self._flags_of(config), alias)
-        name = self._name(server, model.name, alias)
-        before = self._deployed.get(alias)
-        leaves = before is not None and before.leaves(server, name, wanted)
-        load = partial(loading.load, server, model, wanted, name, config)
+        one, before = self._planned(config, alias), self._deployed.get(alias)
+        leaves = before is not None and before.leaves(one.server, one.name, one.wanted)
         try:
-            load()
+            one.load()
         except ConfigRefused:
             if before is not None and leaves:
                 with suppress(ConfigRefused):
                     before.load_again()
             raise
         if before is not None:
-            before.replaced(server, [name])
-        server.settle()
-        made = self._deployment(config, server, name, wanted, alias)
-        self._deployed[alias] = replace(made, _wanted=wanted, _load=load)
-        return self._deployed[alias]
+            before.replaced(one.server, [one.name])
+        one.server.settle()
+        return self._loaded(one)
+
+    def deploy_together(self, wanted: Sequence[tuple[Config, str]]) -> Sequence[TritonDeployment]:
+        """Load configurations under aliases that have nothing loaded, all for one server; see `together.load`."""
+        planned = [self._planned(config, alias) for config, alias in wanted]
+        together.load(planned)
+        self.settle()
+        return [self._loaded(one) for one in planned]
+
+    def _planned(self, config: Config, alias: str) -> together.Planned:
+        """Return what is to be loaded, and by what name. Raises ConfigRefused."""
+        model, wanted = self._wanted(config)
+        server = self._server_for(self._flags_of(config), alias)
+        return together.Planned(alias, config, server, model, wanted, self._name(server, model.name, alias))
+
+    def _loaded(self, one: together.Planned) -> TritonDeployment:
+        """Take up what was loaded."""
+        made = self._deployment(one.config, one.server, one.name, one.wanted, one.alias)
+        self._deployed[one.alias] = replace(made, _wanted=one.wanted, _load=one.load)
+        return self._deployed[one.alias]
 
     def _name(self, server: TritonServer, model: str, alias: str) -> str:
         """Return the name to load a model by, see `command_line.alias_name`."""
@@ -293,13 +262,27 @@ class TritonTarget:
     def _loaded_as_it_is(self, server: TritonServer, path: Path, text: str, requests: Requests) -> TritonDeployment:
         """Load a file of an export as it is, read back that the server has what it says, and ask once."""
         name = path.parent.name
-        wanted = model_config.parse(text, path)
-        stage(self._model(name).directory, server.repository, name, wanted, text)
-        server.load(name)
-        loading.read_back(server, name, wanted, model_config.knob_values(wanted, BY_NAME))
+        wanted = loading.load_file(server, self._model(name).directory, path, text)
         deployment = self._deployment({}, server, name, wanted, VERIFIED)
         deployment.ask_once(requests)
         return deployment
+
+    def verify_copy(self, folder: Path, export: Export, requests: Mapping[str, Requests]) -> None:
+        """Start a server on a copied repository with the exported flags, compare what it loads, and ask it once."""
+        (asked,) = requests.values()
+        with self._server_on(folder, export) as server:
+            self._ask_copied(server, folder, [path for path in export.files if path != flags_of.FILE], asked)
+
+    def _server_on(self, folder: Path, export: Export) -> AbstractContextManager[TritonServer]:
+        self._memories.check()
+        return server_on(folder, self._options, self._context, self._log, export.flags)
+
+    def _ask_copied(self, server: TritonServer, folder: Path, paths: Sequence[Path], requests: Requests) -> None:
+        """Read back that a server on a folder has what files there say, and ask the model of the last of them once."""
+        *_, (name, wanted) = [loading.read_back_file(server, folder / path) for path in paths]
+        deployment = self._deployment({}, server, name, wanted, VERIFIED)
+        deployment.ask_once(requests)
+        deployment.retire()
 
     def check_server(self, url: str) -> None:
         """Check that a Triton answers at a URL."""
@@ -314,9 +297,8 @@ class TritonTarget:
         """Return the server's version and where it was found."""
         server = self._running()
         version = server.ask(lambda client: client.get_server_metadata())["version"]
-        flags = {"server_flags": " ".join(self._own_flags)} if self._own_flags else {}
-        requests = {"requests": ", ".join(shown(self._options))}
-        return {"server": f"tritonserver {version}", **server.found, **flags, **requests}
+        own = {"server_flags": " ".join(self._own_flags)} if self._own_flags else {}
+        return {"server": f"tritonserver {version}", **server.found, **own, "requests": ", ".join(shown(self._options))}
 
     def stop(self) -> None:
         """Stop every server."""
@@ -342,17 +324,35 @@ class TritonTarget:
         if name not in self._models:
             repository = self._repository()
             text, parsed = read_model(repository, name, self._context.texts)
-            check_model(self._options, parsed, name)
+            if is_complete(parsed):
+                check_model(self._options, parsed, name)
+            if self._options.launch != "remote":
+                check_name(name)
             self._models[name] = UserModel(name, repository / name, text, parsed)
         return self._models[name]
 
     def _base(self, variant: str | None) -> tuple[UserModel, model_config.ModelConfig]:
         """Return the model that a variant is made from and its configuration with the overlay."""
+        if variant in self._completed:
+            return self._completed[variant], self._completed[variant].config
         if variant is None:
             return self._user, self._user.config
         overlay = self._options.variants[variant]
         model = self._model(str(overlay["model"])) if "model" in overlay else self._user
         return model, model_config.overlaid(model.config, overlay)
+
+    def _completed_of(self, lacking: Mapping[str | None, Base]) -> Mapping[str | None, UserModel]:
+        """Return models with what Triton completes of them. Raises TargetError where it does not."""
+        return asking.completed_by(partial(self._start_server, self._usual_flags, True), lacking, self._log.path.parent)
+
+    def _complete(self, found: Mapping[str | None, UserModel]) -> None:
+        """Take up what Triton completed: variant, None for the user's own model -> the model."""
+        for model in found.values():
+            check_model(self._options, model.config, model.name)
+        self._completed = found
+        if None in found:
+            self._user = self._models[self._user.name] = found[None]
+        self._bases = {variant: self._base(variant) for variant in self._bases}
 
     def _wanted(self, config: Config, offer: rules.Offer | None = None) -> tuple[UserModel, model_config.ModelConfig]:
         """Return the model of a configuration, and what is loaded for it on a server with this offer."""
@@ -372,7 +372,8 @@ class TritonTarget:
 
     def _offer(self) -> rules.Offer:
         """Return what the server has: what the study's knobs and the user's files need."""
-        return command_line.with_given(rules.offer_for(self._expected, self._bases, self._gpus), self._own_flags)
+        bases = [config for _, config in self._bases.values()]
+        return command_line.with_given(rules.offer_for(self._expected, bases, self._gpus), self._own_flags)
 
     def _offer_to(self, config: Config) -> rules.Offer:
         """Return what the server of a configuration has, by its flags."""
@@ -390,7 +391,7 @@ class TritonTarget:
     def _deployment(
         self, config: Config, server: TritonServer, name: str, wanted: model_config.ModelConfig, alias: str
     ) -> TritonDeployment:
-        transport = Transport(self._options, self._memories, server, wanted, name)
+        transport = Transport(self._options, wanted, name, server.site, partial(self._memories.made, server))
         forget, keeps = partial(self._forget, alias), wanted.response_cache.enable
         return TritonDeployment(config, server, name, transport, forget, keeps_answers=keeps)
 

@@ -1,7 +1,7 @@
 """How requests get to a model that is loaded, and its answers back: in the request, or through shared memory."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from targets.base import Endpoint, TargetError, Value
 from targets.common import Encoded, a_dataset
 from targets.kserve import wire_grpc, wire_http, wire_json
 from targets.kserve.wire import Place, Request, Site, Tensor, Wanted, Wire, raw, requests_of
-from targets.ports import HOST
+from targets.probe import failure_of
 from targets.triton import wire_stream
 from targets.triton.cuda import Cuda
 from targets.triton.memory import CudaMemory, Memory, SystemMemory
@@ -48,7 +48,7 @@ class Memories:
             self._cuda = found
         return self._cuda
 
-    def made(self, kind: str, server: TritonServer) -> Memory | None:
+    def made(self, server: TritonServer, kind: str) -> Memory | None:
         """Return a region for one source of requests; None for tensors that do not travel in one."""
         name = f"{server.shm_prefix}tensors{next(self._numbers)}"
         if kind == "shared_memory":
@@ -101,21 +101,21 @@ class Transport:
 
     Args:
         options: of the requests.
-        memories: makes shared memory.
-        server: that has the model.
         config: of the model.
         name: that requests ask for it by.
+        site: where they go.
+        made: kind of memory -> a region of it for one source of requests, None for tensors that travel otherwise.
     """
 
     def __init__(
         self,
         options: RequestOptions,
-        memories: Memories,
-        server: TritonServer,
         config: model_config_pb2.ModelConfig,
         name: str,
+        site: Site,
+        made: Callable[[str], Memory | None],
     ) -> None:
-        self._options, self._memories, self._server, self._config = options, memories, server, config
+        self._options, self._config, self._site, self._made = options, config, site, made
         self._model = described(config, name)
         self._wire = _wire(options)
         self._parameters = parameters_of(options)
@@ -129,16 +129,12 @@ class Transport:
         dataset = in_types_of(a_dataset(requests, self._model.inputs), self._config)
         check_inputs(dataset, self._config)
         asked = requests_of(dataset, self._model, self._parameters)
-        site = Site(HOST, self._server.request_port)
         if not self._options.memories:
-            return self._wire.encoded(asked, self._model, site)
-        shared = _Shared(
-            next(self._numbers),
-            self._memories.made(self._options.tensors, self._server),
-            self._memories.made(self._options.outputs, self._server),
-        )
+            return self._wire.encoded(asked, self._model, self._site)
+        inputs, outputs = self._made(self._options.tensors), self._made(self._options.outputs)
+        shared = _Shared(next(self._numbers), inputs, outputs)
         try:
-            endpoint = self._wire.encoded(self._placed(asked, shared), self._model, site)
+            endpoint = self._wire.encoded(self._placed(asked, shared), self._model, self._site)
             for memory in shared.memories():
                 memory.register()
         except BaseException:
@@ -165,6 +161,11 @@ class Transport:
             name: calculable(np.frombuffer(shared.outputs.read(slot[name]), NUMPY[datatype]).reshape(shape))
             for name, (datatype, shape) in said.outputs.items()
         }
+
+    def ask_once(self, requests: Requests, timeout_s: float) -> None:
+        """Send the first item and check that it is answered in time. Raises TargetError with what came instead."""
+        if len(requests) and (failure := failure_of(self.endpoint(requests), timeout_s)):
+            raise TargetError(f"{self._model.name}: a request to the loaded model failed: {failure}")
 
     def _release(self, endpoint: Endpoint) -> None:
         _, shared = self._shared.pop(id(endpoint))

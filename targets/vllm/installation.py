@@ -13,8 +13,9 @@ from targets.openai.installation import Installation, answer, find_command
 COMMAND = "vllm"
 ASK_TIMEOUT_S = 300.0
 INSTALL_HINT = (
-    "install it with: pip install vllm (see docs/vllm.md for a machine without a GPU), "
-    "or name the command of yours with `target.server` in the study"
+    "install it with: python3 -m venv vllm-env && vllm-env/bin/pip install vllm (without a GPU: tune init vllm-cpu && "
+    "python3 -m venv vllm-env && vllm-env/bin/python vllm/install.py), and name the command with `target.server` in "
+    "the study: vllm-env/bin/vllm"
 )
 
 

@@ -33,7 +33,7 @@ def test_two_configurations_are_compared_under_the_load_of_agents(tmp_path: Path
 def test_stored_runs_are_compared_without_agents(tmp_path: Path) -> None:
     ended = tune("compare", "one", "other", "--agents", "2", cwd=tmp_path, PARETUNE_TOKEN="long enough for a test")
     assert ended.returncode == 2
-    said = " ".join(ended.stderr.replace("│", " ").split())
+    said = " ".join(ended.stderr.split())
     assert "--agents is about a load, and stored runs are compared without one" in said
 
 

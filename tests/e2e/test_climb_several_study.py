@@ -5,7 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from reports import words
 from tests.support.tune import tune
+from tuner.load_words import loads_in_words
+from tuner.pick import picked
 from tuner.results import Result, Trial, read_result
 from tuner.sustained import sustained
 
@@ -52,8 +55,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str]:
     (folder / "study.yaml").write_text(STUDY)
     ended = tune("study.yaml", cwd=folder)
     assert ended.returncode in (0, 5), ended.stdout + ended.stderr
-    shown = tune("show", "runs/climbs/latest", cwd=folder)
-    return read_result(folder / "runs" / "climbs" / "latest"), ended.stdout + ended.stderr + shown.stdout
+    run = folder / "runs" / "climbs" / "latest"
+    shown = tune("show", run, cwd=folder).stdout
+    exported = tune("export", run, "--pick", "fastest", "--diff", cwd=folder).stderr
+    return read_result(run), " ".join((ended.stdout + ended.stderr + shown + exported).split())
 
 
 def highest(trial: Trial, workload: str) -> float:
@@ -89,3 +94,14 @@ def test_the_best_and_what_confirms_it_are_at_the_highest_load_of_each_workload(
     }
     assert "web: load" in said
     assert f"strict {made.candidate.loads['strict'].level:g} in flight" in said
+
+
+def test_a_pick_and_the_best_are_told_with_the_load_of_each_workload(found: tuple[Result, str]) -> None:
+    result, said = found
+    chosen = picked(result, "fastest")
+    assert f"trial {chosen.trial} is picked as the fastest at {loads_in_words(chosen.loads)}" in said
+    assert [*chosen.loads] == ["steady", "strict", "web"]
+    for name, load in chosen.loads.items():
+        assert load.level <= highest(result.trial(chosen.trial), name)
+    assert result.best is not None
+    assert f"* the best of this run, at {words.loads(result.best.load, result.best.loads)}" in said

@@ -1,5 +1,6 @@
 """The command line where no server is needed: every error is one message with its exit code."""
 
+import errno
 import json
 import os
 import re
@@ -18,7 +19,8 @@ import yaml
 from targets import registry
 from tests.support.tune import tune
 from tests.tuner.result_builders import result, trial
-from tuner.cli import app
+from tuner.cli import app, main
+from tuner.cli.failures import code_of
 from tuner.cli.frame import BAD_USAGE, COMMANDS, OUR_BUG, TARGET_UNUSABLE
 from tuner.space import LOAD_NAMES
 
@@ -146,9 +148,7 @@ def test_a_comparison_that_cannot_be_made_says_why(
 
 def test_one_run_alone_cannot_be_compared(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    ended = tune("compare", "run", cwd=tmp_path)
-    assert ended.returncode == BAD_USAGE
-    assert "give another one to compare it with" in ended.stderr.replace("\n", " ").replace("│", "").replace("  ", " ")
+    fails(tmp_path, BAD_USAGE, r"^tune: run is a run: give another one to compare it with\n$", "compare", "run")
 
 
 @pytest.mark.parametrize(
@@ -156,11 +156,14 @@ def test_one_run_alone_cannot_be_compared(tmp_path: Path) -> None:
     [
         (["init", "triton", "--model", "resnet50"], "--model goes with FOLDER, --url or --from-model-analyzer"),
         (["init", "digits", "--model", "resnet50"], "the starter digits is written as it is"),
+        (["init", "models", "--api-key-env", "KEY"], "--api-key-env goes with --url"),
         (["compare", "run", "run", "--ours", "instances=2"], "--ours goes with STUDY.yaml"),
         (["compare", "run", "run", "--theirs", "instances=2"], "--theirs goes with STUDY.yaml"),
         (["compare", "run", "run", "--set", "space.instances=2"], "--set goes with STUDY.yaml"),
         (["compare", "run", "run", "--agents", "1"], "--agents is about a load"),
         (["knobs", "triton", "--repository", "models"], "--repository goes with --model NAME"),
+        (["knobs", "triton", "--study", "study.yaml", "--model", "m"], "give one of --study and --model"),
+        (["export", "run", "--diff", "--as", "command"], "--diff and --as both print on stdout"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused_with_what_it_goes_with(
@@ -168,9 +171,56 @@ def test_an_option_that_would_be_ignored_is_refused_with_what_it_goes_with(
 ) -> None:
     ended = tune(*arguments, cwd=tmp_path, PARETUNE_TOKEN="0" * 64)
     assert ended.returncode == BAD_USAGE
-    assert message in " ".join(re.sub(r"[│\n]", " ", ended.stderr).split())
+    (said,) = ended.stderr.splitlines()
+    assert said.startswith("tune: ")
+    assert message in said
     assert ended.stdout == ""
     assert not list(tmp_path.iterdir()), "nothing was written"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("bnch", "tune: no such command 'bnch'. Did you mean 'bench'? see tune --help"),
+        ("run", "tune: missing argument 'STUDY.yaml'; see tune run --help"),
+        ("run study.yaml --trails 5", "tune: no such option: --trails .*; see tune run --help"),
+        ("run study.yaml --trials", "tune: option '--trials' requires an argument; see tune COMMAND --help"),
+        ("run study.yaml --trials 0", "tune: invalid value for '--trials': .*; see tune run --help"),
+        ("worker study.yaml --lease 5", "tune: invalid value for '--lease': expected a duration .*; see tune worker"),
+        ("gate", "tune: give a study, or two with --ab OLD.yaml NEW.yaml"),
+        ("gate accept", "tune: missing argument .*; see tune gate accept --help"),
+        (
+            "--quiet bench study.yaml",
+            "tune: no such option: --quiet; what a command takes stands behind its name: tune",
+        ),
+        ("--quiet", "tune: no such option: --quiet; what a command takes stands behind its name: tune COMMAND --help"),
+        ("--trials 5 nothing.yaml", "tune: nothing.yaml: cannot be read"),
+    ],
+)
+def test_a_command_line_that_cannot_be_taken_is_one_line_with_the_remedy(
+    line: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tune", *line.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == BAD_USAGE
+    printed = capsys.readouterr()
+    (said,) = printed.err.splitlines()
+    assert re.match(message.replace("?", r"\?"), said), said
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize(
+    "line", ["--quiet study.yaml", "--trials 5 -q study.yaml", "-q --out runs/x study.yml --seed 1"]
+)
+def test_options_of_a_run_may_stand_before_its_study(line: str) -> None:
+    group: Any = typer.main.get_command(app)
+    root = group.make_context("tune", line.split())
+    name, command, rest = group.resolve_command(root, [*root._protected_args, *root.args])
+    parsed = command.make_context(name, rest, parent=root)
+    assert name == "run"
+    assert parsed.params["quiet"] is True
+    assert parsed.params["study"].stem == "study"
 
 
 def test_a_run_on_cpus_that_are_not_here_is_exported_all_the_same(small_study: WriteStudy, tmp_path: Path) -> None:
@@ -192,6 +242,26 @@ def test_a_directory_with_other_things_in_it_is_not_taken_for_a_run(small_study:
 
 def test_an_override_that_is_wrong_names_the_option(small_study: WriteStudy, tmp_path: Path) -> None:
     fails(tmp_path, BAD_USAGE, r"--set slo\.p99: .*expected a duration", small_study(), "--set", "slo.p99=fast")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--time", "5"], "tune: --time: expected a duration with a unit"),
+        (["--time", "5 min", "--set", "search.budget.trials=none"], "tune: --set search.budget.trials: "),
+        (["--trials", "3", "--set", "search.budget=3"], "tune: --trials: `budget` (line "),
+    ],
+)
+def test_an_option_for_a_key_is_named_as_it_was_given(
+    arguments: list[str], message: str, small_study: WriteStudy, tmp_path: Path
+) -> None:
+    ended = tune(small_study(), *arguments, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (BAD_USAGE, "")
+    assert ended.stderr.startswith(message)
+
+
+def test_knobs_of_a_kind_that_there_is_none_of_are_bad_usage(tmp_path: Path) -> None:
+    fails(tmp_path, BAD_USAGE, "no target of kind 'tritn'; did you mean 'triton'", "knobs", "tritn")
 
 
 def test_the_schema_of_studies_accepts_the_example(tmp_path: Path) -> None:
@@ -221,7 +291,34 @@ def test_knobs_lists_what_can_be_tuned(tmp_path: Path) -> None:
     rows = json.loads(tune("knobs", "triton", "--json", cwd=tmp_path).stdout)
     assert [row["knob"] for row in rows] == [*(knob.name for knob in registry.knobs("triton")), *LOAD_NAMES]
     assert all(row["what"] for row in rows)
-    assert set(rows[0]) == {"knob", "type", "legal", "applied", "since", "rule", "what"}
+    numbers = {"unit", "default", "low", "high", "choices", "server", "too_old"}
+    assert all(set(row) == {"knob", "type", "legal", "applied", "since", "rule", "what"} | numbers for row in rows)
+    found = {row["knob"]: {key: row[key] for key in ("type", *numbers)} for row in rows}
+    assert found["tensorrt_workspace"] == {
+        "type": "int", "unit": "bytes", "default": 2**30, "low": 1, "high": 2**63 - 1, "choices": [],
+        "server": None, "too_old": None,
+    }  # fmt: skip
+    assert found["max_queue_delay"].items() >= {"unit": "s", "default": 0.0, "low": 0, "high": None}.items()
+    assert found["timeout_action"].items() >= {"default": "reject", "choices": ["reject", "delay"]}.items()
+    assert found["preserve_ordering"].items() >= {"default": False, "choices": [True, False]}.items()
+    assert [name for name, row in zip(found, rows, strict=True) if not row["since"]] == ["precision", *LOAD_NAMES]
+
+
+def test_knobs_of_a_study_are_those_of_its_own_server(small_study: WriteStudy, tmp_path: Path) -> None:
+    target = {"kind": "triton", "model": "digits", "repository": "models", "flags": {"http-thread-count": 3}}
+    variants = {"ours": {"parameters": {"model_file": "model.onnx"}}}
+    study = small_study(target={**target, "variants": variants}, space={"concurrency": 4})
+    ended = tune("knobs", "triton", "--study", study, "--json", cwd=tmp_path)
+    found = {row["knob"]: row for row in json.loads(ended.stdout)}
+    assert found["http_thread_count"]["now"] == "3"
+    assert found["precision"]["choices"] == ["ours"]
+    assert "not here: " in found["tensorrt_workspace"]["legal"]
+    version = found["max_batch_size"]["server"]
+    assert re.fullmatch(r"2\.\d+\.\d+", version)
+    assert f"compared with that of the server, {version}" in ended.stderr
+    assert (found["warmup_count"]["since"], found["warmup_count"]["too_old"]) == ("2.24", False)
+    assert found["max_batch_size"]["too_old"] is None, "it may be older than what was looked at"
+    fails(tmp_path, BAD_USAGE, r"study\.yaml:\d+: target\.kind: is triton", "knobs", "simulated", "--study", study)
 
 
 def test_doctor_finds_a_tritonserver_here(tmp_path: Path) -> None:
@@ -274,9 +371,7 @@ def test_a_command_of_the_help_is_defined_in_the_module_that_it_names() -> None:
 
 
 def test_a_mistyped_command_is_no_study(tmp_path: Path) -> None:
-    ended = tune("bnch", cwd=tmp_path)
-    assert ended.returncode == BAD_USAGE
-    assert "Did you mean 'bench'?" in ended.stderr
+    fails(tmp_path, BAD_USAGE, "Did you mean 'bench'", "bnch")
 
 
 BROKEN = "import tuner.starters; tuner.starters.STARTERS['triton'] = None; from tuner.cli import main; main()"
@@ -353,8 +448,31 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_used_are_no_bugs(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    fails(tmp_path, BAD_USAGE, r"file/\S*: Not a directory", "init", "digits", "--to", "file/here")
-    fails(tmp_path, BAD_USAGE, r"file: (Not a directory|File exists)", "init", "--to", "file")
+    remedy = "a file stands where a folder is needed: name another folder"
+    fails(tmp_path, BAD_USAGE, rf"file/\S*: Not a directory; {remedy}", "init", "digits", "--to", "file/here")
+    fails(tmp_path, BAD_USAGE, rf"file: (Not a directory|File exists); {remedy}", "init", "--to", "file")
+
+
+@pytest.mark.parametrize(
+    ("number", "file", "said"),
+    [
+        (errno.EACCES, "a.csv", "a.csv: Permission denied; you may not do that there: have the permissions changed"),
+        (errno.EISDIR, "a.csv", "a.csv: Is a directory; a folder stands where a file is needed: name another file"),
+        (errno.ENOENT, "a.csv", "a.csv: No such file or directory; there is nothing: check how its path is written"),
+        (errno.ENOSPC, "a.csv", "a.csv: No space left on device; make room, or name another place"),
+        (errno.ENOSPC, None, "No space left on device; make room, or name another place"),
+        (errno.EROFS, None, "Read-only file system; nothing can be written there: name another place"),
+        (errno.ELOOP, "a.csv", "a.csv: Too many levels of symbolic links; --debug shows what it was wanted for"),
+    ],
+)
+def test_an_error_of_the_system_has_the_remedy_for_its_kind(number: int, file: str | None, said: str) -> None:
+    code, told = code_of(OSError(number, os.strerror(number), file))
+    assert code == BAD_USAGE
+    assert told.startswith(said)
+
+
+def test_an_error_of_the_system_that_is_about_no_file_is_a_bug() -> None:
+    assert code_of(OSError(errno.EPERM, os.strerror(errno.EPERM)))[0] is None
 
 
 def test_what_is_not_there_cannot_be_shown_or_opened(tmp_path: Path) -> None:

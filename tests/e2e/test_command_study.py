@@ -92,6 +92,7 @@ def test_accuracy_is_measured_where_the_answer_says_it(
 def test_the_exported_script_starts_the_server_with_the_best_values(
     finished: tuple[Path, "subprocess.CompletedProcess[str]"],
 ) -> None:
+    """As docs/command.md starts it."""
     folder, ended = finished
     best = result_of(folder).best
     assert best is not None, ended.stderr

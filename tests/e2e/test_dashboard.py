@@ -45,6 +45,7 @@ def _asked_once(url: str) -> dict[str, object]:
 
 
 def test_the_dashboard_serves_the_trials_of_the_run(run: Path) -> None:
+    """The command is that of docs/commands/ui.md."""
     port = choose_ports({"http": None})["http"]
     command = [sys.executable, "-m", "tuner", "ui", str(run), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -28,6 +28,8 @@ WriteStudy = Callable[..., Path]
 
 ONE_LEVEL = {"max_batch_size": [8, 32], "precision": ["fp32", "int8"], "concurrency": [4]}
 """A space at one load level: there is no shortlist to be made."""
+FIRST = [{"max_batch_size": 16, "max_queue_delay": "1 ms", "precision": "int8"}]
+"""Measured after the study's own: a delay and a precision that it has not, whatever the search proposes then."""
 BROKEN_MODEL = """
 import os, signal, time
 from importlib.util import module_from_spec, spec_from_file_location
@@ -109,6 +111,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
         study.replace("low: 1, high: 64, scale: log2", "low: 8, high: 32, scale: log2")
         .replace("p99: 10 ms, error_rate: 0.1%", "p90: 300 ms, error_rate: 5%")
         .replace("trials: 40", "trials: 3")
+        .replace("  seed: 7", f"  seed: 7\n  start: {json.dumps(FIRST)}")
         .replace("instances: {low: 1, high: 4}", "instances: 1")
         + "measure: {warmup: 0.1 s, max_warmup: 0.2 s, window: 0.2 s, max_window: 0.4 s}\n"
         + "confirm: {candidates: 2, redeployments: 2, max_redeployments: 3, rounds: 2, round: 0.2 s}\n"
@@ -122,7 +125,15 @@ def test_a_run_ends_with_zero_a_table_and_no_process_left(
     folder, ended = finished
     assert ended.returncode == 0, ended.stderr
     assert "yours" in ended.stdout
-    assert "report.html" in ended.stdout
+    run = (folder / "runs/digits/latest").resolve()
+    place = run.relative_to(folder.resolve())
+    *_, report, config, last = ended.stdout.splitlines()
+    assert report == f"report   {place}/report.html"
+    assert config == f"config   {place}/best/  (loaded by the server)"
+    best = latest(folder).best
+    command = f"tune export {place} --apply" if best is not None and best.trial else f"tune open {place}"
+    assert last.split(maxsplit=1)[1] == command
+    assert (f"<code>{command}</code>" in (run / "report.html").read_text()) == ("--apply" in command)
     assert "trial 3" in ended.stderr
     assert servers_of(folder) == []
 
@@ -340,10 +351,11 @@ def test_an_interrupted_run_writes_what_there_is_and_stops_the_server(
 
 
 def test_fresh_starts_over_and_keeps_the_old_run(small_study: WriteStudy, tmp_path: Path) -> None:
-    study = small_study(space=ONE_LEVEL, search={"budget": {"trials": 1, "time": "5 min"}, "seed": 1})
+    budget = {"trials": 1, "time": "5 min"}
+    study = small_study(space=ONE_LEVEL, search={"budget": budget, "seed": 1}, slo={"p99": "1 us"})
     first = tune(study, cwd=tmp_path)
     second = tune(study, "--fresh", "--quiet", cwd=tmp_path)
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert (first.returncode, second.returncode) == (4, 4), first.stderr + second.stderr
     assert len(list((tmp_path / "runs" / "digits").glob("20*"))) == 2
     assert second.stderr == ""
 

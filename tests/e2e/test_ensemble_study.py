@@ -154,7 +154,7 @@ def test_a_repository_with_an_ensemble_gets_a_study_of_its_composing_models(tmp_
 
 def test_knobs_of_an_ensemble_are_those_of_its_composing_models(tmp_path: Path) -> None:
     write_ensemble(tmp_path / "models")
-    rows = {row["knob"]: row for row in of_model("triton", "pipeline", tmp_path / "models")}
+    rows = {row["knob"]: row for row in (one.row() for one in of_model("triton", "pipeline", tmp_path / "models"))}
     assert rows["classify.max_batch_size"]["now"] == "16"
     assert rows["preprocess.instance_kind"]["now"] == "cpu"
     assert rows["instances"]["legal"].startswith("not here: instance group should not be specified for an ensemble")

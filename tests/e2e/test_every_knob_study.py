@@ -13,7 +13,7 @@ import yaml
 from targets.base import Config, Value
 from targets.triton.config import from_loaded, knob_mismatches, knob_values, parse
 from targets.triton.flags import NAMES as FLAGS
-from targets.triton.knobs import BY_NAME, CATALOGUE
+from targets.triton.knobs import BY_NAME, CATALOGUE, LEVELS
 from targets.triton.rules import unusable
 from tests.conftest import DIGITS
 from tests.support.tune import tune
@@ -22,24 +22,33 @@ from tuner.results import Result, Trial, read_result
 pytestmark = pytest.mark.long
 
 STUDY = DIGITS / "every_knob.yaml"
+
+
+def every_level(**values: object) -> dict[str, object]:
+    """Return knobs of a queue policy, set for each priority level."""
+    return {f"level_{level}_{name}": value for level in range(1, LEVELS + 1) for name, value in values.items()}
+
+
 ILLEGAL: list[dict[str, object]] = [
     {"max_batch_size": 8, "preferred_batch_size": [4, 16], "warmup": "zero", "warmup_batch_size": 16,
      "instance_kind": "gpu"},
-    {"preserve_ordering": True, "priority_levels": 2, "timeout_action": "delay", "default_timeout": "1 s"},
+    {"preserve_ordering": True, "priority_levels": 4, "timeout_action": "delay", "default_timeout": "1 s"},
 ]  # fmt: skip
 """Starting points that break every rule of `RULES` together."""
 LEGAL: list[dict[str, object]] = [
     {"max_batch_size": 8, "max_queue_delay": "0 us", "preferred_batch_size": [], "preserve_ordering": False,
-     "priority_levels": 2, "default_priority_level": 1, "timeout_action": "reject", "default_timeout": "0 us",
+     **every_level(timeout_action="reject", default_timeout="0 us", allow_timeout_override=False, max_queue_size=512),
+     "priority_levels": 4, "default_priority_level": 1, "timeout_action": "reject", "default_timeout": "0 us",
      "allow_timeout_override": False, "max_queue_size": 0, "eager_batching": False, "instances": 1,
-     "instance_kind": "cpu", "response_cache": False, "warmup": "zero", "warmup_batch_size": 1, "precision": "fp32",
-     "http_thread_count": 4, "grpc_infer_allocation_pool_size": 8, "model_load_thread_count": 2,
+     "instance_kind": "cpu", "response_cache": False, "warmup": "zero", "warmup_batch_size": 1, "warmup_count": 1,
+     "precision": "fp32", "http_thread_count": 4, "grpc_infer_allocation_pool_size": 8, "model_load_thread_count": 2,
      "buffer_manager_thread_count": 0, "pinned_memory_pool_size": 0, "cache_size": 1048576,
      "rate_limit": "execution_count", "rate_limiter_priority": 1, "concurrency": 4},
     {"max_batch_size": 16, "max_queue_delay": "500 us", "preferred_batch_size": [4, 16], "preserve_ordering": False,
-     "priority_levels": 2, "default_priority_level": 2, "timeout_action": "delay", "default_timeout": "1 s",
+     **every_level(timeout_action="delay", default_timeout="1 s", allow_timeout_override=True, max_queue_size=0),
+     "priority_levels": 4, "default_priority_level": 2, "timeout_action": "delay", "default_timeout": "1 s",
      "allow_timeout_override": True, "max_queue_size": 512, "eager_batching": True, "instances": 2,
-     "instance_kind": "model", "response_cache": True, "warmup": "random", "warmup_batch_size": 16,
+     "instance_kind": "model", "response_cache": True, "warmup": "random", "warmup_batch_size": 16, "warmup_count": 4,
      "precision": "int8", "http_thread_count": 8, "grpc_infer_allocation_pool_size": 16, "model_load_thread_count": 4,
      "buffer_manager_thread_count": 2, "pinned_memory_pool_size": 268435456, "cache_size": 67108864,
      "rate_limit": "execution_count", "rate_limiter_priority": 2, "concurrency": 16},
@@ -59,7 +68,7 @@ SHORT = {
 }
 RULES = (
     "dynamic batching preferred size must be <= max batch size, but 16 > 8",
-    "only one priority level is allowed when preserve_ordering is true, but priority_levels is 2",
+    "only one priority level is allowed when preserve_ordering is true, but priority_levels is 4",
     "a queue policy cannot have DELAY as timeout action when preserve_ordering is true",
     "a warm-up batch must be within 1 and max_batch_size, but 16 > 8",
     "an instance group has kind KIND_GPU but no GPUs are available",

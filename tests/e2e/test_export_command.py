@@ -28,7 +28,7 @@ from tests.triton.test_triton_files import MODEL
 from tests.tuner.result_builders import point
 from tuner import cli
 from tuner.provenance import MARK, with_header, without_header
-from tuner.results import read_result, to_json
+from tuner.results import Load, read_result, to_json
 
 pytestmark = pytest.mark.long
 
@@ -76,19 +76,44 @@ def values(path: Path) -> dict[str, object]:
 def test_a_file_says_where_it_comes_from_once_and_not_when_asked_not_to(run: Path, own: Path, tmp_path: Path) -> None:
     before = own.read_text()
     export(run, "--apply")
-    head, rest = own.read_text().splitlines()[:3], own.read_text().splitlines()[3:]
+    head, rest = own.read_text().splitlines()[:4], own.read_text().splitlines()[4:]
     assert all(line.startswith(MARK) for line in head)
     assert head[0].startswith(f"{MARK}study digits, trial 1, tuned with Paretune ")
     assert head[1] == f"{MARK}run run, started 2026-11-27 00:12 UTC"
     assert head[2] == f"{MARK}confirmed: throughput 1.50x that of the configuration before, 95% interval 1.40 to 1.60"
+    assert head[3] == f"{MARK}at 4 in flight"
     assert not any(line.startswith(MARK) for line in rest)
     again = export(run, "--apply")
     assert "says so already" in again.stderr
-    assert own.read_text().count(MARK) == 3
+    assert own.read_text().count(MARK) == 4
     export(run, "--to", tmp_path / "bare", "--no-header")
     bare = (tmp_path / "bare" / "digits" / "config.pbtxt").read_text()
     assert bare.splitlines() == rest
     assert own.with_name("config.pbtxt.bak").read_text() == before
+
+
+def test_a_pick_is_told_with_the_load_of_each_workload(run: Path, tmp_path: Path) -> None:
+    found = read_result(run)
+    own, one = found.trials
+    points = [
+        *(point(level=level, throughput=100 * level, p99=0.001 * level) for level in (4, 8)),
+        *(point("web", level, mode="open") for level in (200, 300)),
+    ]
+    apart = [each.model_copy(update={"points": points, "own_loads": True}) for each in (own, one)]
+    apart[0] = apart[0].model_copy(update={"points": [point(level=4, throughput=400), points[2]]})
+    study = found.study.model_copy(update={"workloads": ["steady", "web"]})
+    loads = {"web": Load(mode="open", level=200)}
+    best = found.best.model_copy(update={"loads": loads}) if found.best else None
+    (run / "result.json").write_text(to_json(found.model_copy(update={"trials": apart, "study": study, "best": best})))
+    stderr = export(run, "--pick", "fastest", "--to", tmp_path / "out").stderr
+    loads_of_pick = "at 4 in flight, web 300/s offered"
+    assert f"trial 1 is picked as the fastest {loads_of_pick}" in " ".join(stderr.split())
+    head = (tmp_path / "out" / "digits" / "config.pbtxt").read_text().splitlines()[2:5]
+    assert head[0].startswith(f"{MARK}confirmed: ")
+    assert head[1:] == [f"{MARK}at 4 in flight, web 200/s offered", f"{MARK}picked as the fastest {loads_of_pick}"]
+    shown = CliRunner().invoke(cli.app, ["show", str(run)]).stdout
+    assert "the best of this run, at 4 in flight, web 200/s offered" in " ".join(shown.split())
+    assert "picked" not in export(run, "--diff").stderr
 
 
 def test_the_users_own_configuration_is_written_as_it_is(run: Path, own: Path, tmp_path: Path) -> None:
@@ -147,7 +172,7 @@ def test_a_trial_is_written_alike_whichever_was_written_before(bare: Path, own: 
     assert "has changed since the run" not in ended.stderr
     assert own.read_bytes() == second
     export(bare, "--apply", "--no-header")
-    assert own.read_text() == first.decode().split("\n", 3)[3]
+    assert own.read_text() == without_header(first.decode())
     export(bare, "--trial", 2, "--apply")
     export(bare, "--trial", 0, "--apply")
     assert own.read_bytes() == before
@@ -399,18 +424,25 @@ def test_what_was_measured_with_memory_of_gpus_is_exported_where_there_is_none(
 )
 def test_options_that_do_not_fit_are_named(arguments: list[str], message: str, run: Path) -> None:
     ended = export(run, *arguments, code=2)
-    assert message in " ".join(re.sub(r"[│\n]", " ", ended.stderr).split())
+    (said,) = ended.stderr.splitlines()
+    assert said.startswith("tune: ")
+    assert message in said
 
 
 # -- a whole repository, and how a server is started on it --
 
 
 def test_a_copied_repository_is_served_by_the_command_that_is_printed(run: Path, tmp_path: Path) -> None:
+    """The commands are those of docs/commands/export.md and docs/triton.md."""
     out = tmp_path / "out"
-    ended = export(run, "--repository", "--to", out, "--as", "command")
+    ended = export(run, "--repository", "--to", out, "--as", "command", "--verify")
     assert {path.name for path in (out / "digits").iterdir()} == {"1", "config.pbtxt"}
+    assert not list(out.rglob("__pycache__"))
     assert values(out / "digits" / "config.pbtxt") == TUNED
+    assert "loaded by the server as it is written, and asked once" in ended.stderr
     assert "digits copied" in ended.stderr
+    log = (run / "export-log.txt").read_text()
+    assert re.search(rf"model_repository_path\[0\] +\| {re.escape(str(out))} ", log), "it was started on the copy"
     port = choose_ports({"http": None})["http"]
     with triton_of(words(ended.stdout), tmp_path, port) as url:
         assert loaded(url, "digits") == TUNED
@@ -496,6 +528,7 @@ def server(own: Path, tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_server_loads_what_was_written_and_has_it_read_back(run: Path, own: Path, server: str) -> None:
+    """The command is that of docs/triton.md."""
     assert loaded(server, "digits")["max_batch_size"] == 8
     ended = export(run, "--apply", "--reload", server)
     assert "has loaded it, and has what was written" in ended.stderr
@@ -518,6 +551,11 @@ def test_what_the_server_refuses_is_taken_back(run: Path, own: Path, server: str
     assert "the server refused" in ended.stderr
     assert "your files are as they were before" in ended.stderr
     assert own.read_text() == before
+    for more in (["--apply"], ["--repository", "--to", run.parent / "out"]):
+        said = export(run, "--verify", *more, code=3).stderr
+        assert re.search(r"the export was not verified: .*version.*; nothing was written", said)
+        assert own.read_text() == before
+        assert not (run.parent / "out" / "digits").exists()
     assert [path.name for path in own.parent.iterdir() if path.name.startswith("config")] == ["config.pbtxt"]
     assert loaded(server, "digits")["max_batch_size"] == 8
 
@@ -546,7 +584,9 @@ def test_nothing_is_written_for_a_server_that_is_not_there(url: str, message: st
 
 
 def test_without_a_server_it_says_what_makes_one_take_it(run: Path) -> None:
-    ended = export(run, "--apply")
+    """A trial is verified as docs/commands/export.md does."""
+    ended = export(run, "--trial", 1, "--verify", "--apply")
+    assert "loaded by the server as it is written, and asked once" in ended.stderr
     assert "POST /v2/repository/models/digits/load" in ended.stderr
 
 
@@ -598,7 +638,8 @@ def of_an_ensemble(small_study: WriteStudy, tmp_path: Path, **sections: object) 
 def test_an_ensemble_is_copied_with_its_models_and_served(small_study: WriteStudy, tmp_path: Path) -> None:
     study = of_an_ensemble(small_study, tmp_path, space={"max_batch_size": [4, 8], "concurrency": 1})
     run, out = written_run(study, tmp_path / "run", {"max_batch_size": 4}), tmp_path / "out"
-    ended = export(run, "--repository", "--to", out, "--as", "command")
+    ended = export(run, "--repository", "--to", out, "--as", "command", "--verify")
+    assert "loaded by the server" in ended.stderr
     assert sorted(path.name for path in out.iterdir()) == ["digits", "first", "second"]
     port = choose_ports({"http": None})["http"]
     with triton_of(words(ended.stdout), tmp_path, port) as url:

@@ -239,6 +239,9 @@ def test_one_side_after_the_other_is_told_and_a_side_is_no_different_from_itself
     assert result.old is not None
     assert result.old.restarts == result.new.restarts == 5
     assert set(states(result).values()) <= {"pass", "inconclusive"}
+    assert result.in_turn
+    assert "only one side was loaded at a time: `gate.sides` is `in_turn`" in result.notes
+    assert "5 redeployments of both sides, one after the other" in ended.stdout
 
 
 def test_memory_that_gpus_do_not_tell_of_the_servers_own_processes_is_not_judged(tmp_path: Path) -> None:
@@ -259,7 +262,7 @@ def refused(arguments: list[object], folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(folder)
     ended = CliRunner().invoke(app, ["gate", *map(str, arguments)])
     assert ended.exit_code == 2, ended.output
-    return " ".join(ended.output.replace("│", " ").split())
+    return " ".join(ended.output.split())
 
 
 Change = Callable[[str], str]

@@ -131,6 +131,11 @@ def test_hosts_share_a_journal_in_a_folder_and_anybody_may_look(study: Path, tmp
     shown = tune("status", study.name, "--storage", journal)
     assert "queue, run shared: done" in shown.stdout, shown.stderr
     assert f"{TRIALS} of {TRIALS} told" in shown.stdout
+    listed = json.loads(tune("status", study.name, "--storage", journal, "--list", 2, "--json").stdout)
+    assert [one["trial"] for one in listed["trials"]][:1] == [listed["best"][0]["trial"]]
+    assert (len(listed["trials"]), listed["not_listed"]) == (2, TRIALS - 2)
+    every = json.loads(tune("status", study.name, "--storage", journal, "--json").stdout)
+    assert sorted(one["trial"] for one in every["trials"]) == list(range(1, TRIALS + 1))
     other = ("--set", "objectives=[minimize p99]", "--set", "search.budget.trials=99")
     assert tune("status", study.name, "--storage", journal, *other).stdout == shown.stdout, "it is that of the hosts"
     late = tune("worker", study.name, "--storage", journal)
@@ -247,7 +252,7 @@ def test_each_of_two_groups_searches_and_confirms_for_itself_on_one_budget(study
     ("arguments", "words"),
     [
         (("worker", "study.yaml"), "search.storage: `sqlite` is a file of one run"),
-        (("worker", "study.yaml", "--storage", "postgresql://tune:secret@db/x"), "search.storage: .*holds a password"),
+        (("worker", "study.yaml", "--storage", "postgresql://tune:secret@db/x"), "--storage: .*holds a password"),
         (("worker", "study.yaml", "--storage", "a.log", "--lease", "1 ms"), "--lease 0.001 s: at least 1 s"),
         (("status", "study.yaml", "--storage", "a.log"), "a.log: no host has worked there yet"),
     ],

@@ -52,6 +52,20 @@ def test_every_point_of_all_requests_has_one_of_each_class(followed: Followed) -
             assert counts["shop.search"] > counts["shop.other"] == 0
 
 
+def test_each_name_of_the_locustfile_has_results_of_its_own(followed: Followed) -> None:
+    seen: set[tuple[str, str]] = set()
+    for trial in followed.result["trials"]:
+        for point in trial["points"]:
+            told = {(one["method"], one["name"]): one["requests"] for one in point["named"]}
+            if point["workload"] != "shop":
+                assert told == {}
+                continue
+            assert sum(told.values()) == sum(point["outcomes"].values())
+            seen |= told.keys()
+    assert seen == {("GET", "/search"), ("GET", "/page")}, "one window may have had none of the rarer"
+    assert "Requests by name" in (followed.run / "report.html").read_text()
+
+
 def test_the_generator_says_what_it_used(followed: Followed) -> None:
     shares = [point["generator"]["cpu_share"] for trial in followed.result["trials"] for point in trial["points"]]
     assert all(0 < share < 2 for share in shares)

@@ -89,7 +89,8 @@ def test_requests_of_the_higher_priority_overtake_the_queue(folder: Path, protoc
 
 def test_a_class_can_be_what_a_study_is_about(folder: Path) -> None:
     windows = ("measure.window=0.5 s", "measure.max_window=0.5 s", "measure.confidence=50%", "confirm.round=0.2 s")
-    ended = tune("mix.yaml", "--fresh", *(f"--set={one}" for one in ("space.concurrency=[32]", *windows)), cwd=folder)
+    changes = ("space.concurrency=[32]", "search.budget.time=45 s", *windows)
+    ended = tune("mix.yaml", "--fresh", *(f"--set={one}" for one in changes), cwd=folder)
     assert ended.returncode in (0, 5), ended.stdout + ended.stderr
     assert "mixed.urgent: p90" in ended.stdout
     result = read_result(folder / "runs" / "mix" / "latest")

@@ -1,10 +1,9 @@
-"""Whoever follows the tutorial, a page of the cookbook or a command's page finds that every command works."""
+"""Whoever follows a page of the documentation finds that every command on it works."""
 
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +11,61 @@ import pytest
 import yaml
 
 from tests.openai.conftest import token_server
+from tests.support.browser import chromium, opened
 from tests.support.foreign_triton import foreign_triton
-from tests.support.pages import DOCS, blocks, follow, make_commands, run_block
+from tests.support.pages import (
+    COMMAND_PAGES,
+    DOCS,
+    GATES,
+    GOING_ON,
+    HOSTS,
+    IN_A_CHECKOUT,
+    OWN_STUDIES,
+    RECIPES,
+    ROOT,
+    blocks,
+    follow,
+    make_commands,
+    run_block,
+)
+from tests.support.screenshots import PAGES, SECTIONS, take
+from tests.support.simulated_study import slow_down, write_simulated_study
 from tuner.results import read_result
 
 pytestmark = pytest.mark.long
 
-LOCAL = ("bursty-traffic", "model-analyzer", "int8", "cost", "several-workloads")
-"""Pages of the cookbook that need nothing but the Triton that Paretune starts."""
 SHOWN_URL, SHOWN_MODEL = "http://localhost:8000", "llama-3.1-8b"
-COMMAND_PAGES = ("doctor", "bench", "compare", "preview", "show", "open", "report", "export", "knobs", "schema")
-COMMAND_PAGES += ("manifests",)
-HOST_PAGES = ("worker", "status")
-"""Those of hosts that share a study; the second one goes on with what the first one left."""
+FEWER_ITEMS = {"1000": "100"}
+"""Of the requests of a page, each of which is asked for its right answer at the server's own pace."""
+SHOWN_STORAGE = "postgresql://tune:$PASSWORD@db.internal/trials"
+GATE = """
+gate:
+  p50: +900%
+  concurrency: 4
+  rounds: 2
+  round: 50 ms
+  restarts: 3
+  time: 3 s
+  inconclusive: warn
+"""
+"""A rule that any machine keeps, in as little time as a gate takes."""
+SHORT_GATE = {
+    "study: queue": "study: digits",
+    "{p90: 900 ms, error_rate: 10%}": "{error_rate: 50%}",
+    "{warmup: 0.1 s, max_warmup: 0.2 s,": "{warmup: 50 ms, max_warmup: 50 ms,",
+}
+"""What becomes of the study: few requests are enough for this bound."""
+MAKE_BASELINES = """
+tune gate study.yaml --out first
+tune gate accept first --to baselines/digits.json --why "as it was"
+cp baselines/digits.json baselines/old.json
+cp baselines/digits.json baseline.json
+cp study.yaml main.yaml
+cp study.yaml branch.yaml
+git init --quiet --initial-branch main
+git add .
+git -c user.name=ada -c user.email=ada@example.org -c commit.gpgsign=false commit --quiet --message "as it was"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +96,13 @@ def without_study(folder: Path) -> Path:
     return folder
 
 
+def without_exports(folder: Path) -> Path:
+    """Take away what the examples of another page exported: a model is not copied over one that is there."""
+    for name in ("models", "deployment"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return folder
+
+
 def test_the_tutorial_can_be_followed_to_its_end(tutorial: Followed) -> None:
     assert "target triton" in tutorial.printed
     assert "CV of the gaps" in tutorial.printed
@@ -64,7 +112,24 @@ def test_the_tutorial_can_be_followed_to_its_end(tutorial: Followed) -> None:
     assert read_result(runs / "larger-bursts").study.overrides[:1] == ["slo.p99=20 ms"]
 
 
-@pytest.mark.parametrize("page", LOCAL)
+def test_the_report_of_the_tutorials_run_draws_every_chart_and_is_what_the_screenshots_show(
+    tutorial: Followed, tmp_path: Path
+) -> None:
+    run = tutorial.folder / "runs" / "digits" / "latest"
+    with chromium() as browser:
+        taken = take(browser, run, tmp_path)
+        with opened(browser, run / "report.html") as report:
+            charts = report.page.locator(".chart")
+            drawn = [charts.nth(index).locator(".main-svg").count() > 0 for index in range(charts.count())]
+            headings = report.page.locator("h2, h3").all_inner_texts()
+    assert {one.name for one in taken} == {f"{name}.png" for name in (*PAGES, *SECTIONS)}
+    assert all((DOCS / one.name).is_file() for one in taken)
+    assert len(drawn) >= 5
+    assert all(drawn)
+    assert {"Throughput against p99", "Where the latency goes", "Executed batch sizes"} <= set(headings)
+
+
+@pytest.mark.parametrize("page", RECIPES)
 def test_a_page_of_the_cookbook_can_be_followed_to_its_end(page: str, tmp_path: Path, commands: Path) -> None:
     assert "".join(follow(DOCS / "cookbook" / f"{page}.md", tmp_path, commands))
     for result in tmp_path.glob("runs/*/latest/result.json"):
@@ -75,7 +140,8 @@ def test_a_remote_server_is_measured_tuned_and_given_the_result(tmp_path: Path, 
     with foreign_triton(tmp_path, "explicit") as server:
         follow(DOCS / "cookbook" / "remote-server.md", tmp_path, commands, {SHOWN_URL: server.url})
     load = yaml.safe_load((tmp_path / "load" / "study.yaml").read_text())
-    assert load["target"]["kind"] == "kserve"
+    assert (load["target"]["kind"], load["target"]["launch"]) == ("triton", "remote")
+    assert list(load["space"]) == ["concurrency"]
     assert read_result(tmp_path / "runs" / "remote" / "latest").trial(1).config["max_batch_size"] in (4, 8, 16, 32, 64)
 
 
@@ -125,10 +191,45 @@ def test_the_examples_of_a_run_work(tutorial: Followed, commands: Path) -> None:
     assert len(list((folder / "runs" / "digits").glob("2*"))) == 1, "the same command shows the run that has ended"
 
 
-@pytest.mark.parametrize("page", ["command-line", "concepts/exit-codes", "concepts/repeatability"])
+@pytest.mark.parametrize("page", GOING_ON)
 def test_the_examples_of_other_pages_go_on_with_the_tutorial(page: str, tutorial: Followed, commands: Path) -> None:
-    assert run_block("tune init digits", without_study(tutorial.folder), commands).returncode == 0
-    assert any(follow(DOCS / f"{page}.md", tutorial.folder, commands))
+    folder = without_exports(without_study(tutorial.folder))
+    assert run_block("tune init digits", folder, commands).returncode == 0
+    assert any(follow(DOCS / f"{page}.md", folder, commands))
+
+
+@pytest.mark.parametrize("page", IN_A_CHECKOUT)
+def test_the_examples_with_the_studies_that_come_along_work(page: str, tmp_path: Path, commands: Path) -> None:
+    (tmp_path / "studies").symlink_to(ROOT / "studies")
+    assert all(follow(DOCS / f"{page}.md", tmp_path, commands))
+
+
+@pytest.mark.parametrize("page", OWN_STUDIES)
+def test_a_page_with_a_study_of_its_own_can_be_followed(page: str, tmp_path: Path, commands: Path) -> None:
+    assert any(follow(DOCS / f"{page}.md", tmp_path, commands, FEWER_ITEMS))
+    result = read_result(tmp_path / "runs" / OWN_STUDIES[page] / "latest")
+    assert [trial.state for trial in result.trials] == ["complete", "complete"]
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory, commands: Path) -> Path:
+    """The folder of somebody who has what the pages of the gate name: studies, baselines and revisions."""
+    folder = tmp_path_factory.mktemp("gated")
+    study = write_simulated_study(folder)
+    text = study.read_text()
+    for before, after in SHORT_GATE.items():
+        assert before in text
+        text = text.replace(before, after)
+    study.write_text(text + GATE)
+    slow_down(folder, 1.0)
+    made = run_block(MAKE_BASELINES, folder, commands)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.mark.parametrize("page", GATES)
+def test_the_examples_of_the_gate_work(page: str, gated: Path, commands: Path) -> None:
+    assert all(follow(DOCS / f"{page}.md", gated, commands))
 
 
 def test_the_examples_of_init_work(tmp_path: Path, commands: Path) -> None:
@@ -139,41 +240,14 @@ def test_the_examples_of_init_work(tmp_path: Path, commands: Path) -> None:
 
 @pytest.mark.parametrize("page", COMMAND_PAGES)
 def test_the_examples_of_a_command_work(page: str, tutorial: Followed, commands: Path) -> None:
-    assert any(follow(DOCS / "commands" / f"{page}.md", tutorial.folder, commands))
+    assert any(follow(DOCS / "commands" / f"{page}.md", without_exports(tutorial.folder), commands))
 
 
 def test_the_examples_of_hosts_that_share_a_study_work(tmp_path: Path, commands: Path) -> None:
-    printed = [line for page in HOST_PAGES for line in follow(DOCS / "commands" / f"{page}.md", tmp_path, commands)]
+    """A journal stands where a page has a database: the study is done by then, and every further host says so."""
+    places = {SHOWN_STORAGE: "digits.log"}
+    printed = [line for page in HOSTS for line in follow(DOCS / f"{page}.md", tmp_path, commands, places)]
     assert "report " in printed[0]
-    shown, _, as_json = printed[1].partition("\n{")
+    shown, _, as_json = printed[2].partition("\n{")
     assert "digits, run shared: done" in shown
     assert json.loads("{" + as_json)["state"] == "done"
-
-
-def test_every_page_with_commands_to_follow_is_followed() -> None:
-    cookbook = {page.stem for page in (DOCS / "cookbook").glob("*.md")}
-    assert cookbook == {*LOCAL, "remote-server", "language-model", "ci"}
-    others = {*HOST_PAGES, "agent", "gate", "init", "run", "ui"}
-    assert {page.stem for page in (DOCS / "commands").glob("*.md")} == {*COMMAND_PAGES, *others}
-
-
-@pytest.mark.parametrize("page", [*(DOCS / "cookbook").glob("*.md"), DOCS / "tutorial.md"], ids=lambda page: page.stem)
-def test_a_page_tells_the_reader_the_name_of_every_file(page: Path) -> None:
-    text = page.read_text()
-    for block in blocks(page):
-        before = text.partition(f"<!-- file: {block.file} -->")[0].rstrip().rpartition("\n\n")[2]
-        assert not block.file or f"`{block.file}`" in before
-
-
-def not_run() -> Iterator[tuple[Path, str, str]]:
-    """Yield the page, the reason and the text of each block that is not run."""
-    for page in [DOCS / "tutorial.md", *(DOCS / "cookbook").glob("*.md"), *(DOCS / "commands").glob("*.md")]:
-        yield from ((page, block.not_run, block.text) for block in blocks(page) if block.not_run)
-
-
-@pytest.mark.parametrize(("page", "reason", "text"), list(not_run()), ids=lambda value: getattr(value, "stem", None))
-def test_a_page_says_of_what_is_not_run_that_it_is_not(page: Path, reason: str, text: str) -> None:
-    after = " ".join(page.read_text().split(text)[1].split())
-    said = after.removeprefix("``` ").partition(")")[0]
-    assert said.startswith("(The tests"), f"{page.name}: {reason}"
-    assert " not run " in said

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -87,6 +88,17 @@ def test_a_password_that_is_wrong_is_said_and_not_shown(
         open_storage(server.url, tmp_path)
     assert not isinstance(raised.value, StorageAway), "it is no use to wait"
     assert "wr0ng" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("password")
+def test_a_variable_may_stand_for_the_port_or_for_the_whole_address(
+    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", str(server.port))
+    close_storage(open_storage(server.url.replace(f":{server.port}", ":$PORT"), tmp_path))
+    written = quote(PASSWORD, safe="$")  # as people write it: `$` has no need of an escape
+    monkeypatch.setenv("DATABASE_URL", server.url.replace("$TUNE_PASSWORD", written))
+    close_storage(open_storage("$DATABASE_URL", tmp_path))
 
 
 def test_a_password_may_come_from_a_file(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

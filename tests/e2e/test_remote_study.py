@@ -1,5 +1,6 @@
 """A whole study of a Triton that runs already, and its answer given to that server."""
 
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -120,6 +121,11 @@ def test_a_server_without_model_control_gets_its_file_and_is_not_asked(tmp_path:
         study = write_study(tmp_path, server, repository)
         given = yaml.safe_load(study.read_text()) | {"space": {"concurrency": [4]}}
         study.write_text(yaml.safe_dump(given))
+        listed = tune("knobs", "triton", "--study", study, "--json", cwd=tmp_path)
+        found = {row["knob"]: row for row in json.loads(listed.stdout)}
+        assert "not here: " in found["instances"]["legal"]
+        version = server.client.get_server_metadata()["version"]
+        assert (found["warmup_count"]["server"], found["warmup_count"]["too_old"]) == (version, False)
         run = written_run(study, tmp_path / "run", TUNED)
         ended = tune("export", run, "--apply", cwd=tmp_path)
         assert ended.returncode == 0, ended.stderr

@@ -39,6 +39,7 @@ search:
   start: [{quick.max_queue_delay: 0 us, slow.max_queue_delay: 0 us}]
   budget: {trials: 1, time: 5 min}
 measure: {warmup: 0.2 s, max_warmup: 0.3 s, window: 0.5 s, max_window: 0.8 s}
+telemetry: {server_metrics: 500 ms}
 confirm: {candidates: 1, redeployments: 3, max_redeployments: 4, rounds: 2, round: 0.6 s}
 isolation: none
 """
@@ -90,6 +91,10 @@ def test_every_trial_measured_both_in_one_window(result: Result) -> None:
         assert [(one.workload, one.window) for one in trial.points] == [("shop", 0), ("chat", 0)]
         assert len({one.metrics["total_throughput_rps"].value for one in trial.points}) == 1
         assert len({one.window_s for one in trial.points}) == 1
+        for point in trial.points:
+            told = {one.name for one in point.telemetry.server_metrics}
+            waiting = [f'nv_inference_pending_request_count{{model="{one}",version="1"}}' for one in ("quick", "slow")]
+            assert told.issuperset(waiting), "the metrics are those of the server that both share"
 
 
 def test_the_rows_of_one_window_can_be_told_from_those_of_others(run: Path) -> None:

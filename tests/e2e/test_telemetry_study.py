@@ -35,6 +35,7 @@ search: {sampler: grid, budget: {trials: 4, time: 2 min}}
 measure: {warmup: 0.2 s, max_warmup: 0.2 s, window: 0.6 s, max_window: 0.6 s}
 confirm: {candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 0.5 s}
 """
+GOALS = "[maximize throughput, minimize energy_per_inference, maximize gpu_utilization]"
 GIB = 1 << 30
 WATTS = 60
 GPU: dict[str, object] = {
@@ -72,7 +73,8 @@ def folder(library: Path, tmp_path: Path) -> Folder:
 def test_a_study_minimizes_energy_and_keeps_to_the_gpus_memory(folder: Folder) -> None:
     """A batch of 8 takes 18 ms where 8 single requests take 88 ms: each answer takes a fraction of the energy."""
     path, environment = folder(script({"0": GPU}))
-    ended = tune("energy.yaml", cwd=path, **environment)
+    busy = ["--set", "slo.gpu_utilization_at_least=30%", "--set", f"objectives={GOALS}"]
+    ended = tune("energy.yaml", *busy, cwd=path, **environment)
     assert ended.returncode in (0, 5), ended.stdout + ended.stderr
     result = read_result(path / "runs" / "energy" / "latest")
     assert result.environment["gpu"] == "Stub"
@@ -80,11 +82,12 @@ def test_a_study_minimizes_energy_and_keeps_to_the_gpus_memory(folder: Folder) -
         (point,) = trial.points
         rate, energy = point.metrics["throughput_rps"].value, point.metrics["energy_per_inference_joules"].value
         assert energy == pytest.approx(WATTS / rate, rel=0.2)
-        assert point.verdicts["gpu_memory"] == "met"
+        assert point.verdicts["gpu_memory"] == point.verdicts["gpu_utilization_at_least"] == "met"
         assert point.telemetry.gpu[0].energy_from == "counter"
         assert point.telemetry.gpu[0].server is None
     assert result.confirmation is not None
     assert result.confirmation.gains["energy_per_inference_joules"].value < 0.5
+    assert result.confirmation.gains["gpu_utilization"].verdict == "no difference"
     page = (path / "runs" / "energy" / "latest" / "report.html").read_text()
     assert "energy per inference" in page
     assert ('id="over-time"' in page) is (result.best is not None)

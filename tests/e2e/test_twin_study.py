@@ -95,6 +95,6 @@ def test_an_export_is_of_the_trial_that_is_picked(found: tuple[Result, str, Path
     ended = tune("export", run, "--pick", "fastest", "--to", run / "picked", cwd=run)
     assert ended.returncode == 0, ended.stderr
     (path,) = (run / "picked").rglob("queue.json")
-    written, wanted = json.loads(path.read_text()), result.trial(picked(result, "fastest")).config
+    written, wanted = json.loads(path.read_text()), result.trial(picked(result, "fastest").trial).config
     assert (written["max_batch_size"], written["instances"]) == (wanted["max_batch_size"], wanted["instances"])
     assert written["max_queue_delay_us"] == pytest.approx(1e6 * wanted["max_queue_delay"])

@@ -72,6 +72,10 @@ def test_a_rule_on_energy_needs_a_gpu_that_tells_it(path: Path, monkeypatch: pyt
     said = refused(load_study(path, ["gate.energy=+10%"]))
     assert "gate.energy: no GPU of this host tells `energy_per_inference`: no GPU telemetry: " in said
     asked.check(load_study(path, ["gate={memory: +10%, cpu: +10%}"]))
+    there = ["target={kind: kserve, model: m, url: 'http://127.0.0.1:9'}", "space={concurrency: 2}", "search={}"]
+    for rule, metric in (("energy", "energy_per_inference"), ("memory", "server_rss"), ("cpu", "server_cpu")):
+        said = refused(load_study(path, [*there, f"gate={{{rule}: +10%}}"]))
+        assert f"gate.{rule}: `{metric}` is measured of the server's processes, and that at `target.url` runs" in said
 
 
 NO_LABELS = "have no labels to judge accuracy by"

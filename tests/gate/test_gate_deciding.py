@@ -476,6 +476,25 @@ def test_a_percentile_of_few_requests_is_told_of() -> None:
     assert least_requests(0.01) == P99_MIN_SAMPLES
 
 
+@pytest.mark.parametrize(
+    ("slower", "rules", "told"), [(1.5, {}, True), (1.0, {}, False), (1.5, {"cold_start": 1.0}, False)]
+)
+def test_a_slower_cold_start_that_no_rule_asks_for_is_told_of(
+    slower: float, rules: dict[str, float], told: bool
+) -> None:
+    now = measurement(rules={"throughput": 0.05, **rules})
+    steady = now.workloads["steady"]
+    cold = [0.0199, 0.0201, 0.02, 0.0202, 0.0198]
+    restarts = [
+        one.model_copy(update={"metrics": {**one.metrics, "cold_start_s": seconds * slower}})
+        for one, seconds in zip(steady.restarts, cold, strict=True)
+    ]
+    now = now.model_copy(update={"workloads": {"steady": steady.model_copy(update={"restarts": restarts})}})
+    found = compare(measurement(), now, [])
+    assert found.exit_code == 0
+    assert any("the cold start is slower for certain, by 4" in note for note in found.notes) is told
+
+
 def test_one_that_fails_outweighs_all_others() -> None:
     found = compare(measurement(), measurement([50.0, 51.0, 49.0, 50.0, 50.5], rules={"throughput": 0.05}), [])
     assert overall(found.rules) == "fail"

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from junit2htmlreport.parser import Junit
 from junitparser import Error, Failure, JUnitXml, Skipped, TestSuite
 from markdown_it import MarkdownIt
 from rich.console import Console
@@ -17,7 +18,7 @@ from tests.gate.gate_builders import measurement, noisy
 from tests.support.junit import violations
 from tests.support.tune import tune
 from tuner.gate.baseline import written
-from tuner.gate.document import GateResult
+from tuner.gate.document import Accepted, GateResult
 from tuner.gate.running import compare
 
 
@@ -234,6 +235,19 @@ def test_another_parser_reads_the_same_cases_from_the_junit_file(inconclusive: s
     assert failure.message.startswith("throughput: 100/s -> 80/s")
 
 
+@pytest.mark.parametrize(("inconclusive", "shown"), [("fail", "failed"), ("warn", "skipped")])
+def test_a_viewer_shows_every_rule_with_its_state_and_why(inconclusive: str, shown: str, tmp_path: Path) -> None:
+    (tmp_path / "junit.xml").write_text(junit.report(gate(0.8, inconclusive=inconclusive)))
+    page = Junit(filename=str(tmp_path / "junit.xml")).html()
+    outcomes = re.findall(r'<div class="test outcome outcome-(\w+)">.*?<b>(.*?)</b>(.*?)</div>', page, re.DOTALL)
+    assert [(rule, outcome) for outcome, rule, _ in outcomes] == [
+        ("throughput", "failed"), ("p99", "passed"), ("energy per request", shown), ("SLO p99", "passed"),
+    ]  # fmt: skip
+    told = {rule: text for _, rule, text in outcomes}
+    assert "throughput: 100/s -&gt; 80/s" in told["throughput"]
+    assert "inconclusive not measured" in told["energy per request"]
+
+
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     """A measurement that has a throughput a fifth below that of a good one."""
@@ -254,8 +268,11 @@ def test_a_file_that_cannot_be_written_costs_neither_the_verdict_nor_the_other_f
 
 
 def test_a_history_makes_its_folder_and_names_a_page_that_cannot_be_written(stored: Path) -> None:
+    by_ada = Accepted(by="ada", when="2026-01-31 12:00 UTC", why="", run="run")
+    (stored / "kept.json").write_text(written(gate(0.8).new.model_copy(update={"accepted": by_ada})))
     made = tune("gate", "history", ".", "--to", "pages/history.html", cwd=stored)
     assert made.returncode == 0, made.stderr
+    assert "new.json: nobody accepted it; `tune gate accept` makes a baseline of it" in made.stderr
     assert f"<h1>{stored.name}: what was accepted</h1>" in (stored / "pages" / "history.html").read_text()
     refused = tune("gate", "history", "new.json", "--to", "taken/history.html", cwd=stored)
     assert refused.returncode == 2

@@ -168,6 +168,28 @@ def test_no_redeployment_is_measured_longer_than_was_planned(gate: Gate) -> None
     assert 0 < took_s <= gate.rounds.redeployment_s() + 1e-6
 
 
+def test_what_settles_at_once_is_redeployed_more_often_than_what_takes_as_long_as_it_may(tmp_path: Path) -> None:
+    settings = (SETTINGS[0], "gate.time=10 s", "gate.throughput=-0.001%", "measure.max_warmup=1 s")
+    study = load_study(write_simulated_study(tmp_path), settings)
+    sides = [(name, prepare(study, tmp_path / f"{name}.txt")) for name in ("old", "new")]
+    with opening.opened("ab", sides, tmp_path, None, []) as made:
+        at_most = int(10 / made.rounds.redeployment_s())
+        result = made.run(Quiet())
+    assert result.state == "inconclusive", "so small a change is never certain"
+    assert result.redeployments > at_most >= 3
+    assert result.measured_s <= 10
+
+
+class Quiet:
+    """Takes note of nothing."""
+
+    def progress(self, spent_s: float, budget_s: float) -> None:
+        """Pass over it."""
+
+    def note(self, text: str) -> None:
+        """Pass over it."""
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

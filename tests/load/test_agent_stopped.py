@@ -5,20 +5,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.support.agent_runs import TOKEN, end_agent, start_agent
+from tests.support.agent_runs import MS, TOKEN, closed_loop, end_agent, start_agent
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.generator import AgentGenerator
 from tuner.load.distributed.options import AgentsWanted
 from tuner.load.generator import LoadLost
-from tuner.load.null_server import REQUEST, NullServer
-from tuner.load.plan import ClosedLoop, Plan
+from tuner.load.null_server import NullServer
 
 pytestmark = pytest.mark.long
 
-MS = 1_000_000
 WINDOW_MS = 8_000
 """Longer than Locust takes to miss a worker."""
 
@@ -30,15 +27,7 @@ def test_a_load_is_made_again_when_a_stopped_agent_has_nothing_left_to_send(tmp_
         try:
             fleet.wait()
             generator = AgentGenerator(fleet)
-            plan = Plan(
-                endpoint=replace(server.endpoint, requests=(REQUEST,)),
-                load=ClosedLoop(2, np.zeros(1, np.int32)),
-                start_ns=0,
-                warmup_ns=0,
-                window_ns=WINDOW_MS * MS,
-                timeout_ns=1_000 * MS,
-                records_path=tmp_path / "records.bin",
-            )
+            plan = closed_loop(server, tmp_path / "records.bin", WINDOW_MS, 1_000)
             lead_ns = generator.prepare(plan)
             begun = replace(plan, start_ns=time.monotonic_ns() + lead_ns + 30 * MS)
             generator.begin(begun)

@@ -65,7 +65,7 @@ def test_what_is_no_plan_is_an_error() -> None:
 
 def test_a_report_arrives_as_it_was() -> None:
     failure = Failure(Outcome.HTTP_ERROR, 503, "overloaded")
-    report = RunReport(3, 0.5, 1, 0.01, 2, 0, (failure,), ((1, b"one"), (0, b"")), spare_s=-0.25)
+    report = RunReport(3, 0.5, 1, 0.01, 2, 0, (failure,), ((1, b"one"), (0, b"")), spare_s=-0.25, kept_share=0.125)
     assert wire.report_of(wire.plain_report(report), wire.packed_answers(report.answers)) == report
 
 

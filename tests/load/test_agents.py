@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,8 @@ import zmq
 
 from targets.base import Endpoint, Outcome
 from tests.support.agent_runs import DELAY_MS, TOKEN, Networks, end_agent, networks, start_agent
+from tests.support.load_runs import ends_behind_window
+from tests.support.locust_page import Seen, answered, browsed, charted
 from tuner.load.distributed.fleet import AgentsUnavailable, Fleet
 from tuner.load.distributed.generator import AgentGenerator
 from tuner.load.distributed.options import AgentsWanted
@@ -78,6 +79,9 @@ class Story:
     skews: list[tuple[float, float]] = field(default_factory=list)
     lost: str = ""
     locust: dict[str, Any] = field(default_factory=dict)
+    charted: dict[str, Any] = field(default_factory=dict)
+    page: Seen | None = None
+    state: str = ""
     total: int = 0
     failed: int = 0
     refusals: list[tuple[int, str]] = field(default_factory=list)
@@ -100,6 +104,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 tell_of_four(told, generator, server.endpoint, folder)
                 tell_of_strangers(told, fleet, network)
                 told.locust = locust_counts(fleet.ui_port, told.total)
+                told.charted = charted(fleet.ui_port, PATIENCE_S)
+                told.page = browsed(fleet.ui_port)
+                told.state = json.loads(answered(fleet.ui_port, "/stats/requests"))["state"]
                 tell_of_the_lost(told, generator, server.endpoint, folder, agents)
             finally:
                 for agent in agents:
@@ -192,8 +199,7 @@ def locust_counts(port: int, requests: int) -> dict[str, Any]:
     """Return the line of all requests in Locust's web interface, when its workers have reported."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/requests") as answer:
-            found = json.loads(answer.read())
+        found = json.loads(answered(port, "/stats/requests"))
         (total,) = [one for one in found["stats"] if one["name"] == "Aggregated"]
         if total["num_requests"] >= requests or time.monotonic() > deadline:
             return {**total, "errors": found["errors"]}
@@ -256,13 +262,29 @@ def test_a_running_load_can_be_looked_at_and_ended(story: Story) -> None:
     rows = run.records.rows
     assert len(rows) > len(seen)
     assert set(seen["done_ns"].tolist()) <= set(rows["done_ns"].tolist())
-    assert rows["intended_ns"].max() < begun.window[1]
+    assert ends_behind_window(run.records, 4)
 
 
 def test_the_statistics_of_locust_count_what_the_records_count(story: Story) -> None:
     assert story.locust["num_requests"] == story.total
     assert story.locust["num_failures"] == story.failed == 20
     assert sum(one["occurrences"] for one in story.locust["errors"]) == 20
+
+
+def test_the_page_of_locust_shows_the_statistics_and_has_a_history(story: Story) -> None:
+    assert story.charted["state"] == "running"  # in any other the page shows a form, and charts get nothing
+    assert any(one["total_avg_response_time"][1] > 0 for one in story.charted["history"])
+    assert story.page is not None
+    assert story.page.requests == story.total
+
+
+def test_the_buttons_of_the_page_change_no_load(story: Story) -> None:
+    assert story.page is not None
+    for answer in (story.page.edited, story.page.stopped):
+        assert not answer["success"]
+        assert answer["message"] == "Paretune says when load is made, and how much: nothing was changed"
+    assert story.state == "running"
+    assert len(story.on[2].report.agents) == 2  # loads go on afterwards
 
 
 def test_a_wrong_token_is_refused_on_both_sides(story: Story) -> None:

@@ -1,5 +1,6 @@
 """Where the last agent is lost, others are waited for: the measurement is made again by them, or the run ends."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -7,20 +8,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.support.agent_runs import TOKEN, end_agent, start_agent
+from tests.support.agent_runs import MS, TOKEN, closed_loop, end_agent, start_agent
+from tests.support.locust_page import answered
 from tuner.load.distributed.fleet import AgentsUnavailable, Fleet
 from tuner.load.distributed.generator import AgentGenerator
 from tuner.load.distributed.options import AgentsWanted
 from tuner.load.generator import LoadLost
-from tuner.load.null_server import REQUEST, NullServer
-from tuner.load.plan import ClosedLoop, Plan
+from tuner.load.null_server import NullServer
 
 pytestmark = pytest.mark.long
-
-MS = 1_000_000
 
 
 def test_another_agent_takes_the_place_of_the_last_one_until_none_comes(tmp_path: Path) -> None:
@@ -33,22 +31,15 @@ def test_another_agent_takes_the_place_of_the_last_one_until_none_comes(tmp_path
         yield
         paused.append("ends")
 
-    with NullServer() as server, Fleet(AgentsWanted(1, port=0, wait_s=120.0), TOKEN.encode(), said.append) as fleet:
+    wanted = AgentsWanted(1, port=0, wait_s=120.0, ui=True)
+    with NullServer() as server, Fleet(wanted, TOKEN.encode(), said.append) as fleet:
         fleet.pausing = pausing
         agents = [start_agent("127.0.0.1", fleet.port)]
         try:
             fleet.wait()
             assert paused == [], "the first ones are waited for before there is anything to pause"
             generator = AgentGenerator(fleet)
-            plan = Plan(
-                endpoint=replace(server.endpoint, requests=(REQUEST,)),
-                load=ClosedLoop(2, np.zeros(1, np.int32)),
-                start_ns=0,
-                warmup_ns=0,
-                window_ns=60_000 * MS,
-                timeout_ns=600_000 * MS,
-                records_path=tmp_path / "records.bin",
-            )
+            plan = closed_loop(server, tmp_path / "records.bin", 60_000, 600_000)
             short = replace(plan, window_ns=200 * MS)
             lead_ns = generator.prepare(plan)
             generator.begin(replace(short, start_ns=time.monotonic_ns() + lead_ns + 30 * MS))
@@ -65,9 +56,11 @@ def test_another_agent_takes_the_place_of_the_last_one_until_none_comes(tmp_path
             fleet._wanted = replace(fleet._wanted, wait_s=0.1)
             with pytest.raises(AgentsUnavailable) as ended:
                 generator.run(short)
+            locust = json.loads(answered(fleet.ui_port, "/stats/requests"))
         finally:
             for agent in agents:
                 end_agent(agent)
+    assert (locust["state"], locust["worker_count"]) == ("running", 0), "its page goes on showing the statistics"
     assert [one.name.partition(" (")[0] for one in again.report.agents] == ["agent 2"]
     assert [note.partition(" (")[0] for note in again.report.notes] == ["made by 1 agent: lost agent 1"]
     assert len(again.records.rows) > 0

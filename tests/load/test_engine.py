@@ -16,13 +16,15 @@ from tuner.load.generator import Generator, GeneratorError
 from tuner.load.plan import ClassPlan
 from tuner.load.poller import Poller
 from tuner.load.wire.connection import Connection
+from tuner.records import AFTER, WINDOW
 
 # What it says.
 
 
 def test_each_kind_of_failure_is_reported_once_with_its_first_text(port: int, tmp_path: Path) -> None:
     paths = ["/error", "/error-empty", "/half", "/drop", "/garbage", "/long", "/ok"]
-    report, _ = run(plan(port, closed(1, 7, 70), tmp_path, paths))
+    patient = {"timeout_ns": 60_000 * MS, "window_ns": 120_000 * MS}  # a server that gets no CPU is no other failure
+    report, _ = run(plan(port, closed(1, 7, 21), tmp_path, paths, **patient))
     *well_put, malformed = [(failure.outcome, failure.code, failure.text) for failure in report.failures]
     assert well_put == [
         (Outcome.HTTP_ERROR, 503, "busy"),
@@ -65,6 +67,19 @@ def test_how_many_requests_waited_at_once_is_reported(port: int, tmp_path: Path)
 
 
 # What it leaves behind.
+
+
+def test_a_closed_loop_goes_on_until_the_last_request_of_the_window_has_ended(port: int, tmp_path: Path) -> None:
+    """One slot has a slow one all the time; the other has no other reason to stop."""
+    made = plan(port, closed(2, 20_000), tmp_path, ["/slow?400", *["/ok"] * 19_999], window_ns=100 * MS)
+    _, records = run(made)
+    inside, after = (records.rows[records.rows["phase"] == phase] for phase in (WINDOW, AFTER))
+    assert inside["intended_ns"].max() < made.window[1] <= after["intended_ns"].min()
+    slow = inside["done_ns"].max()
+    assert slow >= made.window[1] + 250 * MS
+    assert len(after) > 5
+    assert np.sum(after["intended_ns"] > slow) <= 2, "one of each slot at most"
+
 
 MANY_ENDS = [
     "/ok",

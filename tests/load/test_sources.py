@@ -113,10 +113,14 @@ def test_a_shard_takes_every_so_many_th_request(count: int, requests: int) -> No
         assert sent == np.tile(whole.order, 3)[index::count].tolist()
 
 
-def test_a_load_without_an_end_of_its_own_ends_with_the_window() -> None:
-    due = [when for when, _ in taken(ClosedLoop(2, orders(3), always(500)), answer_ns=WINDOW // 10)]
-    assert max(due) < START + WINDOW
-    assert len(due) == 2 * 10
+def test_a_load_without_an_end_of_its_own_goes_on_until_it_is_ended() -> None:
+    source = source_of(ClosedLoop(2, orders(3), always(500)))
+    assert source.goes_on
+    assert {source.take(), source.take()} <= {0, 1, 2}
+    assert source.on_done(START + 2 * WINDOW)
+    source.end_at(START + WINDOW)
+    assert (source.goes_on, source.exhausted, source.next_ns()) == (False, True, None)
+    assert not source.on_done(START + 2 * WINDOW)
 
 
 def test_the_order_begins_again_at_its_end() -> None:

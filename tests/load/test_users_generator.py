@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from targets.base import Endpoint, Outcome
-from tests.support.locustfiles import RAISING, SHOP
+from tests.support.locustfiles import RAISING, SHAPED, SHOP
 from tests.support.simulated_servers import deploy, simulated_server, statistics
 from tuner.load.generator import Generator, GeneratorError, LoadRun
 from tuner.load.plan import NAMES, ClassPlan, Plan, Rewindow, UsersLoop
 from tuner.load.users.generator import look_into, users_generator
 from tuner.load.users.messages import LocustfileError, unjudged
+from tuner.named_requests import by_name
 
 MS = 1_000_000
 SERVICE = {"kind": "deterministic", "mean_s": 0.002, "cv": 1.0}
@@ -106,6 +107,20 @@ def test_response_times_of_each_name_are_those_of_locusts_statistics(seen: Seen)
         assert mine.max() == pytest.approx(longest, abs=1e-5)
 
 
+def test_each_name_has_results_of_its_own_without_being_a_class(seen: Seen) -> None:
+    found = {(one.method, one.name): one for one in by_name(seen.run.records, seen.run.report.named)}
+    assert found.keys() == {(method, name) for method, name, *_ in seen.locust}
+    rows = seen.run.records.in_window()
+    for number, method, name in ((one.request, one.method, one.name) for one in seen.run.report.named):
+        mine = rows["request"] == number
+        told = found[method, name]
+        assert told.requests == told.metrics["error_rate"].n == mine.sum() > 0
+        failed = rows["outcome"][mine] != Outcome.OK
+        assert told.metrics["error_rate"].value == failed.mean()
+    assert found["POST", "ask"].metrics["latency_p50_s"].value >= 0.001
+    assert found["POST", "judged"].metrics["throughput_rps"].value == 0
+
+
 def test_the_class_of_the_study_has_its_requests_and_the_other_class_the_rest(seen: Seen) -> None:
     asked = sum(int(str(count)) for _, name, count, *_ in seen.locust if name == "ask")
     classes = seen.run.records.columns["class"]
@@ -158,6 +173,26 @@ def test_users_that_wait_for_an_answer_are_ended_after_a_while_and_their_request
     assert on_their_way is not None
     assert sorted(run.records.columns["intended_ns"][timed_out]) == sorted(on_their_way)
     assert len(on_their_way) > 0
+
+
+def test_what_locusts_configuration_says_holds_and_what_does_not_is_told(port: int, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHAPED)
+    (tmp_path / "users.json").write_text('{"user_class_name": "Visitor", "tasks": ["look"]}')
+    lines = [f"host = http://127.0.0.1:{port}", "config-users = users.json", "users = 9", "run-time = 1s"]
+    (tmp_path / "locust.conf").write_text("\n".join(lines))
+    nobody = Endpoint("127.0.0.1", 1, (), unjudged)
+    own = UsersLoop(4, 100.0, (), "/deployments/queue", f"/deployments/{ALIAS}", own_host=True)
+    with users_generator(tmp_path / "shop.py", None, tmp_path / "log") as generator:
+        generator.ready()
+        given = replace(plan(port, tmp_path / "rows.bin", window_ms=300), endpoint=nobody, load=own)
+        run = generator.run(given)
+    assert {one.name for one in run.report.named} == {"look"}
+    assert run.report.notes == (
+        "shop.py: its load shape Ramp is not used: in each measurement there are as many users as the study says "
+        "(`users`)",
+        "locust.conf: `users`, `run-time` not used: the study says how many users there are, how they begin and for "
+        "how long, and Paretune keeps the results",
+    )
 
 
 def test_a_task_that_raises_before_any_request_is_told_with_its_line(port: int, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tests.conftest import STUDIES
 from tests.mlserver.conftest import BATCHED, MODELS, MakeMLServer, answers, mlserver_target
 from tuner.study.load import load_study
 from tuner.wiring import prepare
+from tuner.writing import write_all
 from workloads.requests import Dataset
 
 pytestmark = pytest.mark.long
@@ -149,6 +151,13 @@ def test_the_servers_settings_may_be_missing(make_mlserver: MakeMLServer, reposi
     assert set(export.originals) == {Path("digits/model-settings.json")}
     target.start()
     target.verify(export, scans)
+    target.stop()
+    write_all({repository / path: text for path, text in export.files.items()})
+    target.verify_copy(repository, export, {"": scans})
+    assert not target.alive()
+    shutil.rmtree(repository / "digits")
+    with pytest.raises(TargetError, match=r"no model 'digits'|holds no model-settings"):
+        target.verify_copy(repository, export, {"": scans})
 
 
 def test_an_export_changes_what_was_tuned_and_nothing_else(make_mlserver: MakeMLServer, repository: Path) -> None:

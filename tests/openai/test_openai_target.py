@@ -238,7 +238,12 @@ def test_thoughts_and_calls_of_tools_are_tokens_too(choice: dict[str, object]) -
 
 @pytest.mark.parametrize(
     ("script", "message"),
-    [("count=3 error_after=1", "out of memory"), ("count=3 done=0", "HTTP 200"), ("status=503", "as asked")],
+    [
+        ("count=3 error_after=1", "out of memory"),
+        ("count=3 junk_after=1", "HTTP 200 with an event that is none: b'{so'"),
+        ("count=3 done=0", "HTTP 200"),
+        ("status=503", "as asked"),
+    ],
 )
 def test_an_answer_that_fails_is_not_taken_for_one_that_serves(
     tmp_path: Path, url: str, script: str, message: str

@@ -1,13 +1,13 @@
 """The charts in a browser: hover, colour, filter, comparison, themes and print; nothing is loaded, nothing runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from reports import html
+from tests.support.front_page import click, hover, table, traces
 from tests.tuner import result_builders as builders
 from tests.tuner.result_builders import estimate
 from tuner.results import KnobInfo, Point, Result, Value
@@ -88,66 +88,6 @@ def page(opened: Page) -> Page:
     for name in ("front-workload", "front-colour", "front-variant"):
         opened.select_option(f"#{name}", "0")
     return opened
-
-
-def traces(page: Page) -> dict[str, Any]:
-    """Return what the front draws at the moment, by its name in the legend."""
-    drawn = page.evaluate(
-        """() => document.querySelector('#front .plot').data.map((trace) => ({
-            name: trace.name, x: trace.x, y: trace.y, text: trace.text, customdata: trace.customdata,
-            color: trace.marker && trace.marker.color, axis: trace.marker && trace.marker.coloraxis,
-            opacity: trace.marker && trace.marker.opacity }))"""
-    )
-    return {trace["name"]: trace for trace in drawn}
-
-
-def place(page: Page, number: int) -> Mapping[str, float]:
-    """Return where a point of the front is in the window, and scroll there."""
-    page.locator("#front .plot").scroll_into_view_if_needed()
-    found: Mapping[str, float] = page.evaluate(
-        """(number) => {
-            const plot = document.querySelector('#front .plot');
-            const trace = plot.data.find((one) => one.customdata && one.customdata.includes(number));
-            const at = trace.customdata.indexOf(number);
-            const { xaxis, yaxis } = plot._fullLayout;
-            const box = plot.querySelector('.plotly').getBoundingClientRect();
-            return { x: box.left + xaxis._offset + xaxis.d2p(trace.x[at]),
-                     y: box.top + yaxis._offset + yaxis.d2p(trace.y[at]) };
-        }""",
-        number,
-    )
-    return found
-
-
-def hover(page: Page, number: int, title: str) -> Mapping[str, float]:
-    """Move to a point and wait for its text; return where it is."""
-    at = place(page, number)
-    page.mouse.move(at["x"] + 40, at["y"] + 40)
-    page.mouse.move(at["x"], at["y"], steps=4)
-    page.wait_for_function(
-        """(title) => {
-            const shown = document.querySelector('#front .hoverlayer .hovertext');
-            return shown && shown.textContent.includes(title);
-        }""",
-        arg=title,
-    )
-    return at
-
-
-def click(page: Page, number: int, title: str) -> None:
-    """Click a point, once its text is shown: plotly clicks what it hovers over."""
-    at = hover(page, number, title)
-    page.mouse.click(at["x"], at["y"])
-    page.wait_for_function("(title) => document.querySelector('#comparison tr').textContent.includes(title)", arg=title)
-
-
-def table(page: Page) -> dict[str, list[str]]:
-    """Return the comparison: heading of a row -> the other cells."""
-    rows = page.evaluate(
-        """() => [...document.querySelectorAll('#comparison tr')].map(
-            (row) => [...row.children].map((cell) => cell.textContent))"""
-    )
-    return {row[0]: row[1:] for row in rows}
 
 
 def test_hovering_shows_the_whole_configuration_as_text(page: Page) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reports import html, latencies, trials_table
+from reports.axes import verticals
 from reports.charts import figures, page
 from reports.charts.batches import batch_chart
 from reports.charts.distribution import distribution_chart
@@ -16,7 +17,7 @@ from reports.charts.drawing import Drawing, Picture, as_json, one
 from reports.charts.drawing import html as as_html
 from reports.charts.effects import effect_chart, importance_chart, modelled
 from reports.charts.front import MOST_AS_SVG, front_chart
-from reports.charts.heat_map import MOST_VALUES, heat_chart
+from reports.charts.heat_map import MOST_KNOBS, MOST_VALUES, NOTE, heat_chart
 from reports.charts.load_curves import load_chart
 from reports.charts.stages import stage_chart
 from reports.charts.trial_data import trial_data
@@ -97,7 +98,7 @@ def two_workloads() -> Result:
 def test_the_front_has_a_picture_for_each_workload_with_its_own_front() -> None:
     chart = checked(front_chart(two_workloads()))
     assert chart.choices[0].options == ["steady", "bursty"]
-    steady, bursty = chart.pictures["0"], chart.pictures["1"]
+    steady, bursty = chart.pictures["0-0"], chart.pictures["1-0"]
     assert named(steady)["misses an SLO"]["customdata"] == [4]
     assert named(bursty)["Pareto front"]["x"] == [50.0] * 3, "equal points are all on the front"
     assert "2 of 3 points meet the SLO" in steady.finding
@@ -110,6 +111,47 @@ def test_the_region_of_the_slo_is_drawn_up_to_its_bound() -> None:
     assert 0 < region.y0 < 4.0
     assert 10 ** figure.layout.yaxis.range[1] > 12.0
     assert named(front_chart(two_workloads()).first)["SLO: p99 10.00 ms"]["y"] == pytest.approx([10.0, 10.0])
+
+
+@pytest.mark.parametrize(
+    ("objectives", "bounds", "wanted"),
+    [
+        (["maximize throughput"], {}, ["p99"]),
+        (["maximize goodput", "minimize p99"], {"p99": 0.02}, ["p99"]),
+        (["maximize goodput", "minimize p99"], {"p95": 0.02, "error_rate": 0.01}, ["p95", "p99"]),
+        (["minimize server_cpu", "minimize p99"], {"p99": 0.02}, ["p99", "server_cpu"]),
+        (["minimize server_cpu"], {"p90": 0.02, "server_cpu": 2.0}, ["server_cpu", "p90"]),
+        (
+            ["maximize goodput", "minimize bursty.p50"],
+            {"mean": 0.02, "p50": 0.01, "p95": 0.03},
+            ["p95", "p99", "p50", "mean"],
+        ),
+        (
+            ["minimize ttft_p95"],
+            {"ttft_p95": 1.0, "p50": 1.0, "p90": 1.0, "p95": 1.0},
+            ["ttft_p95", "p95", "p90", "p50"],
+        ),
+    ],
+)
+def test_the_front_is_drawn_over_what_has_a_bound_first_and_over_each_objective(
+    objectives: list[str], bounds: dict[str, float], wanted: list[str]
+) -> None:
+    made = builders.result()
+    study = made.study.model_copy(update={"objectives": objectives, "slo": bounds})
+    assert [axis.name for axis in verticals(made.model_copy(update={"study": study}))] == wanted
+
+
+def test_a_bound_of_another_workload_can_be_seen_too() -> None:
+    made = two_workloads()
+    bounds = {"steady": {"p99": 0.01}, "bursty": {"p50": 0.001}}
+    made = made.model_copy(update={"study": made.study.model_copy(update={"bounds": bounds})})
+    chart = checked(front_chart(made))
+    assert chart.choices[1].options == ["p99", "p50"]
+    drawn = {key for key, picture in chart.pictures.items() if "shapes" in picture.layout}
+    assert drawn == {"0-0", "1-1"}
+    assert drawn == {key for key, picture in chart.pictures.items() if "green area" in picture.finding}
+    assert named(chart.pictures["1-1"])["SLO: p50 1.00 ms"]["y"] == [1.0, 1.0]
+    assert "green" not in chart.note
 
 
 def test_many_points_are_drawn_by_webgl_and_keep_their_intervals_for_the_axes_only() -> None:
@@ -195,7 +237,7 @@ def test_a_point_that_does_not_count_is_no_front_of_another_workload() -> None:
     result = with_spoiled()
     study = result.study.model_copy(update={"workloads": ["other", "steady"]})
     chart = checked(front_chart(result.model_copy(update={"study": study})))
-    assert named(chart.pictures["1"])["Pareto front"]["x"] == [90, 180, 200]
+    assert named(chart.pictures["1-0"])["Pareto front"]["x"] == [90, 180, 200]
 
 
 def test_a_spoiled_load_is_left_out_of_the_curve_and_is_no_capacity() -> None:
@@ -321,6 +363,22 @@ def test_a_knob_of_many_values_shares_fields() -> None:
     assert str(trace["x"][0]).startswith("0 to ")  # type: ignore[index]
 
 
+def test_the_note_says_which_knobs_share_fields_and_which_are_left_out() -> None:
+    few, many = searched(), searched(200, values=50)
+    assert checked(heat_chart(tables(few), [])).note == NOTE
+    assert "share a field where a knob has many: n." in checked(heat_chart(tables(many), [])).note
+    others = [knob(f"k{index}") for index in range(7)]
+    trials = [
+        one.model_copy(update={"config": {**one.config, **{other.name: number % 2 for other in others}}})
+        for number, one in enumerate(few.trials)
+    ]
+    measured = tables(few.model_copy(update={"trials": trials, "knobs": [*few.knobs, *others]}))
+    chart = checked(heat_chart(measured, []))
+    assert len(chart.choices[0].options) == MOST_KNOBS * (MOST_KNOBS - 1) / 2
+    assert "Of the 10 knobs that changed it has the first 8, to keep the page small, and not k5, k6." in chart.note
+    assert "it has the 8 that explain the most" in checked(heat_chart(measured, modelled(measured))).note
+
+
 def test_points_without_a_finite_value_are_left_out_and_counted() -> None:
     made = searched()
     broken = made.trials[0].points[0]
@@ -391,6 +449,8 @@ def test_batches_are_shares_of_requests() -> None:
     chart = checked(batch_chart(with_servers()))
     bars = named(chart.first)["your configuration, 4 in flight"]
     assert (bars["x"], bars["y"]) == (["1", "4"], [20.0, 80.0])
+    assert "%{y:.1f}% of the requests" in bars["hovertemplate"]
+    assert "%{y:,.2f} ms" in named(chart.first)["your configuration, 4 in flight, time"]["hovertemplate"]
     assert "trial 1, the best, 8 in flight 2.5" in chart.first.finding
 
 
@@ -498,7 +558,9 @@ def test_what_is_not_drawn_says_why() -> None:
 
 def test_a_run_without_points_has_a_front_that_says_so() -> None:
     result = run_of(builders.trial(0, state="refused"))
-    assert front_chart(result).first.finding == "steady: no point has both throughput against p99."
+    (picture,) = front_chart(result).pictures.values()
+    assert picture.finding == "steady: no point has both throughput against p99."
+    assert "shapes" not in picture.layout, "it speaks of no area"
     assert 'id="front"' in html.render(result)
 
 

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from reports import html
-from tests.reports.test_chart_page import table, traces
 from tests.support.browser import opened
+from tests.support.front_page import table, traces
 from tests.tuner import result_builders as builders
 from tests.tuner.result_builders import estimate
 from tuner.results import Estimate, KnobInfo, Point, Result, Value
@@ -122,5 +122,7 @@ def test_a_point_without_the_knob_is_grey(page: Page) -> None:
     assert fill == "rgb(189, 189, 189)"
 
 
-def test_a_load_is_not_taken_from_the_users_configuration(page: Page) -> None:
-    assert compared(page, 0, 1)["concurrency"] == ["1", "", "differs"]
+def test_the_load_is_that_of_each_point_and_none_of_the_users_configuration(page: Page) -> None:
+    found = compared(page, 0, 1)
+    assert found["load"] == ["1 in flight", "1 in flight", ""]
+    assert "concurrency" not in found

@@ -29,6 +29,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_every_chart_of_a_run_becomes_a_file(run: Path) -> None:
+    """The command is that of docs/report.md."""
     made = CliRunner().invoke(cli.app, ["report", str(run), "--images", "svg"])
     assert made.exit_code == 0, made.output
     text = (run / "images" / "front.svg").read_text()

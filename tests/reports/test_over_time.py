@@ -12,8 +12,8 @@ from tests.tuner import result_builders as builders
 from tuner import records
 from tuner.results import Best, Load, Result
 from tuner.telemetry.nvml import Device
-from tuner.telemetry.series import Series, save_series
-from tuner.usage import Gpu, Telemetry
+from tuner.telemetry.series import Metrics, Series, save_series
+from tuner.usage import Gpu, ServerReading, Telemetry
 
 MS = 1_000_000
 RECORDS, SAMPLES = "records/trial0001-steady-4.npz", "records/trial0001-steady-4.telemetry.npz"
@@ -90,7 +90,40 @@ def test_the_report_draws_them_and_leaves_them_out_where_there_are_none(run: Pat
         "GPU utilisation, %",
     ]
     assert "latency from 5 to 20 ms" in chart.first.finding
+    assert "utilisation from 20 to 80%" in chart.first.finding
+    hovers = [str(trace["hovertemplate"]).partition("<")[0] for trace in chart.first.traces]
+    value = "%{fullData.name}: %{y:,.2f}"
+    assert hovers == [f"{value} ms", f"{value} ms", f"{value} cores", f"{value}%"]
     assert over_time_chart([]) is None
+
+
+def test_long_latencies_have_all_their_digits() -> None:
+    line = (np.array([0.0, 1.0]), np.array([12_345.0, 21_000.0]))
+    chart = over_time_chart([overtime.Panel("latency", "ms", {"median": line})])
+    assert chart is not None
+    assert chart.first.finding == "The best trial over its window: median latency from 12,345 to 21,000 ms."
+
+
+def test_gauges_of_the_servers_own_that_moved_have_a_panel_each(run: Path) -> None:
+    waiting, still, gone = 'waiting{model="digits",version="1"}', "pool", "gone"
+    values = {waiting: np.array([0.0, np.nan, 6.0]), still: np.full(3, 5.0), "done": np.arange(3.0)}
+    times_ns = np.array([1000, 1200, 1400], np.int64) * MS
+    save_series(Series(times_ns, {}, metrics=Metrics(times_ns, values, frozenset({"done"}))), run / SAMPLES)
+    told = [
+        ServerReading(name=waiting, mean=3.0, max=6.0),
+        ServerReading(name=still, mean=5.0, max=5.0),
+        ServerReading(name="done", per_s=5.0),
+        ServerReading(name=gone, mean=1.0, max=2.0),
+    ]
+    result = found()
+    (point,) = result.trials[0].points
+    point = point.model_copy(update={"telemetry": Telemetry(server_metrics=told, series=SAMPLES)})
+    trial = result.trials[0].model_copy(update={"points": [point]})
+    _, own = overtime.panels(result.model_copy(update={"trials": [trial]}), run)
+    assert (own.title, list(own.lines)) == ("value", [waiting])
+    at_s, counts = own.lines[waiting]
+    assert at_s == pytest.approx([0.0, 0.4])
+    assert counts.tolist() == [0.0, 6.0]
 
 
 @pytest.mark.parametrize("missing", [RECORDS, SAMPLES])

@@ -9,9 +9,13 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
+from reports import words
+from reports.points import all_points
 from tests.support.browser import Opened, opened
+from tests.support.front_page import click, table, traces
 from tests.support.hostile_run import MODEL
 from tuner.results import Result, read_result
+from tuner.units import format_setting
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_the_answer_says_what_to_deploy_the_gain_the_slos_the_costs_and_how_sure
         assert found.best.gain_vs_baseline is not None
         assert f"{found.best.gain_vs_baseline.value:.2f}x throughput, 95% interval [" in answer
         assert "Every SLO is met on all 2 workloads" in answer
-        assert "Confirmed against your configuration: 2 redeployments" in answer
+        assert "Confirmed against your configuration: 4 redeployments" in answer
     changed = page.locator("#changes tbody tr").all_inner_texts()
     assert "precision\tslow\tfast" in changed
     rows = {row.split("\t")[0]: row.split("\t")[1:] for row in page.locator("#costs tbody tr").all_inner_texts()}
@@ -360,9 +364,25 @@ def test_a_print_is_light_and_has_the_answer_the_front_and_the_table(page: Page)
     )
     assert controls == []
     assert style(page, "#config-diff", "whiteSpace") == "pre-wrap", "nothing is cut off"
-    assert page.pdf().startswith(b"%PDF-")
     page.emulate_media(color_scheme="dark", media="screen")
     page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+
+
+PAPER = 703
+"""Pixels between the margins of a page of A4: 210 mm less 2 x 12 mm, at 96 to the inch."""
+WIDTHS = "[...document.querySelectorAll('.main-svg')].map((one) => one.getBoundingClientRect().width)"
+
+
+def test_charts_and_tables_fit_the_width_of_the_paper(page: Page) -> None:
+    page.evaluate(f"window.addEventListener('beforeprint', () => {{ window.printed = {WIDTHS}; }})")
+    assert page.pdf(format="A4").startswith(b"%PDF-")
+    printed = page.evaluate("window.printed")
+    assert len(printed) > 10
+    assert 600 < min(printed) <= max(printed) <= PAPER, "as they are when the paper is laid out"
+    assert min(page.evaluate(WIDTHS)) > PAPER, "and afterwards as wide as the window again"
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": PAPER, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") == PAPER
 
 
 def test_the_keyboard_reaches_every_control_and_shows_where_it_is(page: Page) -> None:
@@ -394,20 +414,85 @@ def test_without_scripts_the_answer_and_the_trials_are_there(
         assert page.locator("button:visible, input:visible").count() == 0
 
 
-def test_a_pointer_over_a_point_of_the_front_shows_its_configuration(page: Page) -> None:
-    plot = page.locator("#the-front .js-plotly-plot")
-    plot.scroll_into_view_if_needed()
-    place = plot.evaluate(
-        """one => {
-          const trace = one._fullData.find((each) => each.mode === 'markers' && each.visible === true && each.x.length);
-          const { xaxis, yaxis } = one._fullLayout, box = one.getBoundingClientRect();
-          return [box.x + xaxis._offset + xaxis.d2p(trace.x[0]), box.y + yaxis._offset + yaxis.d2p(trace.y[0])];
+# -- the front --
+
+
+@pytest.fixture
+def front(page: Page) -> Iterator[Page]:
+    """The page, and its front as it was opened afterwards too."""
+    yield page
+    for name in ("front-workload", "front-vertical"):
+        page.select_option(f"#{name}", "0")
+
+
+def bound_drawn(page: Page) -> tuple[list[str], list[float], bool]:
+    """Return the SLO's lines in the front, the upper ends of green areas, and whether the caption speaks of one."""
+    lines, ends = page.evaluate(
+        """() => { const { data, layout } = document.querySelector("#front .plot");
+            return [data.map((one) => one.name).filter((name) => name.startsWith("SLO")),
+                    (layout.shapes || []).map((one) => one.y1)]; }"""
+    )
+    return lines, ends, "green area" in page.locator("#front figcaption").inner_text()
+
+
+def test_the_line_and_the_region_of_the_slo_are_in_the_front_and_nobody_speaks_of_them_where_they_are_not(
+    front: Page,
+) -> None:
+    """The study's bound is on p90, and it minimizes p99."""
+    p90 = (["SLO: p90 900.00 ms"], [900], True)
+    assert bound_drawn(front) == p90
+    assert "p90 is within its bound of 900.00 ms" in front.locator("#front figcaption").inner_text()
+    assert front.locator("#the-front h2").inner_text() == "Throughput against p90 or p99"
+    front.select_option("#front-vertical", label="p99")
+    assert bound_drawn(front) == ([], [], False)
+    front.select_option("#front-workload", label="web")
+    assert bound_drawn(front) == ([], [], False)
+    front.select_option("#front-vertical", label="p90")
+    assert bound_drawn(front) == p90
+    assert "web" in (front.get_attribute("#front .plot", "aria-label") or "")
+
+
+def alone(page: Page) -> list[int]:
+    """Return the numbers of the points of the front, those first that are farthest from what is drawn beside them."""
+    numbers: list[int] = page.evaluate(
+        """() => {
+            const plot = document.querySelector("#front .plot"), { xaxis, yaxis } = plot._fullLayout;
+            const drawn = plot.data.filter((one) => one.customdata || (one.name || "").startsWith("best"));
+            const all = drawn.flatMap(({ x, y, customdata }) => x.map((_, at) =>
+                [customdata && customdata[at], xaxis.d2p(x[at]), yaxis.d2p(y[at])]));
+            const gap = ([, x, y], own) => Math.min(...all.map(([, left, top], at) =>
+                at === own ? Infinity : Math.hypot(left - x, top - y)));
+            return all.map((one, at) => [gap(one, at), one[0]]).filter(([, number]) => number !== undefined)
+                .sort((one, other) => other[0] - one[0]).map(([, number]) => number);
         }"""
     )
-    page.mouse.move(place[0] - 30, place[1])
-    page.mouse.move(*place, steps=3)
-    page.wait_for_selector(".hoverlayer .hovertext")
-    assert "trial" in (page.locator(".hoverlayer .hovertext").first.text_content() or "")
+    return numbers
+
+
+def test_a_pointer_over_a_point_shows_its_whole_configuration_and_two_clicks_compare(page: Page, found: Result) -> None:
+    units = {knob.name: knob.unit for knob in found.knobs}
+    points = all_points(found)
+    left, right, other = (points[number] for number in alone(page)[:3])
+    for side in ("left", "right"):
+        page.select_option(f"#compare-{side}", str(other.number))
+    for one in (left, right):
+        title = f"trial {one.trial.number}, {words.load(one.point.load)}"
+        click(page, one.number, title)
+        shown = page.locator("#front .hoverlayer .hovertext").first.text_content() or ""
+        config = [f"{name} {format_setting(value, units.get(name, ''))}" for name, value in one.trial.config.items()]
+        p90 = words.milliseconds(one.point.metrics["latency_p90_s"].value)
+        for part in (title, *config, f"p90 {p90}"):
+            assert part in shown, part
+    compared = table(page)
+    assert compared[""] == [
+        *(f"trial {one.trial.number}, {words.load(one.point.load)}" for one in (left, right)),
+        "difference",
+    ]
+    assert compared["load"][:2] == [words.load(one.point.load) for one in (left, right)]
+    assert "concurrency" not in compared, "the load says it, of your configuration too"
+    values = [words.per_second(one.point.metrics["throughput_rps"].value) for one in (left, right)]
+    assert [cell.partition(" ")[0] for cell in compared["throughput"][:2]] == values
+    assert len(traces(page)["compared below"]["x"]) == 2
 
 
 def test_the_data_of_the_page_is_the_runs(page: Page, real_run: Path) -> None:

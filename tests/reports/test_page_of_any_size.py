@@ -15,6 +15,7 @@ from tuner.results import KnobInfo, Load, Point, Result, Trial
 HOSTILE = "<img src=x onerror=alert(1)>"
 MOST_BYTES = 6_000_000
 KNOB = KnobInfo(name="instances", unit="", applied="reload", doc="", values=[1, 2, 4])
+FLAG = KnobInfo(name="flag", unit="", applied="restart", doc="", values=[])
 
 
 def point(number: int) -> Point:
@@ -25,8 +26,11 @@ def point(number: int) -> Point:
 
 
 def result(count: int) -> Result:
-    trials = [builders.trial(number, point(number), config={"instances": number % 3}) for number in range(count)]
-    return builders.result(*trials).model_copy(update={"knobs": [KNOB]})
+    trials = [
+        builders.trial(number, point(number), config={"instances": number % 3, "flag": f"a={number}"})
+        for number in range(count)
+    ]
+    return builders.result(*trials).model_copy(update={"knobs": [KNOB, FLAG]})
 
 
 def failed() -> Trial:
@@ -67,6 +71,8 @@ def test_a_report_of_500_trials_is_small_and_draws_a_part_of_them_at_a_time(brow
         assert "100/s" in first, "the whole table is sorted, not the part that is drawn"
         page.locator("#filter-text").fill("trial=499")
         assert rows.count() == 1
+        page.locator("#filter-text").fill("flag=a=499")
+        assert rows.count() == 1, "only the first = stands between a name and its value"
         page.locator("#filter-reset").click()
         page.emulate_media(media="print")
         page.wait_for_function("document.querySelectorAll('#trials tbody tr').length === 500")

@@ -6,6 +6,7 @@ import pytest
 
 from reports import answer, html, text, trials_table, words
 from reports.charts.trial_data import trial_data
+from reports.gate import rows
 from tests.tuner import result_builders as builders
 from tuner.results import Closest, Estimate, Load, Ratio, Result
 from tuner.run_info import MetricInfo
@@ -70,6 +71,14 @@ def test_of_other_metrics_no_reason_is_made_up() -> None:
     assert words.beyond("energy_per_inference", math.inf) == "∞"
     assert words.beyond("bursty.p99", 0.5) == "50%"
     assert "steady.energy_per_inference by ∞" in text.headline(failing("energy_per_inference"))
+
+
+def test_a_bound_from_below_is_shown_as_one_on_its_metric() -> None:
+    bounds = {"p99": 0.01, "gpu_utilization": 0.9, "gpu_utilization_at_least": 0.5}
+    study = builders.result(builders.trial(0)).study.model_copy(update={"slo": bounds, "bounds": {"steady": bounds}})
+    shown = "p99 <= 10.00 ms, gpu_utilization <= 90.00%, gpu_utilization >= 50.00%"
+    assert words.slo(study.model_copy(update={"workloads": ["steady"]})) == shown
+    assert rows.value("gpu_utilization_at_least", 0.5) == "50.00%"
 
 
 def improved(objective: str, key: str, ratio: Ratio) -> Result:

@@ -7,15 +7,23 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import psutil
+
+from tuner.load.null_server import REQUEST, NullServer
+from tuner.load.plan import ClosedLoop, Plan
 
 TOKEN = "a token of the tests, long enough"
 DELAY_MS = 2
+MS = 1_000_000
+RIGHTS = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+"""What making a network namespace takes: name of a capability -> its bit."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +47,13 @@ class Networks:
 
 @contextmanager
 def networks(count: int) -> Iterator[Networks]:
-    """Make a network of so many namespaces, each with a veth pair to a bridge of this host; or fall back to loopback.
+    """Make a network of so many namespaces, each with a veth pair to a bridge of this host.
 
-    Namespaces need the rights for them (root) and iproute2.
+    Where this user may not, agents share loopback, and pytest's summary has a warning that says so. Where this user
+    may, it is an error when they cannot be made.
     """
-    if shutil.which("ip") is None:
+    if lacking := _lacking():
+        warnings.warn(f"agents of these tests share loopback: {lacking}", stacklevel=2)
         yield Networks("127.0.0.1", (), delayed=False)
         return
     tag, third = f"pt{os.getpid() % 10000}", os.getpid() % 250
@@ -51,11 +61,11 @@ def networks(count: int) -> Iterator[Networks]:
     with ExitStack() as stack:
         names: list[str] = []
         stack.callback(_ip, f"link del {tag}b")
-        made = _ip(f"link add {tag}b type bridge", f"addr add {host}/24 dev {tag}b", f"link set {tag}b up")
-        for index in range(count if made else 0):
+        said = _ip(f"link add {tag}b type bridge", f"addr add {host}/24 dev {tag}b", f"link set {tag}b up")
+        for index in range(count):
             name, outer, inner = f"{tag}n{index}", f"{tag}o{index}", f"{tag}i{index}"
             stack.callback(_ip, f"netns del {name}")
-            made = made and _ip(
+            said = said or _ip(
                 f"netns add {name}",
                 f"link add {outer} type veth peer name {inner}",
                 f"link set {inner} netns {name}",
@@ -66,25 +76,38 @@ def networks(count: int) -> Iterator[Networks]:
                 f"-n {name} link set {inner} up",
             )
             names.append(name)
-        delayed = made and all(_delayed(name, f"{tag}i{index}") for index, name in enumerate(names))
-        yield Networks(host, names, delayed) if made else Networks("127.0.0.1", (), delayed=False)
+        assert not said, f"network namespaces could not be made: {said}"
+        delayed = not any(_delayed(name, f"{tag}i{index}") for index, name in enumerate(names))
+        yield Networks(host, names, delayed)
 
 
-def _ip(*commands: str) -> bool:
-    return all(_run(["ip", *one.split()]) for one in commands)
+def _lacking() -> str:
+    """Return what this user needs to make network namespaces and has not, "" where nothing is missing."""
+    if shutil.which("ip") is None:
+        return "there is no `ip` (iproute2)"
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    held = int(status["CapEff"], 16)
+    missing = [name for name, bit in RIGHTS.items() if not held >> bit & 1]
+    return f"this user has no {' and no '.join(missing)}" if missing else ""
 
 
-def _delayed(namespace: str, device: str) -> bool:
-    """Delay what leaves a namespace, where this kernel can."""
+def _ip(*commands: str) -> str:
+    """Run commands of iproute2 up to the first that fails; return what that said, "" where none did."""
+    return next(filter(None, (_run(["ip", *one.split()]) for one in commands)), "")
+
+
+def _delayed(namespace: str, device: str) -> str:
+    """Delay what leaves a namespace; return why that is not done, "" where it is: not every kernel can."""
     tc = ["tc", "qdisc", "add", "dev", device, "root", "netem", "delay", f"{DELAY_MS}ms"]
     return _run(["ip", "netns", "exec", namespace, *tc])
 
 
-def _run(command: Sequence[str]) -> bool:
+def _run(command: Sequence[str]) -> str:
     try:
-        return subprocess.run(command, check=False, capture_output=True).returncode == 0
-    except OSError:
-        return False
+        ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    except OSError as error:
+        return str(error)
+    return f"{' '.join(command)}: exit code {ended.returncode}: {ended.stderr.strip()}" if ended.returncode else ""
 
 
 def start_agent(
@@ -96,6 +119,19 @@ def start_agent(
         environment["PARETUNE_TOKEN"] = token
     command = [sys.executable, "-m", "tuner", "agent", "--master", f"{host}:{port}", "--wait", wait]
     return subprocess.Popen([*before, *command], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def closed_loop(server: NullServer, records: Path, window_ms: int, timeout_ms: int) -> Plan:
+    """Return a plan of two requests in flight, without a warm-up, that may start at once."""
+    return Plan(
+        endpoint=replace(server.endpoint, requests=(REQUEST,)),
+        load=ClosedLoop(2, np.zeros(1, np.int32)),
+        start_ns=0,
+        warmup_ns=0,
+        window_ns=window_ms * MS,
+        timeout_ns=timeout_ms * MS,
+        records_path=records,
+    )
 
 
 def end_agent(agent: "subprocess.Popen[str]") -> None:

@@ -32,7 +32,7 @@ search:
   budget: {{trials: 3, time: 5 min, certain: 100%}}
   seed: 1
 measure: {{warmup: 0.1 s, max_warmup: 0.2 s, window: 0.2 s, max_window: 0.3 s, confidence: 90%}}
-confirm: {{candidates: 1, redeployments: 2, max_redeployments: 2, rounds: 2, round: 0.2 s}}
+confirm: {{candidates: 1, redeployments: 4, max_redeployments: 4, rounds: 2, round: 0.2 s}}
 report: {{price: $1.20/h}}
 """
 DECIDED = (0, 5)

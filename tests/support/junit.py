@@ -51,7 +51,7 @@ SHAPES = {
     "testcase": Shape({"name": _NAME, "classname": _NAME, "time": _NUMBER}, {}, r"((skipped|error|failure) )?"),
     "failure": Shape({"type": _NAME}, {"message": _ANY}),
     "error": Shape({"type": _NAME}, {"message": _ANY}),
-    "skipped": Shape({}, {}),
+    "skipped": Shape({}, {"message": _ANY}),
     "system-out": Shape({}, {}),
     "system-err": Shape({}, {}),
 }

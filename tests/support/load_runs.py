@@ -20,7 +20,7 @@ from targets.base import Endpoint, Outcome
 from tuner.load import engine
 from tuner.load.plan import ClosedLoop, OpenLoop, Plan, RunReport, always
 from tuner.load.poller import Poller
-from tuner.records import Records, read_records
+from tuner.records import WINDOW, Records, read_records
 from workloads.schedule import Schedule
 
 MS = 1_000_000
@@ -127,6 +127,13 @@ def judge_stream(status: int, last: bytes) -> Outcome:
 def closed(concurrency: int, requests: int = 1, total: int | None = None, think_ms: int = 0) -> ClosedLoop:
     """Return a closed loop that sends the requests in turn."""
     return ClosedLoop(concurrency, np.arange(requests, dtype=np.int32), always(think_ms * MS), total)
+
+
+def ends_behind_window(records: Records, slots: int) -> bool:
+    """Whether a closed loop ended with the requests of its one window: what was due later is what was on its way."""
+    rows, ((_, end_ns),) = records.rows, records.windows_ns
+    over_ns = max(end_ns, rows["done_ns"][rows["phase"] == WINDOW].max())
+    return bool(np.sum(rows["intended_ns"] > over_ns) <= 2 * slots)
 
 
 def arrivals(offsets_ms: list[float], connections: int, requests: list[int] | None = None) -> OpenLoop:

@@ -65,6 +65,20 @@ class Visitor(FastHttpUser):
 """
 """Two names, of a server that answers all."""
 
+SHAPED = (
+    ASKING
+    + """
+
+from locust import LoadTestShape
+
+
+class Ramp(LoadTestShape):
+    def tick(self):
+        return None
+"""
+)
+"""With a load shape, which would end the test at once."""
+
 RAISING = """
 from locust import HttpUser, constant, task
 

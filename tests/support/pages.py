@@ -3,7 +3,8 @@
 A fenced block may have a mark in the line above it, which no reader sees:
 
 `<!-- file: NAME -->`      its text is what the reader puts into that file
-`<!-- not run: WHY -->`    its commands cannot be run by a test; WHY stands in the page as well
+`<!-- not run: WHY -->`    its commands cannot be run by a test; the page says that as well, and why
+`<!-- run by: FILE -->`    its commands are run by the tests in that file, which name the page
 """
 
 import os
@@ -17,7 +18,40 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-FENCE = re.compile(r"(?:^<!-- (file|not run): (.+?) -->\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"(?:^<!-- (file|not run|run by): (.+?) -->\n)?(?:^<!-- command: \w+ -->\n)?^```(\w+)\n(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+RECIPES = ("bursty-traffic", "model-analyzer", "int8", "cost", "several-workloads")
+"""Pages of the cookbook that need nothing but the Triton that Paretune starts."""
+COMMAND_PAGES = ("doctor", "bench", "compare", "preview", "show", "open", "report", "export", "knobs", "schema")
+COMMAND_PAGES += ("manifests",)
+"""Pages of commands whose examples go on with the tutorial's runs."""
+GOING_ON = ("command-line", "concepts/exit-codes", "concepts/repeatability", "report", "results", "search", "triton")
+"""Other pages whose examples do."""
+IN_A_CHECKOUT = ("accuracy", "workloads")
+"""Pages whose reader stands beside `studies/`."""
+OWN_STUDIES = {"simulated": "queue", "command": "window"}
+"""Pages that bring the study with its server and its requests, and the study's name."""
+GATES = ("gate", "commands/gate")
+"""Pages whose studies, baselines and revisions the test puts there."""
+HOSTS = ("commands/worker", "commands/status", "hosts")
+"""Those of hosts that share a study; each goes on with what the one before left."""
+APART = ("tutorial", "cookbook/remote-server", "cookbook/language-model", "cookbook/ci", "commands/init")
+APART += ("commands/run", "locustfile", "manifests")
+"""Pages each of which has a test of its own."""
+FOLLOWED = {
+    *(f"cookbook/{page}" for page in RECIPES),
+    *(f"commands/{page}" for page in COMMAND_PAGES),
+    *GOING_ON,
+    *IN_A_CHECKOUT,
+    *OWN_STUDIES,
+    *GATES,
+    *HOSTS,
+    *APART,
+}
+"""Every page of docs/ that a test follows: it runs each shell block that has no other mark."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +63,7 @@ class Block:
     text: str
     file: str | None
     not_run: str | None
+    run_by: str | None
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -37,7 +72,8 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in FENCE.finditer(text):
         mark, value, language, inside = found.groups()
         line = text.count("\n", 0, found.start()) + 1
-        yield Block(line, language, inside, value if mark == "file" else None, value if mark == "not run" else None)
+        file, not_run, run_by = (value if mark == kind else None for kind in ("file", "not run", "run by"))
+        yield Block(line, language, inside, file, not_run, run_by)
 
 
 def make_commands(folder: Path) -> Path:
@@ -56,7 +92,7 @@ def follow(page: Path, folder: Path, commands: Path, addresses: Mapping[str, str
         page: the page.
         folder: where the reader stands.
         commands: see `make_commands`.
-        addresses: an address on the page to the one that the test has there.
+        addresses: an address on the page, or another word of it, to what the test has there.
 
     Raises:
         AssertionError: a block failed; it says which, and what it printed.
@@ -69,7 +105,7 @@ def follow(page: Path, folder: Path, commands: Path, addresses: Mapping[str, str
         if block.file:
             (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.file).write_text(text)
-        elif block.language == "sh" and block.not_run is None:
+        elif block.language == "sh" and block.not_run is None and block.run_by is None:
             ended = run_block(text, folder, commands)
             place = f"{page.relative_to(ROOT)}:{block.line}"
             assert ended.returncode == 0, f"{place}: exit code {ended.returncode}\n{ended.stdout}{ended.stderr}"
@@ -78,7 +114,7 @@ def follow(page: Path, folder: Path, commands: Path, addresses: Mapping[str, str
 
 
 def run_block(text: str, folder: Path, commands: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the lines of a block in one shell, which ends at the first that fails.
+    """Run the lines of a block in one shell, which ends at the first that fails; their input is a pipe that is closed.
 
     Raises:
         subprocess.TimeoutExpired: it took five minutes; its commands were told to end.
@@ -88,7 +124,14 @@ def run_block(text: str, folder: Path, commands: Path) -> "subprocess.CompletedP
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "BROWSER": "true"}
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        shell, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        shell,
+        cwd=folder,
+        env=environment,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
     ) as running:
         try:
             printed, errors = running.communicate(timeout=300)

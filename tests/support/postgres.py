@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-USER, PASSWORD = "tune", "s3cr/t@of:the?tests"
+USER, PASSWORD = "tune", "s3cr/t@of:the?t$sts%41"
 START_S = 60.0
 
 

@@ -10,9 +10,12 @@ from targets.triton.options import TritonOptions
 from targets.triton.target import TritonTarget
 
 
-def triton_target(log_path: Path, cpus: frozenset[int] | None = None, **options: object) -> TritonTarget:
+def triton_target(
+    log_path: Path, cpus: frozenset[int] | None = None, metrics_period_s: float | None = None, **options: object
+) -> TritonTarget:
     """Make a Triton target that is not started."""
-    return TritonTarget(TritonOptions.model_validate(options), Context(log_path.parent, log_path, cpus))
+    context = Context(log_path.parent, log_path, cpus, metrics_period_s=metrics_period_s)
+    return TritonTarget(TritonOptions.model_validate(options), context)
 
 
 def loads_since(target: TritonTarget, mark: int) -> list[str]:

@@ -11,11 +11,13 @@ lie        what the usage block says is more by so many (0)
 pieces     each event goes out in so many packets (1)
 cut_after  the connection ends after so many events
 error_after  an event with an error, and then [DONE], after so many events
+junk_after  an event that is no JSON, and then [DONE], after so many events
 done       0: [DONE] is missing
 status     of the answer; what is not 200 has a JSON error
 
 The text of each token is the monotonic time in ns at which its event was sent. With `--key KEY` requests without it
-are refused.
+are refused, with `--strict` those that ask for tokens to be told with every event. `--models` names models, `--owner`
+and `--context` are said of each; `--endpoints` are those that there are.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
 
 MODEL = "clock"
+PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Script:
     pieces: int = 1
     cut_after: int = -1
     error_after: int = -1
+    junk_after: int = -1
     done: int = 1
     status: int = 200
 
@@ -71,15 +75,16 @@ async def events(script: Script, chat: bool) -> AsyncIterator[str]:
     if chat:
         yield event("", 0)
     await asyncio.sleep(script.first / 1e3)
-    sent = 0
+    sent, error = 0, json.dumps({"error": {"message": "out of memory", "code": 500}})
+    broken = {script.error_after: error, script.junk_after: "{so"}
     for number in range(-(-script.count // script.per_event)):
         if number and script.every:
             await asyncio.sleep(script.every / 1e3)
         if number == script.cut_after:
             yield ""
             return
-        if number == script.error_after:
-            yield json.dumps({"error": {"message": "out of memory", "code": 500}})
+        if number in broken:
+            yield broken[number]
             break
         sent = min(script.count, sent + script.per_event)
         yield event(f"{time.monotonic_ns()} ", sent)
@@ -121,8 +126,24 @@ def whole(status: int, body: object) -> bytes:
     return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
-async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str | None) -> None:
+def listed(served: argparse.Namespace) -> dict[str, object]:
+    """Return what `/v1/models` answers."""
+    said = {"owned_by": served.owner, "max_model_len": served.context}
+    own = {name: value for name, value in said.items() if value is not None}
+    return {"object": "list", "data": [{"id": name, "object": "model", **own} for name in served.models]}
+
+
+def refusal(body: dict[str, object], served: argparse.Namespace) -> bytes | None:
+    """Return the answer to a request that has what the server does not know, None for one that it takes."""
+    options = body.get("stream_options")
+    if served.strict and isinstance(options, dict) and "continuous_usage_stats" in options:
+        return whole(400, {"error": {"message": "unknown field continuous_usage_stats"}})
+    return None
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, served: argparse.Namespace) -> None:
     """Serve a connection."""
+    key = served.key
     try:
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -132,9 +153,12 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key:
             if key is not None and headers.get("authorization") != f"bearer {key}".lower():
                 writer.write(whole(401, {"error": {"message": "no key"}}))
             elif path == "/v1/models":
-                writer.write(whole(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]}))
-            elif path in ("/v1/completions", "/v1/chat/completions"):
-                if not await answer(json.loads(body), "chat" in path, writer):
+                writer.write(whole(200, listed(served)))
+            elif path in [PATHS[name] for name in served.endpoints]:
+                asked = json.loads(body)
+                if refused := refusal(asked, served):
+                    writer.write(refused)
+                elif not await answer(asked, "chat" in path, writer):
                     break
             else:
                 writer.write(whole(404, {"error": {"message": f"no {path}"}}))
@@ -149,8 +173,13 @@ async def main() -> None:
     """Serve until standard input closes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--key")
-    key = parser.parse_args().key
-    server = await asyncio.start_server(lambda *streams: serve(*streams, key), "127.0.0.1", 0, backlog=1024)
+    parser.add_argument("--strict", action="store_true")
+    parser.add_argument("--models", nargs="*", default=[MODEL])
+    parser.add_argument("--owner")
+    parser.add_argument("--context", type=int)
+    parser.add_argument("--endpoints", nargs="*", choices=PATHS, default=list(PATHS))
+    served = parser.parse_args()
+    server = await asyncio.start_server(lambda *streams: serve(*streams, served), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 

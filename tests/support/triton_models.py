@@ -326,6 +326,39 @@ output [ { name: "Y" data_type: TYPE_FP32 dims: [ 1 ] } ]
 )
 
 
+def write_alone(repository: Path, name: str, *, fixed: bool = False) -> Path:
+    """Write a model without a config.pbtxt, which it completes itself; return the repository.
+
+    Args:
+        repository: to write it into.
+        name: of the model.
+        fixed: it sets its largest batch whatever a config.pbtxt says of it.
+    """
+    (repository / name / "1").mkdir(parents=True)
+    (repository / name / "1" / "model.py").write_text(_ALONE.replace("FIXED", str(fixed)))
+    return repository
+
+
+_ALONE = """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    @staticmethod
+    def auto_complete_config(config):
+        config.add_input({"name": "X", "data_type": "TYPE_FP32", "dims": [4]})
+        config.add_output({"name": "Y", "data_type": "TYPE_FP32", "dims": [4]})
+        if FIXED or not config.as_dict()["max_batch_size"]:
+            config.set_max_batch_size(8)
+        config.set_dynamic_batching()
+        return config
+
+    def execute(self, requests):
+        rows = [pb_utils.get_input_tensor_by_name(request, "X").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("Y", 2 * one)]) for one in rows]
+"""
+
+
 def write_model(repository: Path, name: str, model: tuple[str, str], more: str = "") -> Path:
     """Write a model into a repository; return the repository."""
     config, code = model

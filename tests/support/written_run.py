@@ -31,7 +31,7 @@ def written_run(study: Path, run: Path, config: Mapping[str, Value], *others: Ma
     confirmed = best(1, gain=(1.5, 1.4, 1.6)).model_copy(update=exported)
     found = stored.model_copy(update={"study": told, "environment": environment, "best": confirmed})
     (run / "result.json").write_text(to_json(found))
-    made = signed(target.export(server_part(tuned)), told.name, run.name, environment, 1, standing(found, 1).said)
+    made = signed(target.export(server_part(tuned)), told.name, run.name, environment, 1, standing(found, 1).lines)
     directory = RunDirectory(run)
     write_files(directory.yours, {**own_files(target, found.trials), **made.originals})
     write_files(directory.best, made.files)

@@ -201,10 +201,16 @@ def test_a_file_elsewhere_has_its_place_there(tmp_path: Path) -> None:
 # -- what goes with a model of Triton --
 
 
+TENSORS = """
+input { name: "X" data_type: TYPE_FP32 dims: 4 }
+output { name: "Y" data_type: TYPE_FP32 dims: 4 }
+"""
+
+
 def triton_of(folder: Path, model: str, **configs: str) -> Export:
     for name, text in configs.items():
         (folder / "models" / name / "1").mkdir(parents=True)
-        (folder / "models" / name / "config.pbtxt").write_text(text)
+        (folder / "models" / name / "config.pbtxt").write_text(text + TENSORS)
     options = TritonOptions.model_validate({"model": model, "repository": "models"})
     return TritonTarget(options, Context(folder, folder / "log.txt")).export({})
 
@@ -314,7 +320,7 @@ def test_a_model_that_needs_gpus_gets_them(model: str, gpus: bool, tmp_path: Pat
 def test_of_several_models_one_that_needs_gpus_is_enough(models: tuple[str, str], tmp_path: Path) -> None:
     for name, text in {"on_gpu": ON_GPU, "on_cpu": 'backend: "python"', "other": 'backend: "python"'}.items():
         (tmp_path / "models" / name).mkdir(parents=True)
-        (tmp_path / "models" / name / "config.pbtxt").write_text(text)
+        (tmp_path / "models" / name / "config.pbtxt").write_text(text + TENSORS)
     options = TritonOptions.model_validate({"models": {name: {} for name in models}, "repository": "models"})
     export = TritonTarget(options, Context(tmp_path, tmp_path / "log.txt")).export({})
     assert ("--gpus=all" in options_of_docker(export)) == ("on_gpu" in models)

@@ -5,7 +5,9 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from targets.prometheus import BadExposition, NoSuchSeries, parse, selector
+from targets.base import TargetError
+from targets.exposed import Told
+from targets.prometheus import BadExposition, NoSuchSeries, parse, selector, told
 
 TEXT = b"""
 # HELP http_requests_total answered
@@ -86,3 +88,32 @@ def test_a_text_that_is_no_exposition_is_refused(text: bytes) -> None:
 def test_what_is_no_series_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a series like `requests_total` or"):
         selector(text)
+
+
+def test_numbers_are_told_as_the_server_names_them_without_those_of_other_models() -> None:
+    text = b"""
+# TYPE nv_inference_count counter
+nv_inference_count{model="digits__candidate",version="1"} 7
+nv_inference_count{model="digits__contender0",version="1"} 9
+# TYPE nv_pinned_memory_pool_used_bytes gauge
+nv_pinned_memory_pool_used_bytes 64
+# TYPE mine gauge
+mine{model="what the model likes",place="a \\"b\\""} 3
+mine{model="nothing"} NaN
+# TYPE took_ms histogram
+took_ms_bucket{model="digits__candidate",version="1",le="5"} 1
+took_ms_count{model="digits__candidate",version="1"} 1
+took_ms_sum{model="digits__candidate",version="1"} 4.5
+# TYPE parts_total counter
+parts_total 2
+"""
+    assert told(text, {"digits__candidate": "digits"}) == [
+        Told('nv_inference_count{model="digits",version="1"}', 7.0, grows=True),
+        Told("nv_pinned_memory_pool_used_bytes", 64.0, grows=False),
+        Told('mine{model="what the model likes",place="a \\"b\\""}', 3.0, grows=False),
+        Told('took_ms_count{model="digits",version="1"}', 1.0, grows=True),
+        Told('took_ms_sum{model="digits",version="1"}', 4.5, grows=True),
+        Told("parts_total", 2.0, grows=True),
+    ]
+    with pytest.raises(TargetError, match="the server's metrics: not in Prometheus' text format"):
+        told(b"<html>")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from targets.base import ConfigRefused, Context, TargetError, Value, difference, metric_values
+from targets.openai.deployment import ModelDeployment
 from targets.sglang import installation, log, metrics, readback
 from targets.sglang.options import SGLangOptions
 from targets.sglang.target import SGLangTarget
@@ -161,11 +162,11 @@ def test_version_and_place_belong_beside_the_numbers(study: Path) -> None:
 def test_a_python_without_sglang_is_an_error_that_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TargetError, match=r"target\.server: .* is no executable file; install it with: pip install"):
+    with pytest.raises(TargetError, match=r"target\.server: .* is no executable file; install it, where"):
         installation.find(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(installation, "find_spec", lambda name: None)  # noqa: ARG005 - of another name
-    with pytest.raises(TargetError, match=r"has no sglang, and no command `sglang` is on PATH; install it with"):
+    with pytest.raises(TargetError, match=r"has no sglang, and no command `sglang` is on PATH; install it, where"):
         installation.find(None)
     for name in ("sglang", "python3"):
         (tmp_path / name).touch(mode=0o755)
@@ -174,7 +175,7 @@ def test_a_python_without_sglang_is_an_error_that_says_how_to_get_it(
 
 def test_a_program_that_fails_is_quoted(study: Path) -> None:
     (study / "python").write_text("#!/bin/sh\necho 'No module named sglang' >&2\nexit 1\n")
-    with pytest.raises(TargetError, match="ended with exit code 1: No module named sglang; install it with"):
+    with pytest.raises(TargetError, match="ended with exit code 1: No module named sglang; install it, where"):
         installation.abilities(installation.find(study / "python"), dict(os.environ))
 
 
@@ -291,3 +292,21 @@ def test_the_metrics_of_a_window_are_of_what_happened_in_it() -> None:
 def test_what_a_version_does_not_give_is_left_out() -> None:
     reading = metrics.counters(0, b"# TYPE sglang:num_requests_total counter\n")
     assert (reading.requests, reading.total_ns, reading.counters, reading.gauges) == (0, {}, {}, {})
+
+
+def test_its_own_metrics_are_told_as_it_names_them() -> None:
+    class Running:
+        """A server that has SGLang's answer."""
+
+        def metrics(self, timeout_s: float) -> bytes:
+            assert timeout_s == 0.25
+            return EXPOSITION
+
+    options = SGLangOptions.model_validate({"config": "sglang.yaml"})
+    usage = SGLangTarget.usage
+    deployed = ModelDeployment({}, Running(), "llama", options, {}, usage, metrics.counters)  # type: ignore[arg-type]
+    exposed = deployed.exposed()
+    told = {one.name.partition("{")[0]: one for one in exposed.told(exposed.get(0.25))}
+    assert told["sglang:gen_throughput"].value == 812.5
+    assert told["sglang:prompt_tokens_total"].grows is True
+    assert not [name for name in told if name.endswith("_bucket")]

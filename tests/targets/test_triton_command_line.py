@@ -7,7 +7,9 @@ from pydantic import ValidationError
 
 from targets.base import TargetError
 from targets.triton import flags
+from targets.triton.command_line import offer_to, with_given
 from targets.triton.options import TritonOptions
+from targets.triton.rules import Offer
 
 VALUES = {
     "http_thread_count": 16,
@@ -148,3 +150,18 @@ def test_a_value_that_is_none_of_the_flags_is_named() -> None:
         flags.flag_values(["--http-thread-count=many"])
     with pytest.raises(TargetError, match="one of off, execution_count"):
         flags.flag_values(["--rate-limit=on"])
+
+
+def test_a_resource_has_what_the_last_of_its_flags_says_unless_one_is_of_a_single_device() -> None:
+    given = [
+        "--rate-limit=off",
+        *(f"{flags.RESOURCE}{one}" for one in ("R:10", "S:5", "S:7", "T:1", "T:2:0", "U:many")),
+    ]
+    assert flags.resources(given) == {"R": 10, "S": 7}
+
+
+@pytest.mark.parametrize(("limit", "left"), [("execution_count", (("R", 4),)), ("off", ())])
+def test_resources_bind_where_the_rate_limiter_is_on(limit: str, left: tuple[tuple[str, int], ...]) -> None:
+    own = [f"{flags.RESOURCE}R:4"]
+    offer = with_given(Offer(rate_limit=True), own)
+    assert offer_to({"rate_limit": limit}, offer, [*own, "--rate-limit=execution_count"], dict).resources == left

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from targets.base import ConfigRefused
-from targets.triton.gpus import gpus_here, gpus_in
+from targets.triton.gpus import UNLISTED, gpus_here, gpus_in
 from targets.triton.options import DockerOptions
 from tests.conftest import MakeTriton
 from tests.support.docker import Docker
@@ -30,16 +30,19 @@ def section(**options: object) -> DockerOptions:
 
 
 def test_gpus_are_those_of_the_driver_that_are_not_hidden(driver: Path, none: Path) -> None:
-    assert gpus_here(none, none, {}) == ()
-    assert gpus_here(driver, none, {}) == (0, 1)
+    assert gpus_here(none, (), {}) == ()
+    assert gpus_here(driver, (), {}) == (0, 1)
     for hidden, seen in (("", ()), ("1", (0,)), ("-1", ()), ("1,0,7", (0, 1)), ("0,-1,1", (0,))):
-        assert gpus_here(driver, none, {"CUDA_VISIBLE_DEVICES": hidden}) == seen
+        assert gpus_here(driver, (), {"CUDA_VISIBLE_DEVICES": hidden}) == seen
 
 
 def test_gpus_that_no_driver_lists_are_not_known_unless_all_are_hidden(none: Path, tmp_path: Path) -> None:
-    assert gpus_here(none, tmp_path, {}) is None
-    assert gpus_here(none, tmp_path, {"CUDA_VISIBLE_DEVICES": "0"}) is None
-    assert gpus_here(none, tmp_path, {"CUDA_VISIBLE_DEVICES": ""}) == ()
+    """As those of WSL 2, and the integrated ones of Jetson, which are known by other devices."""
+    unlisted = (none, tmp_path)
+    assert gpus_here(none, unlisted, {}) is None
+    assert gpus_here(none, unlisted, {"CUDA_VISIBLE_DEVICES": "0"}) is None
+    assert gpus_here(none, unlisted, {"CUDA_VISIBLE_DEVICES": ""}) == ()
+    assert {str(path) for path in UNLISTED} >= {"/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu"}
 
 
 @pytest.mark.parametrize(
@@ -55,12 +58,12 @@ def test_gpus_that_no_driver_lists_are_not_known_unless_all_are_hidden(none: Pat
 def test_a_container_that_may_be_given_gpus_has_some_that_are_not_known(
     options: dict[str, object], driver: Path, none: Path
 ) -> None:
-    assert gpus_in(section(**options), driver, none) is None
-    assert gpus_in(section(**options), none, none) is None
+    assert gpus_in(section(**options), driver, ()) is None
+    assert gpus_in(section(**options), none, ()) is None
 
 
 def test_a_container_that_is_given_nothing_has_none_where_the_machine_has_none(none: Path) -> None:
-    assert gpus_in(section(), none, none) == ()
+    assert gpus_in(section(), none, ()) == ()
 
 
 @pytest.mark.parametrize(("runtime", "gpus"), [("runc", ()), ("nvidia", None), ("nvidia-container-runtime", None)])
@@ -69,16 +72,14 @@ def test_elsewhere_it_depends_on_the_engines_default_runtime(
 ) -> None:
     engine = Docker(tmp_path / "engine")
     engine.run_with(runtime)
-    assert gpus_in(section(engine=str(engine.executable)), driver, none) == gpus
-    assert gpus_in(section(engine=str(engine.executable)), none, tmp_path) == gpus
+    assert gpus_in(section(engine=str(engine.executable)), driver, ()) == gpus
+    assert gpus_in(section(engine=str(engine.executable)), none, (tmp_path,)) == gpus
 
 
-def test_an_engine_that_does_not_tell_its_default_runtime_leaves_it_open(
-    driver: Path, none: Path, tmp_path: Path
-) -> None:
-    assert gpus_in(section(), driver, none) is None, "it is not there"
+def test_an_engine_that_does_not_tell_its_default_runtime_leaves_it_open(driver: Path, tmp_path: Path) -> None:
+    assert gpus_in(section(), driver, ()) is None, "it is not there"
     engine = Docker(tmp_path / "engine")
-    assert gpus_in(section(engine=str(engine.executable)), driver, none) is None
+    assert gpus_in(section(engine=str(engine.executable)), driver, ()) is None
 
 
 @pytest.mark.parametrize(

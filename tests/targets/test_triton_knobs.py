@@ -8,7 +8,8 @@ import pytest
 from targets.base import Config, ConfigRefused, TargetError, Value
 from targets.triton import pbtxt, rules
 from targets.triton.config import ModelConfig, applied, from_loaded, knob_mismatches, knob_values, parse
-from targets.triton.knobs import ALWAYS_READ, BY_NAME, CATALOGUE, KNOBS
+from targets.triton.knobs import ALWAYS_READ, BY_NAME, CATALOGUE, KNOBS, level_names
+from targets.triton.loading import check_loaded
 from tests.conftest import DIGITS, MakeTriton
 
 ONNX = """# the whole of it
@@ -40,6 +41,16 @@ model_warmup [
 ]
 parameters { key: "intra_op_thread_count" value { string_value: "2" } }  # of eight
 """
+LEVELS = ONNX.replace(
+    "priority_levels: 3\n",
+    """priority_levels: 4  # one for each class
+  default_queue_policy { max_queue_size: 9 }
+  priority_queue_policy [
+    { key: 0x1 value { default_timeout_microseconds: 1000 } },  # the urgent ones
+    { key: 3 value: { max_queue_size: 16 } }
+  ]
+""",
+)
 SINGLE = 'name: "single" input { name: "X" data_type: TYPE_FP32 dims: [ 4 ] }'
 PLAN = 'name: "plan"\nbackend: "tensorrt"  # a plan\nmax_batch_size: 4\n'
 SEQUENCES = """name: "turns"
@@ -52,6 +63,7 @@ sequence_batching {
 }
 """
 OLDEST = SEQUENCES.replace("direct { }", "oldest { max_candidate_sequences: 2 }")
+WAITING = SEQUENCES.replace("{ }", "{ max_queue_delay_microseconds: 500 minimum_slot_utilization: 0.75 }")
 CHANGES: Mapping[str, tuple[str, Value]] = {
     "max_batch_size": (ONNX, 32),
     "max_queue_delay": (ONNX, 0.002),
@@ -64,6 +76,16 @@ CHANGES: Mapping[str, tuple[str, Value]] = {
     "allow_timeout_override": (ONNX, True),
     "max_queue_size": (ONNX, 64),
     "eager_batching": (ONNX, True),
+    **{
+        f"level_{level}_{name}": (LEVELS, value)
+        for level in (1, 2, 3, 4)
+        for name, value in (
+            ("timeout_action", "delay"),
+            ("default_timeout", 0.25),
+            ("allow_timeout_override", True),
+            ("max_queue_size", 64),
+        )
+    },
     "instances": (ONNX, 3),
     "instance_kind": (ONNX, "cpu"),
     "gpus": (ONNX, "0,1"),
@@ -72,8 +94,12 @@ CHANGES: Mapping[str, tuple[str, Value]] = {
     "response_cache": (ONNX, True),
     "warmup": (ONNX, "random"),
     "warmup_batch_size": (ONNX, 16),
+    "warmup_count": (ONNX, 3),
     "sequence_strategy": (OLDEST, "direct"),
     "max_candidate_sequences": (OLDEST, 9),
+    "sequence_preferred_batch_size": (OLDEST, "2,4"),
+    "sequence_preserve_ordering": (OLDEST, True),
+    "minimum_slot_utilization": (SEQUENCES, 0.7),
     "sequence_queue_delay": (OLDEST, 0.002),
     "max_sequence_idle": (SEQUENCES, 2.0),
     "intra_op_thread_count": (ONNX, 4),
@@ -110,8 +136,12 @@ def test_a_value_that_was_written_is_read_back_and_legal(name: str) -> None:
     assert BY_NAME[name].access.read(changed) == value
     assert before == config(text), "the base stays"
     rules.check(changed, GREAT)
-    parts = ("tensorrt_precision", "tensorrt_workspace", "max_candidate_sequences")
-    others = [one.name for one in CATALOGUE if one.name not in (name, *parts)]
+    parts = ("tensorrt_precision", "tensorrt_workspace", "max_candidate_sequences", "sequence_preferred_batch_size",
+             "sequence_preserve_ordering", "minimum_slot_utilization")  # fmt: skip
+    # A level has the default policy where it has none of its own.
+    levels = [one.name for one in CATALOGUE if one.level and one.name.endswith(f"_{name}")]
+    levels += level_names(3) if name == "priority_levels" else []
+    others = [one.name for one in CATALOGUE if one.name not in (name, *parts, *levels)]
     assert knob_values(changed, others) == knob_values(before, others)
 
 
@@ -150,6 +180,33 @@ def test_every_knob_together_is_exported() -> None:
     assert written.count("#") == ONNX.count("#")
 
 
+def test_a_policy_of_a_level_is_changed_where_it_stands_and_a_new_one_is_the_default_one_but_for_what_is_set() -> None:
+    values: Config = {"level_1_max_queue_size": 5, "level_2_timeout_action": "delay", "level_3_max_queue_size": 17}
+    written = pbtxt.rewrite(LEVELS, config(LEVELS), applied(config(LEVELS), values))
+    assert "{ key: 0x1 value { default_timeout_microseconds: 1000 max_queue_size: 5 } },  # the urgent ones" in written
+    assert "{ key: 3 value: { max_queue_size: 17 } }" in written
+    policy = config(written).dynamic_batching.priority_queue_policy[2]
+    assert (policy.timeout_action, policy.max_queue_size) == (1, 9)
+    assert knob_values(config(written), ["level_2_max_queue_size", "level_4_max_queue_size"]) == {
+        "level_2_max_queue_size": 9,
+        "level_4_max_queue_size": 9,
+    }
+
+
+def test_all_policies_of_levels_together_are_exported() -> None:
+    values: Config = {name: value for name, (text, value) in CHANGES.items() if text == LEVELS}
+    wanted = applied(config(LEVELS), values)
+    rules.check(wanted, GREAT)
+    written = pbtxt.rewrite(LEVELS, config(LEVELS), wanted)
+    assert knob_values(config(written), values) == values
+    assert written.count("#") == LEVELS.count("#")
+
+
+def test_a_level_that_is_not_there_has_no_values() -> None:
+    assert knob_values(config(PLAN), level_names(1)) == {}
+    assert set(knob_values(config(PARTED), [*level_names(2), *level_names(3)])) == set(level_names(2))
+
+
 def test_another_strategy_takes_the_place_of_the_first_with_comments_kept() -> None:
     values: Config = {"sequence_strategy": "oldest", "max_candidate_sequences": 6}
     written = pbtxt.rewrite(SEQUENCES, config(SEQUENCES), applied(config(SEQUENCES), values))
@@ -183,6 +240,15 @@ def test_accelerators_that_are_not_asked_about_stay() -> None:
     assert [one.name for one in changed.optimization.execution_accelerators.gpu_execution_accelerator] == ["other"]
 
 
+@pytest.mark.parametrize("size", ["1G", "", "-1", "1e9"])
+def test_a_workspace_that_is_no_number_of_bytes_is_none(size: str) -> None:
+    own = config(
+        ONNX.replace('key: "precision_mode" value: "FP32"', f'key: "max_workspace_size_bytes" value: "{size}"')
+    )
+    assert knob_values(own, ["tensorrt_workspace", "tensorrt_precision"]) == {"tensorrt_precision": "fp32"}
+    assert knob_values(applied(own, {"tensorrt_workspace": 2**30}), ["tensorrt_workspace"])
+
+
 @pytest.mark.parametrize("number", ["many", "7"])
 def test_a_parameter_that_is_no_value_of_the_knob_is_none(number: str) -> None:
     own = config(f'parameters {{ key: "execution_mode" value {{ string_value: "{number}" }} }}')
@@ -196,6 +262,10 @@ def test_a_parameter_that_is_no_value_of_the_knob_is_none(number: str) -> None:
     ("asked", "loaded"),
     [
         ({"preferred_batch_size": "none"}, {"max_batch_size": 8, "dynamic_batching": {"preferred_batch_size": [8]}}),
+        (
+            {"sequence_preferred_batch_size": "none"},
+            {"max_batch_size": 8, "sequence_batching": {"oldest": {"preferred_batch_size": [8]}}},
+        ),
         ({"instance_kind": "auto"}, {"instance_group": [{"kind": "KIND_CPU", "count": 1}]}),
         ({"gpus": "none"}, {"instance_group": [{"kind": "KIND_GPU", "gpus": [0, 1]}]}),
     ],
@@ -239,7 +309,8 @@ PARTED = PLAN + "dynamic_batching { priority_levels: 2 default_priority_level: 1
          ("preferred_batch_size", "max_batch_size")),
         (ONNX, {"preferred_batch_size": "0,4"}, "preferred_batch_size: must be >= 1", ("preferred_batch_size",)),
         (OLDEST.replace("oldest {", "oldest { preferred_batch_size: [ 4 ]"), {"max_batch_size": 2},
-         "sequence batching preferred batch size must be <= max batch size", ("max_batch_size",)),
+         "sequence batching preferred batch size must be <= max batch size",
+         ("sequence_preferred_batch_size", "max_batch_size")),
         (PARTED, {"default_priority_level": 3}, r"default priority level must be in range \[1, 2\], but is 3",
          ("priority_levels", "default_priority_level")),
         (PARTED, {"default_priority_level": 0}, r"default priority level must be in range \[1, 2\], but is 0",
@@ -253,6 +324,18 @@ PARTED = PLAN + "dynamic_batching { priority_levels: 2 default_priority_level: 1
          ("preserve_ordering", "priority_levels")),
         (PLAN + "dynamic_batching { preserve_ordering: true }", {"timeout_action": "delay", "default_timeout": 1.0},
          "cannot have DELAY as timeout action", ("preserve_ordering", "timeout_action", "default_timeout")),
+        (PLAN + "dynamic_batching { preserve_ordering: true priority_levels: 1 default_priority_level: 1 }",
+         {"level_1_timeout_action": "delay", "level_1_default_timeout": 1.0}, "cannot have DELAY as timeout action",
+         ("preserve_ordering", "level_1_timeout_action", "level_1_default_timeout")),
+        (PARTED, {"level_3_max_queue_size": 0}, r"priority queue policy must have priority level in range \[1, 2\], "
+         "but has 3; search it `when: priority_levels >= 3`", ("priority_levels", "level_3_max_queue_size")),
+        (PLAN + "dynamic_batching { }", {"level_1_default_timeout": 1.0}, "is of priority level 1, but there are no "
+         "priority_levels; search it `when: priority_levels >= 1`", ("priority_levels", "level_1_default_timeout")),
+        (PARTED, {"priority_levels": 0, "level_2_timeout_action": "delay"}, "there are no priority_levels",
+         ("priority_levels", "level_2_timeout_action")),
+        (PARTED, {"level_1_max_queue_size": -1}, "level_1_max_queue_size: must be >= 0", ("level_1_max_queue_size",)),
+        (PARTED, {"level_1_default_timeout": 5e-7}, "must be whole microseconds", ("level_1_default_timeout",)),
+        (SEQUENCES, {"level_1_max_queue_size": 4}, "exclude one another", ("level_1_max_queue_size",)),
         (PLAN, {"preferred_batch_size": "2"}, "part of dynamic_batching, which is off.*give `max_queue_delay` too",
          ("preferred_batch_size", "max_queue_delay")),
         (SEQUENCES, {"max_queue_delay": 0.001}, "has sequence_batching, and dynamic_batching, sequence_batching and "
@@ -263,6 +346,22 @@ PARTED = PLAN + "dynamic_batching { priority_levels: 2 default_priority_level: 1
          ("sequence_strategy", "max_candidate_sequences")),
         (SEQUENCES, {"max_candidate_sequences": 4}, "give `sequence_strategy: oldest` too",
          ("max_candidate_sequences", "sequence_strategy")),
+        (SEQUENCES, {"sequence_queue_delay": 0.002}, "max_queue_delay_microseconds will be ignored unless "
+         "minimum_slot_utilization is set to a non-zero value, but it is 0, and the delay 2000 us",
+         ("sequence_queue_delay", "minimum_slot_utilization", "sequence_strategy")),
+        (WAITING, {"minimum_slot_utilization": 0.0}, "will be ignored unless minimum_slot_utilization",
+         ("sequence_queue_delay", "minimum_slot_utilization", "sequence_strategy")),
+        (SEQUENCES, {"sequence_preserve_ordering": True}, "give `sequence_strategy: oldest` too",
+         ("sequence_preserve_ordering", "sequence_strategy")),
+        (OLDEST, {"sequence_preferred_batch_size": "2,8"}, "sequence batching preferred batch size must be <= max "
+         "batch size, but 8 > 4", ("sequence_preferred_batch_size", "max_batch_size")),
+        (OLDEST, {"minimum_slot_utilization": 0.5}, "give `sequence_strategy: direct` too",
+         ("minimum_slot_utilization", "sequence_strategy")),
+        (SEQUENCES, {"minimum_slot_utilization": 1.5}, "must be >= 0 and <= 1, but is 1.5",
+         ("minimum_slot_utilization",)),
+        (SEQUENCES, {"minimum_slot_utilization": 1 / 3}, "must be a whole multiple of 1e-06, but is 0.333333",
+         ("minimum_slot_utilization",)),
+        (ONNX, {"warmup": "none", "warmup_count": 4}, "search it `when: warmup != none`", ("warmup_count", "warmup")),
         (ONNX, {"sequence_strategy": "oldest"}, "has no sequence_batching", ("sequence_strategy",)),
         (ONNX, {"instance_kind": "cpu", "gpus": "0"}, "kind KIND_CPU cannot name gpus", ("instance_kind", "gpus")),
         (ONNX, {"instance_kind": "model", "gpus": "1"}, "kind KIND_MODEL cannot name gpus", ("instance_kind", "gpus")),
@@ -302,6 +401,7 @@ def test_what_triton_does_not_take_is_refused_with_its_rule(
     [
         ({"response_cache": True}, rules.Offer(), "server that was started with --cache-config"),
         ({"rate_limiter_count": 2}, rules.Offer(), "server that was started with --rate-limit"),
+        ({"rate_limiter_count": 5}, rules.Offer(rate_limit=True, resources=(("R", 4),)), "for 'R' is limited to 4 by"),
         ({"instance_kind": "gpu"}, rules.Offer(gpus=(), rate_limit=True), "kind KIND_GPU but no GPUs are available"),
     ],
 )
@@ -315,6 +415,34 @@ def test_a_default_level_without_levels_may_stand_in_a_file() -> None:
     text = PLAN + "dynamic_batching { default_priority_level: 1 }"
     rules.check(applied(config(text), {"default_priority_level": 1, "max_batch_size": 2}), GREAT)
     rules.check(applied(config(PARTED), {"priority_levels": 0}), GREAT)
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "left"),
+    [
+        (OLDEST, {"sequence_strategy": "direct"}, {"max_candidate_sequences": 2}),
+        (SEQUENCES, {"sequence_strategy": "oldest", "max_candidate_sequences": 3}, {"minimum_slot_utilization": 0.0}),
+        (ONNX, {"gpu_accelerator": "none"}, {"tensorrt_precision": "fp32", "tensorrt_workspace": 2**30}),
+        (ONNX, {"warmup": "none"}, {"warmup_batch_size": 2, "warmup_count": 1}),
+        (PARTED, {"priority_levels": 0}, {"level_2_timeout_action": "reject"}),
+    ],
+)
+def test_the_users_own_value_of_a_part_that_another_knob_takes_away_asks_for_nothing(
+    text: str, change: Config, left: Config
+) -> None:
+    """As a search gives it, to a knob that its condition leaves out."""
+    wanted = applied(config(text), {**change, **left})
+    assert wanted == applied(config(text), change)
+    check_loaded(wanted, "mine", wanted, {**change, **left})
+
+
+def test_a_delay_that_nothing_waits_for_may_stand_in_a_file() -> None:
+    """Triton takes it; it goes with the strategy that it is of, and with a share of slots it is waited."""
+    own = config(SEQUENCES.replace("{ }", "{ max_queue_delay_microseconds: 500 }"))
+    assert applied(own, {"sequence_queue_delay": 0.0005, "minimum_slot_utilization": 0.0}) == own
+    change: Config = {"sequence_queue_delay": 0.001, "minimum_slot_utilization": 0.25}
+    assert knob_values(applied(own, change), change) == change
+    applied(own, {"sequence_strategy": "oldest", "max_candidate_sequences": 1, "sequence_queue_delay": 0.001})
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-6, 0.0011, 3600.000001])

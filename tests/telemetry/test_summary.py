@@ -58,9 +58,9 @@ def test_steal_and_use_are_shares_of_the_hosts_cpu_time() -> None:
 
 def test_what_was_not_read_is_absent() -> None:
     used = summarised(series([0, 100], {}))
-    assert used.model_dump(exclude={"samples", "sampled_s", "notes", "gpu", "sampler_cpu_share"}) == dict.fromkeys(
-        set(type(used).model_fields) - {"samples", "sampled_s", "notes", "gpu", "sampler_cpu_share"}
-    )
+    always = {"samples", "sampled_s", "notes", "gpu", "server_metrics", "sampler_cpu_share"}
+    assert used.model_dump(exclude=always) == dict.fromkeys(set(type(used).model_fields) - always)
+    assert used.server_metrics == []
 
 
 def test_one_sample_has_no_rates() -> None:

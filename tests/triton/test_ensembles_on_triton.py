@@ -1,6 +1,8 @@
 """Ensembles on the real server: composing models are tuned, aliased, read back, counted and exported."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -75,7 +77,7 @@ def counted(deployment: Deployment) -> dict[str, int]:
 def ready(target: TritonTarget) -> list[str]:
     """Return the names that the server has models loaded by."""
     index = target._running().ask(lambda client: client.get_model_repository_index())
-    return [entry["name"] for entry in index if entry.get("state") == "READY"]
+    return list(dict.fromkeys(entry["name"] for entry in index if entry.get("state") == "READY"))
 
 
 def watched(server: TritonServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -259,7 +261,10 @@ def test_every_changed_model_is_exported_and_loads_as_it_is(server: TritonTarget
 
 
 def test_an_ensemble_in_an_ensemble_is_deployed_with_all_of_them_over_grpc(tmp_path: Path) -> None:
-    """One of them has no configuration: Triton completes it, and it has no knobs. The inner one is a variant."""
+    """One has no configuration: Triton completes it, and it has no knobs. Of another an older version is asked.
+
+    The inner ensemble is a variant.
+    """
     variants = {"outer": {}, "inner": {"model": "pipeline"}}
     options = {"model": "outer", "repository": nested(tmp_path), "variants": variants}
     target = triton_target(tmp_path / "log.txt", protocol="grpc", **options)
@@ -272,7 +277,8 @@ def test_an_ensemble_in_an_ensemble_is_deployed_with_all_of_them_over_grpc(tmp_p
     try:
         deployment = target.deploy(changed, "one")
         check_answers(deployment, images(), tmp_path)
-        assert set(deployment.statistics()().parts) == {"preprocess", "classify", "pipeline"}
+        settled(deployment, len(images()))
+        assert counted(deployment) == dict.fromkeys(("preprocess", "classify", "pipeline"), len(images()))
         deployment = target.deploy({**changed, "precision": "inner"}, "one")
         check_answers(deployment, images(), tmp_path)
         assert set(deployment.statistics()().parts) == {"preprocess", "classify"}
@@ -287,12 +293,17 @@ def test_an_ensemble_in_an_ensemble_is_deployed_with_all_of_them_over_grpc(tmp_p
 
 
 def nested(folder: Path) -> Path:
-    """Write an ensemble around the ensemble, whose first model has no config.pbtxt."""
+    """Write an ensemble around the ensemble, whose first model has no config.pbtxt, and whose second two versions."""
     models = write_ensemble(folder / "models")
     (models / "preprocess" / "config.pbtxt").unlink()
     code = models / "preprocess" / "1" / "model.py"
     code.write_text(code.read_text() + COMPLETES)
-    text = (models / "pipeline" / "config.pbtxt").read_text()
+    shutil.copytree(models / "classify" / "1", models / "classify" / "2")
+    with (models / "classify" / "config.pbtxt").open("a") as file:
+        file.write("version_policy { all { } }\n")
+    inner = models / "pipeline" / "config.pbtxt"
+    inner.write_text(re.sub(r'("classify"\s+model_version:) -1', r"\1 1", inner.read_text()))
+    text = inner.read_text()
     step = """model_name: "pipeline" model_version: -1
       input_map { key: "IMAGE" value: "IMAGE" } output_map { key: "DIGIT" value: "DIGIT" }"""
     outer = text[: text.index("ensemble_scheduling")] + f"ensemble_scheduling {{ step [ {{ {step} }} ] }}\n"

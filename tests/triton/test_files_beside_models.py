@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from targets.triton.config import ModelConfig, parse
-from targets.triton.docker import DockerLauncher
 from targets.triton.repository import stage
 from tests.conftest import MakeTriton
 from tests.support.docker import Docker
@@ -135,9 +134,8 @@ def test_a_container_sees_what_any_of_several_models_names(models: Path, make_tr
         launch="docker",
         docker={"image": "triton:test"},
     )
-    launcher = target._first._launcher()  # type: ignore[attr-defined]
-    assert isinstance(launcher, DockerLauncher)
-    assert list(launcher.needed) == [models / one for one in ("plain", "shared", "environment.tar.gz")]
+    needed = target._first._needed()  # type: ignore[attr-defined]
+    assert needed == [models / one for one in ("plain", "shared", "environment.tar.gz")]
 
 
 # -- links in the server's repository --

@@ -1,6 +1,6 @@
 """Accuracy and differences of INT8 against FP32, through the real server."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from targets.base import TargetError
 from targets.triton.target import TritonTarget
 from tests.conftest import DIGITS, STUDIES, MakeTriton
+from tests.support.foreign_triton import foreign_triton
 from tests.support.targets import triton_target
 from tests.support.triton_models import HALVES, WHOLES, write_model
 from tuner.accuracy.answers import Outputs
@@ -163,16 +164,51 @@ def test_a_loose_bound_admits_int8_and_a_tight_one_refuses_it(language: TritonTa
     assert violations(found, {"accuracy": 0.9})["accuracy"] > 0
 
 
-@pytest.mark.parametrize(("protocol", "outputs"), [("http", "inline"), ("grpc", "inline"), ("http", "shared_memory")])
-def test_a_variant_in_bf16_is_asked_the_same_and_scored(
-    protocol: str, outputs: str, make_triton: MakeTriton, tmp_path: Path
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, object]]:
+    """Where the server of the model `whole` is: started by the target, or there already."""
+    repository = write_model(tmp_path / "models", "whole", WHOLES)
+    if request.param == "local":
+        yield {"model": "whole", "repository": repository}
+        return
+    with foreign_triton(tmp_path, "explicit", model="whole") as server:
+        yield {"model": "whole", "repository": repository, "launch": "remote", "grpc_url": server.grpc_url}
+
+
+def half_of(place: Mapping[str, object], of_type: str) -> dict[str, object]:
+    """Return the variant in half precision: a model of its own, or where that cannot be an overlay."""
+    if "launch" not in place:
+        write_model(Path(str(place["repository"])), "half", (HALVES[0].replace("BF16", of_type), HALVES[1]))
+        return {"model": "half"}
+    return {
+        "input": [{"name": "X", "data_type": f"TYPE_{of_type}", "dims": [4]}],
+        "output": [{"name": "Y", "data_type": f"TYPE_{of_type}", "dims": [4]}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("of_type", "most", "protocol", "outputs", "place"),
+    [
+        ("BF16", 256, "http", "inline", "local"),
+        ("BF16", 256, "http", "shared_memory", "local"),
+        ("BF16", 256, "grpc", "inline", "remote"),
+        ("FP16", 2048, "http", "inline", "local"),
+    ],
+    indirect=["place"],
+)
+def test_a_variant_in_half_precision_is_asked_the_same_and_scored(
+    of_type: str,
+    most: int,
+    protocol: str,
+    outputs: str,
+    place: dict[str, object],
+    make_triton: MakeTriton,
+    tmp_path: Path,
 ) -> None:
-    """BF16 keeps 8 bits of a number: 257 becomes 256, which is no longer above the 256 beside it."""
-    write_model(write_model(tmp_path / "models", "whole", WHOLES), "half", HALVES)
-    variants = {"fp32": {}, "bf16": {"model": "half"}}
-    place = {"model": "whole", "repository": tmp_path / "models", "variants": variants}
-    target = make_triton(**place, protocol=protocol, outputs=outputs)
-    rows = np.array([[1, 2, 0, 0], [256, 257, 0, 0]], np.float32)
+    """BF16 keeps 8 bits of a number: 257 becomes 256, which is no longer above the 256 beside it; FP16 keeps 11."""
+    variants = {"fp32": {}, "half": half_of(place, of_type)}
+    target = make_triton(**place, variants=variants, protocol=protocol, outputs=outputs)
+    rows = np.array([[1, 2, 0, 0], [most, most + 1, 0, 0]], np.float32)
     made = workload(Dataset({"X": rows}), TopK(), np.array([1, 1]))
     target.check_requests(made.classes[0].dataset)
     target.start()
@@ -188,7 +224,7 @@ def test_a_variant_in_bf16_is_asked_the_same_and_scored(
                 ),
             )
     assert [known.metrics(name, "steady")["accuracy"].value for name in variants] == [1.0, 0.5]
-    assert known.metrics("bf16", "steady")["answer_difference_max"].value == 1.0
+    assert known.metrics("half", "steady")["answer_difference_max"].value == 1.0
 
 
 @pytest.mark.parametrize(

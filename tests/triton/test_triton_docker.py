@@ -1,9 +1,11 @@
 """`launch: docker`: the engine's command line, what the container sees, and the whole path with a stand-in engine."""
 
 import csv
+import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from pydantic import ValidationError
 from targets.base import Context, ServerDied, TargetError
 from targets.triton import docker
 from targets.triton.docker import Mount, paths_seen, run_command
-from targets.triton.launch import Place
+from targets.triton.launch import Place, own_flags
+from targets.triton.launching import launcher_for
 from targets.triton.options import DockerOptions, TritonOptions
 from targets.triton.target import TritonTarget
 from tests.conftest import DIGITS, MakeTriton
 from tests.support.docker import Docker
 from tests.support.targets import triton_target
+from tuner.writing import copy_all, write_all
 from workloads.requests import Dataset
 
 pytestmark = pytest.mark.long
@@ -61,11 +65,20 @@ def test_the_command_line_of_the_smallest_section() -> None:
 
 
 def test_every_port_is_published_on_loopback_alone() -> None:
-    ports = {"http": 4001, "grpc": 4002}
+    ports = {"http": 4001, "grpc": 4002, "metrics": 4003}
     assert [one for one in command(ports=ports) if "publish" in one] == [
         "--publish=127.0.0.1:4001:4001",
         "--publish=127.0.0.1:4002:4002",
+        "--publish=127.0.0.1:4003:4003",
     ]
+
+
+def test_metrics_are_served_where_they_are_asked_for_and_nowhere_else() -> None:
+    without = Place("paretune_1", Path("/w"), Path("/w/models"), {"http": 4001})
+    place = replace(without, ports={"http": 4001, "metrics": 4003}, metrics_period_s=0.5)
+    asked = [one for one in own_flags(place, "127.0.0.1") if "metrics" in one]
+    assert asked == ["--metrics-port=4003", "--metrics-interval-ms=500"]
+    assert [one for one in own_flags(without, "127.0.0.1") if "metrics" in one] == ["--allow-metrics=false"]
 
 
 def test_on_the_hosts_network_nothing_is_published_and_the_server_listens_on_loopback() -> None:
@@ -142,6 +155,28 @@ def test_keys_that_do_not_go_with_the_launch_are_named(options: dict[str, object
         TritonOptions.model_validate({"model": "digits", "repository": "models", **options})
 
 
+@pytest.mark.parametrize(
+    ("tensors", "args", "missing"),
+    [
+        ("shared_memory", [], "--ipc=host"),
+        ("cuda_shared_memory", [], "--ipc=host and --pid=host"),
+        ("cuda_shared_memory", ["--ipc=host"], "--pid=host"),
+        ("cuda_shared_memory", ["--ipc", "host"], "--pid=host"),
+        ("shared_memory", ["--ipc", "host"], ""),
+        ("cuda_shared_memory", ["--ipc=host", "--pid", "host"], ""),
+        ("binary", [], ""),
+    ],
+)
+def test_memory_of_the_host_needs_a_container_that_sees_it(tensors: str, args: list[str], missing: str) -> None:
+    given = {"model": "m", "repository": "r", "launch": "docker", "tensors": tensors,
+             "docker": {"image": IMAGE, "args": args}}  # fmt: skip
+    if not missing:
+        assert TritonOptions.model_validate(given).memories <= {tensors}
+        return
+    with pytest.raises(ValidationError, match=rf"does not see this host's {tensors} without {missing}; give `docker:"):
+        TritonOptions.model_validate(given)
+
+
 # -- what the container sees --
 
 
@@ -214,18 +249,46 @@ def section(engine: Docker, **options: object) -> dict[str, object]:
 def test_a_server_in_a_container_serves_is_read_back_and_leaves_nothing(
     engine: Docker, make_triton: MakeTriton, digits: Dataset
 ) -> None:
-    target = make_triton(protocol="grpc", **section(engine, network="host"))
+    """Its inputs and outputs go through the shared memory of the host, which it is given; its metrics are read."""
+    place = section(engine, network="host", args=["--ipc=host"])
+    asked = {"tensors": "shared_memory", "outputs": "shared_memory", "metrics_period_s": 1.0}
+    target = make_triton(protocol="grpc", **asked, **place)
     target.start()
     deployment = target.deploy({**USER, "instances": 2}, "x")
     deployment.ask_once(digits)
+    exposed = deployment.exposed()
+    told = {one.name for one in exposed.told(exposed.get(10.0))}
+    assert 'nv_inference_request_success{model="digits",version="1"}' in told
+    regions = json.loads(target._running().get("/v2/systemsharedmemory/status"))
+    assert all(Path("/dev/shm", region["key"].lstrip("/")).exists() for region in regions)
+    assert regions
     (server,) = engine.containers()
     assert server in deployment.processes(), "the server's processes are those in the container"
     assert len(deployment.processes()) >= 3
     assert target.environment()["server_found_in"] == "image triton:test"
-    seen = [one for one in next(call for call in engine.calls() if call[0] == "run") if one.startswith("--mount=")]
+    run = next(call for call in engine.calls() if call[0] == "run")
+    assert "--ipc=host" in run
+    assert not [one for one in run if one.startswith("--shm-size")], "which is of a memory of its own"
+    seen = [one for one in run if one.startswith("--mount=")]
     assert any(f"source={(DIGITS / 'models' / 'digits').resolve()}" in one for one in seen)
     target.stop()
     assert not psutil.pid_exists(server)
+    assert not any(Path("/dev/shm", region["key"].lstrip("/")).exists() for region in regions)
+
+
+def test_a_copied_repository_is_all_that_its_container_sees(
+    engine: Docker, make_triton: MakeTriton, digits: Dataset, tmp_path: Path
+) -> None:
+    target, copied = make_triton(**section(engine, network="host")), tmp_path / "copied"
+    export = target.export({**USER, "instances": 2})
+    copy_all(export, copied, link=False)
+    write_all({copied / path: text for path, text in export.files.items()})
+    target.verify_copy(copied, export, {"": digits})
+    (run,) = [call for call in engine.calls() if call[0] == "run"]
+    (seen,) = [one for one in run if one.startswith("--mount=")]
+    assert f"source={copied},target={copied},readonly" in seen
+    assert f"--model-repository={copied}" in run
+    assert "--load-model=digits" in run
 
 
 def test_a_container_that_was_killed_is_noticed_and_started_again(
@@ -312,7 +375,6 @@ def test_a_study_in_a_container_names_its_folder_relative_to_the_study(tmp_path:
             "docker": {"image": IMAGE, "mounts": {"weights": "/weights"}},
         }
     )
-    target = TritonTarget(options, Context(tmp_path, tmp_path / "log.txt"))
-    launcher = target._launcher()
+    launcher = launcher_for(options, Context(tmp_path, tmp_path / "log.txt"), list)
     assert isinstance(launcher, docker.DockerLauncher)
     assert launcher.mounts == [Mount(tmp_path / "weights", Path("/weights"))]

@@ -3,9 +3,13 @@
 import json
 import re
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 from urllib.request import urlopen
 
@@ -14,10 +18,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from targets.base import Config, ConfigRefused, Context, Export, Target, TargetError, difference, metric_values
+from targets.base import Config, ConfigRefused, Context, Export, Exposes, Target, TargetError, difference, metric_values
+from targets.guardian import SHARED
 from targets.prometheus import parse
 from targets.testing import RemoteTargetContract, TargetContract
-from targets.triton.metrics import METRICS, gauges
+from targets.triton.metrics import METRICS, gauges, gpus, lacking
 from targets.triton.options import TritonOptions
 from targets.triton.remote import RemoteTriton
 from targets.triton.target import TritonTarget
@@ -25,9 +30,11 @@ from tests.conftest import DIGITS, STUDIES, VARIANTS
 from tests.support.foreign_triton import ForeignTriton, foreign_triton
 from tests.support.triton_models import drive
 from tests.triton.test_triton_target import settled
+from tuner.stopping import Pace
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
-from tuner.wiring import prepare
+from tuner.verdicts import slo_verdicts
+from tuner.wiring import prepare, started
 from workloads.datasets import load_npz
 from workloads.requests import Dataset
 
@@ -256,6 +263,51 @@ def test_tensors_and_parameters_travel_as_the_study_says(
     np.testing.assert_allclose(*answers, rtol=1e-5)
 
 
+def mapped(server: ForeignTriton) -> list[str]:
+    """Return the names of the shared memory that a server has mapped."""
+    return sorted(one["name"] for one in server.client.get_system_shared_memory_status())
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_server_on_this_machine_takes_tensors_through_shared_memory(
+    protocol: str, explicit: ForeignTriton, make: MakeRemote, digits: Dataset, tmp_path: Path
+) -> None:
+    target = make(explicit, protocol, tensors="shared_memory", outputs="shared_memory")
+    target.start()
+    assert mapped(explicit) == [], "what it was tried with is gone"
+    deployment = target.deploy(USER, "x")
+    endpoint = deployment.endpoint(digits)
+    assert len(mapped(explicit)) == 2
+    assert not [name for name in mapped(explicit) if (SHARED / name).exists()], "a kill -9 would leave none"
+    report, _ = drive(endpoint, tmp_path, np.arange(100, dtype=np.int32))
+    assert digits.labels is not None
+    found = {index: np.argmax(deployment.outputs(answer)["LOGITS"]) for index, answer in report.answers}
+    assert sum(found[index] == digits.labels[index] for index in range(100)) >= 95
+    assert target.environment()["protocol"] == f"{protocol}, shared memory tensors, outputs in shared memory"
+    target.deploy(USER, "x").endpoint(digits)
+    assert len(mapped(explicit)) == 2, "those of what had the alias before are given back"
+    target.verify(target.export(USER), digits)
+    deployment = target.deploy(USER, "y")
+    deployment.endpoint(digits)
+    deployment.retire()
+    assert len(mapped(explicit)) == 2
+    target.stop()
+    assert mapped(explicit) == []
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_server_that_does_not_see_this_machines_shared_memory_says_so(
+    protocol: str, explicit: ForeignTriton, make: MakeRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TemporaryDirectory(dir=SHARED) as elsewhere:
+        monkeypatch.setattr("targets.triton.remote_memory.SHARED", Path(elsewhere))
+        refused = r"target\.outputs: the server does not take this machine's shared memory: .*[Uu]nable to open shared"
+        with pytest.raises(TargetError, match=refused):
+            make(explicit, protocol, outputs="shared_memory").start()
+        assert list(Path(elsewhere).iterdir()) == []
+    assert mapped(explicit) == []
+
+
 def _answer(deployment: object, digits: Dataset) -> object:
     endpoint = deployment.endpoint(digits)  # type: ignore[attr-defined]
     with socket.create_connection((endpoint.host, endpoint.port)) as connection:
@@ -293,9 +345,13 @@ def test_knobs_of_the_command_line_are_fixed_on_a_server_that_somebody_else_star
     assert {knob.name for knob in TritonTarget.all_knobs() if knob.applied == "restart"} == fixed
 
 
-def write_study(folder: Path, server: ForeignTriton, space: dict[str, object]) -> Path:
-    study = yaml.safe_load((DIGITS.parent / "digits.yaml").read_text())
+def write_study(
+    folder: Path, server: ForeignTriton, space: dict[str, object], *, metrics_url: str | None = None, **sections: object
+) -> Path:
+    study = yaml.safe_load((DIGITS.parent / "digits.yaml").read_text()) | sections
     study["target"] = {"kind": "triton", "model": "digits", "launch": "remote", "url": server.url}
+    if metrics_url is not None:
+        study["target"]["metrics_url"] = metrics_url
     for workload in study["workloads"].values():
         workload["requests"]["path"] = str(DIGITS / "test.npz")
     path = folder / "study.yaml"
@@ -337,7 +393,15 @@ def test_the_servers_own_metrics_stand_beside_its_statistics(explicit: ForeignTr
     assert values["pending_requests"] == 0
     assert 0 <= values["machine_cpu"] <= 1
     assert "machine_gpu" not in values, "there is no GPU here"
-    assert make(explicit).metrics() == ()
+    assert isinstance(deployment, Exposes)
+    told = {one.name: one for one in deployment.exposed().told(deployment.exposed().get(10.0))}
+    assert told['nv_inference_pending_request_count{model="digits",version="1"}'].grows is False
+    assert told['nv_inference_request_success{model="digits",version="1"}'].grows is True
+    without = make(explicit)
+    assert without.metrics() == ()
+    without.start()
+    with pytest.raises(TargetError, match=r"give `target\.metrics_url`"):
+        without.deploy(USER, "one").exposed()  # type: ignore[attr-defined]
 
 
 def test_what_tritons_metrics_tell_is_told_elsewhere_as_the_page_says(
@@ -368,6 +432,131 @@ def _of_digits(series: Mapping[str, Sequence[tuple[Mapping[str, str], float]]], 
     return sum(value for given, value in series.get(f"{name}_total", ()) if given["model"] == "digits")
 
 
+WATTS = (40, 25)
+RECORDED = """\
+# HELP nv_inference_pending_request_count Instantaneous number of pending requests awaiting execution per-model.
+# TYPE nv_inference_pending_request_count gauge
+nv_inference_pending_request_count{model="digits",version="1"} 0
+# HELP nv_gpu_utilization GPU utilization rate [0.0 - 1.0)
+# TYPE nv_gpu_utilization gauge
+nv_gpu_utilization{gpu_uuid="GPU-1c62"} 0.6
+nv_gpu_utilization{gpu_uuid="GPU-9f07"} 0.2
+# HELP nv_gpu_memory_total_bytes GPU total memory, in bytes
+# TYPE nv_gpu_memory_total_bytes gauge
+nv_gpu_memory_total_bytes{gpu_uuid="GPU-1c62"} 16106127360
+nv_gpu_memory_total_bytes{gpu_uuid="GPU-9f07"} 16106127360
+# HELP nv_gpu_memory_used_bytes GPU used memory, in bytes
+# TYPE nv_gpu_memory_used_bytes gauge
+nv_gpu_memory_used_bytes{gpu_uuid="GPU-1c62"} 3221225472
+nv_gpu_memory_used_bytes{gpu_uuid="GPU-9f07"} 1073741824
+# HELP nv_energy_consumption GPU energy consumption in joules since the Triton Server started
+# TYPE nv_energy_consumption counter
+nv_energy_consumption{gpu_uuid="GPU-1c62"} FIRST
+nv_energy_consumption{gpu_uuid="GPU-9f07"} SECOND
+# HELP nv_gpu_power_usage GPU power usage in watts
+# TYPE nv_gpu_power_usage gauge
+nv_gpu_power_usage{gpu_uuid="GPU-1c62"} 40.1
+nv_gpu_power_usage{gpu_uuid="GPU-9f07"} 24.8
+"""
+"""What Triton tells where it has two GPUs; the counters go on."""
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        joules = [f"{watts * time.monotonic():.3f}" for watts in WATTS]
+        text = RECORDED.replace("FIRST", joules[0]).replace("SECOND", joules[1]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def with_gpus() -> Iterator[str]:
+    """The address of the metrics of a server with GPUs: there are none here, so they are recorded ones."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as page:
+        thread = threading.Thread(target=page.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{page.server_port}/metrics"
+        page.shutdown()
+        thread.join()
+
+
+def test_what_the_servers_gpus_use_is_asked_of_its_metrics(
+    uncontrolled: ForeignTriton, with_gpus: str, tmp_path: Path
+) -> None:
+    path = write_study(
+        tmp_path,
+        uncontrolled,
+        {"concurrency": 2},
+        metrics_url=with_gpus,
+        slo={"gpu_memory": "3 GiB", "gpu_utilization_at_least": "30%"},
+        objectives=["maximize throughput", "minimize energy_per_inference", "maximize gpu_utilization"],
+        workloads={"steady": {"arrival": {"process": "closed"}, "requests": {"source": "dataset", "path": "a.npz"}}},
+    )
+    prepared = prepare(load_study(path), tmp_path / "log.txt")
+    (steady,) = prepared.workloads
+    with started(prepared, tmp_path) as bench:
+        deployed = bench.trier.deploy(prepared.target.user_config(), "one")
+        run = bench.trier.measure(deployed, steady, steady.at(2.0), Pace.fixed(0.2, 1.2))
+        found = bench.trier.meter.summary(run, "steady")
+    energy, rate = found["energy_per_inference_joules"], found["throughput_rps"]
+    assert energy.value == pytest.approx(sum(WATTS) / rate.value, rel=0.2)
+    assert energy.low < energy.value < energy.high
+    assert found["gpu_utilization"].value == pytest.approx(0.4)
+    assert found["gpu_memory_bytes"].value == 4 * 2**30
+    bounds = bench.trier.meter.slos["steady"].bounds
+    verdicts = slo_verdicts(found, bounds)
+    assert verdicts == {"gpu_utilization_at_least": "met", "gpu_memory": "missed"}
+    assert [gpu.name for gpu in run.used.gpu] == ["GPU-1c62", "GPU-9f07"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"objectives": ["maximize throughput", "minimize energy_per_inference"]},
+         r"objectives\.1: the server does not tell `energy_per_inference`: its metrics have no `nv_energy_consumption` "
+         "or `nv_gpu_power_usage`, nor anything of a GPU: it has none, or does not see it; take it out"),
+        ({"slo": {"gpu_memory": "1 GiB"}},
+         r"slo\.gpu_memory: the server does not tell `gpu_memory`: its metrics have no `nv_gpu_memory_used_bytes`"),
+        ({"slo": {"server_rss": "1 GiB"}}, r"slo\.server_rss: `server_rss` is measured of the server's processes"),
+    ],
+)  # fmt: skip
+def test_what_the_servers_metrics_do_not_tell_is_refused_at_its_line(
+    sections: dict[str, object], message: str, uncontrolled: ForeignTriton, tmp_path: Path
+) -> None:
+    path = write_study(tmp_path, uncontrolled, {"concurrency": 2}, metrics_url=uncontrolled.metrics_url, **sections)
+    with pytest.raises(StudyError, match=rf"study\.yaml:\d+: {message}") as refused:
+        prepare(load_study(path), tmp_path / "log.txt")
+    page = (STUDIES.parent / "docs" / "telemetry.md").read_text()
+    said = str(refused.value).partition(": ")[2]
+    assert said in page or "gpu_memory" in said
+
+
+def test_gpus_are_those_that_the_metrics_name() -> None:
+    assert gpus(RECORDED.replace("FIRST", "812.5").replace("SECOND", "Nan").encode()) == {
+        "GPU-1c62": {
+            "utilization": 0.6,
+            "memory_used_bytes": 3221225472,
+            "memory_total_bytes": 16106127360,
+            "power_watts": 40.1,
+            "energy_joules": 812.5,
+        },
+        "GPU-9f07": {
+            "utilization": 0.2,
+            "memory_used_bytes": 1073741824,
+            "memory_total_bytes": 16106127360,
+            "power_watts": 24.8,
+        },
+    }
+    old = b'nv_gpu_utilization{gpu_uuid="x"} 0.5\n'
+    assert lacking(old, ["utilization"]) == ""
+    assert lacking(old, ["energy_joules"]) == "its metrics have no `nv_energy_consumption`"
+
+
 def test_gauges_are_those_of_the_model_and_means_over_the_gpus() -> None:
     text = (
         b'nv_inference_pending_request_count{model="a",version="1"} 3\n'
@@ -389,11 +578,7 @@ def test_gauges_are_those_of_the_model_and_means_over_the_gpus() -> None:
         ({"url": "http://x:1", "ca": "ca.pem"}, "`ca` is for https"),
         ({"url": "http://x:1", "flags": {"id": "x"}}, "`flags` does not go with `launch: remote`"),
         ({"url": "http://x:1", "http_port": 80}, "`http_port` does not go with `launch: remote`"),
-        ({"url": "http://x:1", "tensors": "shared_memory"}, "does not see this host's shared_memory"),
-        (
-            {"grpc_url": "grpc://x:1", "protocol": "grpc", "streaming": True},
-            "`streaming` is for a server that Paretune starts",
-        ),
+        ({"url": "http://x:1", "tensors": "cuda_shared_memory"}, "`cuda_shared_memory` is for a server that Paretune"),
     ],
 )
 def test_keys_that_do_not_fit_a_remote_server_are_named(options: dict[str, object], message: str) -> None:

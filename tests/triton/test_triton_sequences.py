@@ -57,7 +57,8 @@ def target(request: pytest.FixtureRequest, repository: Path) -> Iterator[TritonT
     made = triton_target(
         repository.parent / f"{request.param}.txt", model="sums", repository=repository, protocol=request.param
     )
-    made.expect(["sequence_strategy", "max_candidate_sequences", "max_sequence_idle", "sequence_queue_delay"])
+    made.expect(["sequence_strategy", "max_candidate_sequences", "max_sequence_idle", "sequence_queue_delay",
+                 "minimum_slot_utilization"])  # fmt: skip
     made.start()
     yield made
     made.stop()
@@ -79,7 +80,11 @@ def outcomes(records: Records) -> set[int]:
     return set(records.in_window()["outcome"].tolist())
 
 
-@pytest.mark.parametrize("config", [{"max_sequence_idle": 50.0, "sequence_queue_delay": 0.001}, OLDEST], ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [{"max_sequence_idle": 50.0, "sequence_queue_delay": 0.001, "minimum_slot_utilization": 0.5}, OLDEST],
+    ids=str,
+)
 def test_every_sum_is_right_while_several_sequences_run_at_once(
     config: Config, target: TritonTarget, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -189,6 +194,12 @@ def test_triton_takes_sequences_and_others_say_that_they_do_not() -> None:
     assert TritonOptions(model="x", repository=Path("models")).takes_sequences
 
 
+STARTS = [
+    {"sequence_strategy": "oldest", "max_candidate_sequences": 4, "sequence_queue_delay": "500 us"},
+    {"sequence_strategy": "direct", "minimum_slot_utilization": 0.5, "sequence_queue_delay": "500 us"},
+]
+
+
 @pytest.fixture
 def study(repository: Path, tmp_path: Path) -> Path:
     arrays = numbers(np.full(36, 5))
@@ -210,11 +221,13 @@ def study(repository: Path, tmp_path: Path) -> Path:
         "space": {
             "sequence_strategy": ["direct", "oldest"],
             "max_candidate_sequences": {"values": [4, 16], "when": "sequence_strategy == oldest"},
+            "minimum_slot_utilization": {"values": [0, 0.5], "when": "sequence_strategy == direct"},
+            "sequence_queue_delay": ["0 us", "500 us"],
             "max_sequence_idle": ["50 s", "60 s"],
             "concurrency": [8],
         },
         "slo": {"p90": "5 s", "error_rate": "10%"},
-        "search": {"budget": {"trials": 3, "time": "5 min"}, "seed": 2, "sampler": "random"},
+        "search": {"budget": {"trials": 3, "time": "5 min"}, "seed": 2, "sampler": "random", "start": STARTS},
         "measure": {"warmup": "50 ms", "max_warmup": "50 ms", "window": "200 ms", "max_window": "300 ms"},
         "confirm": {"candidates": 1, "redeployments": 2, "max_redeployments": 2, "rounds": 2, "round": "0.1 s"},
     }
@@ -232,3 +245,7 @@ def test_a_study_of_a_model_of_sequences_runs_through_without_a_wrong_answer(stu
     for point in points:
         assert set(point.outcomes) == {"ok"}, point.failures
     assert {one.config.get("sequence_strategy") for one in result.trials} == {"direct", "oldest"}
+    assert 0.5 in {one.config.get("minimum_slot_utilization") for one in result.trials}
+    assert result.search is not None
+    assert result.search.left_out is not None
+    assert any("ignored unless minimum_slot_utilization" in rule for rule in result.search.left_out.rules)

@@ -5,12 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from targets.base import Outcome, TargetError
+from targets.base import Context, Outcome, TargetError
+from targets.triton.options import TritonOptions
 from targets.triton.target import TritonTarget
 from tests.conftest import MakeTriton
+from tests.support.foreign_triton import ForeignTriton, foreign_triton
 from tests.support.triton_models import COUNTER, drive, write_model
+from tests.triton.test_triton_target import settled
 from tuner.catalog import ITL, TTFT
+from tuner.found_studies import write_for_server
+from tuner.study.load import load_study
 from tuner.timings import misplaced, values_s
+from tuner.wiring import prepare
 from workloads.requests import Dataset
 
 pytestmark = pytest.mark.long
@@ -108,6 +114,52 @@ def test_a_model_that_gives_one_answer_is_right_over_a_stream_too(
 
 def test_an_export_of_a_decoupled_model_loads_and_answers(counter: TritonTarget) -> None:
     counter.verify(counter.export({"instances": 2}), asked(3))
+
+
+SEEDED = (
+    COUNTER[0].replace(
+        '{ name: "N" ', '{ name: "SEED" data_type: TYPE_INT32 dims: [ 1 ] optional: true }, { name: "N" '
+    ),
+    COUNTER[1],
+)
+"""The same with an input that may be left out, as the backends of language models have several."""
+
+
+def remote(folder: Path, server: ForeignTriton, **options: object) -> TritonTarget:
+    given = {"model": server.model, "launch": "remote", "protocol": "grpc", "grpc_url": server.grpc_url, **options}
+    return TritonTarget(TritonOptions.model_validate(given), Context(folder, folder / "log.txt"))
+
+
+def test_a_server_that_runs_already_is_asked_over_streams_too(tmp_path: Path) -> None:
+    write_model(tmp_path / "models", "counter", SEEDED)
+    counts = [3, 0, 1, 7, 0, 50]
+    with foreign_triton(tmp_path, "explicit", model="counter") as server:
+        with pytest.raises(TargetError, match=r"'counter' is decoupled: .* and `streaming: true`"):
+            remote(tmp_path, server)
+        found = load_study(write_for_server(server.url, tmp_path / "found", None))
+        assert found.spec.target.streams
+        assert prepare(found, tmp_path / "log.txt").workloads
+        before = server.config()
+        target = remote(tmp_path, server, streaming=True, parameters={"log": str(tmp_path / "sent.txt")})
+        target.check_requests(asked(*counts))
+        target.start()
+        deployment = target.deploy({"instances": 2}, "x")
+        first = deployment.statistics()()
+        report, records = drive(deployment.endpoint(asked(*counts)), tmp_path)
+        rows = records.rows.in_order_of("request")
+        assert report.failures == ()
+        assert rows["tokens"].tolist() == counts
+        assert (rows["outcome"] == Outcome.OK).all()
+        assert len(values_s(ITL, records)) == 2 + 6 + 49
+        assert len((tmp_path / "sent.txt").read_text().splitlines()) == sum(counts), "parameters go along"
+        counted = settled(deployment, first.requests + len(counts))
+        assert counted.requests - first.requests == len(counts)
+        target.verify(target.export({}), asked(2))
+        with pytest.raises(TargetError, match="counted backwards"):
+            target.verify(target.export({}), asked(-2))
+        assert target.environment()["protocol"] == "grpc, binary tensors, streamed"
+        target.stop()
+        assert server.config() == before
 
 
 def test_a_decoupled_model_that_is_not_asked_over_a_stream_is_refused(make_triton: MakeTriton, tmp_path: Path) -> None:

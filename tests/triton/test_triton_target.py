@@ -30,6 +30,7 @@ from targets.base import (
 )
 from targets.evidence import halt
 from targets.triton import server as triton_server
+from targets.triton.installation import find_installation
 from targets.triton.target import TritonTarget
 from tests.conftest import MakeTriton
 from tuner.load import engine
@@ -298,6 +299,22 @@ def test_a_missing_tritonserver_says_which_extra_to_install() -> None:
     assert "no tritonserver found; install one with: pip install 'paretune[triton]'" in ended.stderr
 
 
+def test_the_wheels_server_finds_the_users_own_libraries_behind_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CUDA's, which a Python model needs for its onnxruntime."""
+    monkeypatch.delenv("TRITONSERVER", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/cuda/lib64:/opt/mine")
+    found = find_installation(None, tmp_path)
+    assert found.source == "wheel"
+    first, *others = found.env["LD_LIBRARY_PATH"].split(":")
+    assert Path(first).name == "nvidia_pytriton.libs"
+    assert others[1:] == ["/opt/cuda/lib64", "/opt/mine"]
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    assert find_installation(None, tmp_path).env["LD_LIBRARY_PATH"] == ":".join([first, others[0]])
+
+
 def test_an_executable_that_is_none_is_named(make_triton: MakeTriton, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"`target\.server` of the study names .*no executable file"):
         make_triton(server=tmp_path / "missing").start()
@@ -320,7 +337,6 @@ def test_nothing_is_left_when_the_server_was_stopped(make_triton: MakeTriton) ->
     ("change", "message"),
     [
         (shutil.rmtree, "no model 'digits'"),
-        (lambda folder: (folder / "config.pbtxt").unlink(), r"config\.pbtxt: no such file"),
         (
             lambda folder: (folder / "config.pbtxt").write_text("max_batch_size: 8\nbanana"),
             r"config\.pbtxt:\d+: not a Triton",
@@ -335,6 +351,17 @@ def test_a_repository_that_cannot_be_used_is_named_before_anything_starts(
     change(repository / "digits")
     with pytest.raises(TargetError, match=message):
         make_triton(repository=repository)
+
+
+@pytest.mark.parametrize("name", ["two words", "größer", "50%", "a+b"])
+def test_a_name_that_tritons_http_does_not_find_is_refused_before_anything_starts(
+    name: str, make_triton: MakeTriton, repository: Path
+) -> None:
+    shutil.move(repository / "digits", repository / name)
+    config = repository / name / "config.pbtxt"
+    config.write_text(config.read_text().replace('name: "digits"', f'name: "{name}"'))
+    with pytest.raises(TargetError, match=r"Triton does not decode names in its URLs.*name the folder"):
+        make_triton(repository=repository, model=name)
 
 
 def test_a_missing_repository_is_named(make_triton: MakeTriton, tmp_path: Path) -> None:

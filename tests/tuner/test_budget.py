@@ -102,9 +102,29 @@ def test_the_shortlist_takes_half_the_rounds_and_two_at_least() -> None:
     assert shortlist_rounds(ConfirmSpec(rounds=2), workloads) == {"a": 2, "b": 2}
 
 
+def test_sides_that_share_a_deployment_pay_it_once() -> None:
+    alone = redeployment_cost_s(2, Prices(1.5), {"a": 4}, [workload("a")], 0.3)
+    assert redeployment_cost_s(2, Prices(1.5), {"a": 4}, [workload("a")], 0.3, deployed=1) == pytest.approx(alone - 1.5)
+
+
+def test_the_others_may_take_fewer_rounds_than_the_first() -> None:
+    workloads = [workload("a"), workload("b")]
+    all_s = redeployment_cost_s(3, Prices(0.0), {"a": 10, "b": 4}, workloads, 0.3)
+    fewer_s = redeployment_cost_s(3, Prices(0.0), {"a": 10, "b": 4}, workloads, 0.3, others=6)
+    assert all_s - fewer_s == pytest.approx(2 * 4 * (0.3 + ROUND_OVERHEAD_S))
+
+
+def test_what_is_loaded_at_once_costs_less_than_one_after_the_other() -> None:
+    prices, apart = Prices(1.5, at_once_s=0.6), Prices(1.5)
+    one, two = ((count, {"a": 4}, [workload("a")], 0.3) for count in (1, 2))
+    assert redeployment_cost_s(one[0], prices, *one[1:]) == redeployment_cost_s(one[0], apart, *one[1:])
+    saved = redeployment_cost_s(two[0], apart, *two[1:]) - redeployment_cost_s(two[0], prices, *two[1:])
+    assert saved == pytest.approx(2 * (1.5 - 0.6))
+
+
 def test_shortlist_confirmation_and_export_are_kept_back() -> None:
     workloads = [workload("a")]
-    shortlist = redeployment_cost_s(3 + BASELINE_LEVELS, Prices(1.0), {"a": 3}, workloads, 0.3)
+    shortlist = redeployment_cost_s(3 + BASELINE_LEVELS, Prices(1.0), {"a": 3}, workloads, 0.3, deployed=3 + 1)
     confirmation = 4 * redeployment_cost_s(2, Prices(1.0), {"a": 6}, workloads, 0.3)
     again = redeployment_cost_s(3, Prices(1.0), {"a": 3}, workloads, 0.3)
     assert SHORTLIST_PASSES == 2

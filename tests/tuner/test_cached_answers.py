@@ -71,6 +71,18 @@ class Kept:
         return Endpoint("h", 1, (A, B), judge)
 
 
+@dataclass(eq=False)
+class Late(Kept):
+    """One whose server has counted another request at each look, from those on that it had answered last."""
+
+    behind: int = 0
+
+    def statistics(self) -> Callable[[], ServerCounters]:
+        now = ServerCounters(0, cache=CacheCounters(self.hits - self.behind, 0, self.misses, 0))
+        self.behind = max(0, self.behind - 1)
+        return lambda: now
+
+
 def known(deployment: Kept, answers: Answers, some: Records, order: Sequence[int], counted: tuple[int, int]) -> Run:
     """Offer requests to a deployment, of which its server counts so many hits and misses."""
     some.columns["request"][:] = order
@@ -117,6 +129,22 @@ def test_a_count_may_be_off_by_half_a_percent_of_the_hits(evicted: int, told: bo
     order = [0] * 201 + [1] * 201
     cache = cache_of(known(Kept(), Answers(), some, order, (400 - evicted, 2 + evicted)))
     assert bool(cache.hit_latency) == told
+
+
+def test_a_server_that_counts_a_request_after_its_answer_is_asked_again() -> None:
+    deployment, answers, some = Late(), Answers(), one_after_the_other(40, 3, 50, 1, 2)
+    some.columns["request"][:] = [0, 0, 1, 1, 0]
+    begun = answers.begin([deployment])  # type: ignore[list-item]
+    deployment.hits, deployment.misses, deployment.behind = 3, 2, 3
+    (lookups,) = answers.ended(begun, [(A, B)], [some])
+    assert lookups is not None
+    assert (lookups.counted.hits, lookups.counted.misses) == (3, 2)
+
+
+def test_a_count_that_stands_still_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.cached_answers.STILL_S", 0.0)
+    cache = cache_of(known(Kept(), Answers(), one_after_the_other(40, 3, 50, 1, 2), [0, 0, 1, 1, 0], (2, 2)))
+    assert cache.latency_note is not None
 
 
 def test_requests_that_were_on_their_way_together_are_left_out_and_counted_as_either() -> None:

@@ -7,7 +7,15 @@ import pytest
 from result_builders import GOALS, estimate, point, trial
 from workload_builders import workload
 
-from tuner.confirm import DROPPED_SHARE, MAX_ROUNDS_FACTOR, Contender, allowed_error, more_rounds, rounds_needed
+from tuner.confirm import (
+    DROPPED_SHARE,
+    MAX_ROUNDS_FACTOR,
+    Contender,
+    allowed_error,
+    in_turn,
+    more_rounds,
+    rounds_needed,
+)
 from tuner.measure import Meter
 from tuner.results import Load, Point, Side, SloVerdict
 from tuner.slo import Slo
@@ -121,6 +129,30 @@ def test_each_workload_has_its_own_number_at_the_load_of_the_contender() -> None
     assert rounds_needed(asked, [Contender(7, {}, loads)], {7: one}, SETTINGS) == {"steady": 15, "other": 18}
 
 
+# in_turn
+
+
+def test_all_sides_are_in_every_round_with_the_order_swapped() -> None:
+    assert [tuple(one) for one in in_turn(2, 4, 4, reverse=False)] == [(0, 1), (1, 0), (0, 1), (1, 0)]
+    assert [tuple(one) for one in in_turn(3, 2, 2, reverse=True)] == [(2, 1, 0), (0, 1, 2)]
+
+
+def test_the_others_are_in_as_many_rounds_as_they_need_spread_over_the_time() -> None:
+    found = [tuple(one) for one in in_turn(2, 9, 3, reverse=False)]
+    assert found == [(0,), (0, 1), (0,), (0,), (1, 0), (0,), (0,), (0, 1), (0,)]
+
+
+@pytest.mark.parametrize("most", range(1, 25))
+def test_each_side_has_its_number_of_rounds_in_balanced_order_and_time(most: int) -> None:
+    for shared in range(1, most + 1):
+        found = [tuple(one) for one in in_turn(2, most, shared, reverse=False)]
+        both = [number for number, one in enumerate(found) if len(one) == 2]
+        assert (len(found), len(both)) == (most, shared)
+        first = [found[number][0] for number in both]
+        assert abs(first.count(0) - first.count(1)) <= 1
+        assert abs(sum(both) / shared - (most - 1) / 2) <= 1, "in the middle of the time"
+
+
 # more_rounds
 
 
@@ -150,6 +182,11 @@ def test_an_undecided_class_gets_its_workload_more_rounds() -> None:
 
 def test_there_is_an_end_to_more_rounds() -> None:
     assert more_rounds({"a": 20}, side(a="undecided"), SETTINGS) == {"a": MOST}
+
+
+def test_where_nothing_can_follow_an_undecided_workload_gets_all_that_it_can() -> None:
+    found = more_rounds({"a": 6, "b": 12}, side(a="undecided", b="met"), SETTINGS, most=True)
+    assert found == {"a": MOST, "b": 6}
 
 
 # allowed_error

@@ -187,6 +187,59 @@ def test_where_three_do_not_fit_two_still_stand_side_by_side(
     assert roomy.asked == ["contender0", "contender1"]
 
 
+class Together(Roomy):
+    """One that loads several at once, if there is room for all of them."""
+
+    loads_together = True
+
+    def deploy_together(self, wanted: Sequence[tuple[Config, str]]) -> "list[Loaded]":
+        self.asked.append(" ".join(alias for _, alias in wanted))
+        if len(wanted) > self._room:
+            raise self._refusal("out of memory")
+        self.loaded += [alias for _, alias in wanted]
+        return [Loaded(self._target.deploy(config, alias), alias, self) for config, alias in wanted]
+
+
+def test_what_a_server_loads_at_once_is_deployed_so_in_the_order_of_the_turn(
+    target: SimulatedTarget, confirming: MakeConfirming
+) -> None:
+    together = Together(target, 3)
+    made, three = confirming(together), contenders(target, 3)
+    gathered = [Rounds(), Rounds(), Rounds()]
+    for _ in range(2):
+        assert made._measure([*three[:2], three[1]], gathered, ROUNDS)
+    assert together.asked == ["contender0 contender1", "contender1 contender0"]
+    assert redeployments(gathered) == [2, 2, 2]
+    assert not together.loaded
+    assert made.trier.at_once_s is not None
+    assert 0 < 2 * made.trier.at_once_s <= made.trier.applied_s
+
+
+@pytest.mark.parametrize("refusal", [ConfigRefused, ServerDied])
+def test_what_is_refused_at_once_is_deployed_one_after_the_other(
+    target: SimulatedTarget, confirming: MakeConfirming, refusal: type[TargetError]
+) -> None:
+    together = Together(target, 2, refusal)
+    made, three = confirming(together), contenders(target, 3)
+    assert made._measure(three, [Rounds(), Rounds(), Rounds()], ROUNDS)
+    at_once, *one_by_one = together.asked
+    assert at_once == "contender0 contender1 contender2"
+    assert one_by_one[:3] == ["contender0", "contender1", "contender2"]
+    assert made.trier.room == 2
+
+
+def test_one_configuration_at_two_loads_is_deployed_once(target: SimulatedTarget, confirming: MakeConfirming) -> None:
+    roomy = Roomy(target, 2)
+    made, (ours, theirs) = confirming(roomy), contenders(target, 2)
+    gathered = [Rounds(), Rounds(), Rounds()]
+    for _ in range(2):  # the second time in the other order
+        assert made._measure([ours, theirs, theirs], gathered, ROUNDS)
+    assert sorted(roomy.asked) == ["contender0", "contender0", "contender1", "contender1"]
+    assert redeployments(gathered) == [2, 2, 2]
+    assert not roomy.loaded, "each is retired once"
+    assert not made.apart
+
+
 def test_a_configuration_that_is_refused_alone_is_not_measured(
     target: SimulatedTarget, confirming: MakeConfirming
 ) -> None:
@@ -284,3 +337,38 @@ def test_who_missed_an_slo_in_the_shortlist_is_remembered(target: SimulatedTarge
         0: {"p50": "missed"},
         1: {"p50": "missed"},
     }
+
+
+@pytest.mark.parametrize(
+    ("slow", "waiting", "time", "measured"),
+    [
+        pytest.param(0.008, 1, True, 2, id="no room"),
+        pytest.param(0.002, 1, True, 8, id="room"),
+        pytest.param(0.008, 0, True, 8, id="none waits"),
+        pytest.param(0.008, 1, False, 8, id="no time for another"),
+    ],
+)
+def test_one_without_room_to_a_bound_does_not_use_up_the_time_of_the_next(
+    target: SimulatedTarget,
+    confirming: MakeConfirming,
+    monkeypatch: pytest.MonkeyPatch,
+    slow: float,
+    waiting: int,
+    time: bool,
+    measured: int,
+) -> None:
+    """At most 1% of the requests may be slow; it stays undecided however long it is measured."""
+    made, (candidate, own, *others) = confirming(target), contenders(target, 2 + waiting)
+    _, side = again(64, 0.009, "undecided")
+    side.metrics["steady"]["over_p99_bound"] = estimate(slow)
+    undecided, redeployed = SimpleNamespace(verdict="undecided", candidate=side), []
+    made._baseline = own
+    made.found = SimpleNamespace(baseline=lambda: None, goals=GOALS, bounds={"steady": {"p99": 0.01}})  # type: ignore[assignment]
+    monkeypatch.setattr(Confirming, "_measure", lambda *_: redeployed.append(1) or True)
+    monkeypatch.setattr(Confirming, "_first_rounds", lambda *_: ROUNDS)
+    monkeypatch.setattr(Confirming, "_further_rounds", lambda *_, **__: ROUNDS)
+    monkeypatch.setattr(Confirming, "time_for_next", lambda *_: time)
+    monkeypatch.setattr(Rounds, "count", lambda *_: 2)
+    monkeypatch.setattr("tuner.confirm.confirmation", lambda *_: undecided)
+    assert made.confirm(candidate, others) is undecided
+    assert len(redeployed) == measured

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from targets.llamacpp.installation import BUILD
+from targets.triton import docker
 from tuner import doctor
 from tuner.ceiling import Ceiling, CeilingError
 
@@ -105,6 +107,45 @@ def test_the_command_on_path_is_ours_wherever_pip_put_it(
     row = rows(monkeypatch, FOUND)["command `tune`"]
     assert row["works"] == works
     assert detail in row["detail"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "works", "detail"),
+    [
+        ("echo 27.0.0", "yes", "with `launch: docker` only, by {docker} 27.0.0: there is no tritonserver here"),
+        ("echo Is the daemon running? >&2; exit 1", "no", "{docker} has no engine to talk to: Is the daemon running?"),
+        ("exec sleep 600", "no", "{docker} version does not answer within 0.5 s; start its engine anew"),
+        (None, "no", "TRITONSERVER names nothing, which is no executable file"),
+    ],
+)
+def test_without_a_tritonserver_an_engine_counts_only_when_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str | None, works: str, detail: str
+) -> None:
+    command = tmp_path / "docker"
+    if engine is not None:
+        command.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{engine}\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TRITONSERVER", "nothing")
+    if engine is not None and "sleep" in engine:
+        monkeypatch.setattr(docker, "LOOK_TIMEOUT_S", 0.5)
+    row = rows(monkeypatch, FOUND)["target triton"]
+    assert row["works"] == works
+    assert detail.format(docker=command) in row["detail"]
+
+
+def test_a_remedy_is_a_command_and_no_page_that_an_installed_package_does_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    examined = rows(monkeypatch, FOUND)
+    commands = {"vllm": "pip install vllm", "sglang": "pip install sglang", "llamacpp": " && ".join(BUILD)}
+    for kind, command in commands.items():
+        assert examined[f"target {kind}"]["works"] == "no"
+        assert command in examined[f"target {kind}"]["detail"]
+    assert not [row for row in examined.values() if "docs/" in row["detail"]]
+    page = Path(__file__).parents[2] / "docs" / "llamacpp.md"
+    assert "\n".join(BUILD) in page.read_text()
 
 
 def test_an_extra_that_is_missing_has_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from result_builders import GOALS, candidate, estimate, point, trial
 from workload_builders import workload
 
-from tuner.findings import Findings, front_point
+from tuner.document import front_point
+from tuner.findings import Findings
 from tuner.objective import Goal
 from tuner.preference import FIRST, Preference
 from tuner.rank import candidates, pareto

@@ -1,6 +1,7 @@
 """Optuna's Gaussian process: what it is told, and, with the real one, what it proposes."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import optuna
@@ -11,13 +12,15 @@ from optuna.trial import FrozenTrial
 from result_builders import GOALS, point, trial
 
 from targets.base import Config, Knob, Value
-from tuner.gaussian import MOST_TOLD, for_gaussian
+from tuner.candidates import candidates
+from tuner.gaussian import MOST_TOLD, best_of, for_gaussian, on_one_thread
 from tuner.objective import Objective, pessimistic
 from tuner.relations import Relation, Term
 from tuner.search import STARTUP_TRIALS, Search
 from tuner.space import Parameter, Space
 from tuner.storage import open_storage
 
+HALF = MOST_TOLD // 2
 UP, DOWN = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 REAL = pytest.mark.long
 """Needs PyTorch: `pip install -e '.[gp]'`."""
@@ -40,19 +43,31 @@ def test_few_trials_are_all_told_in_their_order() -> None:
     assert values(for_gaussian([told(one) for one in (3.0, 1.0, 2.0)], [UP, DOWN])) == [3.0, 1.0, 2.0]
 
 
-@pytest.mark.parametrize(("direction", "best"), [(UP, range(401, 501)), (DOWN, range(1, 101))])
+@pytest.mark.parametrize(("direction", "best"), [(UP, range(501 - HALF, 501)), (DOWN, range(1, 1 + HALF))])
 def test_of_many_the_best_and_the_newest_of_the_others_are_told(direction: StudyDirection, best: range) -> None:
     found = [*best, *(one for one in range(1, 501) if one not in best)]
     kept = values(for_gaussian([told(float(one)) for one in found], [direction, DOWN]))
-    assert kept == [*map(float, best), *map(float, found[-MOST_TOLD // 2 :])]
+    assert kept == [*map(float, best), *map(float, found[-HALF:])]
 
 
 def test_what_violates_a_bound_is_not_among_the_best() -> None:
     over = [told(1000.0 + one, violation=1.0) for one in range(300)]
-    fine = [told(float(one)) for one in range(100)]
+    fine = [told(float(one)) for one in range(HALF)]
     kept = values(for_gaussian([*fine, *over], [UP, DOWN]))
-    assert kept[:100] == [float(one) for one in range(100)]
-    assert kept[100:] == [1200.0 + one for one in range(100)]
+    assert kept[: len(fine)] == values(fine)
+    assert kept[len(fine) :] == values(over[-HALF:])
+
+
+def test_it_may_be_told_of_the_first_objective_alone() -> None:
+    (only,) = for_gaussian([told(3.0, violation=0.5)], [UP])
+    assert only.values == [3.0]
+    assert only.constraints == {"steady.p99": 0.5}
+
+
+def test_the_best_are_those_within_the_bounds_then_those_that_come_closest() -> None:
+    some = [told(1.0), told(9.0, violation=2.0), told(3.0), told(4.0, violation=0.1), told(2.0)]
+    assert best_of(some, UP, 4) == [2, 4, 0, 3]
+    assert best_of(some, DOWN, 2) == [0, 4]
 
 
 # With the real one.
@@ -116,6 +131,19 @@ def test_it_finds_the_best_though_a_third_is_refused_and_keeps_to_conditions_and
 
 
 @REAL
+def test_it_computes_on_one_thread_and_gives_the_others_back() -> None:
+    def pools() -> list[int]:
+        return [torch.get_num_threads(), *(one["num_threads"] for one in threadpool_info())]
+
+    torch, threadpool_info = import_module("torch"), import_module("threadpoolctl").threadpool_info
+    torch.set_num_threads(2)
+    before = pools()
+    with on_one_thread():
+        assert set(pools()) == {1}
+    assert pools() == before
+
+
+@REAL
 def test_the_same_seed_gives_the_same_proposals_and_another_one_others(tmp_path: Path) -> None:
     count = STARTUP_TRIALS + 3
     runs = []
@@ -124,3 +152,31 @@ def test_the_same_seed_gives_the_same_proposals_and_another_one_others(tmp_path:
         runs.append(list(explored(tmp_path / name, count, seed)))
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
+
+
+@REAL
+def test_it_keeps_what_is_to_be_kept_while_there_is_something_untried(tmp_path: Path) -> None:
+    list(explored(tmp_path, STARTUP_TRIALS + 1))
+    one = Search(open_storage("sqlite", tmp_path), SPACE, GOALS, "gp", 7)
+    for kept in ({"precision": "int8"}, {"batch": 4, "precision": "fp32"}):
+        proposal = one.ask(kept=kept)
+        assert proposal is not None
+        assert proposal.config.items() >= kept.items()
+
+
+@REAL
+def test_in_a_large_space_it_comes_nearer_to_the_best_than_the_sample_that_it_looks_at(tmp_path: Path) -> None:
+    space = Space(tuple(parameter(name, *range(200)) for name in ("left", "middle", "right")))
+    peak = {"left": 150, "middle": 60, "right": 100}
+    made = Search(open_storage("sqlite", tmp_path), space, GOALS, "gp", 3)
+    lost = {}
+    for _ in range(40):
+        proposal = made.ask()
+        assert proposal is not None
+        config = {name: int(value) for name, value in proposal.config.items()}
+        off = sum(((config[name] - at) / 200) ** 2 for name, at in peak.items())
+        lost[str(config)] = off
+        made.tell(trial(proposal.number, point(), config=config), Objective((1000.0 * (1 - off), 0.001), {}))
+    nearest = min(sum(((int(one[name]) - at) / 200) ** 2 for name, at in peak.items()) for one in candidates(space, 3))
+    assert min(lost.values()) < nearest
+    assert len(lost) == 40

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tuner.document import study_info
 from tuner.exporting import _with_secrets
-from tuner.findings import study_info
 from tuner.hosts.joining import Terms, _about
 from tuner.rundir import RunDirectoryError, StudyMark, open_run
 from tuner.study.hidden import hidden, hidden_overrides, hidden_text, secrets_of, tell_of_secrets

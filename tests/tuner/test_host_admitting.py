@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,17 @@ MINE = Host("host", FACTS, {"steady": "f00"}, [Figure("steady", 1.0, 100.0, 98.0
 OTHER = Host("host", {**FACTS, "cpu": "B"}, {"steady": "f00"}, MINE.figures)
 
 
-def host(folder: Path, *, groups: bool = False) -> Admission:
+def host(folder: Path, *, groups: bool = False, name: str = "host") -> Admission:
     """Return what admits one more host, that has joined."""
     storage = shared(open_storage(f"{JOURNAL}{folder / 'study.log'}", folder))
     ledger = Ledger(storage, "queue@shared", Patience(0.0, lambda _: None), ["maximize"])
     knob = Parameter(Knob("batch", "int", None, None, 1, "", "reload", ""), (1, 2), True)
+    about = {**ABOUT, "name": name}
     search = SharedSearch(
-        ledger, ABOUT, 10, storage=storage, space=Space((knob,)), goals=[Goal(True, "steady", "throughput")],
+        ledger, about, 10, storage=storage, space=Space((knob,)), goals=[Goal(True, "steady", "throughput")],
         sampler="random", seed=7, name="queue@shared",
     )  # fmt: skip
-    ledger.join(ABOUT)
+    ledger.join(about)
     return Admission(search, Heart(ledger, LEASE_S), Budget(100.0), 0.1, groups=groups)
 
 
@@ -108,6 +110,27 @@ def test_a_host_that_differs_is_refused_or_begins_a_group(tmp_path: Path) -> Non
     alike = host(tmp_path, groups=True)
     alike.admit(OTHER, {})
     assert alike.shared.group == number(apart)
+
+
+def test_where_several_differ_from_the_first_host_in_the_same_way_it_is_named_as_the_odd_one(tmp_path: Path) -> None:
+    host(tmp_path, name="first").admit(MINE, {})
+
+    def refused(name: str) -> tuple[str, str]:
+        one = host(tmp_path, name=name)
+        with pytest.raises(HostDiffers) as found:
+            one.admit(replace(OTHER, name=name), {})
+        book = one.shared.ledger.read()
+        assert one.shared.ledger.host is not None
+        return str(found.value), book.entries[one.shared.ledger.host].attributes[VERDICT]["refused"]
+
+    for _ in range(2):  # one that tries again is no second witness
+        told, kept = refused("second")
+        assert "Take a host of the same kind; if first is the odd one, end it, and begin anew" in told
+        assert kept == "cpu: A there, B here"
+    told, kept = refused("third")
+    assert "It is like second, refused as well, so that first may be the odd one: if it is, end it, and" in told
+    assert "--run NAME; or let those that differ form groups" in told
+    assert kept == "cpu: A there, B here; it is like second, refused as well"
 
 
 def test_a_host_that_was_taken_for_dead_meanwhile_is_admitted_as_a_new_one(tmp_path: Path) -> None:

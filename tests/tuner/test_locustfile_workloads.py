@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reports.preview import figures
-from tests.support.locustfiles import ASKING
+from tests.support.locustfiles import ASKING, SHAPED
 from tuner.gate.traffic import traffic_hash
 from tuner.load.plan import NAMES, UsersLoop
 from tuner.load.users import generator
@@ -18,6 +18,7 @@ from tuner.study.locustfile import LocustSpec
 from tuner.study.source import StudyError
 from tuner.traffic import make_workloads
 from tuner.users import NO_REQUESTS, Users
+from tuner.users_traffic import tell_of_unused
 from tuner.wiring import Prepared, ladder_of, prepare, simulation_of
 from tuner.workload import Workload
 
@@ -102,6 +103,17 @@ def test_of_a_locustfile_nothing_is_previewed_but_that_it_is_one(mixed: Prepared
     assert figures(found) == [("arrival", "shop.py"), ("note", found.notes[0])]
 
 
+def test_what_a_study_does_not_take_of_a_locustfile_is_told_once_and_previewed(tmp_path: Path) -> None:
+    study = load_study(write(tmp_path, locustfile=SHAPED))
+    workloads = make_workloads(study)
+    said: list[str] = []
+    tell_of_unused((*workloads, *workloads), said.append)
+    assert [text.partition(":")[:2] for text in said] == [("shop.py", ":")]
+    assert "load shape Ramp is not used" in said[0]
+    (found,) = previews(workloads[0], study)
+    assert found.notes[1:] == tuple(said)
+
+
 def test_a_locustfile_is_not_simulated(mixed: Prepared) -> None:
     assert simulation_of(mixed).missing == "shop is a locustfile, and what its users do is not known before"
 
@@ -133,11 +145,6 @@ def test_a_window_holds_two_of_the_longest_waits_and_the_warm_up_one(tmp_path: P
             "from locust import HttpUser\nclass Base(HttpUser):\n    abstract = True\n",
             "study.yaml:5: workloads.shop.locustfile: shop.py has no class of users: give it one, like "
             "`class Shopper(HttpUser)`, without `abstract`",
-        ),
-        (
-            ASKING + "\nfrom locust import LoadTestShape\nclass Ramp(LoadTestShape):\n    def tick(self): ...\n",
-            "study.yaml:5: workloads.shop.locustfile: shop.py has a load shape, Ramp, which says how many users there "
-            "are; Paretune does that (`users`): take it out, or into a file of its own",
         ),
         (
             "import locust\n\nraise RuntimeError('no settings')\n",
@@ -234,7 +241,7 @@ def test_users_may_be_fixed_by_the_workload(tmp_path: Path) -> None:
 
 def test_users_that_keep_their_own_host_have_one(tmp_path: Path) -> None:
     assert refused(tmp_path, STUDY.replace("spawn_rate: 100/s", "host: own")) == (
-        "study.yaml:6: workloads.shop.host: Visitor of shop.py has no `host` of its own"
+        "study.yaml:6: workloads.shop.host: Visitor of shop.py has no `host`, and neither has a locust.conf"
     )
 
 

@@ -22,12 +22,14 @@ from tests.support.locustfiles import ASKING
 from tuner import cli
 from tuner.cli.frame import COMMANDS
 from tuner.manifests import kubernetes
-from tuner.manifests.compose import compose_file
+from tuner.manifests.asked import Asked, Form, Resources
+from tuner.manifests.compose import compose_file, folders
 from tuner.manifests.files import LIMIT, split
 from tuner.manifests.kubernetes import objects
 from tuner.manifests.names import ManifestError, key_of, name_of
-from tuner.manifests.plan import Asked, Form, Plan, Resources, plan_of
+from tuner.manifests.plan import Plan, plan_of
 from tuner.manifests.text import yaml_of
+from tuner.storage import JOURNAL
 from tuner.study.load import Study, load_study
 from tuner.study.locustfile import LocustSpec
 from tuner.study.source import StudyError
@@ -48,6 +50,8 @@ ASKED = {
     "agents": AGENTS,
     "alone": Asked(agents=1),
     "mounted": replace(WORKERS, volume="models:/models"),
+    "named": replace(WORKERS, run="second"),
+    "journal": Asked(workers=4, storage="/shared/study.log", journal="trials", volume="models:/models"),
 }
 REMOTE = ["target.launch=remote", "target.url=http://triton:8000"]
 """Of the digits where agents make the load: a server that has an address of its own."""
@@ -131,6 +135,13 @@ def test_workers_are_an_indexed_job_of_which_each_has_the_study_and_the_database
     assert container(job)["args"] == ["worker", "/study/digits.yaml", "--storage", DATABASE]
 
 
+def test_workers_share_the_run_that_is_named(digits: Study, remote: Study) -> None:
+    arguments = container(made(digits, replace(WORKERS, run="second"))["worker"])["args"]
+    assert arguments[-2:] == ["--run", "second"]
+    with pytest.raises(ManifestError, match=r"^--run is the name under which workers share"):
+        plan_of(remote, replace(AGENTS, run="second"))
+
+
 def test_agents_find_the_run_by_the_name_of_a_headless_service(remote: Study) -> None:
     found = made(remote, AGENTS)
     service, run = found["master"], found["run"]
@@ -138,7 +149,7 @@ def test_agents_find_the_run_by_the_name_of_a_headless_service(remote: Study) ->
     assert service["spec"]["selector"].items() <= run["spec"]["template"]["metadata"]["labels"].items()
     assert container(found["agent"])["args"] == ["agent", "--master", service["metadata"]["name"]]
     (port,), (opened,) = service["spec"]["ports"], container(run)["ports"]
-    assert f"0.0.0.0:{port['port']}" in container(run)["args"]
+    assert f"*:{port['port']}" in container(run)["args"], "a cluster may have one family of addresses or the other"
     assert (port["targetPort"], port["port"]) == (opened["name"], opened["containerPort"])
     assert found["agent"]["spec"]["parallelism"] == 3
 
@@ -298,12 +309,115 @@ def test_code_is_taken_for_no_setting(own: Path) -> None:
         ("mysql+pymysql://tune:$SECRET@db/trials", ("SECRET",)),
         ("postgresql://tune@db/trials?sslcert=/tls/own.crt&sslkey=/tls/own.key", ()),
         ("postgresql://tune@db/trials?sslpassword=$SECRET", ("PGPASSWORD", "SECRET")),
+        ("postgresql://tune@db/trials?service=$SERVICE", ("SERVICE",)),
+        ("postgresql://tune@db/trials?require_auth=none", ()),
+        ("postgresql://tune@db/trials?require_auth=gss,sspi", ()),
+        ("postgresql://tune@db/trials?require_auth=gss,scram-sha-256", ("PGPASSWORD",)),
+        ("postgresql://tune@db/trials?require_auth=!password", ("PGPASSWORD",)),
+        ("postgresql://tune@db/trials?sslrootcert=system", ("PGPASSWORD",)),
     ],
 )
 def test_a_secret_has_what_the_address_of_the_database_leaves_out(
     storage: str, secrets: tuple[str, ...], digits: Study
 ) -> None:
     assert plan_of(digits, replace(WORKERS, storage=storage)).secrets == secrets
+
+
+@pytest.mark.parametrize("variable", ["PGPASSFILE", "PGSSLCERT", "PGSERVICE"])
+def test_no_password_is_asked_for_where_a_variable_tells_who_the_user_is(variable: str, digits: Study) -> None:
+    assert plan_of(digits, replace(WORKERS, env=(variable,))).secrets == (variable,)
+    assert plan_of(digits, replace(WORKERS, env=("HF_TOKEN",))).secrets == ("PGPASSWORD", "HF_TOKEN")
+
+
+@pytest.mark.parametrize("storage", ["/shared/trials/study.log", "journal:///shared/trials/study.log"])
+def test_a_journal_is_in_a_volume_that_all_workers_write(storage: str, own: Path) -> None:
+    asked = Asked(workers=4, storage=storage, journal="trials", results="runs")
+    in_the_study = Asked(workers=4, journal="trials", results="runs")
+    study = changed(own, "search:\n", f"search:\n  storage: {JOURNAL}/shared/trials/study.log\n")
+    for job in (made(load_study(DIGITS), asked)["worker"], made(study, in_the_study)["worker"]):
+        assert container(job)["args"][2:4] == ["--storage", "journal:///shared/trials/study.log"]
+        (mount,) = [one for one in container(job)["volumeMounts"] if one["name"] == "trials"]
+        (volume,) = [one for one in pod(job)["volumes"] if one["name"] == "trials"]
+        assert mount == {"name": "trials", "mountPath": "/shared/trials"}, "it is not read-only"
+        assert volume["persistentVolumeClaim"] == {"claimName": "trials"}
+        assert not [one for one in container(job)["env"] if one["name"] == "PGPASSWORD"]
+
+
+def test_a_journal_of_compose_services_is_in_a_folder_beside_the_file(digits: Study) -> None:
+    plan = plan_of(digits, COMPOSED["journal"])
+    services = compose_file(plan, Path())["services"]
+    assert set(services) == {"worker-0", "worker-1"}, "no database is needed"
+    for one in services.values():
+        (mount,) = [one for one in one["volumes"] if one["target"] == "/shared"]
+        assert mount["source"] == "./trials"
+        assert "read_only" not in mount
+    assert "./trials" in folders(plan)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"storage": "/shared/a.log"}, "--storage: '/shared/a.log' is a file that no two pods share: give --journal"),
+        ({"storage": "/a.log", "journal": "c"}, "--storage: a journal cannot stand in '/'"),
+        ({"storage": "/study/a.log", "journal": "c"}, "--storage: a journal cannot stand in '/study'"),
+        ({"storage": "/tmp/x/a.log", "journal": "c"}, "--storage: a journal cannot stand in '/tmp/x'"),
+        ({"storage": "/a/../b/a.log", "journal": "c"}, "--storage: a journal cannot stand in '/a/../b'"),
+        ({"storage": "journal://a.log", "journal": "c"}, "--storage: a journal cannot stand in '.'"),
+        ({"storage": "/m/x/a.log", "journal": "c", "volume": "v:/m"}, "--volume: /m and /m/x, the folder of the"),
+        ({"storage": "/m/a.log", "journal": "c", "volume": "v:/m/x"}, "--volume: /m/x and /m, the folder of the"),
+        ({"storage": "/m/a.log", "journal": "C"}, "--journal: 'C' cannot be a name in Kubernetes"),
+        ({"storage": DATABASE, "journal": "c"}, "--journal is the volume of a journal: give its path"),
+        ({"storage": "/m/a.log", "journal": "c", "form": "compose"}, "--journal is for --format kubernetes"),
+    ],
+)
+def test_a_journal_that_containers_cannot_share_is_refused(asked: dict[str, Any], message: str, digits: Study) -> None:
+    with pytest.raises(ManifestError, match=rf"^{re.escape(message)}"):
+        plan_of(digits, Asked(workers=2, **asked))
+
+
+CERTIFIED = f"{DATABASE}?sslcert=/tls/own.crt&sslkey=/tls/own.key&sslrootcert=/ca/root.crt&sslmode=verify-full"
+
+
+def test_the_certificates_of_a_database_are_files_of_a_secret_of_their_own(remote: Study) -> None:
+    found = made(remote, replace(AGENTS, storage=CERTIFIED))
+    for one in found.values():
+        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+    (volume,) = [one for one in pod(found["run"])["volumes"] if one["name"] == "certificates"]
+    assert volume["secret"] == {"secretName": "digits-certificates", "defaultMode": 0o440}
+    mounts = [one for one in container(found["run"])["volumeMounts"] if one["name"] == "certificates"]
+    assert {one["mountPath"]: one["subPath"] for one in mounts} == {
+        "/tls/own.crt": "own.crt", "/tls/own.key": "own.key", "/ca/root.crt": "root.crt"
+    }  # fmt: skip
+    assert all(one["readOnly"] for one in mounts)
+    assert "certificates" not in {one["name"] for one in pod(found["agent"])["volumes"]}, "an agent knows no database"
+    assert "certificates" not in {one["name"] for one in pod(made(remote, AGENTS)["run"])["volumes"]}
+
+
+def test_a_compose_file_has_the_certificates_and_the_password_file_of_the_machine(digits: Study) -> None:
+    asked = replace(COMPOSED["worker"], storage=f"{CERTIFIED}&passfile=/home/me/.pgpass")
+    document = compose_file(plan_of(digits, asked), Path())
+    compose_schema().validate(document)
+    mounts = {one["target"]: one for one in document["services"]["worker-0"]["volumes"]}
+    for file in ("/tls/own.crt", "/tls/own.key", "/ca/root.crt", "/home/me/.pgpass"):
+        assert mounts[file]["source"] == file
+        assert mounts[file]["read_only"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("passfile=/home/me/.pgpass", r"takes a `passfile` from its owner alone.* put PGPASSWORD into the Secret"),
+        ("sslcert=own.crt", r"containers cannot have 'own.crt'; name a file by its absolute path"),
+        ("sslcert=/tls/../own.crt", r"containers cannot have '/tls/../own.crt'"),
+        ("sslcert=/tls/my own.crt", r"containers cannot have '/tls/my own.crt'"),
+        ("sslcert=/a/own&sslkey=/b/own", r"two files are called own, and a Secret has each name once"),
+    ],
+)
+def test_files_of_an_address_that_containers_cannot_have_are_refused(
+    parameters: str, message: str, digits: Study
+) -> None:
+    with pytest.raises(ManifestError, match=rf"^--storage: .*{message}"):
+        plan_of(digits, replace(WORKERS, storage=f"{DATABASE}?{parameters}"))
 
 
 @pytest.mark.parametrize(
@@ -553,7 +667,6 @@ def test_a_name_that_cannot_be_one_is_refused(study: str, given: str | None, why
         (replace(WORKERS, storage="host=db password=hunter2"), "--storage: holds a password"),
         (replace(WORKERS, storage="sqlite:///trials.db"), "file of one host"),
         (replace(WORKERS, storage="trials.journal"), "file of one host"),
-        (replace(WORKERS, storage="journal:///shared/a.log"), "file of one host"),
         (replace(WORKERS, storage="postgresql://tune@localhost/trials"), "localhost is each container itself"),
         (replace(WORKERS, storage="postgresql://[tune/trials"), "no address of a database"),
         (replace(WORKERS, namespace="My_Team"), "--namespace: 'My_Team'"),
@@ -652,6 +765,44 @@ def test_several_workers_are_refused_on_one_server_that_runs_already(form: Form,
     assert (role.component, role.count) == ("worker", 1)
 
 
+EACH = ("target.url=http://triton-{index}.triton:8000",)
+
+
+def test_each_worker_has_the_address_of_a_server_of_its_own() -> None:
+    study = load_study(DIGITS, ["target.launch=remote", EACH[0].replace("{index}", "0")])
+    job = made(study, replace(WORKERS, each=EACH))["worker"]
+    kubernetes_validate.validate(job, KUBERNETES, strict=True)
+    assert container(job)["args"][4:] == [
+        "--set", "target.launch=remote", "--set", "target.url=http://triton-$(HOST_INDEX).triton:8000"
+    ]  # fmt: skip
+    assert "HOST_INDEX" in {one["name"] for one in container(job)["env"]}, "Kubernetes puts its value in place"
+    services = compose_file(plan_of(study, Asked("compose", workers=3, each=EACH)), Path())["services"]
+    for index in range(3):
+        command = services[f"worker-{index}"]["command"]
+        given = load_study(DIGITS, [one for one in command if one.startswith("target.")])
+        assert str(getattr(given.spec.target, "url", "")).rstrip("/") == f"http://triton-{index}.triton:8000"
+
+
+def test_every_address_of_a_server_is_each_workers_own(digits: Study) -> None:
+    target = {**ELSEWHERE, "protocol": "grpc", "url": "http://triton-0:8000", "grpc_url": "grpc://triton:8001"}
+    study = replace(with_target(digits, **target), overrides=EACH)
+    with pytest.raises(
+        StudyError, match=r"target\.grpc_url: is one server.*--each target\.grpc_url=\.\.\., with {index}"
+    ):
+        plan_of(study, replace(WORKERS, each=EACH))
+
+
+@pytest.mark.parametrize("each", ["target.url=http://triton:8000", "target.model=m{index}", "{index}", "target.url"])
+def test_what_is_no_address_of_each_worker_is_refused(each: str, digits: Study) -> None:
+    with pytest.raises(ManifestError, match=rf"^--each: expected .* but got '{re.escape(each)}'"):
+        plan_of(digits, replace(WORKERS, each=(each,)))
+
+
+def test_a_run_with_agents_has_no_server_for_each(remote: Study) -> None:
+    with pytest.raises(ManifestError, match=r"^--each is about workers"):
+        plan_of(remote, replace(AGENTS, each=EACH))
+
+
 @pytest.mark.parametrize("workers", [None, 1])
 def test_a_worker_is_refused_where_the_server_is_at_an_address_that_is_its_own(
     workers: int | None, digits: Study
@@ -706,6 +857,7 @@ def compose_schema() -> Draft202012Validator:
 COMPOSED = {
     "worker": Asked("compose"),
     "workers": Asked("compose", workers=2, server=Resources(3, "512Mi", 1)),
+    "journal": Asked("compose", workers=2, storage="/shared/study.log"),
     "agents": Asked("compose", agents=2, storage="postgresql://tune:$SECRET@db/trials"),
 }
 
@@ -746,6 +898,8 @@ def test_services_of_one_machine_share_no_cpu_and_no_gpu(digits: Study) -> None:
     services = compose_file(plan_of(digits, COMPOSED["workers"]), Path())["services"]
     workers = [services[f"worker-{index}"] for index in range(2)]
     assert [one["cpuset"] for one in workers] == ["0-2", "3-5"]
+    assert services["postgres"]["cpuset"] == "6"
+    assert len(services) == 3, "no other is without CPUs of its own"
     reserved = [one["deploy"]["resources"]["reservations"]["devices"] for one in workers]
     assert [one[0]["device_ids"] for one in reserved] == [["0"], ["1"]]
     assert reserved[0][0]["capabilities"] == ["gpu"]

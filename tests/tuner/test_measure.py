@@ -102,6 +102,21 @@ def test_a_generator_that_used_up_its_core_was_the_limit(share: float, valid: bo
         assert "generator.processes" in found.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("kept", "held_back", "valid", "warned"),
+    [(0.05, 0.3, True, False), (0.3, 0.0, True, True), (0.3, 0.2, False, False)],
+)
+def test_a_generator_that_its_containers_limit_kept_from_the_cpu_was_the_limit(
+    kept: float, held_back: float, valid: bool, warned: bool
+) -> None:
+    """In a closed loop nothing else shows it: it sends late because it sees late that an answer has come."""
+    report = RunReport(1000, 0.3, 0, 0.0, 1, 0, kept_share=kept, held_back_share=held_back)
+    found = judged(with_delays(0.1), report)
+    assert found.valid is valid
+    assert any("held back for 30% of the window (bound 10%)" in one for one in found.reasons) is not valid
+    assert any("no CPU for 30% of the window" in one for one in found.warnings) is warned
+
+
 def test_a_p99_from_few_requests_is_a_warning() -> None:
     assert "p99 from 600 requests" in judged(with_delays(0.1, 600)).warnings[0]
     assert judged(records([answered(index, 5) for index in range(662)])).warnings == []

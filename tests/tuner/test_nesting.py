@@ -93,7 +93,7 @@ def test_an_error_in_a_group_points_at_its_line(old: str, new: str, message: str
 
 def test_a_target_without_groups_has_no_composing_models() -> None:
     source = source_of(STUDY)
-    with pytest.raises(StudyError, match=r"study\.yaml:4: space\.composing: only an ensemble has composing models"):
+    with pytest.raises(StudyError, match=r"study\.yaml:4: space\.composing: has the models that an ensemble is"):
         flat(yaml.safe_load(STUDY)["space"], KNOBS[:1], source)
 
 

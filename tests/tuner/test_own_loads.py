@@ -141,7 +141,7 @@ def loads_of(loads: Mapping[str, Load]) -> dict[str, float]:
 def test_a_trial_in_a_line_names_the_level_of_each_workload() -> None:
     one = climbed(1, *steady(4, 8, missed=16), *web(2, 3, missed=4))
     words = TrialWords(Space(()), GOALS)
-    assert words.outcome(one) == "800/s p99 10 ms at 8, web 3"
+    assert words.outcome(one) == "800/s p99 10 ms at 8 in flight, web 3 in flight"
     assert words.levels(one) == {"steady": 8, "web": 3}
 
 

@@ -101,7 +101,7 @@ def test_metrics_of_tokens_are_for_servers_that_stream(options: type[TargetOptio
         if options is StreamedOptions:
             load_study(path)
         else:
-            refusal = r"does not stream tokens|expected `maximize throughput\|goodput\|accuracy\|batch`"
+            refusal = r"does not stream tokens|expected `maximize throughput\|goodput\|accuracy\|gpu_utilization\|b"
             with pytest.raises(StudyError, match=refusal):
                 load_study(path)
 

@@ -1,7 +1,7 @@
 """What is tried next, and when the twin is believed."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from batching_server import BOUND_S, ROLES, SPACE, Truth, a_server, baseline, be
 from result_builders import GOALS
 from workload_builders import workload
 
-from targets.base import Config, ConfigRefused, Knob
+from targets.base import Config, ConfigRefused
 from tuner.findings import Findings
 from tuner.objective import Goal, pessimistic
 from tuner.planning import CERTAIN_AFTER, FEWEST, Planner
@@ -39,7 +39,9 @@ class Run:
         seed: int = 0,
         refuses: Callable[[Config], bool] = lambda _: False,
         goals: tuple[Goal, ...] = GOALS,
+        seconds: Mapping[str, float] | None = None,
     ) -> None:
+        self.seconds = seconds
         self.truth, self.rng, self.refuses, self.goals = truth, np.random.default_rng(seed), refuses, goals
         study = SimpleNamespace(spec=SimpleNamespace(bounds=lambda: {"steady": {"p99": BOUND_S}}))
         self.found = Findings(study, space, [STEADY], self.goals)  # type: ignore[arg-type]
@@ -58,6 +60,8 @@ class Run:
         proposal, predicted = made
         trial = measured(proposal.number, {**SPACE.own, **proposal.config}, self.truth, self.rng)
         trial = trial.model_copy(update={"predicted": predicted})
+        if self.seconds is not None:
+            trial = trial.model_copy(update=self.times(trial.config, self.seconds))
         objective = worth(trial, ["steady"], self.goals)
         if self.refuses(proposal.config):
             trial = trial.model_copy(update={"state": "refused", "points": [], "reason": "no"})
@@ -65,6 +69,12 @@ class Run:
         self.search.tell(trial, objective)
         self.found.trials.append(trial)
         return trial
+
+    def times(self, config: Config, seconds: Mapping[str, float]) -> dict[str, float]:
+        """Return what a trial takes whose changes take so long by knob, and its measuring a second."""
+        before = self.found.trials[-1].config
+        apply_s = max((taken for name, taken in seconds.items() if before[name] != config[name]), default=0.0)
+        return {"apply_s": apply_s, "wall_s": apply_s + 1.0}
 
     def steps(self, count: int) -> list[Trial]:
         return [trial for _ in range(count) if (trial := self.step()) is not None]
@@ -334,42 +344,75 @@ def test_every_configuration_can_be_tried(tmp_path: Path) -> None:
     assert run.planner.chance_left == 0.0
 
 
-def restarting(space: Space) -> Space:
-    """Return the space with a precision that takes a restart."""
-    parameters = []
-    for one in space:
-        applied = "restart" if one.name == "precision" else one.knob.applied
-        knob = Knob(one.name, one.knob.type, None, None, one.knob.default, "", applied, "")
-        parameters.append(Parameter(knob, one.values, one.ordered))
-    return Space(tuple(parameters), own=space.own)
+SECONDS = {"precision": 20.0, "max_batch_size": 0.3, "max_queue_delay": 0.3, "instances": 0.3}
+"""What a change of each knob takes."""
 
 
-def costly(seconds: float) -> Callable[[Trial, Trial], Trial]:
-    def applied(before: Trial, trial: Trial) -> Trial:
-        apply_s = seconds if before.config["precision"] != trial.config["precision"] else 0.1
-        return trial.model_copy(update={"apply_s": apply_s, "wall_s": apply_s + 1.0})
-
-    return applied
+def of_kinds(**applied: str) -> Space:
+    """Return the space with knobs whose change takes up more or less of the server."""
+    parameters = (replace(one, knob=replace(one.knob, applied=applied.get(one.name, "reload"))) for one in SPACE)
+    return replace(SPACE, parameters=tuple(parameters))
 
 
-@pytest.mark.parametrize(("seconds", "most"), [(8.0, 7), (0.1, 40)])
-def test_what_needs_a_restart_is_left_alone_while_the_cheap_is_tried(tmp_path: Path, seconds: float, most: int) -> None:
-    """Of 30 trials with a restart of 8 s, 8 of a second each go between two restarts."""
-    run, apply = Run(tmp_path, a_server(), "random", restarting(SPACE)), costly(seconds)
-    for _ in range(30):
-        run.step()
-        run.found.trials[-1] = apply(run.found.trials[-2], run.found.trials[-1])
-    of = [trial.config["precision"] for trial in run.found.trials[10:]]
-    restarts = sum(one != other for one, other in itertools.pairwise(of))
-    assert restarts <= most
-    assert len(set(of)) == 2 or seconds > 1
+@pytest.mark.parametrize("kind", ["restart", "reload"])
+@pytest.mark.parametrize(("seconds", "most"), [(8.0, 4), (0.1, 20)])
+def test_what_is_dear_is_left_alone_while_the_cheap_is_tried(
+    tmp_path: Path, kind: str, seconds: float, most: int
+) -> None:
+    """Where a change takes 8 s, whatever kind it is, 8 trials of a second each go between two of them."""
+    run = Run(tmp_path, a_server(), "random", of_kinds(precision=kind), seconds={**SECONDS, "precision": seconds})
+    of = [trial.config["precision"] for trial in run.steps(30)[10:]]
+    changes = sum(one != other for one, other in itertools.pairwise(of))
+    assert changes <= most
+    assert changes >= 1 or seconds > 1
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "qmc"])
+def test_with_a_dear_reload_the_changes_take_less_and_the_best_is_as_good(
+    tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, best = {}, {}
+    for name in ("kept", "free"):
+        if name == "free":
+            monkeypatch.setattr("tuner.planning.kept", lambda *_: {})
+        (tmp_path / name).mkdir()
+        run = Run(tmp_path / name, a_server(), sampler, seconds=SECONDS)
+        taken[name] = sum(trial.apply_s for trial in run.steps(40))
+        best[name] = true_throughput(run)
+    assert taken["kept"] < 0.6 * taken["free"]
+    assert best["kept"] > 0.97 * best["free"]
+
+
+def true_throughput(run: Run) -> float:
+    """Return what the best so far truly does."""
+    return float(a_server()([{**SPACE.own, **run.found.ranked()[0].trial.config}])[0, 0])
+
+
+def test_where_every_knob_restarts_the_load_alone_is_varied_after_each(tmp_path: Path) -> None:
+    space = of_kinds(**dict.fromkeys(SECONDS, "restart"), concurrency="live")
+    run = Run(tmp_path, a_server(), "random", space, seconds=dict.fromkeys(SECONDS, 20.0))
+    servers = [server_part(trial.config) for trial in run.steps(40)[10:]]
+    changes = sum(one != other for one, other in itertools.pairwise(servers))
+    assert 30 / 8 < changes < 30 / 4
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_what_is_left_alone_is_the_same_after_a_resume(tmp_path: Path, sampler: str) -> None:
+    for name in ("whole", "again"):
+        (tmp_path / name).mkdir()
+    whole = Run(tmp_path / "whole", a_server(), sampler, seconds=SECONDS)
+    expected = [trial.config for trial in whole.steps(24)]
+    begun = Run(tmp_path / "again", a_server(), sampler, seconds=SECONDS)
+    begun.steps(14)
+    resumed = Run(tmp_path / "again", a_server(), sampler, seconds=SECONDS)
+    resumed.found.trials += resumed.search.trials()
+    resumed.rng = begun.rng
+    assert [trial.config for trial in resumed.steps(10)] == expected[14:]
 
 
 def test_what_changes_take_is_learnt(tmp_path: Path) -> None:
-    run, apply = Run(tmp_path, a_server(), "random", restarting(SPACE)), costly(8.0)
-    for _ in range(12):
-        run.step()
-        run.found.trials[-1] = apply(run.found.trials[-2], run.found.trials[-1])
+    run = Run(tmp_path, a_server(), "random", of_kinds(precision="restart"), seconds=SECONDS)
+    run.steps(12)
     costs = run.planner.costs()
-    assert costs.knobs["precision"] == pytest.approx(8.0)
-    assert costs.of({"instances": 1}, {"instances": 2}) < 8.0
+    assert costs.knobs["precision"] == pytest.approx(20.0)
+    assert costs.of({"instances": 1}, {"instances": 2}) < 20.0

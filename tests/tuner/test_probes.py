@@ -65,6 +65,24 @@ def test_first_each_knob_is_moved_alone() -> None:
     ]
 
 
+def test_what_is_dear_to_change_is_moved_last() -> None:
+    """Each move is made from the user's: a cheap one between two dear ones would take back the first of them."""
+    changed = {"batch": "restart", "precision": "live"}
+    parameters = (
+        replace(one, knob=replace(one.knob, applied=changed.get(one.name, one.knob.applied))) for one in SPACE
+    )
+    asked = [moves(config) for config in probes({}, space=replace(SPACE, parameters=tuple(parameters)))]
+    assert asked == [
+        {"precision": "int8"},
+        {"precision": "fp16"},
+        {"delay": 0.005},
+        {"batch": 8},
+        {"concurrency": 16},
+        {"delay": 0.005, "concurrency": 16},
+        {"batch": 8, "concurrency": 16},
+    ]
+
+
 def test_what_did_not_help_is_tried_once_more_under_the_highest_load() -> None:
     assert [moves(config) for config in probes({})][4:] == [
         {"concurrency": 16},

@@ -9,7 +9,7 @@ from result_builders import GOALS, candidate, point, trial
 from tuner.companions import companions
 from tuner.objective import Goal
 from tuner.rank import Candidate, best_of_each, by_value, candidates, closest, feasible_front, pareto
-from tuner.results import Closest, FrontPoint, Point, TrialState, Validity
+from tuner.results import Closest, Estimate, FrontPoint, Point, TrialState, Validity
 
 STEADY = ["steady"]
 BOTH = ["steady", "bursty"]
@@ -150,6 +150,17 @@ def test_a_missed_bound_of_an_objective_keeps_no_point_off_the_front() -> None:
         FrontPoint(trial=2, point=0, meets_slo=True, membership=1.0, on_front=True),
         FrontPoint(trial=1, point=0, meets_slo=False, membership=1.0, on_front=True),
     ]
+
+
+def test_neither_does_one_from_below() -> None:
+    goals = (GOALS[0], Goal(True, "steady", "gpu_utilization"))
+    found = []
+    for number, (throughput, share) in enumerate(((300, 0.3), (100, 0.9), (50, 0.8)), 1):
+        one = point(throughput=throughput, violations={"gpu_utilization_at_least": (0.5 - share) / 0.5})
+        use = {"gpu_utilization": Estimate(value=share, low=share, high=share, n=9)}
+        made = trial(number, one.model_copy(update={"metrics": {**one.metrics, **use}}))
+        found += candidates([made], ["steady"], goals)
+    assert [(one.trial, one.meets_slo) for one in pareto(found, goals)] == [(2, True), (1, False)]
 
 
 @pytest.mark.parametrize("violated", ["error_rate", "p50", "accuracy_drop"])

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Literal
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from result_builders import GOALS, point, trial
@@ -47,9 +48,9 @@ SAMPLERS = pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "qmc", "ran
 class Gaussian(RandomSampler):
     """Stands for Optuna's Gaussian process, which needs a package that is large: it goes by all that it is told."""
 
-    def __init__(self, seed: int, n_startup_trials: int) -> None:
+    def __init__(self, choices: Sequence[Mapping[str, int | str]], seed: int, startup: int) -> None:
         super().__init__(seed=seed)
-        self._own, self._startup = seed, n_startup_trials
+        self._choices, self._own, self._startup = choices, seed, startup
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002 - Optuna's names
         told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -64,17 +65,13 @@ class Gaussian(RandomSampler):
         told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         known = repr([(one.params, one.values, one.constraints) for one in told])
         rng = np.random.default_rng([self._own, zlib.crc32(known.encode())])
-        return {
-            name: one.choices[rng.integers(len(one.choices))]
-            if isinstance(one, CategoricalDistribution)
-            else int(rng.integers(one.low, one.high + 1))
-            for name, one in search_space.items()
-        }
+        chosen = self._choices[rng.integers(len(self._choices))]
+        return {name: chosen[name] for name in search_space}
 
 
 @pytest.fixture(autouse=True)
 def in_place_of_a_large_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.search.GPSampler", Gaussian)
+    monkeypatch.setattr("tuner.search.Gaussian", Gaussian)
     monkeypatch.setattr("tuner.search.on_one_thread", nullcontext)
 
 
@@ -128,7 +125,7 @@ def test_tpe_proposes_what_it_does_where_it_finds_out_the_parameters_itself(
     one = Space((*SPACE.parameters, parameter("only", 3)))
     told = explore(search(tmp_path, one), 14)
     (tmp_path / "other").mkdir()
-    monkeypatch.delattr("tuner.search._Tpe.infer_relative_search_space")
+    monkeypatch.delattr("tuner.asking.Tpe.infer_relative_search_space")
     assert explore(search(tmp_path / "other", one), 14) == told
 
 
@@ -312,7 +309,7 @@ def test_a_sampler_that_scales_is_told_of_the_worst_that_was_measured(
             told.append(study.get_trials(states=(TrialState.COMPLETE,)))
             return super().infer_relative_search_space(study, trial)
 
-    monkeypatch.setattr("tuner.search.GPSampler", lambda **settings: InItsPlace(seed=settings["seed"]))
+    monkeypatch.setattr("tuner.search.Gaussian", lambda _choices, seed, _startup: InItsPlace(seed=seed))
     one = search(tmp_path, sampler="gp")
     names = ("steady.p99", "other.accuracy_drop")
     for objective in (Objective((300.0, 0.02), {"steady.p99": -0.5}), pessimistic(GOALS, names), None):
@@ -520,6 +517,36 @@ def test_a_variable_of_the_environment_stands_in_the_url(tmp_path: Path, monkeyp
     monkeypatch.setenv("PLACE", str(tmp_path))
     open_storage("sqlite:///$PLACE/there.db", tmp_path)
     assert (tmp_path / "there.db").exists()
+
+
+def test_a_value_of_the_environment_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pa$PLACE%41").mkdir()
+    monkeypatch.setenv("PLACE", f"{tmp_path}/pa$PLACE%41")
+    open_storage("sqlite:///$PLACE/there.db", tmp_path)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/pa$PLACE%2541/whole.db")
+    open_storage("${DATABASE_URL}", tmp_path)
+    assert {one.name for one in (tmp_path / "pa$PLACE%41").iterdir()} == {"there.db", "whole.db"}
+
+
+@pytest.mark.parametrize(
+    ("said", "value", "words"),
+    [
+        ("$ADDRESS", "postgresql+nodriver://tune:pa$secret@nowhere/x", "postgresql.nodriver://...@nowhere/x cannot"),
+        ("$ADDRESS", "postgresql://tune:a@se/cret@nowhere/x", "more than one `@` in it; write %40"),
+        ("$ADDRESS", "postgresql://tune:a@secret:@nowhere/x", "it is no URL of a database"),
+        ("$ADDRESS", "tune:secret@nowhere", "it is no URL of a database"),
+        ("postgresql+nodriver://tune:$ADDRESS@db:$PORT/x", "a$secret@%41", "//...@db:5432/x cannot be used"),
+        ("postgresql://tune:$ADDRESS@db:$HOME/x", "secret", "//...@db:.HOME/x cannot be used: it is no URL"),
+    ],
+)
+def test_nothing_of_a_password_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv("ADDRESS", value)
+    monkeypatch.setenv("PORT", "5432")
+    with pytest.raises(StorageError, match=words) as raised:
+        open_storage(said, tmp_path)
+    assert "cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,13 @@ def test_memory_that_nobody_asks_is_not_told_of_one_on_a_server_with_others(
     assert all("server_rss_bytes" not in one and "server_cpu_cores" in one for one in found)
 
 
+def test_the_first_can_be_measured_more_often_than_the_others(target: SimulatedTarget, make_trier: MakeTrier) -> None:
+    trier, gathered = make_trier(target), [Rounds(), Rounds()]
+    for _ in range(2):
+        redeploy_and_measure(trier, contenders(trier.target), gathered, {"steady": 4}, 0.2, others=1)
+    assert [[len(group) for group in one.runs["steady"]] for one in gathered] == [[4, 4], [1, 1]]
+
+
 def test_memory_of_servers_of_their_own_is_told_side_by_side(target: SimulatedTarget, make_trier: MakeTrier) -> None:
     trier = make_trier(watched := OfItsOwn(target), "server_rss", server_rss=2.0**40)
     said, gathered = measured(trier)

@@ -355,7 +355,7 @@ def test_a_workload_is_needed(tmp_path: Path) -> None:
 def test_an_objective_names_a_direction_and_a_metric(tmp_path: Path, objective: str) -> None:
     message = failure(tmp_path, text=edited("maximize throughput", objective))
     assert message.startswith(
-        "study.yaml:23: objectives.0: expected `maximize throughput|goodput|accuracy` or `minimize mean|p50|"
+        "study.yaml:23: objectives.0: expected `maximize throughput|goodput|accuracy|gpu_utilization` or `minimize "
     )
     assert message.endswith(f"but got {objective!r}")
 
@@ -548,6 +548,15 @@ def test_an_unknown_section_in_an_override_is_named(tmp_path: Path) -> None:
 
 def test_an_error_inside_an_overridden_section_names_the_override_not_the_old_line(tmp_path: Path) -> None:
     assert failure(tmp_path, "slo={p99: 3 parsecs}").startswith("--set slo")
+
+
+def test_an_override_that_an_option_stands_for_is_named_by_the_option(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    with pytest.raises(StudyError, match=r"^--time: expected a duration"):
+        load_study(path, ["search.budget.time=5"], options={"search.budget.time": "--time"})
+    with pytest.raises(StudyError, match=r"^--set slo\.p99: expected a duration"):
+        load_study(path, ["slo.p99=5"], options={"search.budget.time": "--time"})
 
 
 def test_an_error_elsewhere_still_has_its_line(tmp_path: Path) -> None:

@@ -39,6 +39,14 @@ def test_a_gain_of_throughput_is_that_of_the_best_loads_within_the_slo() -> None
     assert words.top(made).load.level == 16
 
 
+@pytest.mark.parametrize(
+    ("mode", "said"), [("closed", "at 16 in flight"), ("open", "at 16/s offered"), ("users", "at 16 users")]
+)
+def test_the_load_of_the_best_point_says_what_it_is_of(mode: str, said: str) -> None:
+    made = trial(1, point(level=8, mode=mode, throughput=100), point(level=16, mode=mode, throughput=200))
+    assert TrialWords(Space(()), GOALS).outcome(made) == f"200/s p99 10 ms {said}"
+
+
 def spoiled(one: Point) -> Point:
     return one.model_copy(update={"validity": Validity(valid=False, reasons=["sent late"])})
 

@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tuner.compare import COMPARED, ratios_of_pairs, ratios_of_runs
+from tuner.compare import COMPARED, ratios_of_pairs, ratios_of_runs, standing
+from tuner.gate.rules import rules_of
+from tuner.measure import Meter
 from tuner.metrics import violations
 from tuner.results import Estimate
 from tuner.study.load import load_study
-from tuner.study.own_metrics import asked_of_use
+from tuner.study.own_metrics import asked_for_more, asked_of_use
 from tuner.study.source import StudyError
-from tuner.usage import Gpu, MigInstance, Telemetry
+from tuner.usage import Gpu, MigInstance, ServerReading, Telemetry
 from tuner.usage_metrics import memory_of_server, pooled_use, throttled, untold, usage_metrics, without_memory
 from tuner.verdicts import slo_verdicts
+from tuner.wiring import prepare
 
 RATE = Estimate(value=100.0, low=80.0, high=125.0, n=500)
 
@@ -115,6 +118,30 @@ def test_what_was_asked_for_and_not_told_is_a_missed_bound_that_is_never_certain
     assert slo_verdicts(found, bounds) == {"energy_per_inference": "undecided"}
 
 
+def test_of_what_more_was_asked_for_the_worst_is_infinitely_little() -> None:
+    found = untold(["gpu_utilization", "gpu_memory"], used(), {}, {"gpu_utilization"})
+    assert {key: one.value for key, one in found.items()} == {
+        "gpu_utilization": -math.inf,
+        "gpu_memory_bytes": math.inf,
+    }
+    bounds = {"gpu_utilization": 0.9, "gpu_utilization_at_least": 0.5}
+    assert violations(found, bounds) == dict.fromkeys(bounds, math.inf)
+    assert slo_verdicts(found, bounds) == dict.fromkeys(bounds, "undecided")
+
+
+def test_a_bound_from_below_is_missed_by_what_is_less() -> None:
+    busy, bounds = used(gpu(utilization=0.4)), {"gpu_utilization": 0.9, "gpu_utilization_at_least": 0.5}
+    found = usage_metrics(busy, RATE)
+    assert violations(found, bounds)["gpu_utilization_at_least"] == pytest.approx(0.2)
+    assert slo_verdicts(found, bounds) == {"gpu_utilization": "met", "gpu_utilization_at_least": "missed"}
+    (rule,) = rules_of({}, {"steady": {"gpu_utilization_at_least": 0.5}}, (), changes=False)
+    assert (rule.key, rule.falls) == ("gpu_utilization", True)
+
+
+def test_energy_that_was_not_renewed_in_the_window_is_not_told() -> None:
+    assert "energy_per_inference_joules" not in usage_metrics(used(gpu(energy_joules=0.0)), RATE)
+
+
 def test_a_bound_on_what_was_used_is_met_or_missed_by_the_reading() -> None:
     found = usage_metrics(used(cpu_cores=1.5), RATE)
     assert slo_verdicts(found, {"server_cpu": 2.0}) == {"server_cpu": "met"}
@@ -152,6 +179,18 @@ def test_windows_together_have_weighted_means_largest_values_and_the_sum_of_thei
     assert pooled_use([one]).gpu == one.gpu
 
 
+def test_the_servers_own_metrics_are_pooled_like_the_rest() -> None:
+    waiting = [{"name": "waiting", "mean": mean, "max": largest} for mean, largest in ((1.0, 4.0), (5.0, 8.0))]
+    failed = {"name": "failed", "per_s": 3.0}
+    one = used(sampled_s=1.0, server_metrics=[waiting[0]])
+    two = used(sampled_s=3.0, server_metrics=[waiting[1], failed, {"name": "new", "mean": 2.0, "max": 2.0}])
+    assert pooled_use([one, two]).server_metrics == [
+        ServerReading(name="waiting", mean=4.0, max=8.0),
+        ServerReading(name="failed", per_s=2.25),
+    ], "a counter that did not grow is not told of, a gauge always is"
+    assert pooled_use([two]).server_metrics == two.server_metrics
+
+
 def test_an_energy_that_one_window_lacks_is_absent_of_all() -> None:
     both = pooled_use([used(gpu(energy_joules=5.0)), used(gpu(energy_joules=None))])
     assert both.gpu[0].energy_joules is None
@@ -167,6 +206,7 @@ def test_a_gpu_that_heat_slowed_down_is_a_warning_and_a_setting_is_none() -> Non
 def test_redeployments_are_compared_by_what_they_used_and_stored_runs_are_not() -> None:
     ours, theirs = (usage_metrics(used(cpu_cores=cores), RATE) for cores in (1.0, 2.0))
     assert COMPARED["server_cpu"] is False
+    assert "gpu_utilization" not in COMPARED, "only a study says whether more of it is better"
     assert ratios_of_pairs([(ours, theirs)] * 3)["server_cpu_cores"].verdict == "better"
     assert ratios_of_runs(ours, theirs) == {}
 
@@ -192,20 +232,78 @@ def test_bounds_and_objectives_of_use_are_read_in_their_units(tmp_path: Path) ->
         "server_rss": "500 MB",
         "energy_per_inference": "20 mJ",
         "gpu_utilization": "90%",
+        "gpu_utilization_at_least": "50%",
         "server_cpu": 1.5,
     }
     spec = load_study(study(tmp_path, slo=slo, objectives=["minimize energy_per_inference", "minimize p99"])).spec
     assert spec.slo.bounds() == {
         "energy_per_inference": 0.02,
         "gpu_utilization": 0.9,
+        "gpu_utilization_at_least": 0.5,
         "gpu_memory": 8 * 2**30,
         "server_cpu": 1.5,
         "server_rss": 500e6,
     }
     assert asked_of_use(spec) == [
-        *((("slo", name), name) for name in spec.slo.bounds()),
+        *((("slo", name), name.removesuffix("_at_least")) for name in spec.slo.bounds()),
         (("objectives", 0), "energy_per_inference"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("sections", "more"),
+    [
+        ({"objectives": ["maximize goodput", "maximize gpu_utilization"]}, True),
+        ({"objectives": ["minimize gpu_utilization"]}, False),
+        ({"objectives": ["minimize gpu_utilization"], "slo": {"gpu_utilization_at_least": "20%"}}, False),
+        ({"slo": {"gpu_utilization": "90%"}}, False),
+        ({"slo": {"gpu_utilization_at_least": "50%"}}, True),
+        ({"slo": {"gpu_utilization_at_least": "50%", "gpu_utilization": "90%"}}, False),
+    ],
+)
+def test_a_study_says_whether_more_use_of_the_gpus_is_better(
+    sections: dict[str, object], more: bool, tmp_path: Path
+) -> None:
+    spec = load_study(study(tmp_path, **sections)).spec
+    assert asked_for_more(spec) == ({"gpu_utilization"} if more else set())
+    asked = frozenset(name for _, name in asked_of_use(spec))
+    meter = Meter(None, None, {}, tmp_path, asked=asked, more=asked_for_more(spec))  # type: ignore[arg-type]
+    assert meter.directions == {"gpu_utilization": more}
+    busy, idle = (usage_metrics(used(gpu(utilization=share)), RATE) for share in (0.8, 0.4))
+    ratios = ratios_of_pairs([(busy, idle)] * 3, own=meter.directions)
+    assert ratios["gpu_utilization"].verdict == ("better" if more else "worse")
+    assert standing([[busy], [idle]], "gpu_utilization", own=meter.directions).order[0] == (0 if more else 1)
+
+
+REMOTE = {
+    "url": {"kind": "triton", "model": "m", "launch": "remote", "url": "http://127.0.0.1:9"},
+    "grpc_url": {"kind": "triton", "model": "m", "launch": "remote", "protocol": "grpc", "grpc_url": "grpc://h:9"},
+}
+
+
+@pytest.mark.parametrize("key", REMOTE)
+@pytest.mark.parametrize(
+    ("sections", "place"),
+    [
+        ({"slo": {"server_rss": "1 GB"}}, "slo.server_rss: `server_rss`"),
+        ({"slo": {"gpu_memory": "1 GB"}}, "slo.gpu_memory: `gpu_memory`"),
+        ({"objectives": ["maximize goodput", "minimize energy_per_inference"]},
+         "objectives.1: `energy_per_inference`"),
+    ],
+)  # fmt: skip
+def test_what_a_server_uses_that_runs_already_is_refused_at_its_line_before_it_is_asked(
+    sections: dict[str, object], place: str, key: str, tmp_path: Path
+) -> None:
+    """There is no server at the URL; the GPUs of this host, which need not be the server's, are not asked either."""
+    made = load_study(study(tmp_path, target=REMOTE[key], **sections))
+    with pytest.raises(StudyError) as refused:
+        prepare(made, tmp_path / "log.txt")
+    said = str(refused.value)
+    assert place in said
+    assert f"is measured of the server's processes, and that at `target.{key}` runs already: its processes" in said
+    assert ("give `target.metrics_url`, where it tells of its GPUs" in said) is ("server_rss" not in place)
+    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text()
+    assert "slo.server_rss: `server_rss` is measured of the server's processes, and that at `target.url` runs" in page
 
 
 @pytest.mark.parametrize(
@@ -214,6 +312,18 @@ def test_bounds_and_objectives_of_use_are_read_in_their_units(tmp_path: Path) ->
         ({"slo": {"gpu_memory": 8}}, r"slo\.gpu_memory: expected a size with a unit, like `8 GiB`"),
         ({"slo": {"energy_per_inference": "2 W"}}, r"slo\.energy_per_inference: expected an energy with a unit"),
         ({"objectives": ["maximize server_cpu"]}, r"objectives\.0: expected `maximize throughput"),
+        (
+            {"objectives": ["maximize gpu_utilization", "minimize steady.gpu_utilization"]},
+            r"objectives\.1: another objective is to maximize `gpu_utilization` already",
+        ),
+        (
+            {"slo": {"gpu_utilization": "40%", "gpu_utilization_at_least": "50%"}},
+            r"slo\.gpu_utilization_at_least: at most `gpu_utilization`, which is 40%, but got 50%; nothing meets both",
+        ),
+        (
+            {"slo": {"gpu_utilization_at_least": "50%"}, "load": {"search": "max_under_slo"}},
+            r"slo\.gpu_utilization_at_least: with `load\.search: max_under_slo` the climb begins at a low load",
+        ),
         ({"telemetry": {"period": "1 ms"}}, r"telemetry\.period: .*greater than or equal to 0\.02"),
     ],
 )

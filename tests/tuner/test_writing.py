@@ -8,7 +8,7 @@ import pytest
 from targets.exports import Export
 from tuner import writing
 from tuner.exporting import ExportError
-from tuner.writing import copy_all, kept, put_back, write_all
+from tuner.writing import copy_all, kept, put_back, take_away, without_caches, write_all
 
 
 def names(folder: Path) -> list[str]:
@@ -150,6 +150,26 @@ def test_folders_are_copied_whole_but_for_what_is_written_anew(link: bool, model
     weights = to / "one" / "1" / "weights.bin"
     assert not weights.is_symlink()
     assert weights.samefile(tmp_path / "weights.bin") == link
+
+
+def test_what_was_copied_goes_again_and_nothing_else(models: Path, tmp_path: Path) -> None:
+    (models / "environment.tar.gz").write_text("packed")
+    (models / "group" / "three").mkdir(parents=True)
+    to = tmp_path / "out"
+    (to / "other").mkdir(parents=True)
+    take_away(copy_all(export_of(models, "one", "environment.tar.gz", "group/three"), to, link=True), to)
+    assert names(to) == ["other"]
+    assert (tmp_path / "weights.bin").read_text() == "heavy"
+    take_away(copy_all(export_of(models, "one"), tmp_path / "new", link=False), tmp_path / "new")
+    assert names(tmp_path / "new") == []
+
+
+def test_what_python_keeps_beside_its_modules_goes_from_a_copy(models: Path, tmp_path: Path) -> None:
+    places = copy_all(export_of(models, "one"), tmp_path / "out", link=False)
+    (places[0] / "1" / "__pycache__").mkdir()
+    (places[0] / "1" / "__pycache__" / "model.pyc").write_bytes(b"x")
+    without_caches(places)
+    assert names(places[0] / "1") == ["model.py", "weights.bin"]
 
 
 def test_a_file_beside_the_models_is_copied_too(models: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ Two variants answer the same items, so they are compared item by item: what is h
 import math
 
 import numpy as np
-from scipy import special
+import scipy
 
 from tuner.accuracy.scoring import Scores, Scoring
 from tuner.stats import CONFIDENCE, Interval, paired_drop, proportion, unskewed
@@ -99,7 +99,8 @@ def _ratio(first: Scores, second: Scores) -> Interval:
         return Interval(ratio, 0.0, math.inf, n, SINGLE_ITEM)
     whole = math.log(ratio)
     pseudo = n * whole - (n - 1) * (np.log(left_second) - np.log(left_first))
-    centre, half = float(np.mean(pseudo)), float(special.stdtrit(n - 1, _TAIL) * np.std(pseudo, ddof=1) / math.sqrt(n))
+    centre = float(np.mean(pseudo))
+    half = float(scipy.special.stdtrit(n - 1, _TAIL) * np.std(pseudo, ddof=1) / math.sqrt(n))
     return Interval(ratio, min(ratio, math.exp(centre - half)), max(ratio, math.exp(centre + half)), n)
 
 
@@ -125,13 +126,13 @@ def mean(values: Scores, confidence: float = CONFIDENCE, *, different: int = 0, 
     if different < FEW_DIFFERENT and spread > 0:
         centre = float(values.sum()) / (n + 2)
         variance = (float(values @ values) + spread**2) / (n + 2) - centre**2
-        half = float(special.ndtri(tail)) * math.sqrt(max(0.0, variance) / (n + 2))
+        half = float(scipy.special.ndtri(tail)) * math.sqrt(max(0.0, variance) / (n + 2))
         return Interval(value, min(value, centre - half), max(value, centre + half), n)
     deviation = float(np.std(values, ddof=1))
     if deviation == 0.0:
         return Interval(value, value, value, n)
     skewness = float(np.mean((values - value) ** 3)) / deviation**3
-    b, t = skewness / (6 * math.sqrt(n)), float(special.stdtrit(n - 1, tail))
+    b, t = skewness / (6 * math.sqrt(n)), float(scipy.special.stdtrit(n - 1, tail))
     error = deviation / math.sqrt(n)
     return Interval(value, value - error * unskewed(t, b), value - error * unskewed(-t, b), n)
 

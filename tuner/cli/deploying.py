@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from tuner.cli.frame import Overrides, StudyPath, app, errors
+from tuner.manifests.asked import INDEX, Asked, Form, Resources
 from tuner.manifests.compose import compose_file, folders
 from tuner.manifests.files import LIMIT, Needed
 from tuner.manifests.kubernetes import objects
-from tuner.manifests.plan import Asked, Form, Plan, Resources, plan_of
+from tuner.manifests.plan import Plan, plan_of
 from tuner.manifests.text import yaml_of
 from tuner.study.load import load_study
 from tuner.terminal import note, plain_console, shown
@@ -33,13 +34,19 @@ def manifests(
     agents_wait: Annotated[
         str | None, typer.Option("--agents-wait", metavar="T", help="how long run and agents wait for each other")
     ] = None,
-    storage: Annotated[str | None, typer.Option(metavar="URL", help="database of the trials, no password")] = None,
+    storage: Annotated[str | None, typer.Option(metavar="URL", help="of the trials, without a password")] = None,
     secret: Annotated[str | None, typer.Option(metavar="NAME", help="Secret with the variables")] = None,
     volume: Annotated[str | None, typer.Option(metavar="CLAIM[:DIR]", help="volume with files of the study")] = None,
     results: Annotated[str | None, typer.Option(metavar="CLAIM", help="volume that runs are written to")] = None,
+    journal: Annotated[str | None, typer.Option(metavar="CLAIM", help="volume of a journal in --storage")] = None,
     namespace: Annotated[str | None, typer.Option(metavar="NAME", help="of every object")] = None,
+    run: Annotated[str | None, typer.Option(metavar="NAME", help="that workers share, as in tune worker")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="in place of the study's")] = None,
     env: Annotated[list[str] | None, typer.Option(metavar="NAME", help="variable of the server; repeatable")] = None,
+    each: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH=VALUE", help="address of each worker's server; {index}: its number"),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Render a study for several hosts: as Kubernetes manifests, or as a docker compose file."""
@@ -57,10 +64,14 @@ def manifests(
             secret,
             volume,
             results,
+            journal,
             tuple(env or ()),
             agents_wait,
+            run,
+            tuple(each or ()),
         )
-        plan = plan_of(load_study(study, overrides or ()), asked)
+        first = [one.replace(INDEX, "0") for one in asked.each]  # the study of one worker says what holds for all
+        plan = plan_of(load_study(study, [*(overrides or ()), *first]), asked)
         _write(plan, form, to)
         for line in _notes(plan, form):
             note(line)
@@ -82,7 +93,10 @@ def _write(plan: Plan, form: Form, to: Path | None) -> None:
 def _notes(plan: Plan, form: Form) -> list[str]:
     """Say what the reader has to see to."""
     if form == "compose":
-        return [f"before it starts: a file .env beside it with {', '.join(plan.secrets)}"] if plan.secrets else []
+        found = [f"before it starts: a file .env beside it with {', '.join(plan.secrets)}"] if plan.secrets else []
+        if plan.certificates:
+            found.append(f"before it starts, on its machine: {', '.join(map(str, plan.certificates))}")
+        return found
     files = plan.files
     carried = ", ".join(str(one.given) for one in files.carried)
     found = [f"in the ConfigMap: {carried} ({files.size:,} of {LIMIT:,} bytes)"]
@@ -91,6 +105,9 @@ def _notes(plan: Plan, form: Form) -> list[str]:
         found.append(f"a name in a hub: {files.fetched}; the server fetches it (a folder of a volume is ./FOLDER)")
     if plan.secrets:
         found.append(f"before it starts: a Secret {plan.secret} with {', '.join(plan.secrets)}")
+    if plan.certificates:
+        files_of_it = ", ".join(str(one) for one in plan.certificates)
+        found.append(f"before it starts: a Secret {plan.certified}, made of the files {files_of_it}")
     if plan.results is None:
         found.append("runs are gone with their pods: --results CLAIM keeps them in a volume")
     return found

@@ -18,9 +18,11 @@ from tuner.results import read_result
 from tuner.rundir import RunDirectory
 from tuner.start_lines import Form, NoStart, start_lines
 from tuner.terminal import note, plain_console, shown
-from tuner.writing import Written, copy_all, kept, put_back, write_all
+from tuner.verifying import check_verifiable, verify_copy, verify_export
+from tuner.writing import Written, copy_all, kept, put_back, take_away, without_caches, write_all
 
 _AS_BEFORE = "; your files are as they were before"
+_LOADED = "loaded by the server as it is written, and asked once"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class _Asked:
     image: str | None
     apply: bool
     reload: str | None
+    verify: bool
 
     def check(self) -> None:
         """Raise BadParameter where options contradict each other or nothing is asked for."""
@@ -48,9 +51,13 @@ class _Asked:
         ):
             if given and not there:
                 raise typer.BadParameter(f"{name} goes with {of}")
-        if self.to is None and not self.diff and self.form is None and not self.apply:
-            raise typer.BadParameter("give --to DIR, --apply to write into your own files, --diff to see the change, "
-                                     "or --as to see how the server is started")  # fmt: skip
+        if self.diff and self.form is not None:
+            raise typer.BadParameter("--diff and --as both print on stdout, a change and a command; give one of them")
+        if self.to is None and not (self.diff or self.form or self.apply or self.verify):
+            raise typer.BadParameter(
+                "give --to DIR, --apply to write into your own files, --diff to see the change, --as to see how the "
+                "server is started, or --verify to have one load it"
+            )
 
 
 @app.command()
@@ -74,13 +81,16 @@ def export(
     reload: Annotated[
         str | None, typer.Option(metavar="URL", help="with --apply: have the server there load it, and check that")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="before anything is written: start the server and have it load the export")
+    ] = False,
     no_header: Annotated[
         bool, typer.Option("--no-header", help="no comment that says where the configuration comes from")
     ] = False,
 ) -> None:
     """Write a run's configuration in the server's own format; what stands there is kept as a backup."""
     with errors():
-        asked = _Asked(to, diff, repository, link, form, image, apply, reload)
+        asked = _Asked(to, diff, repository, link, form, image, apply, reload, verify)
         asked.check()
         if trial is not None and pick is not None:
             raise typer.BadParameter("--trial names a configuration, and --pick chooses one; give one of them")
@@ -91,32 +101,62 @@ def export(
 
 def _do(made: Exported, asked: _Asked) -> None:
     files = made.export
+    if asked.verify:
+        check_verifiable(made.prepared, copied=asked.repository)
     if not files.files and not (asked.apply and isinstance(made.prepared.target, Applying)):
         raise ExportError("there is nothing to export: the server runs elsewhere, and its files are not known here")
-    if made.doubt:
-        note(f"{made.doubt}; it is exported all the same")
-    for path in made.changed:
-        what = "in it, as it is now, only tuned fields change" if path in files.files else "it stays as it is now"
-        note(f"{files.places.get(path, path)} has changed since the run; {what}")
+    _tell(made)
+    if asked.verify and not asked.repository:
+        verify_export(made)
+        note(_LOADED)
     if asked.diff:
         sys.stdout.write(html.config_diff(files.originals, files.files))
-    if asked.repository and asked.to is not None:
-        _copy(files, asked.to, link=asked.link)
     if asked.to is not None:
-        # What the server does not need is given back where it stands, and not brought to where it is not.
-        paths = [path for path in files.files if path not in made.restored or (asked.to / path).exists()]
-        _say(write_all({asked.to / path: files.files[path] for path in paths}), asked)
+        _write(made, asked, asked.to)
     if asked.apply:
         _apply(made, asked)
     if asked.form is not None:
         _print_start(files, asked.form, asked)
 
 
-def _copy(files: Export, to: Path, *, link: bool) -> None:
-    if not files.folders:
+def _tell(made: Exported) -> None:
+    """Say which configuration it is, and what is to be known of it before it is used."""
+    files = made.export
+    if made.picked:
+        note(made.picked)
+    if made.doubt:
+        note(f"{made.doubt}; it is exported all the same")
+    for path in made.changed:
+        what = "in it, as it is now, only tuned fields change" if path in files.files else "it stays as it is now"
+        note(f"{files.places.get(path, path)} has changed since the run; {what}")
+
+
+def _write(made: Exported, asked: _Asked, to: Path) -> None:
+    """Write into a folder, with --repository the whole model; with --verify as well it is there once it was loaded."""
+    files = made.export
+    if asked.repository and not files.folders:
         raise ExportError("--repository: this kind of target has no model repository; leave it out")
-    for place in copy_all(files, to, link=link):
-        note(f"{shown(place)} {'linked' if link else 'copied'}")
+    places = copy_all(files, to, link=asked.link) if asked.repository else []
+    # What the server does not need is given back where it stands, and not brought to where it is not.
+    paths = [path for path in files.files if path not in made.restored or (to / path).exists()]
+    written = write_all({to / path: files.files[path] for path in paths})
+    if asked.repository and asked.verify:
+        _verify_copy(made, to, places, written)
+    for place in places:
+        note(f"{shown(place)} {'linked' if asked.link else 'copied'}")
+    _say(written, asked)
+
+
+def _verify_copy(made: Exported, to: Path, places: list[Path], written: list[Written]) -> None:
+    """Have a server load a copied folder; it goes again where that fails."""
+    try:
+        verify_copy(made, to)
+    except BaseException:
+        put_back(written)
+        take_away(places, to)
+        raise
+    without_caches(places)
+    note(_LOADED)
 
 
 def _apply(made: Exported, asked: _Asked) -> None:

@@ -23,6 +23,8 @@ from tuner.terminal import plain_console
 BAD_USAGE, TARGET_UNUSABLE, NOT_VALID, OUR_BUG, INTERRUPTED = 2, 3, 5, 70, 130
 DEBUG = "PARETUNE_DEBUG"
 ISSUES = "the project's issue tracker"
+_UsageError: type[Exception] = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "UsageError")
+"""What a command line that cannot be taken raises; it has no other place that is the same in all versions of typer."""
 FIRST_CONTACT = """\
 tune init         write a study: for the models of this folder, of a server (--url), or one to fill in
 tune STUDY.yaml   find the fastest configuration that meets its SLO, prove it, and write it back
@@ -73,11 +75,17 @@ class Commands(TyperGroup):
         self._whole = set(known)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put --debug in front, and `run` before the name of a study."""
+        """Put --debug in front, and `run` before the name of a study, or before options of a run that precede it."""
         given = [one for one in args if one != "--debug"]
-        if given and not given[0].startswith("-") and not self._is_command(given[0]):
+        if given and (self._of_a_run(ctx, given) if given[0].startswith("-") else not self._is_command(given[0])):
             given = ["run", *given]
         return super().parse_args(ctx, [*(["--debug"] if "--debug" in args else []), *given])
+
+    def _of_a_run(self, ctx: Any, given: list[str]) -> bool:
+        """Whether a line that begins with an option, which is none for all commands, is about a study."""
+        own = {name for one in self.get_params(ctx) for name in one.opts}
+        named = any(Path(word).suffix in (".yaml", ".yml") for word in given)
+        return given[0] not in own and named and not any(word in self.commands for word in given)
 
     def _is_command(self, word: str) -> bool:
         """Whether a word is a command, or one mistyped: it is like one, and no file."""
@@ -151,9 +159,11 @@ def errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         fail(INTERRUPTED, "interrupted")
-    except (typer.Exit, typer.BadParameter, typer.Abort):
+    except typer.Exit:
         raise
     except Exception as error:
+        if isinstance(error, _UsageError):
+            fail(BAD_USAGE, _misused(error))
         if isinstance(error, BrokenPipeError) and _nobody_reads_stdout():  # whoever read our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
@@ -162,6 +172,18 @@ def errors() -> Iterator[None]:
             sys.stderr.write(traceback.format_exc())
         code, said = import_module(f"{__package__}.failures").code_of(error)
         fail(OUR_BUG, _bug(error, shown=debugging)) if code is None else fail(code, said)
+
+
+def _misused(error: Any) -> str:
+    """Return what is said of a command line that cannot be taken, with the remedy."""
+    if type(error) is typer.BadParameter and error.ctx is None:  # one of ours, which says it all
+        return str(error.message)
+    said = " ".join(error.format_message().split())
+    said = f"{said[:1].lower()}{said[1:]}".removesuffix(".")
+    command = error.ctx.command_path if error.ctx is not None else "tune COMMAND"
+    if error.ctx is not None and error.ctx.parent is None and type(error).__name__ == "NoSuchOption":
+        return f"{said}; what a command takes stands behind its name: {command} COMMAND --help"
+    return f"{said}{' see' if said.endswith('?') else '; see'} {command} --help"
 
 
 def _nobody_reads_stdout() -> bool:
@@ -191,6 +213,8 @@ def main() -> None:
     atexit.register(gc.freeze)  # the interpreter looks through all objects before it ends: 0.7 s after a run
     try:
         with errors():
-            app(prog_name=called if called in ("tune", "paretune") else "tune")
+            # Otherwise it would say by itself, in a box of lines, what is wrong with a command line.
+            code = app(prog_name=called if called in ("tune", "paretune") else "tune", standalone_mode=False)
+        sys.exit(code)
     except typer.Exit as end:
         sys.exit(end.exit_code)

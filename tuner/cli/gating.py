@@ -35,13 +35,13 @@ class GateCommands(TyperGroup):
     """The commands of the gate. `tune gate STUDY.yaml` is `tune gate check STUDY.yaml`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `check` in front of anything that is no command."""
-        if args and args[0] not in self.commands and args[0] != "--help":
+        """Put `check` in front of anything that is no command, and of nothing."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
             args = [DEFAULT, *args]
         return super().parse_args(ctx, args)
 
 
-gate = typer.Typer(cls=GateCommands, no_args_is_help=True)
+gate = typer.Typer(cls=GateCommands)
 app.add_typer(gate, name="gate")
 
 Despite = Annotated[

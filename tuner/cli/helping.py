@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from targets import registry
 from tuner import doctor, knob_rows
 from tuner.cli.frame import BAD_USAGE, TARGET_UNUSABLE, Json, app, errors, fail
 from tuner.results import result_schema
 from tuner.study.schema import study_schema
-from tuner.terminal import wide_console
+from tuner.terminal import note, wide_console
 
 
 @app.command()
@@ -22,17 +23,32 @@ def knobs(
     repository: Annotated[
         Path | None, typer.Option(metavar="DIR", help="with --model: where it is; this folder if absent")
     ] = None,
+    study: Annotated[
+        Path | None, typer.Option(metavar="STUDY.yaml", help="say what holds for the server of this study")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List what can be tuned on a kind of target, and the load levels; or what holds for a model of yours."""
+    """List what can be tuned on a kind of target, and the load levels; or what holds for a model or study of yours."""
     with errors():
+        if study is not None and model is not None:
+            raise typer.BadParameter("--study names its own model; give one of --study and --model")
         if repository is not None and model is None:
             raise typer.BadParameter("--repository goes with --model NAME: say which model of it the knobs are for")
-        rows = knob_rows.of_kind(kind) if model is None else knob_rows.of_model(kind, model, repository or Path())
-        if as_json:
-            sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        if kind not in registry.names():
+            fail(BAD_USAGE, registry.unknown(kind))
+        compared = ""
+        if study is not None:
+            listed, compared = knob_rows.of_study(kind, study)
+        elif model is not None:
+            listed = knob_rows.of_model(kind, model, repository or Path())
         else:
-            _print(knob_rows.shown(rows))
+            listed = knob_rows.of_kind(kind)
+        if as_json:
+            sys.stdout.write(json.dumps([one.document() for one in listed], indent=1) + "\n")
+        else:
+            _print(knob_rows.shown(listed))
+        if compared:
+            note(compared)
 
 
 @app.command()

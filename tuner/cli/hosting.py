@@ -17,7 +17,7 @@ from targets.base import TargetError
 from tuner.cli.agents import load_makers, takes_agents, told_by
 from tuner.cli.frame import BAD_USAGE, Json, Out, Overrides, Quiet, StudyPath, app, errors, fail
 from tuner.cli.running import show, write_report
-from tuner.findings import own_metrics
+from tuner.document import own_metrics
 from tuner.hosts.admission import WITHIN
 from tuner.hosts.joining import Joined, Terms, joined, name_in_storage, study_there
 from tuner.hosts.ledger import Ledger
@@ -37,10 +37,11 @@ from tuner.storage import FILES, JOURNAL, close_storage, open_storage, shared
 from tuner.study.hidden import tell_of_secrets
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, plain_console, shown
+from tuner.users_traffic import tell_of_unused
 from tuner.wiring import Prepared, prepare, started
 from workloads.units import parse_duration, parse_fraction
 
-RUN, WAIT = "shared", "10 min"
+RUN, WAIT, LISTED = "shared", "10 min", 20
 LEASE_S, LEASE_OF_JOURNAL_S = 30.0, 60.0
 """A host that is killed with a journal's lock makes the others wait for SILENCE_S: that is no death."""
 SHORTEST_LEASE_S = 1.0
@@ -106,17 +107,23 @@ def worker(
         directory = _directory(loaded, out)
         try:
             with locked(directory), interruptible():
-                result = _work(loaded, directory, terms, agents, quiet=quiet)
+                prepared = prepare(loaded, directory.log)
+                result = _work(prepared, directory, terms, agents, quiet=quiet)
         except DoneElsewhere as done:
             _told(done.said, as_json=as_json)
             raise typer.Exit(int(done.said.get("exit_code") or 0)) from None
-        show(result, directory, as_json=as_json)
+        show(result, directory, prepared, as_json=as_json)
         raise typer.Exit(result.exit_code or 0)
 
 
 @app.command()
 def status(
-    study: StudyPath, storage: Storage = None, run: Run = RUN, overrides: Overrides = None, as_json: Json = False
+    study: StudyPath,
+    storage: Storage = None,
+    run: Run = RUN,
+    most: Annotated[int, typer.Option("--list", metavar="N", min=0, help="so many trials, the best first")] = LISTED,
+    overrides: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Show how a study that hosts share stands: hosts, trials, the best so far. No server is needed."""
     with errors():
@@ -127,7 +134,7 @@ def status(
             book = ledger.read()
             spec = study_there(book, loaded).spec
             goals = parse_goals(spec.objectives, next(iter(spec.workloads)))
-            found = status_of(book, (spec.study, run), spec.search.budget, goals, datetime.now(UTC))
+            found = status_of(book, (spec.study, run), spec.search.budget, goals, datetime.now(UTC), most=most)
         finally:
             close_storage(opened)
         if as_json:
@@ -142,7 +149,7 @@ def status(
 def _loaded(study: Path, storage: str | None, overrides: list[str] | None) -> Study:
     """Return the study with the storage that hosts share."""
     given = [] if storage is None else [f"search.storage={json.dumps(_address(storage))}"]
-    loaded = load_study(study, [*(overrides or ()), *given])
+    loaded = load_study(study, [*(overrides or ()), *given], options={"search.storage": "--storage"} if given else {})
     if loaded.spec.search.storage in FILES:
         raise loaded.source.error(
             ("search", "storage"),
@@ -167,9 +174,12 @@ def _directory(loaded: Study, out: Path | None) -> RunDirectory:
     return open_run(Path("runs"), loaded.spec.study, mark, path, fresh=True)
 
 
-def _work(loaded: Study, directory: RunDirectory, terms: Terms, agents: AgentsWanted | None, *, quiet: bool) -> Result:
-    prepared = prepare(loaded, directory.log)
+def _work(
+    prepared: Prepared, directory: RunDirectory, terms: Terms, agents: AgentsWanted | None, *, quiet: bool
+) -> Result:
+    loaded = prepared.study
     tell_of_secrets(loaded.source, loaded.given, note)
+    tell_of_unused(prepared.workloads, note)
     trials = loaded.spec.search.budget.trials
     own = own_metrics(loaded)
     with Live(prepared.space, prepared.goals, trials=trials, quiet=quiet, own=own) as live:

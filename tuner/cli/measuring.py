@@ -25,8 +25,8 @@ from tuner.cli.frame import (
     errors,
     fail,
 )
+from tuner.document import own_metrics
 from tuner.files import write_atomically
-from tuner.findings import own_metrics
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.options import AgentsWanted

@@ -1,7 +1,7 @@
 """The whole job: `run`."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
@@ -24,7 +24,7 @@ from tuner.cli.frame import (
     errors,
     fail,
 )
-from tuner.findings import own_metrics
+from tuner.document import own_metrics
 from tuner.listener import Listener, Listeners
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
@@ -35,6 +35,7 @@ from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.study.hidden import tell_of_secrets
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, plain_console, shown
+from tuner.users_traffic import tell_of_unused
 from tuner.wiring import Bench, Prepared, prepare, started
 
 Stream = Annotated[bool, typer.Option("--events", help="write each event of the run as a line of JSON on stdout")]
@@ -63,17 +64,29 @@ def run(
     with errors():
         if as_json and stream:
             fail(BAD_USAGE, "--json prints the result and --events what happens: give one of them")
-        given = {"search.budget.trials": trials, "search.budget.time": time, "search.seed": seed}
-        options = [f"{place}={value}" for place, value in given.items() if value is not None]
-        loaded = load_study(study, [*(overrides or ()), *options])
+        loaded = _loaded(study, overrides or (), {"--trials": trials, "--time": time, "--seed": seed})
         mark = StudyMark(loaded.fingerprint(), loaded.fingerprint_of_files(), loaded.shown)
         directory = open_run(Path("runs"), loaded.spec.study, mark, out, fresh=fresh)
         events_to = sys.stdout if stream else None
         with locked(directory), interruptible(), _told(loaded, directory, events_to):
-            result = _finished(directory) or _tune(loaded, directory, events_to, agents, quiet=quiet)
+            result, prepared = _finished(directory), None
+            if result is None:
+                prepared = prepare(loaded, directory.log)
+                result = _tune(prepared, directory, events_to, agents, quiet=quiet)
         if not stream:
-            show(result, directory, as_json=as_json)
+            show(result, directory, prepared, as_json=as_json)
         raise typer.Exit(result.exit_code or 0)
+
+
+_PLACES = {"--trials": "search.budget.trials", "--time": "search.budget.time", "--seed": "search.seed"}
+"""Options that stand for a key of the study."""
+
+
+def _loaded(study: Path, overrides: Sequence[str], given: Mapping[str, int | str | None]) -> Study:
+    """Return the study with what options of the command say, None where one is absent."""
+    options = {_PLACES[name]: name for name, value in given.items() if value is not None}
+    own = [f"{place}={given[name]}" for place, name in options.items()]
+    return load_study(study, [*overrides, *own], options=options)
 
 
 @contextmanager
@@ -103,10 +116,11 @@ def _finished(directory: RunDirectory) -> Result | None:
 
 
 def _tune(
-    loaded: Study, directory: RunDirectory, events_to: TextIO | None, agents: AgentsWanted | None, *, quiet: bool
+    prepared: Prepared, directory: RunDirectory, events_to: TextIO | None, agents: AgentsWanted | None, *, quiet: bool
 ) -> Result:
-    prepared = prepare(loaded, directory.log)
+    loaded = prepared.study
     tell_of_secrets(loaded.source, loaded.given, note)
+    tell_of_unused(prepared.workloads, note)
     trials = loaded.spec.search.budget.trials
     # Events on the terminal itself go between plain lines: a view would be drawn over them.
     lines = events_to is not None and events_to.isatty()
@@ -163,20 +177,25 @@ def write_report(result: Result, directory: RunDirectory, prepared: Prepared) ->
     write_reports(result, directory, prepared)
 
 
-def show(result: Result, directory: RunDirectory, *, as_json: bool) -> None:
-    """Print a result and where its files are."""
+def show(result: Result, directory: RunDirectory, prepared: Prepared | None, *, as_json: bool) -> None:
+    """Print a result, where its files are, and the next command; without `prepared` the study is read again."""
     if as_json:
         sys.stdout.write(directory.result.read_text() + "\n")
         return
     from reports import text  # noqa: PLC0415 - imported with what the reports are written by
+    from tuner.cli.writing import next_command  # noqa: PLC0415
+    from tuner.exporting import prepared_again  # noqa: PLC0415
 
     console = plain_console()
     if (table := text.summary(result)) is not None:
         console.print(table)
     console.print(text.headline(result))
+    if agents := text.load_from(result):
+        console.print(f"load from {agents}")
     where = shown(directory.path)
     console.print(f"report   {where}/report.html", soft_wrap=True)
     if result.best and result.best.export:
         verified = "loaded by the server" if result.best.export_verified else "not verified"
         console.print(f"config   {where}/{result.best.export}/  ({verified})", soft_wrap=True)
-        console.print(f"apply    tune export {where} --to YOUR_FOLDER", soft_wrap=True)
+    word, command = next_command(result, directory, prepared or prepared_again(result, directory))
+    console.print(f"{word:<8} {command}", soft_wrap=True)

@@ -18,33 +18,44 @@ def init(
         str | None,
         typer.Argument(
             metavar="[FOLDER|KIND]",
-            help=f"a Triton model repository, or a kind of starter: {', '.join(STARTERS)}",
+            help="a model repository of Triton, the folder that MLServer is started on, or a kind of starter: "
+            f"{', '.join(STARTERS)}",
             show_default=False,
         ),
     ] = None,
     directory: Annotated[Path, typer.Option("--to", metavar="DIR", help="where to put it")] = Path(),
     url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="write it for a server that runs, of the KServe protocol")
+        str | None,
+        typer.Option("--url", metavar="URL", help="write it for a server that runs: KServe's protocol or OpenAI's API"),
     ] = None,
     analyzer: Annotated[
         Path | None,
         typer.Option("--from-model-analyzer", metavar="CONFIG.yaml", help="make it of Model Analyzer's configuration"),
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="which model, where there are several")] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            "--api-key-env", metavar="NAME", help="with --url: the environment variable with the key it wants"
+        ),
+    ] = None,
 ) -> None:
     """Write a study: for a model of yours, for one on a server that runs, or a starter to fill in.
 
-    Without FOLDER, KIND and --url: for the model repository in this folder, in `models` or in `model_repository`; where
-    there is none, the starter `triton`, with every key explained. What is there already stays.
+    Without FOLDER, KIND and --url: for the models of Triton or MLServer in this folder, in `models` or in
+    `model_repository`; where there are none, the starter `triton`, with every key explained. What is there already
+    stays.
     """
     with errors():
         given = [one for one in (what, url, analyzer) if one is not None]
         if len(given) > 1:
             fail(BAD_USAGE, "give one of FOLDER, KIND, --url and --from-model-analyzer")
+        if key_env is not None and url is None:
+            raise typer.BadParameter("--api-key-env goes with --url: only a server that runs wants a key")
         if analyzer is not None:
             target = write_imported(analyzer, directory, model)
         elif url is not None:
-            target = write_for_server(url, directory, model)
+            target = write_for_server(url, directory, model, key_env)
         else:
             target = _for_folder(what, directory, model)
         plain_console().print(f"{target}  (next: {shlex.join(['tune', str(target)])})", soft_wrap=True)
@@ -62,7 +73,10 @@ def _for_folder(what: str | None, directory: Path, model: str | None) -> Path:
     if repository is None:
         if model is not None:
             raise StarterError(f"--model {model}: no model repository here; give its folder: tune init FOLDER")
-        note("no model repository here, so a study to fill in; for your models: tune init FOLDER, or --url URL")
+        note(
+            "no model repository here, so a study to fill in; for your models: tune init FOLDER, or --url URL; "
+            "`tune init digits` writes one that runs as it is"
+        )
         return write_starter("triton", directory)
     if not repository.is_dir():
         raise StarterError(f"no folder {what!r}, and no starter study of that name; there are: {', '.join(STARTERS)}")

@@ -1,5 +1,7 @@
 """The files that are made of a stored result."""
 
+import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,15 +31,55 @@ def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | 
         prepared: the study, for the command that applies the change; None: its files are not there any more.
     """
     export = _export(result, prepared)
-    place = html.Place(
-        shown(directory.path.resolve()), shown(Path(result.study.path)), own_files=bool(export and export.places)
-    )
+    place = _place(result, directory, export)
     diff = _change(result, directory, export)
     files = html.downloads(result, diff)
     for name in WRITTEN:
         write_atomically(directory.path / name, files[name])
     content = html.render(result, diff, page.kept(result, directory.path), place, files)
     write_atomically(directory.path / "report.html", content)
+
+
+def next_command(result: Result, directory: RunDirectory, prepared: Prepared | None) -> tuple[str, str]:
+    """Return what is to be done after a run, in a word, and the command that does it.
+
+    It is the export that the report names, where there is one. Without it: the same run with more time, where that was
+    too short to try anything; else what came closest to the SLO, where nothing met it; else the report.
+
+    Args:
+        result: of the run.
+        directory: the run's.
+        prepared: the study; None: its files are not there any more.
+    """
+    place = _place(result, directory, _export(result, prepared))
+    if applied := html.apply_command(result, place):
+        return "apply", applied
+    if prepared is not None and _out_of_time(result):
+        enough_s = 2 * max(prepared.study.spec.search.budget.time, result.timing.wall_s)
+        return "next", html.repeat_command(_with_time(result, math.ceil(enough_s)), place)
+    if result.best is None and result.closest is not None:
+        return "next", shlex.join(["tune", "show", place.run, "--trial", str(result.closest.trial)])
+    return "next", shlex.join(["tune", "open", place.run])
+
+
+def _out_of_time(result: Result) -> bool:
+    """Whether a run had no time to try anything."""
+    return len(result.trials) == 1 and result.search is not None and result.search.ended == "time"
+
+
+def _with_time(result: Result, time_s: int) -> Result:
+    """Return a result as if its study had been given so much time."""
+    key = "search.budget.time="
+    others = [one for one in result.study.overrides if not one.startswith(key)]
+    return result.model_copy(
+        update={"study": result.study.model_copy(update={"overrides": [*others, f"{key}{time_s} s"]})}
+    )
+
+
+def _place(result: Result, directory: RunDirectory, export: Export | None) -> html.Place:
+    """Return where a run and its study stand, for the commands that are named."""
+    own_files = bool(export and export.places)
+    return html.Place(shown(directory.path.resolve()), shown(Path(result.study.path)), own_files=own_files)
 
 
 def change(result: Result, directory: RunDirectory, prepared: Prepared | None) -> str:

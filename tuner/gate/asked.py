@@ -11,8 +11,8 @@ from tuner.study.locustfile import LocustSpec
 from tuner.study.own_metrics import streams_none
 from tuner.study.source import Keys
 from tuner.study.spec import StudySpec
+from tuner.use_checks import check_use
 from tuner.users_traffic import NO_TOKENS
-from tuner.wiring import check_gpus
 from tuner.workload import Workload
 
 
@@ -37,7 +37,11 @@ def check(study: Study) -> None:
     if not limits(study) and not any(spec.bounds().values()):
         raise study.source.error(("gate",), "there is no rule: give one, like `gate: {throughput: -5%, p99: +10%}`")
     _check_tokens(study)
-    check_gpus(study, [(place, "energy_per_inference") for place, _, rule in _given(study) if rule == "energy"])
+    check_use(study, [(place, _OF_USE[rule]) for place, _, rule in _given(study) if rule in _OF_USE])
+
+
+_OF_USE = {"energy": "energy_per_inference", "memory": "server_rss", "cpu": "server_cpu"}
+"""Rule -> a metric that it takes to be told."""
 
 
 def _given(study: Study) -> list[tuple[Keys, str, str]]:

@@ -6,6 +6,7 @@ from itertools import count, takewhile
 from tuner.catalog import BOUNDED, ITL
 from tuner.gate.deciding import overall
 from tuner.gate.document import Form, GateResult, Measurement, RuleFound
+from tuner.gate.rules import COLD_START
 
 PASSED, REGRESSION, SLO_MISSED, NOT_DECIDED = 0, 1, 4, 5
 NOTHING_COMPARED = "nothing was compared: the study has neither an SLO nor a rule, like `gate: {throughput: -5%}`"
@@ -51,7 +52,7 @@ def result(
         looks=list(planned),
         measured_s=times_s[0],
         wall_s=times_s[1],
-        notes=[*notes, *few_requests(rules, sides)],
+        notes=[*notes, *few_requests(rules, sides), *colder(others)],
         rules=rules,
         figures=others,
         old=sides[0],
@@ -133,6 +134,20 @@ def _failed(failed: Sequence[RuleFound]) -> str:
 
 def _named(rules: Sequence[RuleFound]) -> str:
     return ", ".join(f"{one.workload} {'SLO ' if one.kind == 'slo' else ''}{one.rule}" for one in rules)
+
+
+def colder(others: Sequence[RuleFound]) -> list[str]:
+    """Return a note for each workload that begins slower for certain, where no rule asks for that.
+
+    Args:
+        others: how the figures changed that have no rule.
+    """
+    return [
+        f"{one.workload}: the cold start is slower for certain, by {one.low:.0%} at least; no rule asks for it, like "
+        "`gate: {cold_start: +50%}`"
+        for one in others
+        if one.rule == COLD_START and one.low is not None and one.low > 0
+    ]
 
 
 def few_requests(rules: Sequence[RuleFound], sides: Sequence[Measurement | None]) -> list[str]:

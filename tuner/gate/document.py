@@ -137,6 +137,7 @@ class GateResult(Data):
     looks: list[int] = Field(description="after how many redeployments it was to be decided, the last at the time cap")
     measured_s: float
     wall_s: float
+    in_turn: bool = Field(False, description="whether only one side was loaded at a time, so that no rounds interleave")
     notes: list[str] = Field([])
     rules: list[RuleFound]
     figures: list[RuleFound] = Field(description="how what has no rule changed; each at the confidence, uncorrected")

@@ -24,6 +24,7 @@ from tuner.gate.steps import steps
 from tuner.results import Load
 
 SEED = 20140
+NOT_ACCEPTED = "{}: nobody accepted it; `tune gate accept` makes a baseline of it"
 MACHINE = ("cpu", "cores", "gpu", "driver")
 """What makes a machine, of `hosts.FACTS`; the agents that make the load are added where there are some."""
 _TOTAL = METRICS["total_throughput"].key
@@ -133,14 +134,16 @@ def of_folder(folder: Path) -> Found:
     """
     if not folder.is_dir():
         return _found(folder, [Entry(folder.name, read_measurement(folder))], [], [])
-    entries, skipped = [], []
+    entries, skipped, unusable = [], [], []
     for file in sorted(one for one in folder.rglob("*.json") if one.is_file()):
         name = str(file.relative_to(folder))
-        if _is_baseline(file.read_bytes()):
-            entries.append(Entry(name, read_measurement(file)))
-        else:
+        if not _is_baseline(file.read_bytes()):
             skipped.append(name)
-    return _found(folder, entries, skipped, [])
+        elif (read := read_measurement(file)).accepted is None:
+            unusable.append(NOT_ACCEPTED.format(name))
+        else:
+            entries.append(Entry(name, read))
+    return _found(folder, entries, skipped, unusable)
 
 
 def of_git(place: Path) -> Found:
@@ -161,9 +164,14 @@ def of_git(place: Path) -> Found:
                 skipped += [path] if path not in skipped else []
                 continue
             try:
-                entries.append(Entry(commit, parse_measurement(f"{commit}:{path}", text)))
+                read = parse_measurement(f"{commit}:{path}", text)
             except BaselineError as error:
                 unusable.append(str(error))
+                continue
+            if read.accepted is None:
+                unusable.append(NOT_ACCEPTED.format(f"{commit}:{path}"))
+            else:
+                entries.append(Entry(commit, read))
     return _found(place, entries, skipped, unusable)
 
 

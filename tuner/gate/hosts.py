@@ -61,6 +61,7 @@ def facts(
     driver: str,
     agents: Sequence[int] = (),
     asked: Mapping[str, str] | None = None,
+    cpu_time: float | None = None,
 ) -> dict[str, str]:
     """Return what matters of a host, of the server that is asked, and of the machines that make the load.
 
@@ -71,12 +72,14 @@ def facts(
         driver: version of the GPUs' driver, "" without one.
         agents: CPUs of each agent that makes the load; (): this host does.
         asked: see `traffic.asked`.
+        cpu_time: CPUs' worth of time that a container is limited to; None: it is not.
     """
+    limited = "" if cpu_time is None else f", CPU time of {cpu_time:g}"
     of_agents = {"agents": _of_agents(agents)} if agents else {}
     gpu = environment.get("gpu", "")
     return {
         "cpu": environment.get("cpu", ""),
-        "cores": f"{server_cpus} of {cpus} for the server",
+        "cores": f"{server_cpus} of {cpus} for the server{limited}",
         "gpu": gpu if driver else "none",
         "driver": driver or "none",
         "server": environment.get("server", "unknown"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from tuner import stats
 
@@ -98,7 +98,7 @@ def paired(old: Sequence[float], new: Sequence[float], error: float) -> Change:
     value, k = math.expm1(float(np.mean(logs))), len(logs)
     if k < 2:
         return unknown("one deployment has no spread", k, value)
-    half = float(special.stdtrit(k - 1, 1 - error)) * float(np.std(logs, ddof=1)) / math.sqrt(k)
+    half = float(scipy.special.stdtrit(k - 1, 1 - error)) * float(np.std(logs, ddof=1)) / math.sqrt(k)
     return _of_logs(float(np.mean(logs)), half, k)
 
 
@@ -131,7 +131,7 @@ def apart(old: Sequence[float], new: Sequence[float], error: float) -> Change:
     if total <= 0:
         return _of_logs(mean, 0.0, n)
     freedom = total**2 / sum(part**2 / (len(one) - 1) for part, one in zip(parts, (before, now), strict=True))
-    return _of_logs(mean, float(special.stdtrit(freedom, 1 - error)) * math.sqrt(total), n)
+    return _of_logs(mean, float(scipy.special.stdtrit(freedom, 1 - error)) * math.sqrt(total), n)
 
 
 def too_few(old: int, new: int) -> str:
@@ -172,7 +172,7 @@ def share_difference(old: Sequence[tuple[int, int]], new: Sequence[tuple[int, in
     shares = [np.array([events / requests for events, requests in side]) for side in asked]
     variances = [float(np.var(one, ddof=1)) / len(one) if len(one) > 1 else 0.0 for one in shares]
     if sum(variances) > 0:
-        half = float(special.stdtrit(max(1, n - 1), 1 - error)) * math.sqrt(sum(variances))
+        half = float(scipy.special.stdtrit(max(1, n - 1), 1 - error)) * math.sqrt(sum(variances))
         low, high = min(low, value - half), max(high, value + half)
     return Change(value, low, high, n)
 

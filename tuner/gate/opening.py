@@ -23,9 +23,11 @@ from tuner.results import Load
 from tuner.space import Space, server_part
 from tuner.study.load import Study
 from tuner.telemetry.nvml import Gpus
+from tuner.telemetry.room import cpu_time
 from tuner.wiring import Bench, Prepared, pace_of, started
 from tuner.workload import Workload, at_once, load_level, parts_of
 
+_ASKED_FOR = "`gate.sides` is `in_turn`"
 _ONE_SIDE_AT_ONCE = "one side measures its workloads at once, the other one after the other"
 _LOOPS = {"concurrency": "a closed loop", "rate": "an open loop", "users": "a locustfile"}
 """Load level -> the kind of workload that has it."""
@@ -175,8 +177,10 @@ def opened(
     """
     spec = sides[-1][1].study.spec.gate
     loaded = measured_at(form, [prepared for _, prepared in sides], baseline)
-    alone = places.one_at_a_time(sides) if form == "ab" and spec.sides == "auto" else ""
-    in_turn = spec.sides == "in_turn" or bool(alone)
+    alone = ""
+    if form == "ab":
+        alone = _ASKED_FOR if spec.sides == "in_turn" else places.one_at_a_time(sides)
+    in_turn = bool(alone)
     with ExitStack() as stack:
         made = [stack.enter_context(started(prepared, folder, fleet)) for _, prepared in sides]
         agents = [one.cores for one in fleet.agents] if fleet else []
@@ -227,7 +231,13 @@ def _about(label: str, prepared: Prepared, bench: Bench, agents: Sequence[int]) 
         label=label,
         started=now(),
         host=hosts.facts(
-            bench.environment, total, server, Gpus().driver, agents, asked(study.spec.target, bench.environment)
+            bench.environment,
+            total,
+            server,
+            Gpus().driver,
+            agents,
+            asked(study.spec.target, bench.environment),
+            cpu_time(),
         ),
         traffic={name: traffic_hash(one, study.resolve) for name, one in study.spec.workloads.items()},
         earlier_traffic={

@@ -7,7 +7,7 @@ its models loaded into it is started anew as well.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import psutil
@@ -91,6 +91,10 @@ class Demand:
         own = {one.name: one for one in self.workloads}
         drawn = [own[name] if draw is None else own[name].drawn_anew(draw) for name in names]
         return [Offered(one, self.loads[one.name]) for one in drawn]
+
+    def settled_at_once(self) -> "Demand":
+        """Return the same with no more than the shortest warm-up."""
+        return replace(self, pace=replace(self.pace, max_warmup_s=self.pace.warmup_s))
 
 
 def longest_s(sides: Sequence[Demand], spec: GateSpec) -> float:
@@ -176,6 +180,10 @@ class Rounds:
     def redeployment_s(self) -> float:
         """Return how long all sides are measured in one redeployment at most, in seconds: it is fixed beforehand."""
         return longest_s([side.demand for side in self.sides], self.spec)
+
+    def shortest_s(self) -> float:
+        """Return the same where every deployment has settled as soon as it may."""
+        return longest_s([side.demand.settled_at_once() for side in self.sides], self.spec)
 
     def redeploy(self) -> None:
         """Deploy all sides anew, measure them, and add that to what was gathered.

@@ -4,7 +4,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner.catalog import METRICS, key_of
+from tuner.catalog import AT_LEAST, METRICS, key_of
 
 COLD_START, CPU, MEMORY = "cold_start_s", "cpu_per_request_s", "memory_bytes"
 _KEYS = {
@@ -83,7 +83,7 @@ def rules_of(
             found.append(Rule(workload, name, "points" if name in POINTS else "ratio", limit, name in FALLS))
     for workload, of_workload in bounds.items():
         for name, bound in of_workload.items():
-            found.append(Rule(workload, name, "slo", bound, name == "accuracy"))
+            found.append(Rule(workload, name, "slo", bound, name in AT_LEAST))
     return tuple(found)
 
 

@@ -97,15 +97,18 @@ class Gate:
         planned = self._planned()
         old, new = self.baseline, None
         for index, count in enumerate(planned):
-            while self._count < count:
+            seen = self._count
+            while self._count < count and self._fits(planned[0]):
                 self.rounds.redeploy()
                 self._compare_answers()
                 told.progress(self._measured_s, self.spec.time)
+            if self._count == seen:
+                break
             look = Look(1 - self.spec.confidence, planned, index, len(rules))
             old, new = self._documents(look)
             self.found = decide(rules, old, new, look, together=self.form == "ab")
-            told.note(f"{count} redeployments: {_counted(self.found)}")
-            if decided(self.found, spread=self._has_spread):
+            told.note(f"{self._count} redeployments: {_counted(self.found)}")
+            if decided(self.found, spread=self._has_spread) or self._count < count:
                 break
         assert new is not None, "there is one look at least"
         others = figures(old, new, rules, self.spec.confidence, together=self.form == "ab") if old else []
@@ -152,9 +155,17 @@ class Gate:
         return self.baseline.restarts >= LEAST_OF_A_SPREAD and not unspread(places, self.spec.elsewhere)
 
     def _planned(self) -> tuple[int, ...]:
-        """Return after how many redeployments is looked; the most that fit into the time cap come last."""
+        """Return after how many redeployments is looked; as many as fit where each settles at once come last.
+
+        Where they take longer to settle the time cap comes sooner, and the look that is next then is the last one. When
+        that is depends on how long a server warms up, not on the figures of the rules.
+        """
         first = least(self.form, self.spec)
-        return looks(first, max(first, int(self.spec.time / self.rounds.redeployment_s())))
+        return looks(first, max(first, int(self.spec.time / self.rounds.shortest_s())))
+
+    def _fits(self, least_count: int) -> bool:
+        """Whether another redeployment is sure to end within the time cap; the first ones are made in any case."""
+        return self._count < least_count or self._measured_s + self.rounds.redeployment_s() <= self.spec.time
 
     def _compare_answers(self) -> None:
         """Count accuracy drops from the other side's answers, once both are known."""
@@ -192,7 +203,7 @@ class Gate:
         old, new = sides[0], sides[1].model_copy(update={"invalid": judged[-1].reasons})
         if old is not None and self.form == "ab":
             old = old.model_copy(update={"invalid": judged[0].reasons})
-        return result(
+        made = result(
             form=self.form,
             study=about.study,
             found=found,
@@ -202,6 +213,7 @@ class Gate:
             times_s=(self._measured_s, wall_s),
             notes=[*self.notes, *self.rounds.notes, *warned],
         )
+        return made.model_copy(update={"in_turn": self.rounds.in_turn})
 
 
 def compare(old: Measurement, new: Measurement, despite: Sequence[str]) -> GateResult:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from targets.base import Outcome
 from tuner import stats
@@ -69,7 +69,7 @@ def of_deployments(each: Sequence[float], error: float) -> tuple[float, float]:
     if any(math.isinf(value) for value in each):
         return -math.inf, math.inf
     mean, n = float(np.mean(each)), len(each)
-    half = float(special.stdtrit(n - 1, 1 - error)) * float(np.std(each, ddof=1)) / math.sqrt(n)
+    half = float(scipy.special.stdtrit(n - 1, 1 - error)) * float(np.std(each, ddof=1)) / math.sqrt(n)
     return mean - half, mean + half
 
 
@@ -91,11 +91,11 @@ def shares_of_deployments(each: Sequence[tuple[int, int]], error: float) -> tupl
     if not math.isfinite(high):
         return low, high
     n, odds = len(each), [math.log((events + 0.5) / (requests - events + 0.5)) for events, requests in each]
-    half = float(special.stdtrit(n - 1, 1 - error)) * float(np.std(odds, ddof=1)) / math.sqrt(n)
+    half = float(scipy.special.stdtrit(n - 1, 1 - error)) * float(np.std(odds, ddof=1)) / math.sqrt(n)
     added = 0.5 / max(requests for _, requests in each)
     mean = float(np.mean(shares))
     centre = math.log((mean + added) / (1 - mean + added))
-    return low, max(high, float(special.expit(centre + half)))
+    return low, max(high, float(scipy.special.expit(centre + half)))
 
 
 def of_requests(deployments: Sequence[Records], bounds: Mapping[str, float]) -> dict[str, Evidence]:

@@ -90,7 +90,7 @@ def figures_of(baseline: Trial, goal: Goal) -> list[Figure]:
             if math.isinf(metric.value) and _collapsed(point):
                 low = math.inf  # an estimate has no such bound
             high = metric.high if math.isfinite(metric.high) else None
-            if not math.isnan(metric.value):
+            if metric.value > -math.inf:  # what was not told is neither a number nor a difference
                 found.append(Figure(point.workload, point.load.level, metric.value, low, high))
     return found
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from tuner.budget import Budget
 from tuner.hosts.admission import Host, HostDiffers, differences
-from tuner.hosts.entries import BASELINE, VERDICT, Entry
+from tuner.hosts.entries import ABOUT, BASELINE, VERDICT, Entry
 from tuner.hosts.heart import Heart
 from tuner.hosts.ledger import Evicted
 from tuner.hosts.searching import POLL_S
 from tuner.hosts.shared import SharedSearch
+
+MOST_ALIKE = 3
+"""Hosts that a refusal names beside the first one."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Admission:
             if same is not None:
                 return same
             if told and not self.groups:
-                raise self._refused(founders[0], told[founders[0].number])
+                raise self._refused(mine, founders[0], told[founders[0].number])
             queue = ledger.book.ready()
             before = queue[: [one.number for one in queue].index(ledger.host)]
             if all(one.decided for one in before):
@@ -81,14 +84,30 @@ class Admission:
             self.heart.doing = "waits for the hosts that had their baselines before it"
             time.sleep(POLL_S)
 
-    def _refused(self, founder: Entry, found: list[str]) -> HostDiffers:
-        why = "; ".join(found)
-        self.shared.ledger.decide({"refused": why})
-        name = self.shared.ledger.book.name(founder.number)
+    def _refused(self, mine: Host, founder: Entry, found: list[str]) -> HostDiffers:
+        why, alike, name = "; ".join(found), self._like(mine), self.shared.ledger.book.name(founder.number)
+        others = f"it is like {', '.join(alike[:MOST_ALIKE])}, refused as well" if alike else ""
+        self.shared.ledger.decide({"refused": "; ".join(filter(None, (why, others)))})
+        anew = "end it, and begin anew on the others with another --run NAME"
+        remedy = (
+            f"{others[0].upper()}{others[1:]}, so that {name} may be the odd one: if it is, {anew}"
+            if alike
+            else f"Take a host of the same kind; if {name} is the odd one, {anew}"
+        )
         return HostDiffers(
             f"this host differs from {name}, on which the study began: {why}; what they measure is not comparable. "
-            "Take a host of the same kind, or let those that differ form groups, compared inside alone: --groups"
+            f"{remedy}; or let those that differ form groups, compared inside alone: --groups"
         )
+
+    def _like(self, mine: Host) -> list[str]:
+        """Return the names of other hosts that were refused and are like this one."""
+        found = {
+            str(one.attributes[ABOUT]["name"]): None
+            for one in self.shared.ledger.book.hosts()
+            if "refused" in one.attributes.get(VERDICT, {}) and not differences(_host(one), mine, self.within)
+        }
+        found.pop(mine.name, None)  # it tries again
+        return list(found)
 
 
 def _host(entry: Entry) -> Host:

@@ -67,14 +67,16 @@ class SharedSearch(Search):
         self._known |= {self.key(config) for config in configs}
         self.tried |= self._known
 
-    def ask(self, planned: Config | None = None, kept: Config | None = None) -> Proposal | None:
+    def ask(
+        self, planned: Config | None = None, kept: Config | None = None, expected: Config | None = None
+    ) -> Proposal | None:
         """Propose a configuration that nobody holds or told, and hold it; None when there is none.
 
         Raises:
             Taken: it was claimed at the same moment by another host.
             Evicted: this host was taken for dead.
         """
-        made = super().ask(planned, kept)
+        made = super().ask(planned, kept, expected)
         if made is None:
             return None
         key = self._group(), self._key_of(self._open.chosen)

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tuner.data import Data
-from tuner.results import Value
+from tuner.data import Data, Number
+from tuner.results import TrialState, Value
 
 StudyState = Literal["waiting", "searching", "confirming", "done"]
 HostState = Literal["alive", "silent", "left", "lost", "refused"]
@@ -29,6 +29,18 @@ class HeldTrial(Data):
 
     trial: int
     host: str
+    config: dict[str, Value]
+
+
+class ToldTrial(Data):
+    """A trial that was told."""
+
+    trial: int
+    group: int
+    host: str
+    state: TrialState
+    meets_slo: bool
+    values: dict[str, Number] = Field(description="objective -> value; {} of one that is not complete")
     config: dict[str, Value]
 
 
@@ -57,4 +69,6 @@ class Status(Data):
     hosts: list[HostStatus]
     held: list[HeldTrial]
     best: list[BestSoFar]
+    trials: list[ToldTrial] = Field(description="the best of each group, then the second of each, and so on")
+    not_listed: int = Field(description="trials that were told and are not among these")
     outcomes: list[dict[str, Any]] = Field(description="of each group that is done: its host, run, exit code and best")

@@ -3,15 +3,18 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from tuner.hosts.entries import ABOUT, BEAT, CONFIG, LEFT, VERDICT, WORTH, Book, Entry
-from tuner.hosts.standing import BestSoFar, HeldTrial, HostState, HostStatus, Status, StudyState
+from tuner.hosts.standing import BestSoFar, HeldTrial, HostState, HostStatus, Status, StudyState, ToldTrial
 from tuner.objective import Goal
 from tuner.study.spec import BudgetSpec
 
 
-def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Sequence[Goal], now: datetime) -> Status:
+def status_of(
+    book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Sequence[Goal], now: datetime, *, most: int
+) -> Status:
     """Return how a study stands.
 
     Args:
@@ -20,11 +23,14 @@ def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Seq
         budget: of the study, as its first host has it; another one may have come with a larger.
         goals: its objectives.
         now: with a time zone.
+        most: trials that are listed.
     """
     groups = [host.number for host in book.hosts() if host.group == host.number]
     trials, time_s = max(budget.trials, book.budget()[0]), max(budget.time, book.budget()[1])
     told = [book.entries[number] for number in book.told]
     counts = Counter(one.host for one in told)
+    ranked = {group: _ranked([one for one in told if one.key[0] == group], goals[0]) for group in groups}
+    listed = _in_turn(list(ranked.values()))[:most]
     outcomes = [dict(said) for said in map(book.done, groups) if said is not None]
     confirming = any(book.finisher(group) and book.done(group) is None for group in groups)
     hosts = [_host(book, host, counts[host.number], now) for host in book.hosts()]
@@ -49,7 +55,9 @@ def status_of(book: Book, names: tuple[str, str], budget: BudgetSpec, goals: Seq
             HeldTrial(trial=book.number(one), host=book.name(one.host), config=one.attributes[CONFIG])
             for one in book.held()
         ],
-        best=[best for group in groups if (best := _best(book, group, told, goals)) is not None],
+        best=[best for group in groups if (best := _best(book, ranked[group], goals)) is not None],
+        trials=[_told(book, one, goals) for one in listed],
+        not_listed=sum(map(len, ranked.values())) - len(listed),
         outcomes=outcomes,
     )
 
@@ -79,20 +87,51 @@ def _state(host: Entry, heard_s: float | None) -> HostState:
     return "silent" if silent else "alive"
 
 
-def _best(book: Book, group: int, told: Sequence[Entry], goals: Sequence[Goal]) -> BestSoFar | None:
+def _ranked(told: Sequence[Entry], goal: Goal) -> list[Entry]:
+    """Return told trials, the best on an objective first: what meets the SLO, other complete ones, the rest."""
+    sign = 1 if goal.maximize else -1
+
+    def rank(one: Entry) -> tuple[bool, bool, float]:
+        worth = one.attributes[WORTH]
+        complete = worth["state"] == "complete"
+        return not complete, not worth["feasible"], -sign * float(worth["values"][0]) if complete else 0.0
+
+    return sorted(told, key=rank)
+
+
+def _in_turn(groups: Sequence[Sequence[Entry]]) -> list[Entry]:
+    """Return the first of each, then the second of each, and so on: what is in different groups is not compared."""
+    return [one for together in zip_longest(*groups) for one in together if one is not None]
+
+
+def _told(book: Book, one: Entry, goals: Sequence[Goal]) -> ToldTrial:
+    worth = one.attributes[WORTH]
+    return ToldTrial(
+        trial=book.number(one),
+        group=one.key[0],
+        host=book.name(one.host),
+        state=worth["state"],
+        meets_slo=bool(worth["feasible"]),
+        values=_values(one, goals) if worth["state"] == "complete" else {},
+        config=one.attributes[CONFIG],
+    )
+
+
+def _values(one: Entry, goals: Sequence[Goal]) -> dict[str, float]:
+    values = one.attributes[WORTH]["values"]
+    return {f"{goal.workload}.{goal.metric}": value for goal, value in zip(goals, values, strict=True)}
+
+
+def _best(book: Book, ranked: Sequence[Entry], goals: Sequence[Goal]) -> BestSoFar | None:
     """Return the best told trial of a group on the first objective: of those that meet the SLO, if any do."""
-    mine = [one for one in told if one.key[0] == group and one.attributes[WORTH]["state"] == "complete"]
-    fine = [one for one in mine if one.attributes[WORTH]["feasible"]] or mine
-    if not fine:
+    if not ranked or ranked[0].attributes[WORTH]["state"] != "complete":
         return None
-    sign = 1 if goals[0].maximize else -1
-    best = max(fine, key=lambda one: sign * float(one.attributes[WORTH]["values"][0]))
-    worth = best.attributes[WORTH]
+    best = ranked[0]
     return BestSoFar(
-        group=group,
+        group=best.key[0],
         trial=book.number(best),
         host=book.name(best.host),
         config=best.attributes[CONFIG],
-        meets_slo=bool(worth["feasible"]),
-        values={f"{goal.workload}.{goal.metric}": value for goal, value in zip(goals, worth["values"], strict=True)},
+        meets_slo=bool(best.attributes[WORTH]["feasible"]),
+        values=_values(best, goals),
     )

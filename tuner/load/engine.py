@@ -101,7 +101,7 @@ class _Engine:
                 own.at_edge(now)
             if now >= self.next_sweep:
                 self._sweep(now)
-            self._drop_waiting(now)
+            self._end_turn(now)
 
     def _rewindow(self) -> None:
         """Take the window that the control says."""
@@ -109,8 +109,18 @@ class _Engine:
         message = self.control.recv()
         if isinstance(message, Rewindow):
             self.plan = message.of(self.plan)
-            self.source.end_at(self.plan.window[1])
+            if not self.source.goes_on:
+                self.source.end_at(self.plan.window[1])
             self.watch_self.rewindow(self.plan.window)
+
+    def _end_turn(self, now: int) -> None:
+        """See to those that wait too long, and end a closed loop when all of the window have ended."""
+        self._drop_waiting(now)
+        if now < (end_ns := self.plan.window[1]) or not self.source.goes_on:
+            return
+        oldest = (next(iter(one), None) for one in (self.busy, self.waiting))  # they are in the order of being due
+        if not any(one and one.intended < end_ns for one in oldest):
+            self.source.end_at(end_ns)
 
     def close(self) -> None:
         for connection in self.connections.values():

@@ -76,6 +76,8 @@ class Outcomes:
         return RunReport(
             requests=self._records.count,
             cpu_share=own.cpu_share(),
+            kept_share=own.kept_share(),
+            held_back_share=own.held_back_share(),
             stalls=own.stalls,
             longest_stall_s=own.longest_ns / 1e9,
             queue_max=own.queue_max,

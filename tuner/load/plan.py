@@ -276,6 +276,8 @@ class RunReport:
         locust: whether it was Locust, with a locustfile.
         named: the requests of a locustfile.
         raised: by its tasks.
+        kept_share: share of the window for which it had something to do and no CPU.
+        held_back_share: share of the window for which the CPU limit of its control groups held it back.
     """
 
     requests: int
@@ -292,6 +294,8 @@ class RunReport:
     locust: bool = False
     named: tuple[Named, ...] = ()
     raised: tuple[Raised, ...] = ()
+    kept_share: float = 0.0
+    held_back_share: float = 0.0
 
 
 def merged_reports(reports: Sequence[RunReport]) -> RunReport:
@@ -315,6 +319,8 @@ def merged_reports(reports: Sequence[RunReport]) -> RunReport:
         locust=any(report.locust for report in reports),
         named=tuple(dict.fromkeys(one for report in reports for one in report.named)),
         raised=_all_raised(reports),
+        kept_share=max(report.kept_share for report in reports),
+        held_back_share=max(report.held_back_share for report in reports),
     )
 
 

@@ -2,10 +2,21 @@
 
 import time
 from collections import deque
+from typing import NamedTuple
 
+from tuner.load.kept import held_back_ns, statistics_of_groups, waited_ns
 from tuner.load.plan import STALL_NS
 
 _NEVER = 1 << 63
+
+
+class _Reading(NamedTuple):
+    """What the clocks said at an edge of the window, all in ns."""
+
+    wall: int
+    cpu: int
+    waited: int
+    held_back: int
 
 
 class SelfWatch:
@@ -25,7 +36,8 @@ class SelfWatch:
 
     def __init__(self, window: tuple[int, int]) -> None:
         self._edges = deque(window)
-        self._readings: list[tuple[int, int]] = []
+        self._readings: list[_Reading] = []
+        self._groups = statistics_of_groups()
         self.next_edge = self._edges[0]
         self._in_window = False
         self.stalls = self.longest_ns = self.queue_max = self.waiting_max = 0
@@ -41,8 +53,8 @@ class SelfWatch:
         self.next_edge = self._edges[0] if self._edges else _NEVER
 
     def at_edge(self, now: int) -> None:
-        """Read the CPU clock at the first look at the time after either edge of the window."""
-        self._readings.append((now, time.process_time_ns()))
+        """Read the clocks of this process at the first look at the time after either edge of the window."""
+        self._readings.append(_Reading(now, time.process_time_ns(), waited_ns(), held_back_ns(self._groups)))
         self._edges.popleft()
         self.next_edge = self._edges[0] if self._edges else _NEVER
         self._in_window = bool(self._edges)
@@ -56,9 +68,21 @@ class SelfWatch:
 
     def cpu_share(self) -> float:
         """Return the CPU time of this process over the window, in cores."""
+        return self._share("cpu")
+
+    def kept_share(self) -> float:
+        """Return for which share of the window it had something to do and no CPU."""
+        return self._share("waited")
+
+    def held_back_share(self) -> float:
+        """Return for which share of the window a limit of its control groups held it back; with several CPUs over 1."""
+        return self._share("held_back")
+
+    def _share(self, name: str) -> float:
         if len(self._readings) == 1:  # the last answer came before the window's end
             self.at_edge(time.monotonic_ns())
         if len(self._readings) < 2:
             return 0.0
-        (wall_0, cpu_0), (wall_1, cpu_1) = self._readings
-        return (cpu_1 - cpu_0) / max(1, wall_1 - wall_0)
+        before, after = self._readings
+        used: int = getattr(after, name) - getattr(before, name)
+        return used / max(1, after.wall - before.wall)

@@ -29,6 +29,15 @@ class Source(Protocol):
     first_places: int
 
     @property
+    def goes_on(self) -> bool:
+        """Requests are due, as answers come, until `end_at` is called: the load has no end of its own.
+
+        A closed loop goes on until the last request of the window has ended. With none behind them the last ones would
+        be answered sooner, or, by a server that waits for more, later.
+        """
+        ...
+
+    @property
     def exhausted(self) -> bool:
         """No request is due any more, whatever is answered."""
         ...
@@ -63,11 +72,13 @@ class Source(Protocol):
 def make_source(plan: Plan) -> Source:
     """Return the source of a plan's load."""
     assert not isinstance(plan.load, UsersLoop), "users are Locust's"
-    source: Source = (
-        _ClosedSource(plan.load, plan) if isinstance(plan.load, ClosedLoop) else _OpenSource(plan.load, plan)
-    )
     if plan.sequences is None:
-        return source
+        return _ClosedSource(plan.load, plan) if isinstance(plan.load, ClosedLoop) else _OpenSource(plan.load, plan)
+    source = (
+        _ClosedSource(plan.load, plan, plan.window[1])  # sequences are ended with the window
+        if isinstance(plan.load, ClosedLoop)
+        else _OpenSource(plan.load, plan)
+    )
     # What is counted and not timed is in no window that ends of sequences could disturb.
     counted = isinstance(plan.load, ClosedLoop) and plan.load.total is not None
     end_ns = plan.start_ns if counted else plan.window[1]
@@ -76,6 +87,8 @@ def make_source(plan: Plan) -> Source:
 
 class _OpenSource:
     """Arrivals from a schedule."""
+
+    goes_on = False
 
     def __init__(self, load: OpenLoop, plan: Plan) -> None:
         self._intended = _numbers(load.schedule.offsets_ns, plan.start_ns)
@@ -115,14 +128,18 @@ class _OpenSource:
 class _ClosedSource:
     """Slots: a request is due when a slot's answer came and its think time is over."""
 
-    def __init__(self, load: ClosedLoop, plan: Plan) -> None:
+    def __init__(self, load: ClosedLoop, plan: Plan, end_ns: int = _NEVER) -> None:
         self._order = load.order.tolist()
         self._left = load.total if load.total is not None else -1
         self._think = load.think_ns.tolist()
-        self._end = plan.window[1]
+        self._end = end_ns
         self._due = sorted((plan.start_ns + load.first_due_ns()).tolist()) if self._left else []
         self._position = 0
         self.most_places = self.first_places = load.concurrency
+
+    @property
+    def goes_on(self) -> bool:
+        return self._end == _NEVER
 
     @property
     def exhausted(self) -> bool:
@@ -162,6 +179,8 @@ class _SequencedSource:
     When the load is over, each sequence that is live still is ended with its last request, after the window, so that
     the server forgets it.
     """
+
+    goes_on = False
 
     def __init__(self, times: Source, pool: SequencePool, end_ns: int) -> None:
         self._times, self._pool, self._end = times, pool, end_ns

@@ -2,14 +2,19 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tuner.cpus import format_cpus
+from tuner.manifests.asked import INDEX
 from tuner.manifests.files import HOME
-from tuner.manifests.plan import HERE, PASSWORD, USER, Plan, Role
+from tuner.manifests.plan import HERE, USER, Plan, Role
+from tuner.manifests.storage import PASSWORD
 
 POSTGRES = "postgres:17"
+TRIALS = "./trials"
+"""The folder of a journal, beside the compose file."""
 _Service = dict[str, Any]
 
 
@@ -17,26 +22,30 @@ def compose_file(plan: Plan, folder: Path) -> _Service:
     """Return the compose file of a plan.
 
     Each service has CPUs and GPUs of its own, counted from 0: containers of one machine would else measure each other.
+    A database has one behind those of the others.
 
     Args:
         plan: what runs.
         folder: where the file will stand; the paths in it start there.
     """
-    services: dict[str, _Service] = {"postgres": _postgres()} if plan.database else {}
+    services: dict[str, _Service] = {}
     cpus = gpus = 0
     for role in plan.roles:
         for index in range(role.count):
             own_cpus = range(cpus, cpus + role.resources.cpus)
             own_gpus = range(gpus, gpus + role.resources.gpus)
             name = _named(role, index)
-            services[name] = _service(plan, role, name, own_cpus, own_gpus, folder)
+            services[name] = _service(plan, _numbered(role, index), name, own_cpus, own_gpus, folder)
             cpus, gpus = own_cpus.stop, own_gpus.stop
+    if plan.database:
+        services["postgres"] = _postgres(cpus)
     return {"name": plan.name, "services": services, **({"volumes": {"trials": {}}} if plan.database else {})}
 
 
 def folders(plan: Plan) -> Sequence[str]:
     """Return the folders beside the compose file that have to be there."""
-    return [_runs(_named(role, index)) for role in plan.roles if role.studies for index in range(role.count)]
+    runs = [_runs(_named(role, index)) for role in plan.roles if role.studies for index in range(role.count)]
+    return [*runs, *([TRIALS] if plan.storage and plan.storage.folder else [])]
 
 
 def variable(name: str) -> str:
@@ -46,6 +55,11 @@ def variable(name: str) -> str:
 
 def _named(role: Role, index: int) -> str:
     return role.component if role.component == "run" else f"{role.component}-{index}"
+
+
+def _numbered(role: Role, index: int) -> Role:
+    """Return a role with the arguments of one of its containers."""
+    return replace(role, arguments=(*role.arguments, *(word.replace(INDEX, str(index)) for word in role.each)))
 
 
 def _runs(service: str) -> str:
@@ -92,6 +106,10 @@ def _mounts(plan: Plan, name: str, folder: Path) -> Iterable[_Service]:
     for one in (*plan.files.carried, *plan.files.elsewhere):
         if not one.inside and one.files:
             yield _bound(_from(folder, one.here), str(one.place))
+    for file in plan.certificates:
+        yield _bound(str(file), str(file))
+    if plan.storage and plan.storage.folder:
+        yield _bound(TRIALS, str(plan.storage.folder), read_only=False)
     yield _bound(_runs(name), "/paretune/runs", read_only=False)
 
 
@@ -111,9 +129,10 @@ def _bound(source: str, target: str, *, read_only: bool = True) -> _Service:
     }
 
 
-def _postgres() -> _Service:
+def _postgres(cpu: int) -> _Service:
     return {
         "image": POSTGRES,
+        "cpuset": format_cpus(frozenset({cpu})),
         "environment": {"POSTGRES_USER": "tune", "POSTGRES_DB": "trials", "POSTGRES_PASSWORD": variable(PASSWORD)},
         "restart": "unless-stopped",
         "volumes": [{"type": "volume", "source": "trials", "target": "/var/lib/postgresql/data"}],

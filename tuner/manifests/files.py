@@ -16,8 +16,8 @@ LIMIT = 1 << 20
 """Bytes that all values of a ConfigMap may have together (Kubernetes' own limit)."""
 MOST = 64
 """Files that are mounted from a ConfigMap, each by itself; more of them belong in a volume."""
-
-
+TAKEN = (HOME, *map(PurePosixPath, ("/tmp", "/dev", "/paretune", "/proc", "/sys")))  # noqa: S108 - in containers
+"""Folders that containers have something else in."""
 _OF_A_HUB = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 """What a hub calls a model, like `meta-llama/Llama-3-8B`; a path that begins with `./` is none."""
 _HINT = re.compile(r"key|token|passw|passphrase|secret|credential|authorization|cookie|bearer", re.IGNORECASE)
@@ -75,6 +75,11 @@ class Files:
             for file in one.files:
                 inner = file.relative_to(one.here).as_posix()
                 yield (one.place if inner == "." else one.place / inner), file.read_bytes()
+
+
+def hides(folder: PurePosixPath) -> bool:
+    """Whether a volume cannot be mounted on a folder: it is no absolute path, or would hide what a container has."""
+    return not folder.is_absolute() or ".." in folder.parts or any(one.is_relative_to(folder) for one in TAKEN)
 
 
 def needed(study: Study) -> list[Needed]:

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tuner import __version__
+from tuner.manifests.asked import INDEX
 from tuner.manifests.files import HOME, secret_in
 from tuner.manifests.names import ManifestError, key_of
 from tuner.manifests.plan import HERE, MASTER_PORT, USER, Plan, Role
@@ -173,7 +174,7 @@ def _container(plan: Plan, role: Role) -> _Object:
         "name": role.component,
         "image": plan.image,
         "command": ["tune"],
-        "args": [word.replace("$(", "$$(") for word in role.arguments],
+        "args": _arguments(role),
         "workingDir": "/paretune",
         "env": _environment(plan, role),
         **({"ports": ports} if role.component == "run" else {}),
@@ -185,6 +186,13 @@ def _container(plan: Plan, role: Role) -> _Object:
         },
         "volumeMounts": _mounts(plan, role),
     }
+
+
+def _arguments(role: Role) -> list[str]:
+    """Return the arguments of a role's containers; the number of each is all that Kubernetes puts into them."""
+    literal = [word.replace("$(", "$$(") for word in (*role.arguments, *role.each)]
+    own = [word.replace(INDEX, "$(HOST_INDEX)") for word in literal[len(role.arguments) :]]
+    return [*literal[: len(role.arguments)], *own]
 
 
 def _resources(role: Role) -> _Object:
@@ -218,6 +226,12 @@ def _mounts(plan: Plan, role: Role) -> list[_Object]:
     found.append(runs)
     for place, key in _keys(plan).items():  # each by itself: other mounts may stand beside it in the same folder
         found.append({"name": "study", "mountPath": str(place), "subPath": key, "readOnly": True})
+    found += [
+        {"name": "certificates", "mountPath": str(file), "subPath": file.name, "readOnly": True}
+        for file in plan.certificates
+    ]
+    if plan.storage and plan.storage.folder:
+        found.append({"name": "trials", "mountPath": str(plan.storage.folder)})
     if plan.mounted is not None:
         return [*found, {"name": "files", "mountPath": str(plan.mounted), "readOnly": True}]
     for one in filter(plan.in_volume, plan.files.elsewhere):
@@ -234,6 +248,10 @@ def _volumes(plan: Plan, role: Role) -> list[_Object]:
     found.append({"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}})
     found.append({"name": "runs", **({"emptyDir": {}} if claim is None else _of_claim(claim))})
     found.append({"name": "study", "configMap": {"name": f"{plan.name}-study"}})
+    if plan.certificates:  # the client takes a key that root lets a group read, and none that others may
+        found.append({"name": "certificates", "secret": {"secretName": plan.certified, "defaultMode": 0o440}})
+    if plan.storage and plan.storage.claim:
+        found.append({"name": "trials", **_of_claim(plan.storage.claim)})
     if plan.volume is not None and (plan.mounted is not None or any(map(plan.in_volume, plan.files.elsewhere))):
         found.append({"name": "files", **_of_claim(plan.volume, read_only=True)})
     return found

@@ -1,24 +1,23 @@
 """What runs where: the roles of a study on several hosts, the command of each, and what it needs."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
 from tuner import __version__
-from tuner.load.distributed.options import is_loopback
-from tuner.manifests.files import HOME, Files, Needed, check_settings, split
+from tuner.load.distributed.options import EVERYWHERE
+from tuner.manifests.asked import INDEX, Asked, Resources
+from tuner.manifests.files import HOME, TAKEN, Files, Needed, check_settings, hides, split
 from tuner.manifests.names import ManifestError, a_label, a_subdomain, name_of
+from tuner.manifests.storage import DATABASE, Storage, is_itself, storage_of
 from tuner.study.load import Study
 from tuner.study.locustfile import LocustSpec
-from tuner.study.spec import IsolationSpec, SearchSpec
+from tuner.study.spec import IsolationSpec
 from workloads.units import parse_duration
 
-Form = Literal["kubernetes", "compose"]
 Component = Literal["worker", "run", "agent"]
 USER = 1000
 """Of every container, and of its group; most images know no name of it."""
@@ -26,29 +25,13 @@ HERE = {"HOME": "/tmp", "USER": "paretune", "LOGNAME": "paretune"}  # noqa: S108
 """What a server of such a user looks up in vain: where to write, and its name (Python's `getpass.getuser`)."""
 MASTER_PORT = 5557
 """Where the run listens for its agents."""
-PASSWORD, TOKEN = "PGPASSWORD", "PARETUNE_TOKEN"
-DATABASE = "postgresql://tune@postgres/trials"
-"""The trials of a compose file that has a database of its own."""
+TOKEN = "PARETUNE_TOKEN"  # noqa: S105 - what it is called
 _OURS = (*HERE, "HOST_INDEX")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _MEMORY = re.compile(r"[1-9]\d*(Mi|Gi)")
-_CERTIFIED = re.compile(r"[?&](?:password|passfile|sslcert)=")
-"""Of an address whose user shows who it is by other means than `PGPASSWORD`."""
 _IMAGE = re.compile(r"[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
-_TAKEN = (HOME, *map(PurePosixPath, ("/tmp", "/dev", "/paretune", "/proc", "/sys")))  # noqa: S108 - in containers
 _ADDRESSES = ("url", "grpc_url", "metrics_url")
 """Options of targets that have the address of a server that runs already, or of its metrics."""
-_ANY = ("0.0.0.0", "::")  # noqa: S104 - whoever asks them asks itself
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a container gets, and nobody else: whole CPUs, memory (like `8Gi`) and GPUs."""
-
-    cpus: int
-    memory: str
-    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +45,7 @@ class Role:
         resources: of each.
         secrets: environment variables that they read; the values come from a secret.
         studies: whether they read the study's files, and write runs.
+        each: more arguments, with INDEX in place of the number of the container.
     """
 
     component: Component
@@ -70,26 +54,7 @@ class Role:
     resources: Resources
     secrets: tuple[str, ...]
     studies: bool
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What somebody wants to have rendered; None where that is left to the study or to the form."""
-
-    form: Form = "kubernetes"
-    workers: int | None = None
-    agents: int | None = None
-    image: str | None = None
-    server: Resources = Resources(4, "8Gi")
-    agent: Resources = Resources(2, "2Gi")
-    storage: str | None = None
-    name: str | None = None
-    namespace: str | None = None
-    secret: str | None = None
-    volume: str | None = None
-    results: str | None = None
-    env: tuple[str, ...] = ()
-    agents_wait: str | None = None
+    each: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +73,7 @@ class Plan:
         volume: claim of the volume with the files that no ConfigMap carries, None without one.
         mounted: the folder that it is mounted on as a whole; None: it has paths as the study, each mounted by itself.
         results: claim of the volume that runs are written to, None without one.
+        storage: what keeps the trials, where it is not a file of the run's own.
     """
 
     name: str
@@ -121,6 +87,7 @@ class Plan:
     volume: str | None
     mounted: PurePosixPath | None
     results: str | None
+    storage: Storage | None
 
     def in_volume(self, one: Needed) -> bool:
         """Whether the containers have a file that no ConfigMap carries from the volume."""
@@ -132,6 +99,16 @@ class Plan:
     def secrets(self) -> tuple[str, ...]:
         """The variables that somebody has to give values to."""
         return tuple(dict.fromkeys(name for role in self.roles for name in role.secrets))
+
+    @property
+    def certificates(self) -> tuple[PurePosixPath, ...]:
+        """Files of the storage's address, which containers have at the same paths."""
+        return () if self.storage is None else self.storage.certificates
+
+    @property
+    def certified(self) -> str:
+        """Name of the Kubernetes Secret that has the files of the storage's address."""
+        return f"{self.name}-certificates"
 
     @property
     def master(self) -> str:
@@ -157,9 +134,10 @@ def plan_of(study: Study, asked: Asked) -> Plan:
     """
     _check(study, asked)
     name = name_of(study.spec.study, asked.name)
-    storage = _storage(study, asked)
+    storage = storage_of(study, asked)
     roles = _with_agents(study, asked, name, storage) if asked.agents is not None else _workers(study, asked, storage)
     claim, mounted = _volume(asked.volume)
+    _check_apart(storage, mounted)
     return Plan(
         name,
         asked.namespace and a_label("--namespace", asked.namespace),
@@ -168,10 +146,11 @@ def plan_of(study: Study, asked: Asked) -> Plan:
         split(study, mounted),
         study.source.path,
         a_subdomain("--secret", asked.secret or f"{name}-secrets"),
-        asked.form == "compose" and storage == DATABASE and asked.storage is None,
+        asked.form == "compose" and storage is not None and storage.address == DATABASE and asked.storage is None,
         claim,
         mounted,
         asked.results and a_subdomain("--results", asked.results),
+        storage,
     )
 
 
@@ -187,13 +166,14 @@ def _check(study: Study, asked: Asked) -> None:
     if asked.agents is not None:
         _check_for_agents(study)
     else:
-        _check_for_workers(study, asked.workers or 1)
+        _check_for_workers(study, asked.workers or 1, {one.partition("=")[0] for one in asked.each})
     if asked.form == "compose":
         for place, given in (
             ("--namespace", asked.namespace),
             ("--secret", asked.secret),
             ("--volume", asked.volume),
             ("--results", asked.results),
+            ("--journal", asked.journal),
         ):
             if given is not None:
                 raise ManifestError(f"{place} is for --format kubernetes; take it out")
@@ -219,6 +199,9 @@ def _check_words(asked: Asked) -> None:
             parse_duration(asked.agents_wait)
         except ValueError as error:
             raise ManifestError(f"--agents-wait: {error}") from None
+    if asked.run is not None and asked.agents is not None:
+        raise ManifestError("--run is the name under which workers share a study; a run with --agents shares none")
+    _check_each(asked)
     for variable in asked.env:
         if not _NAME.fullmatch(variable) or variable in _OURS:
             what = f"the variable {variable} is set by Paretune" if variable in _OURS else "expected a variable's name"
@@ -232,6 +215,19 @@ def _check_words(asked: Asked) -> None:
     ):
         if not form.fullmatch(value):
             raise ManifestError(f"{place}: expected {rule}, but got {value!r}")
+
+
+def _check_each(asked: Asked) -> None:
+    """Check what is each worker's own. Raises ManifestError."""
+    if asked.each and asked.agents is not None:
+        raise ManifestError("--each is about workers, and a run with --agents has one server")
+    for one in asked.each:
+        name, _, value = one.partition("=")
+        if INDEX not in value or name not in [f"target.{key}" for key in _ADDRESSES]:
+            raise ManifestError(
+                f"--each: expected the address of each worker's own server, with {INDEX} in place of the worker's "
+                f"number, like target.url=http://triton-{INDEX}.triton:8000, but got {one!r}"
+            )
 
 
 def _check_for_agents(study: Study) -> None:
@@ -255,16 +251,19 @@ def _check_for_agents(study: Study) -> None:
     _check_address(study, key, f"each agent is in one of its own: {remedy}")
 
 
-def _check_for_workers(study: Study, workers: int) -> None:
+def _check_for_workers(study: Study, workers: int, own: Set[str]) -> None:
     """Check that each worker has a server of its own that it reaches. Raises StudyError."""
     key = study.spec.target.url_key
     if key is None:
         return
-    if workers > 1:
+    given = [one for one in dict.fromkeys((key, *_ADDRESSES)) if getattr(study.spec.target, one, None) is not None]
+    shared = [one for one in given if f"target.{one}" not in own]
+    if workers > 1 and shared:
         raise study.source.error(
-            ("target", key),
+            ("target", shared[0]),
             f"is one server that runs already, and {workers} workers would measure on it at once: each needs a server "
-            "of its own. Have Paretune start it, or leave out --workers",
+            f"of its own. Give each its address with --each target.{shared[0]}=..., with {INDEX} in it; have Paretune "
+            "start the servers; or leave out --workers",
         )
     _check_address(study, key, "the worker is in one of its own: give an address that it reaches the server by")
 
@@ -278,44 +277,8 @@ def _check_address(study: Study, key: str, remedy: str) -> None:
             host = urlsplit(str(given or "")).hostname or ""
         except ValueError as wrong:
             raise error(("target", one), f"no address of a server: {wrong}") from None
-        if _is_itself(host):
+        if is_itself(host):
             raise error(("target", one), f"{host} is each container itself, and {remedy}")
-
-
-def _is_itself(host: str) -> bool:
-    """Whether the name of a host leads each container to itself."""
-    return is_loopback(host) or host in _ANY
-
-
-def _storage(study: Study, asked: Asked) -> str | None:
-    """Return the address of the database that all hosts share, None where a single run needs none."""
-    said = study.spec.search.storage
-    given = asked.storage or (said if "://" in said or _VARIABLE.fullmatch(said) else None)
-    if given is None:
-        if asked.agents is not None:
-            return None
-        if asked.form == "compose":
-            return DATABASE
-        raise ManifestError("--storage: workers share their trials in a database that all of them reach; give its "
-                            "address, like postgresql://tune@db/trials, or write it into `search.storage`")  # fmt: skip
-    place = "--storage" if asked.storage else "search.storage"
-    try:
-        SearchSpec(storage=given)
-    except ValidationError as error:
-        raise ManifestError(f"{place}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
-    try:
-        url = urlsplit(given)
-        host = url.hostname
-    except ValueError as error:
-        raise ManifestError(f"{place}: no address of a database: {error}") from None
-    if _VARIABLE.fullmatch(given):
-        return given
-    if "://" not in given or url.scheme.startswith(("sqlite", "journal")):
-        raise ManifestError(f"{place}: {given!r} is a file of one host; give a database that all of them reach, like "
-                            "postgresql://tune@db/trials")  # fmt: skip
-    if host is not None and _is_itself(host):
-        raise ManifestError(f"{place}: {host} is each container itself; give the name that they know the database by")
-    return given
 
 
 def _volume(given: str | None) -> tuple[str | None, PurePosixPath | None]:
@@ -324,32 +287,42 @@ def _volume(given: str | None) -> tuple[str | None, PurePosixPath | None]:
         return None, None
     claim, colon, text = given.partition(":")
     folder = PurePosixPath(text)
-    unfit = not folder.is_absolute() or ".." in folder.parts or any(one.is_relative_to(folder) for one in _TAKEN)
-    if colon and unfit:
+    if colon and hides(folder):
         raise ManifestError(
             f"--volume: {text!r} is no folder to mount a volume on: give an absolute path, like {claim}:/models, that "
-            f"hides none of {', '.join(map(str, _TAKEN))}"
+            f"hides none of {', '.join(map(str, TAKEN))}"
         )
     return a_subdomain("--volume", claim), folder if colon else None
 
 
-def _workers(study: Study, asked: Asked, storage: str | None) -> tuple[Role, ...]:
+def _check_apart(storage: Storage | None, mounted: PurePosixPath | None) -> None:
+    """Check that the folder of a journal is none of the volume of files, which is read-only. Raises ManifestError."""
+    if storage is None or storage.folder is None or mounted is None:
+        return
+    if storage.folder.is_relative_to(mounted) or mounted.is_relative_to(storage.folder):
+        raise ManifestError(f"--volume: {mounted} and {storage.folder}, the folder of the journal, are in one another; "
+                            "give them folders of their own")  # fmt: skip
+
+
+def _workers(study: Study, asked: Asked, storage: Storage | None) -> tuple[Role, ...]:
     assert storage is not None, "workers have one"
-    arguments = ("worker", _inside(study), "--storage", storage, *_overrides(study))
-    secrets = _once(*_of_storage(storage), *study.spec.target.secrets(), *asked.env)
+    named = ("--run", asked.run) if asked.run is not None else ()
+    arguments = ("worker", _inside(study), "--storage", storage.address, *named, *_overrides(study, len(asked.each)))
+    each = tuple(word for one in asked.each for word in ("--set", one))
+    secrets = _once(*storage.secrets, *study.spec.target.secrets(), *asked.env)
     count = 1 if asked.workers is None else asked.workers
-    return (Role("worker", count, arguments, asked.server, secrets, studies=True),)
+    return (Role("worker", count, arguments, asked.server, secrets, studies=True, each=each),)
 
 
-def _with_agents(study: Study, asked: Asked, name: str, storage: str | None) -> tuple[Role, ...]:
+def _with_agents(study: Study, asked: Asked, name: str, storage: Storage | None) -> tuple[Role, ...]:
     assert asked.agents is not None, "they were asked for"
-    kept = () if storage is None else ("--set", f"search.storage={storage}")
+    kept = () if storage is None else ("--set", f"search.storage={storage.address}")
     wait = asked.agents_wait
-    joined = ("--agents", str(asked.agents), "--agents-bind", f"0.0.0.0:{MASTER_PORT}",
+    joined = ("--agents", str(asked.agents), "--agents-bind", f"{EVERYWHERE}:{MASTER_PORT}",
               *(("--agents-wait", wait) if wait is not None else ()))  # fmt: skip
     looked_for = ("agent", "--master", master_of(name), *(("--wait", wait) if wait is not None else ()))
     arguments = ("run", _inside(study), *joined, *_overrides(study), *kept)
-    secrets = _once(TOKEN, *_of_storage(storage), *study.spec.target.secrets(), *asked.env)
+    secrets = _once(TOKEN, *(storage.secrets if storage else ()), *study.spec.target.secrets(), *asked.env)
     return (
         Role("run", 1, arguments, asked.server, secrets, studies=True),
         Role("agent", asked.agents, looked_for, asked.agent, (TOKEN,), studies=False),
@@ -364,14 +337,7 @@ def _inside(study: Study) -> str:
     return str(HOME / study.source.path.name)
 
 
-def _overrides(study: Study) -> Sequence[str]:
-    return [word for one in study.overrides for word in ("--set", one)]
-
-
-def _of_storage(storage: str | None) -> list[str]:
-    """Return the variables of a database's address, and that of its password where it has none."""
-    if storage is None:
-        return []
-    named = [one or other for one, other in _VARIABLE.findall(storage)]
-    without = storage.startswith("postgres") and ":" not in urlsplit(storage).netloc.rpartition("@")[0]
-    return [*([PASSWORD] if without and not _CERTIFIED.search(storage) else []), *named]
+def _overrides(study: Study, left_out: int = 0) -> Sequence[str]:
+    """Return the options of a study's overrides; the last ones may be left out."""
+    kept = study.overrides[: len(study.overrides) - left_out]
+    return [word for one in kept for word in ("--set", one)]

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -15,7 +16,7 @@ from targets import registry, yaml_text
 from targets.base import TargetError
 from targets.options import TargetOptions
 from tuner.study import hidden, paths
-from tuner.study.own_metrics import check_classes, check_objectives, own_bounds
+from tuner.study.own_metrics import check_bounds, check_classes, check_objectives, own_bounds
 from tuner.study.several import check_several
 from tuner.study.source import Keys, Source, StudyError
 from tuner.study.spec import StudySpec
@@ -83,7 +84,12 @@ class Study:
         return digest.hexdigest()[:16]
 
 
-def load_study(path: Path, overrides: Sequence[str] = (), text: str | None = None) -> Study:
+def load_study(
+    path: Path,
+    overrides: Sequence[str] = (),
+    text: str | None = None,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> Study:
     """Read and validate a study file.
 
     Args:
@@ -91,20 +97,23 @@ def load_study(path: Path, overrides: Sequence[str] = (), text: str | None = Non
         text: its content, when that is at hand; the path then only says where relative paths start.
         overrides: `PATH=VALUE` with the path's keys joined by dots and the value in YAML, as `--set` takes them; a key
             that has dots itself stands in quotes.
+        options: path of an override -> the option of the command that it was given with, which errors then name.
 
     Raises:
         StudyError: the file is missing, is no YAML, or does not validate.
     """
     text = _read(path) if text is None else text
     data, lines = _parse(path, text)
-    changed = frozenset(_override(data, override, lines) for override in overrides)
-    source = Source(path, text, {keys: line for keys, line in lines.items() if not _within(keys, changed)}, changed)
+    changed = frozenset(_override(data, override, lines, options) for override in overrides)
+    kept = {keys: line for keys, line in lines.items() if not _within(keys, changed)}
+    source = Source(path, text, kept, changed, options)
     try:
         target = _target(source, data)
         spec = StudySpec.model_validate({**data, **target, **own_bounds(source, data, target.get("target"))})
     except ValidationError as error:
         raise _first_error(source, data, error.errors()[0]) from None
     check_objectives(source, spec)
+    check_bounds(source, spec)
     check_classes(source, spec)
     check_several(source, spec)
     return Study(spec, source, tuple(overrides), data)
@@ -178,7 +187,7 @@ def _collect_lines(path: Path, node: yaml.Node, keys: Keys, lines: dict[Keys, in
             _collect_lines(path, item, (*keys, index), lines)
 
 
-def _override(data: dict[str, Any], override: str, lines: Mapping[Keys, int]) -> Keys:
+def _override(data: dict[str, Any], override: str, lines: Mapping[Keys, int], options: Mapping[str, str]) -> Keys:
     """Set one value and return its path.
 
     The mappings on the way to it are copied first: an alias in the file is the very mapping of its anchor, which may
@@ -191,18 +200,19 @@ def _override(data: dict[str, Any], override: str, lines: Mapping[Keys, int]) ->
     if text is None or not all(keys):
         raise StudyError(f"--set {override}: expected PATH=VALUE, like --set search.budget.trials=10")
     place = paths.joined(keys)
+    given = options.get(place, f"--set {place}")
     target = data
     for key in keys[:-1]:
         inner = target.get(key, {})
         if not isinstance(inner, dict):
             line = lines.get(tuple(keys[: keys.index(key) + 1]), 1)
-            raise StudyError(f"--set {place}: `{key}` (line {line} of the study) holds a value, not a mapping")
+            raise StudyError(f"{given}: `{key}` (line {line} of the study) holds a value, not a mapping")
         target[key] = dict(inner)
         target = target[key]
     try:
         target[keys[-1]] = yaml_text.load(text)
     except yaml.YAMLError:
-        raise StudyError(f"--set {place}: {text!r} is not a YAML value") from None
+        raise StudyError(f"{given}: {text!r} is not a YAML value") from None
     return tuple(keys)
 
 

@@ -5,7 +5,18 @@ from difflib import get_close_matches
 from typing import Any
 
 from targets.options import ServerMetric, TargetOptions
-from tuner.catalog import MAXIMIZED, METRICS, MINIMIZED, STREAMED, TOTALS, USED
+from tuner.catalog import (
+    AT_LEAST,
+    EITHER,
+    FROM_BELOW,
+    MAXIMIZED,
+    METRICS,
+    MINIMIZED,
+    STREAMED,
+    TOTALS,
+    USED,
+    metric_of,
+)
 from tuner.nesting import knob_names
 from tuner.study.slo import SloSpec
 from tuner.study.source import Source
@@ -25,7 +36,7 @@ def own_bounds(source: Source, data: Mapping[str, Any], target: TargetOptions | 
         return {}
     space = data.get("space")
     own = {metric.name: metric for metric in target.metrics_with(knob_names(space) if isinstance(space, dict) else ())}
-    if taken := sorted(set(own) & set(METRICS)):
+    if taken := sorted(set(own) & {*METRICS, *FROM_BELOW}):
         raise source.error(("target",), f"the server's metric `{taken[0]}` has the name of one of ours; rename it")
     read = dict(section)
     for name, given in section.items():
@@ -88,10 +99,33 @@ def _bound(source: Source, metric: ServerMetric, given: object) -> float:
 
 def asked_of_use(spec: StudySpec) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the metrics of what the server uses that a study asks for, with the place of each in its file."""
-    bounds = [(("slo", name), name) for name in spec.slo.bounds() if name in USED]
+    bounds = [(("slo", name), metric_of(name)) for name in spec.slo.bounds() if metric_of(name) in USED]
     matches = ((index, OBJECTIVE.fullmatch(text)) for index, text in enumerate(spec.objectives))
     goals = [(("objectives", index), match["metric"]) for index, match in matches if match and match["metric"] in USED]
     return [*bounds, *goals]
+
+
+def asked_for_more(spec: StudySpec) -> frozenset[str]:
+    """Return the metrics of which a study asks for more, of those that it may ask for in either way.
+
+    An objective says so; without one on the metric a bound from below does, where there is none from above.
+    """
+    bounds = spec.slo.bounds()
+    bounded = {metric_of(name): name in AT_LEAST and metric_of(name) not in bounds for name in bounds}
+    goals = {match["metric"]: match["direction"] == "maximize" for match in map(OBJECTIVE.fullmatch, spec.objectives)
+             if match}  # fmt: skip
+    return frozenset(name for name, more in (bounded | goals).items() if more and name in EITHER)
+
+
+def check_bounds(source: Source, spec: StudySpec) -> None:
+    """Check that a bound from below on what the server uses goes with the search of loads. Raises StudyError."""
+    for name in spec.slo.bounds() if spec.load.search == "max_under_slo" else ():
+        if name in AT_LEAST and metric_of(name) in USED:
+            raise source.error(
+                ("slo", name),
+                "with `load.search: max_under_slo` the climb begins at a low load, where a server has little to do, "
+                "and stops at the first one that misses a bound; take it out, or take `load.search: sampled`",
+            )
 
 
 def check_objectives(source: Source, spec: StudySpec) -> None:
@@ -120,4 +154,11 @@ def check_objectives(source: Source, spec: StudySpec) -> None:
                 ("objectives", index),
                 f"expected `maximize {usable['maximize']}` or `minimize {usable['minimize']}`, "
                 f"with `WORKLOAD.` before the metric if it is not the primary one, but got {text!r}",
+            )
+        other = {"maximize": "minimize", "minimize": "maximize"}[match["direction"]]
+        before = map(OBJECTIVE.fullmatch, spec.objectives[:index])
+        if any(one and (one["direction"], one["metric"]) == (other, match["metric"]) for one in before):
+            raise source.error(
+                ("objectives", index),
+                f"another objective is to {other} `{match['metric']}` already; keep one of the two",
             )

@@ -1,6 +1,6 @@
 """The shape of SLOs: bounds on latency, the times of tokens, errors and accuracy."""
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from targets.options import Duration, Section
 from tuner.study.quantities import Energy, Fraction, Size
@@ -49,7 +49,10 @@ class SloSpec(BoundsSpec):
     """Bounds that every workload must meet; the target's own metrics can have one too."""
 
     energy_per_inference: Energy | None = Field(None, gt=0, description="energy of the GPUs per request answered ok")
-    gpu_utilization: Fraction | None = Field(None, gt=0, description="mean share of time with a kernel running")
+    gpu_utilization: Fraction | None = Field(
+        None, gt=0, description="mean share of time with a kernel running, at most"
+    )
+    gpu_utilization_at_least: Fraction | None = Field(None, gt=0, le=1, description="the same, from below")
     gpu_memory: Size | None = Field(None, gt=0, description="GPU memory of the server, at most")
     server_cpu: float | None = Field(None, gt=0, description="CPU of the server's processes, in cores")
     server_rss: Size | None = Field(None, gt=0, description="resident memory of the server's processes, at most")
@@ -60,3 +63,13 @@ class SloSpec(BoundsSpec):
     @classmethod
     def _suggest_for_unknown_keys(cls, data: object) -> object:
         return data  # which other keys there are depends on the target: `load_study` knows
+
+    @field_validator("gpu_utilization_at_least")
+    @classmethod
+    def _below_the_most(cls, least: float | None, info: ValidationInfo) -> float | None:
+        most = info.data.get("gpu_utilization")
+        if least is not None and most is not None and least > most:
+            raise ValueError(
+                f"at most `gpu_utilization`, which is {most * 100:.4g}%, but got {least * 100:.4g}%; nothing meets both"
+            )
+        return least

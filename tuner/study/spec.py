@@ -131,6 +131,9 @@ class TelemetrySpec(Section):
     """What the server uses, sampled while a window is measured."""
 
     period: Duration = Field(0.1, ge=0.02, le=10, description="from one sample to the next")
+    server_metrics: Duration | None = Field(
+        None, ge=0.5, le=60, description="from one reading of the server's own metrics to the next; none when absent"
+    )
 
 
 class ReportSpec(Section):
@@ -188,7 +191,7 @@ class StudySpec(Section):
     )
     space: dict[str, Any] = Field(
         description="knob or load level -> list of values, {low, high, scale, step}, or one value; `composing`: model "
-        "of an ensemble -> its knobs"
+        "of an ensemble, or that is called -> its knobs"
     )
     constraints: list[str] = Field(
         default=[], description="relations between knobs that every configuration keeps, like `KNOB <= OTHER`"

@@ -1,5 +1,6 @@
-"""How much memory is free: on this host, and within the limits of the control groups that this process is in."""
+"""What there is to take: on this host, and within the limits of the control groups that this process is in."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,15 +20,36 @@ def free_bytes(root: Path = _ROOT, own: Path = _OWN) -> int:
         own: the file that names the group of this process.
     """
     free = int(psutil.virtual_memory().available)
+    return max(0, min([free, *(within for one in _groups(root, own) if (within := _free_within(one)) is not None)]))
+
+
+def cpu_time(root: Path = _ROOT, own: Path = _OWN) -> float | None:
+    """Return how many CPUs' worth of time processes started here get together at most; None: no group has a limit.
+
+    Args:
+        root: where the groups are mounted.
+        own: the file that names the group of this process.
+    """
+    return min((quota for one in _groups(root, own) if (quota := _cpus_within(one)) is not None), default=None)
+
+
+def _groups(root: Path, own: Path) -> Iterator[Path]:
+    """Yield the folders of the groups that this process is in, from its own upwards."""
     try:
         named = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):
-        return free
+        return
     group = root / named.strip("/")
-    for one in [group, *group.parents]:
-        if one.is_relative_to(root) and (within := _free_within(one)) is not None:
-            free = min(free, within)
-    return max(0, free)
+    yield from (one for one in [group, *group.parents] if one.is_relative_to(root))
+
+
+def _cpus_within(group: Path) -> float | None:
+    """Return the CPU time of a group in CPUs; None without a limit."""
+    try:
+        quota, period = (group / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
 
 
 def _free_within(group: Path) -> int | None:

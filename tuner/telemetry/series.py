@@ -1,12 +1,13 @@
 """What was sampled in a window, as columns over time; and the file that keeps them beside the records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from targets.exposed import Told, ToldOfGpus
 from tuner.telemetry.nvml import Device
 
 FIELDS = (
@@ -23,8 +24,43 @@ FIELDS = (
 )
 """What is sampled beside the GPUs: name, unit, meaning."""
 
+METRIC = "metric:"
+"""What begins the name of an array of the server's own metrics; the name that the server gives it follows."""
+
 Samples = Mapping[str, NDArray[np.float64]]
 """Field -> value at each time, shape [n]; NaN where it was not read or could not be."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a server told of itself, as it came.
+
+    Attributes:
+        told: makes sense of a text. Raises TargetError when it is none.
+        got: when, on the monotonic clock, and the text.
+        gpus: what a text says of the server's GPUs; None where they are not told this way. Raises TargetError.
+    """
+
+    told: Callable[[bytes], Sequence[Told]]
+    got: Sequence[tuple[int, bytes]]
+    gpus: Callable[[bytes], ToldOfGpus] | None = None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A server's own metrics over a window.
+
+    Attributes:
+        time_ns: when each reading began, int64 [m].
+        values: at each of these times, by the names that the server gives them.
+        counters: names of those that only grow.
+        gpus: name -> fields of each of the server's GPUs; None where they are not told this way.
+    """
+
+    time_ns: NDArray[np.int64]
+    values: Samples
+    counters: frozenset[str] = frozenset()
+    gpus: Mapping[str, Samples] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +73,8 @@ class Series:
         devices: each GPU and MIG instance with its fields.
         notes: what could not be read, and why.
         sampler_cpu_s: CPU time that sampling took.
+        metrics: the server's own, None where they were not read.
+        texts: what `metrics` will be made of, None where that was done or there is nothing.
     """
 
     time_ns: NDArray[np.int64]
@@ -44,6 +82,8 @@ class Series:
     devices: Sequence[tuple[Device, Samples]] = ()
     notes: tuple[str, ...] = ()
     sampler_cpu_s: float = 0.0
+    metrics: Metrics | None = None
+    texts: Texts | None = None
 
     @property
     def seconds(self) -> float:
@@ -66,14 +106,19 @@ def series_path(records: str) -> str:
 def save_series(series: Series, path: Path) -> None:
     """Store samples as an .npz file: `time_ns`, an array per field, `gpuN_` and `gpuN_migM_` before those of devices.
 
+    The server's own metrics are over a time of their own, `metric_time_ns`; `metric:` stands before their names.
+
     Raises:
         OSError: it cannot be written.
     """
-    arrays = dict(series.host)
+    arrays, times = dict(series.host), {"time_ns": series.time_ns}
     for device, samples in series.devices:
         prefix = f"gpu{device.gpu}_" if device.instance is None else f"gpu{device.gpu}_mig{device.instance}_"
         arrays |= {f"{prefix}{name}": column for name, column in samples.items()}
+    if series.metrics is not None:
+        times["metric_time_ns"] = series.metrics.time_ns
+        arrays |= {f"{METRIC}{name}": column for name, column in series.metrics.values.items()}
     temporary = path.with_name(f".{path.name}.part")
     with temporary.open("wb") as file:
-        np.savez_compressed(file, time_ns=series.time_ns, **arrays)
+        np.savez_compressed(file, **times, **arrays)
     temporary.replace(path)

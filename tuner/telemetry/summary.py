@@ -1,19 +1,34 @@
 """From samples to what a point says of them: means, largest values, energy. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.telemetry.exposed import with_metrics
 from tuner.telemetry.nvml import REASONS, Device
-from tuner.telemetry.series import Samples, Series
-from tuner.usage import Gpu, MigInstance, Telemetry
+from tuner.telemetry.series import Metrics, Samples, Series
+from tuner.usage import Gpu, MigInstance, ServerReading, Telemetry
 
 COVERED = 0.9
 """Energy is given where it was told for at least this share of the window; it is brought to the whole of it."""
 NOTHING: NDArray[np.float64] = np.zeros(0)
+MOST_METRICS = 100
+"""Of the server's own metrics a point has so many at most; the samples have all."""
+
+
+def told(series: Series | None) -> tuple[Series | None, Telemetry]:
+    """Make sense of samples when the window has ended.
+
+    Returns:
+        The samples with what the server told of itself, and their summary.
+    """
+    if series is None:
+        return None, Telemetry()
+    whole = with_metrics(series)
+    return whole, summarised(whole)
 
 
 def summarised(series: Series) -> Telemetry:
@@ -27,6 +42,11 @@ def summarised(series: Series) -> Telemetry:
     whole = _grown(host, "host_cpu_s")
     used, stolen = _grown(host, "host_used_s"), _grown(host, "host_steal_s")
     load = _finite(host, "host_load")
+    readings = [] if series.metrics is None else list(_readings(series.metrics))
+    left_out = _left_out(len(readings))
+    gpus = (
+        _gpus(series) if series.metrics is None or series.metrics.gpus is None else _told_gpus(series.metrics, seconds)
+    )
     return Telemetry(
         cpu_cores=_rate(series.time_ns, host.get("server_cpu_s", NOTHING)),
         cpu_cores_max=_largest(cpus),
@@ -35,12 +55,71 @@ def summarised(series: Series) -> Telemetry:
         host_cpu_share=used / whole if whole and used is not None else None,
         host_load=_mean(load),
         steal_share=stolen / whole if whole and stolen is not None else None,
-        gpu=_gpus(series),
+        gpu=gpus,
+        server_metrics=readings[:MOST_METRICS],
         samples=len(series.time_ns),
         sampled_s=seconds,
         sampler_cpu_share=series.sampler_cpu_s / seconds if seconds > 0 else None,
-        notes=list(series.notes),
+        notes=[*series.notes, *left_out, *_still(gpus)],
     )
+
+
+def _left_out(readings: int) -> list[str]:
+    """Return a note where a server tells more of itself than a point has."""
+    more = readings - MOST_METRICS
+    return [f"server metrics: {more} of {readings} are in the file of the samples alone"] if more > 0 else []
+
+
+def _readings(metrics: Metrics) -> Iterator[ServerReading]:
+    """Yield gauges, and counters that grew.
+
+    The last reading is of the time right after the window, when what waited has been answered: it ends what counters
+    say, and is none of a gauge's unless it is the only one.
+    """
+    for name, column in metrics.values.items():
+        if name in metrics.counters:
+            if rate := _rate(metrics.time_ns, column):
+                yield ServerReading(name=name, per_s=rate)
+            continue
+        inside = column[:-1] if len(column) > 1 else column
+        values = inside[np.isfinite(inside)]
+        if len(values):
+            yield ServerReading(name=name, mean=_mean(values), max=_largest(values))
+
+
+def _still(gpus: Sequence[Gpu]) -> list[str]:
+    """Return a note for each GPU whose energy did not grow: it draws power at all times, but may be read less often."""
+    return [
+        f"GPU {gpu.index}: its energy counter did not move in the window: it is renewed less often than that"
+        for gpu in gpus
+        if gpu.energy_from == "counter" and gpu.energy_joules == 0
+    ]
+
+
+def _told_gpus(metrics: Metrics, seconds: float) -> list[Gpu]:
+    """Summarise the GPUs that a server elsewhere tells of.
+
+    The first reading and the last one are not quite those of the samples, so the energy between them is brought to
+    the samples' time. The last reading counts, for it is of the time right before: GPUs are read every so often.
+
+    Args:
+        metrics: of the server.
+        seconds: from the first sample to the last.
+    """
+    span = float(metrics.time_ns[-1] - metrics.time_ns[0]) / 1e9 if len(metrics.time_ns) else 0.0
+    found = []
+    for index, (name, samples) in enumerate((metrics.gpus or {}).items()):
+        total = _whole(_largest(_finite(samples, "memory_total_bytes")))
+        made = _gpu(Device(index, None, name, total, None, None), samples, metrics.time_ns, (), [])
+        if made.energy_joules is not None:
+            covered = span >= COVERED * seconds > 0
+            energy = {"energy_joules": made.energy_joules * seconds / span} if covered else _NO_ENERGY
+            made = made.model_copy(update=energy)
+        found.append(made)
+    return found
+
+
+_NO_ENERGY = {"energy_joules": None, "energy_from": None}
 
 
 def _gpus(series: Series) -> list[Gpu]:

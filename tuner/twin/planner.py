@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from targets.base import Config, Value
+from tuner.candidates import candidates, listed_whole, neighbours
 from tuner.catalog import key_of
 from tuner.front import Z_95
 from tuner.objective import Goal
@@ -19,7 +20,6 @@ from tuner.space import Space
 from tuner.twin.calibration import Calibration, Observation, Variant, calibrate
 from tuner.twin.forecast import FORECAST, Forecaster, Roles, measured_as, server_of
 from tuner.twin.forecasts import Forecasts
-from tuner.twin.nearby import neighbours
 from tuner.twin.own_levels import Asked, levels_of_one, own_levels
 from tuner.twin.places import places
 from tuner.twin.refusals import Refusals
@@ -29,8 +29,6 @@ from tuner.workload import Workload, part_named, parts_of
 Floats = NDArray[np.float64]
 Law = tuple[Variant, int]
 """What service times depend on beside the batch: the variant, and the number of instances."""
-MOST_CANDIDATES = 2000
-"""Configurations that are looked at; of a larger space a random choice, the same for a seed."""
 LEAST_NOISE = 0.04
 """A measurement's standard deviation on the log scale at least: what another deployment changes is in no interval."""
 UNKNOWN_NOISE = 0.1
@@ -110,8 +108,8 @@ class Twin:
         self._goals = [goal for goal in goals if goal.metric in FORECAST]
         self._climbing = self._parts[goals[0].workload] if climbs else None
         self.searched = space if self._climbing is None else levels_of_one(space, self._climbing)
-        self.candidates = _candidates(self.searched, seed)
-        self.sampled = math.prod(len(one.values) for one in self.searched) > MOST_CANDIDATES
+        self.candidates = candidates(self.searched, seed)
+        self.sampled = not listed_whole(self.searched)
         self._forecaster: tuple[int, Forecaster] | None = None
         self._asked_of = _Kept()
         self._refusals = Refusals(space, workloads[0].level_name)
@@ -289,20 +287,6 @@ class Twin:
         errors = [_error(one, float(value)) for one, value in zip(estimates, simulated, strict=True)]
         noise = np.array([_noise(one) for one in estimates])
         return learn(places(self.space, configs, part.level_name), np.array(errors), noise)
-
-
-def _candidates(space: Space, seed: int) -> list[dict[str, Value]]:
-    """Return the configurations of a space, of a large one MOST_CANDIDATES drawn at random."""
-    if math.prod(len(one.values) for one in space) <= MOST_CANDIDATES:
-        return list(space.configs())
-    rng = np.random.default_rng(seed)
-    found: dict[tuple[tuple[str, Value], ...], dict[str, Value]] = {}
-    for _ in range(2 * MOST_CANDIDATES):
-        whole = {one.name: one.values[int(rng.integers(len(one.values)))] for one in space}
-        if space.allows(whole):
-            config = space.active(whole)
-            found[tuple(config.items())] = config
-    return list(found.values())[:MOST_CANDIDATES]
 
 
 def _usable(trial: Trial) -> list[Point]:

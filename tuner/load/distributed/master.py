@@ -7,9 +7,7 @@ agent has proved the token it is asked nothing, told nothing, and its statistics
 import logging
 import os
 import signal
-import socket
 import sys
-from contextlib import closing
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
@@ -20,14 +18,14 @@ from locust.env import Environment
 from locust.exception import RPCError
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, MasterRunner
-from locust.stats import stats_history
 
 from tuner import __version__
 from tuner.load.distributed.commands import Commands
 from tuner.load.distributed.link import TYPE, UNDONE
-from tuner.load.distributed.options import LEFT, LOOPBACK, UI_PORT, AgentInfo, AgentsWanted, spelled
+from tuner.load.distributed.options import LEFT, AgentInfo, AgentsWanted, spelled
 from tuner.load.distributed.roster import Member, Roster
 from tuner.load.distributed.trust import Challenge, ForgedError, nonce
+from tuner.load.distributed.web import show
 
 STRANGERS_SAY = ("client_ready", "heartbeat", TYPE)
 MEMBERS_SAY = (*STRANGERS_SAY, "stats", "quit")
@@ -51,6 +49,15 @@ class Master(MasterRunner):
         super().__init__(environment, wanted.host, wanted.port)
         self.register_message(TYPE, self._on_message)
         self.greenlet.spawn(self._watch)
+
+    def start(self, *_: Any, **__: Any) -> None:
+        """Begin no users: agents have none. Locust asks for it again when it strikes off one that was lost."""
+
+    def stop(self, send_stop_to_client: bool = True) -> None:
+        """Stop no users. Locust asks for it when the last agent is lost, but others may come in its place."""
+
+    def check_stopped(self) -> None:
+        """Do not take the run for stopped, whatever becomes of the agents."""
 
     def client_listener(self) -> NoReturn:
         """Go on listening whatever a message looks like: it may come from anybody who reaches the port."""
@@ -154,23 +161,7 @@ def started(wanted: AgentsWanted, token: bytes) -> tuple[Master, int, int]:
     environment.runner = master
     if not wanted.ui:
         return master, master.server.port, 0
-    ui_port = _free(UI_PORT)
-    environment.create_web_ui(LOOPBACK, ui_port)
-    gevent.spawn(stats_history, master)
-    return master, master.server.port, ui_port
-
-
-def _free(port: int) -> int:
-    """Return a port if nobody listens on it, and another one otherwise."""
-    for one in (port, 0):
-        with closing(socket.socket()) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, one))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    return port
+    return master, master.server.port, show(master)
 
 
 def serve(pipe: Connection, master: Master) -> bool:

@@ -19,6 +19,8 @@ WAIT_S = 300.0
 UI_PORT = 8089
 """Where Locust's web interface is served."""
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = "*"
+"""All addresses of this host, of IPv4 and of IPv6, as far as it has them."""
 LEFT = "it left"
 """Why an agent is gone that said goodbye: its load generators ended before it did."""
 INSTALL = "pip install 'paretune[locust]'"

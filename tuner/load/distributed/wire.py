@@ -90,6 +90,8 @@ def report_of(plain: Mapping[str, Any], answers: bytes) -> RunReport:
         queue_max=int(plain["queue_max"]),
         waiting_max=int(plain["waiting_max"]),
         spare_s=float(plain["spare_s"]),
+        kept_share=float(plain["kept_share"]),
+        held_back_share=float(plain["held_back_share"]),
         failures=failures,
         answers=unpacked_answers(answers),
     )

@@ -15,13 +15,13 @@ class Locustfile:
 
     Attributes:
         users: (name, host of its own or None) of each class of users.
-        shapes: names of its load shapes.
         longest_wait_s: that a user was found to wait between two tasks; 0.0: none, or it is not known beforehand.
+        unused: what it says, or Locust's configuration beside it, that Paretune does not do, a line each.
     """
 
     users: tuple[tuple[str, str | None], ...]
-    shapes: tuple[str, ...]
     longest_wait_s: float = 0.0
+    unused: tuple[str, ...] = ()
 
 
 def unjudged(status: int, body: bytes) -> Outcome:  # noqa: ARG001 - a judge is called with them

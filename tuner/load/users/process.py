@@ -4,28 +4,24 @@ The locustfile is loaded as `locust -f LOCUSTFILE --headless` loads it, in its o
 process import Locust, which changes the standard library under it.
 """
 
-import os
 import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any
 
-import locust
 from gevent import Greenlet, getcurrent, sleep, spawn
 from gevent.queue import SimpleQueue
 from gevent.socket import wait_read
-from locust.argument_parser import get_parser
-from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_INIT, STATE_STOPPED
-from locust.util.load_locustfile import load_locustfile
 
 from targets.scheduling import ask_for_short_slices
 from tuner.load.child import settle_in
 from tuner.load.plan import Plan, Rewindow, RunReport, UsersLoop
 from tuner.load.self_watch import SelfWatch
-from tuner.load.users.messages import Locustfile, LocustfileError
+from tuner.load.users.loading import loaded
+from tuner.load.users.messages import LocustfileError
 from tuner.load.users.open_calls import OpenCalls
 from tuner.load.users.recording import Ended, Recording, told
 from tuner.load.users.sessions import watch
@@ -33,7 +29,6 @@ from tuner.load.users.sessions import watch
 _LOOK_S = 0.005
 """This often the process looks whether it is kept from its work, and whether the window has ended."""
 _LATE_NS = 500_000_000
-_WAITS = 20
 _ENDED = (STATE_CLEANUP, STATE_STOPPED)
 
 
@@ -54,7 +49,8 @@ class Driver:
         self._recording: Recording | None = None
         self._plan: Plan | None = None
         self._own: SelfWatch | None = None
-        self._environment, self.about = _loaded(path)
+        self._environment, self.about = loaded(path)
+        self._own_host = self._environment.host
         events: Any = self._environment.events
         events.request.add_listener(self._on_request)
         events.user_error.add_listener(self._on_user_error)
@@ -72,7 +68,7 @@ class Driver:
         assert isinstance(load, UsersLoop), "a locustfile's plan has users"
         self._plan, self._own = plan, SelfWatch(plan.window)
         recording = self._recording = Recording(plan, self._calls, self._live)
-        self._environment.host = None if load.own_host else _host(plan)
+        self._environment.host = self._own_host if load.own_host else _host(plan)
         self._environment.stop_timeout = plan.timeout_ns / 1e9
         if time.monotonic_ns() > plan.start_ns + _LATE_NS:
             late_s = (time.monotonic_ns() - plan.start_ns) / 1e9
@@ -91,7 +87,7 @@ class Driver:
             self._runner.stop()
             self._recording = None
             recording.close(self._plan)
-        return _report(recording, self._own)
+        return _report(recording, self._own, self.about.unused)
 
     def rewindow(self, window: Rewindow) -> None:
         """Give the running plan another window."""
@@ -160,56 +156,17 @@ class Driver:
             self._recording.raised(None, told(failed.exception, self._path.parent, failed.exc_info[2]))
 
 
-def _loaded(path: Path) -> tuple[Environment, Locustfile]:
-    """Load a locustfile as Locust does. Raises LocustfileError."""
-    os.chdir(path.parent)
-    sys.argv = ["locust", "-f", str(path), "--headless"]
-    try:
-        users, shapes = load_locustfile(str(path))
-    except (Exception, SystemExit) as error:
-        raise LocustfileError(told(error, path.parent)) from None
-    try:
-        options = get_parser().parse_args(sys.argv[1:])
-    except SystemExit:
-        raise LocustfileError(
-            "it asks for options of its own that have no default; give them one, or set them in a locust.conf beside it"
-        ) from None
-    try:
-        environment = Environment(
-            user_classes=list(users.values()),
-            events=locust.events,
-            locustfile=path.name,
-            parsed_options=options,
-            parsed_locustfiles=[str(path)],
-        )
-    except ValueError as error:
-        raise LocustfileError(str(error)) from None
-    about = Locustfile(
-        tuple((name, getattr(one, "host", None)) for name, one in users.items()),
-        tuple(type(one).__name__ for one in shapes),
-        max(map(_longest_wait_s, users.values()), default=0.0),
-    )
-    return environment, about
-
-
-def _longest_wait_s(user: Any) -> float:
-    """Return the longest of some waits between the tasks of a class of users, 0.0 where it cannot be asked for one."""
-    nobody = SimpleNamespace(_cp_last_run=time.perf_counter(), _cp_last_wait_time=0.0)
-    try:
-        return max(float(user.wait_time(nobody)) for _ in range(_WAITS))
-    except Exception:  # a function of its own, which needs a user that runs
-        return 0.0
-
-
 def _host(plan: Plan) -> str:
     at = plan.endpoint
     return f"{'http' if at.tls is None else 'https'}://{f'[{at.host}]' if ':' in at.host else at.host}:{at.port}"
 
 
-def _report(recording: Recording, own: SelfWatch) -> RunReport:
+def _report(recording: Recording, own: SelfWatch, notes: tuple[str, ...]) -> RunReport:
     return RunReport(
         requests=recording.rows.count,
         cpu_share=own.cpu_share(),
+        kept_share=own.kept_share(),
+        held_back_share=own.held_back_share(),
         stalls=own.stalls,
         longest_stall_s=own.longest_ns / 1e9,
         queue_max=0,
@@ -218,6 +175,7 @@ def _report(recording: Recording, own: SelfWatch) -> RunReport:
         locust=True,
         named=recording.named(),
         raised=recording.all_raised(),
+        notes=notes,
     )
 
 

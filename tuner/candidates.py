@@ -1,12 +1,37 @@
-"""What lies beside a configuration: one knob moved by a few steps, or given another name. Pure."""
+"""Which configurations are looked at: all of a small space; of a large one a sample, and what lies near the best."""
 
 from collections.abc import Iterable
+
+import numpy as np
 
 from targets.base import Config, Value
 from tuner.space import Parameter, Space
 
+MOST_CANDIDATES = 2000
+"""Configurations that are looked at; of a larger space a random choice, the same for a seed."""
+BESTS = 3
+"""The best so far whose neighbours are looked at, where the whole space is not."""
 STEPS = (1, 2, 4, 8, 16)
 """By how many values an ordered parameter moves: of many values one step changes less than a measurement can tell."""
+
+
+def listed_whole(space: Space) -> bool:
+    """Whether `candidates` are all of a space."""
+    return space.combinations <= MOST_CANDIDATES
+
+
+def candidates(space: Space, seed: int) -> list[dict[str, Value]]:
+    """Return the configurations of a space, of a large one MOST_CANDIDATES drawn at random."""
+    if listed_whole(space):
+        return list(space.configs())
+    rng = np.random.default_rng(seed)
+    found: dict[tuple[tuple[str, Value], ...], dict[str, Value]] = {}
+    for _ in range(2 * MOST_CANDIDATES):
+        whole = {one.name: one.values[int(rng.integers(len(one.values)))] for one in space}
+        if space.allows(whole):
+            config = space.active(whole)
+            found[tuple(config.items())] = config
+    return list(found.values())[:MOST_CANDIDATES]
 
 
 def neighbours(space: Space, configs: Iterable[Config]) -> list[dict[str, Value]]:

@@ -1,13 +1,36 @@
-"""What lies beside a configuration."""
+"""Which configurations of a space are looked at."""
 
+import pytest
 from batching_server import SPACE
 
 from targets.base import Knob
-from tuner.relations import parse_relation
+from tuner.candidates import MOST_CANDIDATES, candidates, listed_whole, neighbours
+from tuner.relations import Relation, Term, parse_relation
 from tuner.space import Parameter, Space
-from tuner.twin.nearby import neighbours
 
 HERE = {"max_batch_size": 8, "max_queue_delay": 0.0, "instances": 1, "precision": "fp32", "concurrency": 16}
+
+
+def of_numbers(count: int) -> Space:
+    names = (Parameter(Knob(one, "int", 0, None, 1, "", "live", ""), tuple(range(count)), ordered=True) for one in "ab")
+    return Space(tuple(names), (Relation("a < b", (Term("a", "<", right="b"),)),))
+
+
+def test_of_a_small_space_all_are_looked_at() -> None:
+    space = of_numbers(44)
+    assert listed_whole(space)
+    assert candidates(space, 0) == list(space.configs())
+
+
+def test_of_a_large_space_a_sample_is_looked_at_that_a_seed_repeats() -> None:
+    space = of_numbers(500)
+    assert not listed_whole(space)
+    found = candidates(space, 1)
+    assert found == candidates(space, 1) != candidates(space, 2)
+    assert len({str(one) for one in found}) == len(found)
+    assert 0.9 * MOST_CANDIDATES < len(found) <= MOST_CANDIDATES
+    assert all(one["a"] < one["b"] for one in found)
+    assert sum(one["b"] for one in found) / len(found) == pytest.approx(2 / 3 * 500, rel=0.05)
 
 
 def test_an_ordered_knob_moves_by_1_2_or_4_values_and_a_name_to_every_other() -> None:
