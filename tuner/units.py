@@ -51,14 +51,14 @@ def format_share(fraction: float, digits: int = 2) -> str:
     """Return 98.50%; ∞ for a share without end, and `?` where there is none."""
     if math.isnan(fraction):
         return "?"
-    return f"{fraction * 100:.{digits}f}%" if math.isfinite(fraction) else "∞"
+    return f"{fraction * 100:,.{digits}f}%" if math.isfinite(fraction) else "∞"
 
 
 def format_energy(joules: float) -> str:
     """Return 4.21 mJ or 1.20 J; ∞ where nothing was answered or it was not told."""
     if not math.isfinite(joules):
         return "∞"
-    return f"{joules:,.2f} J" if joules >= 1 else f"{joules * 1e3:,.3g} mJ"
+    return f"{joules:,.2f} J" if joules >= 0.9995 else f"{joules * 1e3:,.3g} mJ"
 
 
 def format_size(size: float) -> str:

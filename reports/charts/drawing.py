@@ -151,14 +151,17 @@ def _plain(value: object) -> object:
 def significant(value: float) -> float | int | None:
     """Return a number with DIGITS significant digits, whole numbers as such; None for what is not finite.
 
-    A larger number has all its digits before the point: tables elsewhere in the page have them.
+    A larger number has all its digits before the point: tables elsewhere in the page have them. A number whose short
+    form ends with a 5 keeps all its digits: it is rounded once more where it is shown, and might go the other way.
     """
     if not math.isfinite(value):
         return None
     if abs(value) >= 10**DIGITS:
         return round(value)
     short = float(f"{value:.{DIGITS}g}")
-    return int(short) if short == int(short) else short
+    if short == int(short):
+        return int(short)
+    return value if repr(short).partition("e")[0].endswith("5") else short
 
 
 def text_of(value: str) -> str:

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from reports.charts.colours import THEMES
 
-SCRIPTS = ("charts.js", "front.js")
+SCRIPTS = ("charts.js", "numbers.js", "front.js")
 
 
 def library() -> str:

@@ -5,28 +5,10 @@
   const CIVIDIS = "Cividis";
   const NO_VALUE = "#bdbdbd"; // of a point whose configuration does not have the knob
   const READABLE = 0.6; // opacity from which a colour can be told
+  const { shown } = window.paretune;
   const chosen = { left: null, right: null, next: "left" };
   let data = null;
   let controls = {};
-
-  function shown(value, unit) {
-    if (value === null || value === undefined) return "not measured";
-    if (value === -Infinity && (unit === "s" || unit === "/s")) return shown(0, unit); // never below it
-    if (!Number.isFinite(value)) return value > 0 ? "∞" : "-∞";
-    const grouped = (number, digits) =>
-      number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-    const few = (number) => number.toLocaleString("en", { maximumSignificantDigits: 3 });
-    switch (unit) {
-      case "s": return `${grouped(value * 1e3, 2)} ms`;
-      case "/s": return `${Math.abs(value) < 100 ? few(value) : grouped(value, 0)}/s`;
-      case "share": return `${(value * 100).toFixed(2)}%`;
-      case "bytes": return `${grouped(value / 2 ** 20, 1)} MiB`;
-      case "J": return value >= 1 ? `${value.toFixed(2)} J` : `${(value * 1e3).toPrecision(3)} mJ`;
-      case "cores": return `${value.toFixed(2)} cores`;
-      case "tokens": return `${value.toFixed(1)} tokens`;
-      default: return Math.abs(value) < 9999.5 ? String(Number(value.toPrecision(4))) : grouped(value, 0);
-    }
-  }
 
   function configOf(point) {
     const positions = data.trials.config[data.points.trial[point]];

@@ -574,3 +574,8 @@ def test_names_from_outside_are_text_everywhere() -> None:
 
 def test_a_number_in_the_page_has_five_digits_and_a_large_one_all_before_the_point() -> None:
     assert str(as_json([0.123456, 12.34567, 99_999.4, 123_456.7, 4.0])) == "[0.12346,12.346,99999,123457,4]"
+
+
+def test_a_number_that_two_roundings_would_change_keeps_its_digits() -> None:
+    """13.75496 in five digits is 13.755, which in two after the point is 13.76 and not 13.75."""
+    assert str(as_json([13.75496, 0.01375496, 2.00042, 5e-7])) == "[13.75496,0.01375496,2.0004,5e-07]"

@@ -3,19 +3,22 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from reports import words
+from reports.charts.drawing import significant
 from reports.points import all_points
 from tests.support.browser import Opened, opened
 from tests.support.front_page import click, table, traces
 from tests.support.hostile_run import MODEL
 from tuner.results import Result, read_result
-from tuner.units import format_setting
+from tuner.units import format_measured, format_setting
 
 
 @pytest.fixture(scope="module")
@@ -493,6 +496,18 @@ def test_a_pointer_over_a_point_shows_its_whole_configuration_and_two_clicks_com
     values = [words.per_second(one.point.metrics["throughput_rps"].value) for one in (left, right)]
     assert [cell.partition(" ")[0] for cell in compared["throughput"][:2]] == values
     assert len(traces(page)["compared below"]["x"]) == 2
+
+
+def test_figures_in_the_charts_have_the_digits_of_the_command_line(page: Page) -> None:
+    """Of random figures, of those at the edge between two digits, and of ties."""
+    rng = np.random.default_rng(5)
+    random = (10 ** rng.uniform(-3, 5, size=200)).tolist()
+    edges = [13.755, 0.013755, 182.5, 183.5, 12.25, 12.35, 1.005, 0.125, 0.135, 0.99996, 99.95, 9_999.4, 123_456.5, 0.0]
+    given = [value for value in map(significant, (*random, *edges)) if value is not None]
+    for unit in ("s", "/s", "share", "bytes", "J", "cores", "tokens"):
+        told = page.evaluate("([values, unit]) => values.map((one) => paretune.shown(one, unit))", [given, unit])
+        spelled = words.milliseconds if unit == "s" else partial(format_measured, unit=unit)
+        assert dict(zip(given, told, strict=True)) == {value: spelled(value) for value in given}
 
 
 def test_the_data_of_the_page_is_the_runs(page: Page, real_run: Path) -> None:
