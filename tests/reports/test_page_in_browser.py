@@ -480,8 +480,7 @@ def test_a_pointer_over_a_point_shows_its_whole_configuration_and_two_clicks_com
         page.select_option(f"#compare-{side}", str(other.number))
     for one in (left, right):
         title = f"trial {one.trial.number}, {words.load(one.point.load)}"
-        click(page, one.number, title)
-        shown = page.locator("#front .hoverlayer .hovertext").first.text_content() or ""
+        shown = click(page, one.number, title)
         config = [f"{name} {format_setting(value, units.get(name, ''))}" for name, value in one.trial.config.items()]
         p90 = words.milliseconds(one.point.metrics["latency_p90_s"].value)
         for part in (title, *config, f"p90 {p90}"):

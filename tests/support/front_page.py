@@ -35,26 +35,28 @@ def place(page: Page, number: int) -> Mapping[str, float]:
     return found
 
 
-def hover(page: Page, number: int, title: str) -> Mapping[str, float]:
-    """Move to a point and wait for its text; return where it is."""
+def hover(page: Page, number: int, title: str) -> str:
+    """Move to a point, wait for its text and return it."""
     at = place(page, number)
     page.mouse.move(at["x"] + 40, at["y"] + 40)
     page.mouse.move(at["x"], at["y"], steps=4)
-    page.wait_for_function(
+    shown: str = page.wait_for_function(
         """(title) => {
             const shown = document.querySelector('#front .hoverlayer .hovertext');
-            return shown && shown.textContent.includes(title);
+            return shown && shown.textContent.includes(title) && shown.textContent;
         }""",
         arg=title,
-    )
-    return at
+    ).json_value()
+    return shown
 
 
-def click(page: Page, number: int, title: str) -> None:
-    """Click a point, once its text is shown: plotly clicks what it hovers over."""
-    at = hover(page, number, title)
+def click(page: Page, number: int, title: str) -> str:
+    """Click a point, once its text is shown: plotly clicks what it hovers over. Returns that text."""
+    shown = hover(page, number, title)
+    at = place(page, number)
     page.mouse.click(at["x"], at["y"])
     page.wait_for_function("(title) => document.querySelector('#comparison tr').textContent.includes(title)", arg=title)
+    return shown
 
 
 def table(page: Page) -> dict[str, list[str]]:
