@@ -30,7 +30,6 @@ MAX_ROUNDS_FACTOR = 4
 MOST_ROUNDS = 1000
 """Draws of a workload that a redeployment may take; each round of it has one that all sides share."""
 MARGIN = 1.5
-APART = "both could not be measured side by side, so they were measured one after the other"
 
 
 @dataclass(frozen=True)
@@ -363,25 +362,6 @@ def confirmation(
         gains=ratios_of_pairs(list(zip(ours, theirs, strict=True)), own=trier.meter.directions),
         verdict=overall(candidate),
     )
-
-
-def remark(made: Confirmation, *, apart: bool = False) -> str | None:
-    """Say what a reader of the gain should know of the confirmation.
-
-    Args:
-        made: the confirmation.
-        apart: both could not be measured side by side.
-    """
-    said = [one for one in (_decided(made), APART if apart else None) if one is not None]
-    return "; ".join(said) or None
-
-
-def _decided(made: Confirmation) -> str | None:
-    if made.verdict != "met":
-        return "the confirmation could not decide on every SLO"
-    if overall(made.baseline) == "missed":
-        return "your own configuration missed an SLO when it was measured again; the gain is against it all the same"
-    return None
 
 
 def per_redeployment(trier: Trier, gathered: Rounds, name: str) -> list[dict[str, Estimate]]:

@@ -9,6 +9,7 @@ from targets.base import Config
 from tuner import confirm
 from tuner.compare import Metrics, ratios_of_pairs, ratios_of_runs
 from tuner.confirm import Contender, Rounds
+from tuner.remarks import APART
 from tuner.results import Comparison, Ratio, ResultError, Trial, read_result
 from tuner.space import Space, server_part
 from tuner.study.spec import ConfirmSpec
@@ -74,7 +75,7 @@ def measure(trier: Trier, pair: tuple[Contender, Contender], settings: ConfirmSp
         redeployments=settings.redeployments,
         rounds=settings.redeployments * settings.rounds,
         ratios=ratios,
-        notes=[f"{confirm.APART}: {one}" for one in said if one is not None],
+        notes=[f"{APART}: {one}" for one in said if one is not None],
     )
 
 

@@ -1,6 +1,6 @@
 """What a run recommends, and what it says of that. Takes findings and writes into them; no clock, no I/O."""
 
-from tuner import confirm, rank
+from tuner import confirm, rank, remarks
 from tuner.confirm import Contender
 from tuner.findings import Findings
 from tuner.results import Confirmation
@@ -24,7 +24,7 @@ def recommend(found: Findings, pair: tuple[Contender, Contender], made: Confirma
         found: what is known.
         pair: who was confirmed, and the user's configuration at the loads that it was measured at beside it.
         made: its confirmation.
-        apart: see `confirm.remark`.
+        apart: see `remarks.remark`.
     """
     candidate, own = pair
     own_missed = confirm.overall(made.baseline) == "missed"
@@ -47,7 +47,7 @@ def recommend(found: Findings, pair: tuple[Contender, Contender], made: Confirma
     if baseline is not None and made.verdict == "undecided" and _worsens(found, made):
         found.message = NOT_BETTER
         return
-    found.message = confirm.remark(made, apart=apart)
+    found.message = remarks.remark(made, apart=apart)
     found.best = found.confirmed(candidate, made)
 
 

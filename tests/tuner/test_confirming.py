@@ -13,11 +13,12 @@ from targets.simulated.target import SimulatedTarget
 from tuner import head_to_head
 from tuner.accuracy.variants import Accuracies
 from tuner.budget import Budget
-from tuner.confirm import APART, Contender, Rounds, per_redeployment
+from tuner.confirm import Contender, Rounds, per_redeployment
 from tuner.confirming import Confirming
 from tuner.findings import Findings
 from tuner.load.generator import Generator
 from tuner.measure import Meter
+from tuner.remarks import APART
 from tuner.results import Load, Side, SloVerdict
 from tuner.slo import Slo
 from tuner.stopping import Pace
