@@ -1,11 +1,14 @@
 """What a study says of load levels, checked against its workloads."""
 
+from tuner.catalog import THROUGHPUT_BOUND
 from tuner.nesting import place_of
 from tuner.objective import parse_goals
 from tuner.relations import Relation
 from tuner.space import LOAD_NAMES, Space
 from tuner.study.load import Study
-from tuner.workload import Workload, at_once, part_named
+from tuner.study.source import Keys
+from tuner.study.traffic import WorkloadSpec
+from tuner.workload import Workload, at_once, part_named, parts_of
 
 
 def check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
@@ -26,7 +29,37 @@ def check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
         if space.levels(name) and name not in used:
             what = "users that it does not fix itself" if name == "users" else f"a {name}"
             raise study.source.error(("space", name), f"no workload of this study has {what}; take it out")
+    _check_offered(study, space, workloads)
     _check_climb(study, space, workloads)
+
+
+def _check_offered(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
+    """Check that open loops offer more than the throughput that the SLO asks for. Raises StudyError."""
+    bounds = study.spec.bounds()
+    for workload, part in parts_of(workloads):
+        least = bounds[part.name].get(THROUGHPUT_BOUND)
+        if least is None or workload.arrivals is None:
+            continue
+        share = 1.0 if part.index is None else float(workload.shares[part.index])
+        levels = list(map(float, space.levels("rate")))
+        offered = share * max(levels, default=workload.at(None).level)
+        if offered <= least:
+            most = "at most " if len(space.levels("rate")) > 1 else ""
+            raise study.source.error(
+                _place_of_bound(study, part.name, THROUGHPUT_BOUND),
+                f"is {least:.6g}/s, but the open loop {part.name!r} offers {most}{offered:.6g}/s, and a server answers "
+                "no more than it is asked; give a bound below that, or more load",
+            )
+
+
+def _place_of_bound(study: Study, part: str, name: str) -> Keys:
+    """Return where a bound on a workload or class stands."""
+    whole, _, of_class = part.partition(".")
+    workload = study.spec.workloads[whole]
+    classes = "mix" if isinstance(workload, WorkloadSpec) else "classes"
+    if of_class:
+        return ("workloads", whole, classes, of_class, "slo", name)
+    return ("workloads", whole, "slo", name) if name in workload.slo.bounds() else ("slo", name)
 
 
 def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
