@@ -8,7 +8,7 @@ from tuner.space import LOAD_NAMES, Space
 from tuner.study.load import Study
 from tuner.study.source import Keys
 from tuner.study.traffic import WorkloadSpec
-from tuner.workload import Workload, at_once, part_named, parts_of
+from tuner.workload import Workload, at_once, part_named
 
 
 def check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
@@ -34,21 +34,34 @@ def check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
 
 
 def _check_offered(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
-    """Check that open loops offer more than the throughput that the SLO asks for. Raises StudyError."""
-    bounds = study.spec.bounds()
-    for workload, part in parts_of(workloads):
-        least = bounds[part.name].get(THROUGHPUT_BOUND)
-        if least is None or workload.arrivals is None:
-            continue
-        share = 1.0 if part.index is None else float(workload.shares[part.index])
-        levels = list(map(float, space.levels("rate")))
-        offered = share * max(levels, default=workload.at(None).level)
+    """Check that open loops can offer more than the throughput that the SLO asks for. Raises StudyError."""
+    of_gate = [] if study.spec.gate.rate is None else [study.spec.gate.rate]
+    for workload in workloads:
+        if workload.arrivals is not None:
+            levels = [*(list(map(float, space.levels("rate"))) or [workload.at(None).level]), *of_gate]
+            check_offers(study, workload, max(levels), "at most " if len(levels) > 1 else "")
+
+
+def check_offers(study: Study, workload: Workload, rate: float, most: str = "") -> None:
+    """Check that an open loop, and each class of it, offers more than the throughput that the SLO asks for.
+
+    Args:
+        study: that asks.
+        workload: the open loop.
+        rate: that it offers.
+        most: `at most ` where that is the highest of several.
+
+    Raises:
+        StudyError: it offers as much at best, so that no server can meet the bound for certain.
+    """
+    for part in workload.parts:
+        least = study.spec.bounds()[part.name].get(THROUGHPUT_BOUND, 0.0)
+        offered = rate if part.index is None else rate * float(workload.shares[part.index])
         if offered <= least:
-            most = "at most " if len(space.levels("rate")) > 1 else ""
             raise study.source.error(
                 _place_of_bound(study, part.name, THROUGHPUT_BOUND),
-                f"is {least:.6g}/s, but the open loop {part.name!r} offers {most}{offered:.6g}/s, and a server answers "
-                "no more than it is asked; give a bound below that, or more load",
+                f"is {least:.6g}/s, but the open loop `{part.name}` offers {most}{offered:.6g}/s, and no server "
+                "answers more than it is asked; give a lower bound or a higher rate",
             )
 
 
