@@ -92,6 +92,7 @@ def render(
             loads=words.loads,
             interval=words.interval,
             beyond=words.beyond,
+            side=words.side,
             shown=lambda name, value: words.metric_value(name, value, result.own_metrics),
             key_of=key_of,
             gain_of=words.gain_of,

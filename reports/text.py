@@ -8,7 +8,7 @@ from rich.table import Table
 
 from reports import words
 from reports.points import together_with
-from tuner.catalog import key_of
+from tuner.catalog import key_of, metric_of
 from tuner.results import Best, Estimate, Load, Result, Side, Value
 from tuner.run_info import MetricInfo
 
@@ -38,7 +38,7 @@ def side_by_side(result: Result) -> list[list[str]] | None:
         if any(loads):
             rows.append([f"{workload}: load", *loads])
         rows.append([f"{workload}: throughput", *(_measured(one.found, workload, "throughput", ()) for one in columns)])
-        for name in result.study.bounds_of(workload):
+        for name in (one for one in result.study.bounds_of(workload) if metric_of(one) != "throughput"):
             shown = (_measured(one.found, workload, name, result.own_metrics) for one in columns)
             rows.append([f"{workload}: {name}", *shown])
     return rows

@@ -297,8 +297,11 @@ def _said(trial: Trial, point: Point | None) -> Cell:
     lines = [] if used else [f"{trial.state}: {trial.reason}"]
     if point is None:
         return "\n".join(lines)
-    over = [f"{name} +{words.beyond(name, share)}" for name, share in point.violations.items() if share > 0]
-    lines += [words.verdicts(point.verdicts), *([f"over its bound: {', '.join(over)}"] if over else [])]
+    lines.append(words.verdicts(point.verdicts))
+    for side in ("over", "below"):
+        missed = {name: share for name, share in point.violations.items() if share > 0 and words.side(name) == side}
+        if missed:
+            lines.append(f"{side} its bound: {', '.join(words.off(name, share) for name, share in missed.items())}")
     if point.steadiness.state != "steady":
         lines.append(f"{point.steadiness.state}: {point.steadiness.reason}")
     return "\n".join([*lines, *point.validity.reasons, *point.validity.warnings])

@@ -135,6 +135,16 @@ def beyond(name: str, share: float, digits: int = 0) -> str:
     return f"{percent(share, digits)}{why}"
 
 
+def off(name: str, share: float) -> str:
+    """Return a bound and by how much a value misses it, with the direction: `p99 +50%`, `throughput_at_least -20%`."""
+    return f"{name} {'-' if _from_below(name) else '+'}{beyond(name, share)}"
+
+
+def side(name: str) -> str:
+    """Return on which side of its bound a value is that misses it: `over` or `below`."""
+    return "below" if _from_below(name) else "over"
+
+
 def slo(study: StudyInfo, own: Sequence[MetricInfo] = ()) -> str:
     """Return every bound: those that all workloads have once, those of one workload or class with its name."""
     found: dict[str, str] = {}
@@ -146,7 +156,11 @@ def slo(study: StudyInfo, own: Sequence[MetricInfo] = ()) -> str:
 
 
 def _relation(name: str) -> str:
-    return ">=" if name.rpartition(".")[2] in AT_LEAST else "<="
+    return ">=" if _from_below(name) else "<="
+
+
+def _from_below(name: str) -> bool:
+    return name.rpartition(".")[2] in AT_LEAST
 
 
 def minimizes(study: StudyInfo) -> bool:

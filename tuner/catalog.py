@@ -152,10 +152,13 @@ METRICS = {
 }
 LABELLED = ("accuracy", "prediction_error")
 """Metrics of labelled items: they depend on the variant alone, not on the load."""
-FROM_BELOW = {"accuracy": "accuracy", "gpu_utilization_at_least": "gpu_utilization"}
+THROUGHPUT_BOUND = "throughput_at_least"
+FROM_BELOW = {"accuracy": "accuracy", THROUGHPUT_BOUND: "throughput", "gpu_utilization_at_least": "gpu_utilization"}
 """Bound in an SLO that is one from below -> the metric that it is on."""
 AT_LEAST = tuple(FROM_BELOW)
 """Bounds in an SLO that are from below."""
+ADDED_UP = (THROUGHPUT_BOUND,)
+"""Bounds on what the classes of a mix add up to: that of all requests together is none of each class."""
 MAXIMIZED = tuple(name for name, metric in METRICS.items() if metric.better in ("more", "asked"))
 MINIMIZED = tuple(name for name, metric in METRICS.items() if metric.better in ("less", "asked"))
 EITHER = tuple(name for name, metric in METRICS.items() if metric.better == "asked")

@@ -21,6 +21,7 @@ def next_level(
     *,
     whole: bool,
     full: Collection[float] = (),
+    starved: Collection[float] = (),
 ) -> float | None:
     """Return the next load level to measure, None when the highest one that meets the SLO is known well enough.
 
@@ -32,13 +33,15 @@ def next_level(
         whole: levels are whole numbers.
         full: missed levels beyond which a higher load brings nothing. Once the SLO is met somewhere, levels above the
             next of them are passed over; a configuration that meets it nowhere is measured there, too.
+        starved: missed levels at which a bound from below on the throughput was all that was missed.
     """
     if not results:
         return min(scan, key=lambda level: abs(level - start))
     untried = [level for level in doublings(scan) if level not in results]
     met = [level for level, fine in results.items() if fine]
     if not met:
-        return _first_met(results, untried, scan)
+        enough = _above_starved(results, untried, starved, resolution, whole=whole)
+        return _first_met(results, untried, scan) if enough is None else enough
     highest = max(met)
     end = min((level for level in full if level > highest), default=inf)
     above = [level for level in untried if highest < level <= end]
@@ -46,6 +49,30 @@ def next_level(
         return above[0]
     missed = min((level for level in results if level > highest), default=None)
     return None if missed is None else _between(highest, missed, resolution, whole=whole)
+
+
+def _above_starved(
+    results: Collection[float], untried: Sequence[float], starved: Collection[float], resolution: float, *, whole: bool
+) -> float | None:
+    """Return where a level that brings enough throughput may be: above those that bring too little, below any other.
+
+    The interval is narrow where the bound is near what the server can do: levels of the study first, then it is halved.
+
+    Args:
+        results: levels that were measured, none of which met the SLO.
+        untried: levels that are scanned and were not.
+        starved: as `next_level` has it.
+        resolution: how near levels are measured.
+        whole: levels are whole numbers.
+    """
+    if not starved:
+        return None
+    lowest = max(starved)
+    beyond = min((level for level in results if level > lowest), default=None)
+    between = [level for level in untried if lowest < level < (inf if beyond is None else beyond)]
+    if between:
+        return between[len(between) // 2] if len(between) > FEW else between[0]
+    return None if beyond is None else _between(lowest, beyond, resolution, whole=whole)
 
 
 def doublings(levels: Sequence[float]) -> list[float]:

@@ -1,10 +1,13 @@
 """What a study says of load levels, checked against its workloads."""
 
+from tuner.catalog import THROUGHPUT_BOUND
 from tuner.nesting import place_of
 from tuner.objective import parse_goals
 from tuner.relations import Relation
 from tuner.space import LOAD_NAMES, Space
 from tuner.study.load import Study
+from tuner.study.source import Keys
+from tuner.study.traffic import WorkloadSpec
 from tuner.workload import Workload, at_once, part_named
 
 
@@ -26,7 +29,50 @@ def check_levels(study: Study, space: Space, workloads: tuple[Workload, ...]) ->
         if space.levels(name) and name not in used:
             what = "users that it does not fix itself" if name == "users" else f"a {name}"
             raise study.source.error(("space", name), f"no workload of this study has {what}; take it out")
+    _check_offered(study, space, workloads)
     _check_climb(study, space, workloads)
+
+
+def _check_offered(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:
+    """Check that open loops can offer more than the throughput that the SLO asks for. Raises StudyError."""
+    of_gate = [] if study.spec.gate.rate is None else [study.spec.gate.rate]
+    for workload in workloads:
+        if workload.arrivals is not None:
+            levels = [*(list(map(float, space.levels("rate"))) or [workload.at(None).level]), *of_gate]
+            check_offers(study, workload, max(levels), "at most " if len(levels) > 1 else "")
+
+
+def check_offers(study: Study, workload: Workload, rate: float, most: str = "") -> None:
+    """Check that an open loop, and each class of it, offers more than the throughput that the SLO asks for.
+
+    Args:
+        study: that asks.
+        workload: the open loop.
+        rate: that it offers.
+        most: `at most ` where that is the highest of several.
+
+    Raises:
+        StudyError: it offers as much at best, so that no server can meet the bound for certain.
+    """
+    for part in workload.parts:
+        least = study.spec.bounds()[part.name].get(THROUGHPUT_BOUND, 0.0)
+        offered = rate if part.index is None else rate * float(workload.shares[part.index])
+        if offered <= least:
+            raise study.source.error(
+                _place_of_bound(study, part.name, THROUGHPUT_BOUND),
+                f"is {least:.6g}/s, but the open loop `{part.name}` offers {most}{offered:.6g}/s, and no server "
+                "answers more than it is asked; give a lower bound or a higher rate",
+            )
+
+
+def _place_of_bound(study: Study, part: str, name: str) -> Keys:
+    """Return where a bound on a workload or class stands."""
+    whole, _, of_class = part.partition(".")
+    workload = study.spec.workloads[whole]
+    classes = "mix" if isinstance(workload, WorkloadSpec) else "classes"
+    if of_class:
+        return ("workloads", whole, classes, of_class, "slo", name)
+    return ("workloads", whole, "slo", name) if name in workload.slo.bounds() else ("slo", name)
 
 
 def _check_climb(study: Study, space: Space, workloads: tuple[Workload, ...]) -> None:

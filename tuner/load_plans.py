@@ -8,7 +8,7 @@ from typing import Protocol
 from tuner.catalog import METRICS
 from tuner.climb import next_level
 from tuner.results import Load, Point
-from tuner.sustained import bearable, sustained
+from tuner.sustained import bearable, starved, sustained
 from tuner.workload import At, Workload, at_once
 
 GROWTH = 0.5
@@ -152,7 +152,8 @@ class Climb:
         start = self.starts.get(workload.name, scan[len(scan) // 2])
         full = [level for one in together for level in _full(one, points) if not results[level]]
         whole = workload.level_name != "rate"
-        return next_level(results, scan, start, self.ladder.resolution, whole=whole, full=full)
+        wanting = [level for level in results if not results[level] and _starved(level, together, points)]
+        return next_level(results, scan, start, self.ladder.resolution, whole=whole, full=full, starved=wanting)
 
 
 def _of(workload: Workload, points: Sequence[Point]) -> list[Point]:
@@ -167,6 +168,13 @@ def _results(workload: Workload, points: Sequence[Point], fine: Callable[[Point]
     for point in _of(workload, points):
         found[point.load.level] = found.get(point.load.level, True) and fine(point)
     return found
+
+
+def _starved(level: float, together: Sequence[Workload], points: Sequence[Point]) -> bool:
+    """Whether workloads that share a level missed there nothing but their throughput."""
+    there = [point for one in together for point in _of(one, points) if point.load.level == level]
+    missed = [point for point in there if not bearable(point)]
+    return bool(missed) and all(map(starved, missed))
 
 
 def _full(workload: Workload, points: Sequence[Point]) -> list[float]:

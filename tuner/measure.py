@@ -240,8 +240,9 @@ class Meter:
         own = run.of_part(part)
         metrics, bounds = {**self.summary(own, part.name), **extra}, self.slos[part.name].bounds
         settled = steadiness(own.records, load)
-        # A class that had no request in the window has missed nothing yet.
-        counted = {key: one for key, one in metrics.items() if one.n or part.index is None}
+        # A class that had no request in the window has missed nothing yet; no answers are a throughput all the same.
+        known = part.index is None
+        counted = {key: one for key, one in metrics.items() if known or one.n or key == METRICS["throughput"].key}
         return Point(
             workload=part.name,
             request_class=part.index,

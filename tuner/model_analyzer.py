@@ -15,6 +15,7 @@ from tuner.analyzer_space import load_of, space_of
 from tuner.analyzer_target import target_of
 from tuner.analyzer_traffic import batches_of, workload_of
 from tuner.analyzer_values import ImportRefused, Notes
+from tuner.catalog import THROUGHPUT_BOUND
 
 LATENCY = {f"perf_latency_{name}": name for name in ("p90", "p95", "p99")} | {"perf_latency_avg": "mean"}
 SIZES = {"gpu_used_memory": "gpu_memory", "cpu_used_ram": "server_rss"}
@@ -26,8 +27,8 @@ OBJECTIVES = {
 }
 _CARRIED = {
     "model_repository", "profile_models", "concurrency", "request_rate", "batch_sizes", "client_protocol",
-    "constraints", "objectives", "latency_budget", "cpu_only", "parameters", "model_config_parameters",
-    "perf_analyzer_flags", "triton_launch_mode", "triton_server_path", "triton_server_flags",
+    "constraints", "objectives", "latency_budget", "min_throughput", "cpu_only", "parameters",
+    "model_config_parameters", "perf_analyzer_flags", "triton_launch_mode", "triton_server_path", "triton_server_flags",
     "triton_server_environment", "triton_http_endpoint", "triton_grpc_endpoint", "triton_metrics_url",
     "triton_docker_image", "triton_docker_mounts", "triton_docker_shm_size", "triton_docker_labels",
     "triton_docker_args", "gpus", "bls_composing_models", "ensemble_composing_models", "reload_model_disable",
@@ -87,12 +88,14 @@ def _of_one(
     name = _wanted(path, models, wanted)
     settings = {**data, **models[name]}
     _unknown(settings, "", notes)
+    target = target_of(settings, None, name, path, folder, notes)
+    workload = workload_of(settings, name, path, folder, notes)
     return {
         "study": name.replace("/", "-"),
-        "target": target_of(settings, None, name, path, folder, notes),
-        "workloads": {"steady": workload_of(settings, name, path, folder, notes)},
+        "target": target,
+        "workloads": {"steady": workload},
         "space": {**_space(settings, "", notes, alone=True), **load_of(settings)},
-        "slo": {**_bounds(settings, "", notes), "error_rate": "0.1%"},
+        "slo": {**_bounds(settings, workload["requests"], "", notes), "error_rate": "0.1%"},
         "objectives": _objectives(settings, notes),
         **_BUDGET,
     }
@@ -117,10 +120,11 @@ def _of_several(
     of_server: dict[str, str] = {}
     for name, one in settings.items():
         _unknown(models[name], f"profile_models.{name}.", notes)
-        bounds = _bounds(one, f"profile_models.{name}.", notes)
+        workload = workload_of(one, name, path, folder, notes)
+        bounds = _bounds(one, workload["requests"], f"profile_models.{name}.", notes)
         of_server |= {key: bounds.pop(key) for key in _OF_SERVER if key in bounds}
         own = {"slo": bounds} if bounds else {}
-        workloads[name] = {"model": name, **workload_of(one, name, path, folder, notes), **own}
+        workloads[name] = {"model": name, **workload, **own}
         spaces[name] = _space(one, f"profile_models.{name}.", notes, alone=False)
     loads = [load_of(one) for one in settings.values()]
     together = {key: level for load in reversed(loads) for key, level in load.items()}
@@ -223,7 +227,15 @@ def _wanted(path: Path, models: Mapping[str, Any], wanted: str | None) -> str:
     return name
 
 
-def _bounds(settings: Mapping[str, Any], place: str, notes: Notes) -> dict[str, str]:
+def _bounds(settings: Mapping[str, Any], requests: Mapping[str, Any], place: str, notes: Notes) -> dict[str, str]:
+    """Return SLO -> bound.
+
+    Args:
+        settings: what is said of the model.
+        requests: the study's, of it.
+        place: where the settings stand.
+        notes: take up what is not carried over.
+    """
     slo: dict[str, str] = {}
     for key, bound in dict(settings.get("constraints") or {}).items():
         if key in LATENCY and "max" in bound:
@@ -233,11 +245,21 @@ def _bounds(settings: Mapping[str, Any], place: str, notes: Notes) -> dict[str, 
         elif key == "gpu_utilization" and bound.keys() & {"min", "max"}:
             ends = {"max": key, "min": f"{key}_at_least"}
             slo |= {name: f"{bound[end]}%" for end, name in ends.items() if end in bound}
+        elif key == "perf_throughput" and "min" in bound:
+            slo |= _throughput(bound["min"], requests)
         else:
             notes.add(f"{place}constraints.{key}", f"{bound}: no bound on that")
     if "latency_budget" in settings:
         slo["p99"] = f"{settings['latency_budget']} ms"
+    if "min_throughput" in settings:
+        slo |= _throughput(settings["min_throughput"], requests)
     return slo
+
+
+def _throughput(least: Any, requests: Mapping[str, Any]) -> dict[str, str]:
+    """Return the bound on the requests per second of one on the inferences: the rows of a request are one each."""
+    rate = float(least) / int(requests.get("batch", 1))
+    return {THROUGHPUT_BOUND: f"{rate:.12g}/s"} if rate else {}
 
 
 def _objectives(settings: Mapping[str, Any], notes: Notes) -> list[str]:

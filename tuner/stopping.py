@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from targets.base import Outcome
 from tuner import stats
-from tuner.catalog import BOUNDED, ITL, LATENCY, key_of
+from tuner.catalog import BOUNDED, ITL, LATENCY, THROUGHPUT_BOUND, key_of
 from tuner.load.plan import OpenLoop, Plan, UsersLoop
 from tuner.records import FIELDS, ROW, WARMUP, WINDOW, Records
 from tuner.results import Ending, Estimate, SloVerdict, overall
 from tuner.slo import Slo
 from tuner.timings import good, judged_by, values_s
-from tuner.verdicts import verdict
+from tuner.verdicts import verdict_on
 
 GROWTH = 1.5
 """Each look comes at this many times the window that the one before it saw."""
@@ -30,7 +30,7 @@ OPEN = -1
 """`worker` and `class` of a request that had not ended when it was looked at, though it was due long ago."""
 LAG_NS = 2_000_000
 """Requests may have ended this long before a look without being seen by it yet."""
-JUDGED = (*BOUNDED, "error_rate")
+JUDGED = (*BOUNDED, "error_rate", THROUGHPUT_BOUND)
 """The SLOs that the records of a window can tell of."""
 
 
@@ -263,6 +263,8 @@ def slo_verdicts(records: Records, bounds: Mapping[str, float], error: float) ->
 
     def interval(name: str, one_sided: float, failures: NDArray[np.bool_]) -> stats.Interval:
         confidence = 1 - 2 * one_sided
+        if name == THROUGHPUT_BOUND:
+            return stats.rate(records.completed_ns(), records.windows_ns, confidence)
         if name not in BOUNDED:
             return stats.event_rate(failures, confidence)
         timing = BOUNDED[name].timing
@@ -274,8 +276,8 @@ def slo_verdicts(records: Records, bounds: Mapping[str, float], error: float) ->
     for name, bound in judged.items():
         share = BOUNDED[name].allowed if name in BOUNDED else None
         allowed = bound if share is None else share
-        low = interval(name, error / len(judged), failed & ~still_open).low
-        found[name] = verdict(low, interval(name, error, failed).high, allowed)
+        failing, passing = interval(name, error / len(judged), failed & ~still_open), interval(name, error, failed)
+        found[name] = verdict_on(name, (failing.low, failing.high), (passing.low, passing.high), allowed)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tuner.catalog import AT_LEAST, BOUNDED, METRICS, key_of
+from tuner.catalog import AT_LEAST, BOUNDED, METRICS, THROUGHPUT_BOUND, key_of
 from tuner.results import Estimate, SloVerdict, SteadyState
 
 ROOM = 0.5
@@ -25,17 +25,16 @@ def slo_verdicts(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -
             measured, allowed = metrics.get(METRICS[f"over_{name}"].key), share
         else:
             measured, allowed = metrics.get(key_of(name)), bound
-        if measured is not None and name in AT_LEAST:
-            verdicts[name] = verdict(-measured.high, -measured.low, -allowed)
-        elif measured is not None:
-            verdicts[name] = verdict(measured.low, measured.high, allowed)
+        if measured is not None:
+            whole = measured.low, measured.high
+            verdicts[name] = verdict_on(name, whole, whole, allowed)
     return verdicts
 
 
 def has_room(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> bool:
-    """Whether no percentile's bound is so near that a confirmation will hardly be certain of it.
+    """Whether no bound of a percentile or the throughput is so near that a confirmation will hardly be certain of it.
 
-    At most ROOM of the requests that may be over a bound are.
+    At most ROOM of the requests that may be over a bound are. Of the throughput the whole interval keeps its bound.
 
     Args:
         metrics: metric key -> estimate of one workload.
@@ -43,7 +42,24 @@ def has_room(metrics: Mapping[str, Estimate], bounds: Mapping[str, float]) -> bo
     """
     shares = {name: share for name in bounds if name in BOUNDED and (share := BOUNDED[name].allowed) is not None}
     over = {name: metrics.get(METRICS[f"over_{name}"].key) for name in shares}
+    least, measured = bounds.get(THROUGHPUT_BOUND, 0.0), metrics.get(key_of(THROUGHPUT_BOUND))
+    if measured is not None and measured.low < least:
+        return False
     return all(one is None or one.value <= ROOM * shares[name] for name, one in over.items())
+
+
+def verdict_on(name: str, failing: tuple[float, float], passing: tuple[float, float], allowed: float) -> SloVerdict:
+    """Return what intervals say of a bound, which is one from below or from above.
+
+    Args:
+        name: of the SLO.
+        failing: (low, high) as sure as `missed` has to be.
+        passing: as sure as `met` has to be.
+        allowed: the bound; of a percentile the share that may be over it.
+    """
+    if name in AT_LEAST:
+        return verdict(-failing[1], -passing[0], -allowed)
+    return verdict(failing[0], passing[1], allowed)
 
 
 def verdict(low: float, high: float, allowed: float) -> SloVerdict:
@@ -56,12 +72,13 @@ def verdict(low: float, high: float, allowed: float) -> SloVerdict:
 def in_state(state: SteadyState, verdicts: Mapping[str, SloVerdict]) -> dict[str, SloVerdict]:
     """Return verdicts as the state of the load leaves them.
 
-    An overload misses every bound on latency; what was met while the load had not settled is undecided.
+    An overload misses every bound on latency; what was met while the load had not settled is undecided, the bound on
+    the throughput included: it drifts with the latency. An overload shows the throughput that the server is able to.
     """
     changed: dict[str, SloVerdict] = dict(verdicts)
-    for name in set(verdicts) & set(BOUNDED):
+    for name in set(verdicts) & {*BOUNDED, THROUGHPUT_BOUND}:
         if state == "overloaded":
-            changed[name] = "missed"
+            changed[name] = "missed" if name in BOUNDED else changed[name]
         elif state == "unstable" and changed[name] == "met":
             changed[name] = "undecided"
     return changed

@@ -99,7 +99,7 @@ def _slo(result: Result, one: Placed) -> str:
         return "not used: " + ("; ".join(one.point.validity.reasons) or f"the trial {one.trial.state}")
     if one.point.workload == result.study.workloads[0] and meets(result, one.trial, one.point):
         return "meets every SLO"
-    missed = [f"{name} +{words.beyond(name, over)}" for name, over in one.point.violations.items() if over > 0]
+    missed = [words.off(name, over) for name, over in one.point.violations.items() if over > 0]
     if missed:
         return f"misses {', '.join(missed)}"
     return "meets the SLO of this workload"

@@ -224,6 +224,20 @@ def test_a_load_that_no_workload_takes_is_refused(settings: tuple[str, ...], mes
     assert str(refused.value).endswith(message)
 
 
+def test_a_throughput_that_the_gate_does_not_ask_the_server_for_is_refused(tmp_path: Path) -> None:
+    settings = (*SETTINGS, "workloads.bursty.slo.throughput_at_least=80/s", "workloads.bursty.arrival.pause=10 ms")
+    path = write_simulated_study(tmp_path)
+    low, high = (
+        prepare(load_study(path, (*settings, f"gate.rate={rate}/s")), tmp_path / "log.txt") for rate in (50, 90)
+    )
+    with pytest.raises(StudyError) as refused:
+        opening.measured_at("ab", [high, low], None)
+    assert "workloads.bursty.slo.throughput_at_least: is 80/s, but the open loop `bursty` offers 50/s" in str(
+        refused.value
+    )
+    assert opening.measured_at("ab", [low, high], None)[1][1]["bursty"].level == 90
+
+
 @pytest.mark.parametrize("left_over", ["gate.rate=50/s", "gate.users=5"])
 def test_a_level_that_nothing_takes_is_refused_of_the_side_that_is_judged_only(left_over: str, tmp_path: Path) -> None:
     closed, path = (*SETTINGS, "workloads.bursty.arrival={process: closed}"), write_simulated_study(tmp_path)

@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from tests.tuner.record_builders import answered, records
 from tuner.accuracy.estimates import overall
 from tuner.accuracy.scoring import TopK
 from tuner.gate import slos
 from tuner.gate.deciding import Look
 from tuner.gate.intervals import looks
+from tuner.records import Records
 from tuner.stats import Interval, Ordered
 
 GATES, ERROR = 150, 0.1
@@ -64,6 +66,31 @@ def test_a_bound_from_below_fails_by_what_is_at_most_and_passes_by_what_is_at_le
     for low, high, verdict in ((0.96, 0.99, "met"), (0.90, 0.94, "missed"), (0.90, 0.99, "undecided")):
         evidence = slos.known(Interval((low + high) / 2, low, high, 600))
         assert slos.judged("accuracy", 0.95, evidence, look) == verdict
+
+
+def served(number: int, rate: int) -> Records:
+    """Records of a deployment: a second of requests that come at random and are answered at once."""
+    first_ms = 5000 * number
+    due_ms = first_ms + np.sort(np.random.default_rng(number).uniform(0, 998, rate))
+    return records([answered(float(at), 1.5) for at in due_ms], (first_ms, first_ms + 1000))
+
+
+@pytest.mark.parametrize(
+    ("rates", "bound", "verdict"),
+    [
+        ((1000, 1010, 990), 800, "met"),
+        ((1000, 1010, 990), 1300, "missed"),
+        ((1000, 1010, 990), 1000, "undecided"),
+        ((1300, 700, 1000), 800, "undecided"),
+    ],
+)
+def test_a_throughput_is_judged_by_its_windows_and_by_its_deployments(
+    rates: tuple[int, ...], bound: float, verdict: str
+) -> None:
+    bounds = {"throughput_at_least": float(bound)}
+    found = slos.of_requests([served(number, rate) for number, rate in enumerate(rates)], bounds)
+    look = Look(0.05, (3,), 0, 1)
+    assert slos.judged("throughput_at_least", bound, found["throughput_at_least"], look) == verdict
 
 
 def test_deployments_that_lie_apart_leave_a_bound_undecided_and_ones_that_agree_do_not() -> None:

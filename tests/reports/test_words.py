@@ -67,6 +67,29 @@ def test_a_violation_without_end_is_said_to_be_one_and_why() -> None:
     assert f"steady.p99 is {why} over its bound" in html.render(found)
 
 
+def test_what_misses_a_bound_from_below_is_said_to_be_below_it() -> None:
+    missed = builders.trial(1, builders.point(violations={"p99": 0.5, "throughput_at_least": 0.2}))
+    violations = {"steady.p99": 0.5, "steady.throughput_at_least": 0.2}
+    found = builders.result(missed).model_copy(update={"closest": Closest(trial=1, point=0, missed=violations)})
+    (row,) = trials_table.table(found).rows
+    assert "over its bound: p99 +50%\nbelow its bound: throughput_at_least -20%" in str(row.cells[-1])
+    points = trial_data(found)["points"]
+    assert isinstance(points, dict)
+    assert points["slo"] == ["misses p99 +50%, throughput_at_least -20%"]
+    page = html.render(found)
+    assert "steady.p99 is 50.0% over its bound" in page
+    assert "steady.throughput_at_least is 20.0% below its bound" in page
+
+
+def test_the_throughput_stands_once_beside_the_figures_with_a_bound() -> None:
+    found = builders.result(builders.trial(0), builders.trial(3))
+    bounds = {"p99": 0.01, "throughput_at_least": 50.0}
+    study = found.study.model_copy(update={"workloads": ["steady"], "slo": bounds, "bounds": {"steady": bounds}})
+    rows = text.side_by_side(found.model_copy(update={"study": study, "best": builders.best(3, (1, 1, 1))}))
+    assert rows is not None
+    assert [row[0] for row in rows if row[0].startswith("steady: ")][-2:] == ["steady: throughput", "steady: p99"]
+
+
 def test_of_other_metrics_no_reason_is_made_up() -> None:
     assert words.beyond("energy_per_inference", math.inf) == "∞"
     assert words.beyond("bursty.p99", 0.5) == "50%"
@@ -74,11 +97,12 @@ def test_of_other_metrics_no_reason_is_made_up() -> None:
 
 
 def test_a_bound_from_below_is_shown_as_one_on_its_metric() -> None:
-    bounds = {"p99": 0.01, "gpu_utilization": 0.9, "gpu_utilization_at_least": 0.5}
+    bounds = {"p99": 0.01, "throughput_at_least": 500.0, "gpu_utilization": 0.9, "gpu_utilization_at_least": 0.5}
     study = builders.result(builders.trial(0)).study.model_copy(update={"slo": bounds, "bounds": {"steady": bounds}})
-    shown = "p99 <= 10.00 ms, gpu_utilization <= 90.00%, gpu_utilization >= 50.00%"
+    shown = "p99 <= 10.00 ms, throughput >= 500/s, gpu_utilization <= 90.00%, gpu_utilization >= 50.00%"
     assert words.slo(study.model_copy(update={"workloads": ["steady"]})) == shown
     assert rows.value("gpu_utilization_at_least", 0.5) == "50.00%"
+    assert rows.value("throughput_at_least", 500.0) == "500/s"
 
 
 def improved(objective: str, key: str, ratio: Ratio) -> Result:

@@ -12,7 +12,7 @@ from tuner.climb import doublings, next_level
 from tuner.load_plans import Climb, InTurn, Ladder
 from tuner.rank import worth
 from tuner.results import Point, SloVerdict, Validity
-from tuner.sustained import sustained
+from tuner.sustained import starved, sustained
 from workloads.arrivals import Bursty
 
 DOUBLINGS = (1, 2, 4, 8, 16, 32, 64)
@@ -26,10 +26,16 @@ def climbed(
     *,
     whole: bool = True,
     full: Collection[float] = (),
+    starves: Callable[[float], bool] = lambda _: False,
 ) -> dict[float, bool]:
     """Return what is measured, in its order."""
     results: dict[float, bool] = {}
-    while (level := next_level(results, scan, start, resolution, whole=whole, full=full)) is not None:
+
+    def following() -> float | None:
+        starved = [level for level, met in results.items() if not met and starves(level)]
+        return next_level(results, scan, start, resolution, whole=whole, full=full, starved=starved)
+
+    while (level := following()) is not None:
         assert level not in results
         results[level] = meets(level)
     return results
@@ -74,6 +80,34 @@ def test_an_slo_that_is_missed_for_want_of_load_is_met_above() -> None:
     assert highest(found) == 20
 
 
+def test_where_too_little_throughput_is_all_that_is_missed_the_way_is_up() -> None:
+    found = climbed(lambda level: 16 <= level <= 40, start=2, resolution=0.0, starves=lambda level: level < 16)
+    assert list(found)[:3] == [2, 16, 32]
+    assert highest(found) == 40
+
+
+@given(st.integers(2, 60), st.integers(1, 60), st.sampled_from(DOUBLINGS))
+def test_a_load_is_found_between_too_little_throughput_and_too_much_latency(least: int, width: int, start: int) -> None:
+    """Also where that is between two levels of the scan, both of which miss."""
+    most = min(least + width, 64)
+    found = climbed(lambda level: least <= level <= most, start=start, resolution=0.0, starves=lambda one: one < least)
+    assert highest(found) == most
+
+
+def test_a_rate_between_two_that_miss_is_found() -> None:
+    found = climbed(
+        lambda rate: 500 <= rate <= 700, (100, 200, 400, 800, 1600), 800, whole=False, starves=lambda rate: rate < 500
+    )
+    best = highest(found)
+    assert best is not None
+    assert best == pytest.approx(700, rel=0.05)
+
+
+@given(st.sampled_from(DOUBLINGS))
+def test_a_throughput_that_no_level_brings_is_looked_for_at_every_level(start: int) -> None:
+    assert sorted(climbed(lambda _: False, start=start, starves=lambda _: True)) == list(DOUBLINGS)
+
+
 @given(st.sampled_from(DOUBLINGS), st.sampled_from(DOUBLINGS))
 def test_the_one_level_that_meets_the_slo_is_found_wherever_the_climb_begins(only: int, start: int) -> None:
     assert highest(climbed(lambda level: level == only, start=start)) == only
@@ -114,6 +148,7 @@ STEADY, BURSTY = workload("steady"), workload("bursty", Bursty(10, 0.02))
 OTHER, WEB = workload("other"), workload("web", Bursty(10, 0.02))
 LEVELS = (1, 2, 4, 8, 16)
 LADDER = Ladder({"concurrency": LEVELS}, 0.05)
+LEAST = "throughput_at_least"
 
 
 def from_level(level: float) -> dict[str, float]:
@@ -244,6 +279,37 @@ def test_a_load_that_brings_no_more_throughput_ends_the_way_up() -> None:
         throughput=lambda level: min(100 * level, 500),
     )
     assert [level for _, level in found] == [2, 4, 8, 6, 5]
+
+
+def short_of(bound: float, level: float, throughput: float) -> Point:
+    """Return a point that answers in time, with a bound on its throughput."""
+    one = point("steady", level, throughput=throughput, violations={"p99": -0.5, LEAST: 1 - throughput / bound})
+    verdict: SloVerdict = "met" if throughput >= bound else "missed"
+    return one.model_copy(update={"verdicts": {"p99": "met", LEAST: verdict}})
+
+
+def test_a_low_load_that_brings_too_little_throughput_is_not_taken_for_too_much_load() -> None:
+    points: list[Point] = []
+    climb = Climb([STEADY], LADDER, from_level(2))
+    while (at := climb.next(points)) is not None:
+        ((_, load),) = at
+        points.append(short_of(700, load.level, 100 * load.level))
+    assert [one.load.level for one in points] == [2, 8, 16]
+    assert [one.load.level for one in points if sustained(one)] == [8, 16]
+
+
+def test_a_level_that_misses_its_latency_too_is_not_short_of_load() -> None:
+    short = short_of(700, 4, 400)
+    assert starved(short)
+    assert not starved(short.model_copy(update={"violations": {**short.violations, "p99": 0.1}}))
+    assert not starved(short.model_copy(update={"verdicts": {**short.verdicts, "p99": "missed"}}))
+    assert not starved(short.model_copy(update={"validity": Validity(valid=False)}))
+    assert not starved(short_of(700, 8, 800))
+
+
+def test_a_load_that_does_not_change_and_brings_too_little_leaves_nothing_to_look_for() -> None:
+    low = short_of(700, 500, 400).model_copy(update={"workload": "bursty"})
+    assert Climb([STEADY, BURSTY], LADDER, from_level(4)).next([low, seen("steady", 4)]) is None
 
 
 def test_a_level_that_the_generator_spoiled_ends_the_way_up() -> None:

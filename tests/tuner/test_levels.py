@@ -84,6 +84,73 @@ def test_where_loads_are_sampled_a_condition_may_name_one(tmp_path: Path) -> Non
     prepared(tmp_path, text.replace("load: {search: max_under_slo}\n", ""))
 
 
+BOUNDED = """
+study: bounded
+target: {kind: simulated, model: queue, repository: models}
+workloads:
+  steady:
+    arrival: {process: poisson, rate: 400/s}
+    mix:
+      browse: {weight: 3, requests: {source: dataset, path: requests.npz}}
+      pay: {weight: 1, requests: {source: dataset, path: requests.npz}, slo: {throughput_at_least: 90/s}}
+space:
+  max_batch_size: [1, 4]
+slo: {p90: 150 ms, throughput_at_least: 300/s}
+objectives: [minimize p90]
+""".lstrip()
+RATES = "  rate: [100/s, 200/s]\nslo:"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "300/s",
+            "500/s",
+            "11: slo.throughput_at_least: is 500/s, but the open loop `steady` offers 400/s, and no server answers "
+            "more than it is asked; give a lower bound or a higher rate",
+        ),
+        ("300/s", "400/s", "11: slo.throughput_at_least: is 400/s, but the open loop `steady` offers 400/s"),
+        (
+            "slo: {p90",
+            f"{RATES} {{p90",
+            "12: slo.throughput_at_least: is 300/s, but the open loop `steady` offers at most",
+        ),
+        (
+            "90/s",
+            "110/s",
+            "8: workloads.steady.mix.pay.slo.throughput_at_least: is 110/s, but the open loop `steady.pay` offers "
+            "100/s",
+        ),
+        (
+            "    mix:",
+            "    slo: {throughput_at_least: 1000/s}\n    mix:",
+            "6: workloads.steady.slo.throughput_at_least: is 1000/s, but the open loop `steady` offers 400/s",
+        ),
+    ],
+)
+def test_a_throughput_that_nobody_asks_a_server_for_is_refused_at_its_line(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    with pytest.raises(StudyError) as refused:
+        prepared(tmp_path, BOUNDED.replace(old, new))
+    assert str(refused.value).removeprefix(f"{tmp_path}/").startswith(f"study.yaml:{expected}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("300/s", "399/s"),
+        ("slo: {p90", "  rate: [100/s, 800/s]\nslo: {p90"),
+        ("objectives", "gate: {rate: 900/s}\nobjectives"),
+        ("poisson, rate: 400/s", "closed"),
+    ],
+)
+def test_a_throughput_that_is_offered_somewhere_may_be_asked_for(tmp_path: Path, old: str, new: str) -> None:
+    text = BOUNDED.replace(old, new)
+    prepared(tmp_path, text.replace("  max_batch", "  concurrency: 4\n  max_batch") if "closed" in new else text)
+
+
 def prepared(folder: Path, text: str) -> None:
     (folder / "models" / "queue").mkdir(parents=True)
     (folder / "models" / "queue" / "queue.json").write_text('{"fixed_ms": 1.0, "each_ms": 0.1}')

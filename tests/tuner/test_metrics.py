@@ -261,3 +261,6 @@ def test_what_was_not_measured_is_not_violated() -> None:
 def test_a_bound_from_below_is_violated_by_what_is_missing() -> None:
     assert violations({"accuracy": exactly(0.95)}, {"accuracy": 0.9})["accuracy"] == pytest.approx(-0.05 / 0.9)
     assert violations({"accuracy": exactly(0.81)}, {"accuracy": 0.9})["accuracy"] == pytest.approx(0.1)
+    least = {"throughput_at_least": 500.0}
+    assert violations({"throughput_rps": exactly(400)}, least, overloaded=True) == {"throughput_at_least": 0.2}
+    assert violations({"throughput_rps": exactly(600)}, least, overloaded=True) == {"throughput_at_least": -0.2}

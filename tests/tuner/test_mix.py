@@ -69,6 +69,16 @@ def test_a_metric_with_a_bound_of_a_class_is_judged_class_by_class(tmp_path: Pat
     }
 
 
+def test_a_throughput_of_all_requests_is_none_of_each_class(tmp_path: Path) -> None:
+    classes = {name: {"requests": PROMPTS} for name in ("a", "b")}
+    classes["b"]["slo"] = {"throughput_at_least": "20/s", "p99": "5 ms"}
+    assert study(tmp_path, classes, slo={"throughput_at_least": "60/s"}).spec.bounds() == {
+        "shop": {"throughput_at_least": 60.0, "error_rate": 0.01},
+        "shop.a": {"p99": 0.05},
+        "shop.b": {"throughput_at_least": 20.0, "p99": 0.005},
+    }
+
+
 def test_without_bounds_of_classes_all_requests_are_judged_together(tmp_path: Path) -> None:
     plain = {name: {"requests": PROMPTS} for name in ("a", "b")}
     assert study(tmp_path, plain).spec.bounds() == {
@@ -195,6 +205,16 @@ def test_a_point_says_which_requests_of_the_records_are_its_own() -> None:
         ("shop.browse", 0, 1),
         ("shop.pay", 1, 2),
     ]
+
+
+def test_a_class_that_was_not_answered_misses_its_throughput_and_no_other_bound() -> None:
+    shop = workload("shop", mix={"browse": 3, "pay": 1})
+    slos = {part.name: Slo({"p99": 1.0, "throughput_at_least": 2.0} if part.index == 1 else {}) for part in shop.parts}
+    meter = Meter(None, Sampler(Gpus()), slos, Path())  # type: ignore[arg-type]
+    run = Run(of_classes([4, 8, 4], [0, 0, 0]), None, 0.1, RunReport(3, 0.5, 0, 0.0, 0, 0))
+    load = Load(mode="closed", level=1)
+    decision = Decision("cap", {}, ({}, {}))
+    assert meter.point(run, shop, shop.parts[2], load, {}, decision, None).violations == {"throughput_at_least": 1.0}
 
 
 def test_the_class_of_a_request_follows_from_its_number(tmp_path: Path) -> None:

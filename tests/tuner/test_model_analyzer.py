@@ -290,11 +290,41 @@ def test_rates_make_an_open_loop(tmp_path: Path) -> None:
 
 
 def test_constraints_become_bounds_and_others_are_named(tmp_path: Path) -> None:
-    constraints = {"perf_latency_p95": {"max": 20}, "perf_throughput": {"min": 5}, "gpu_free_memory": {"min": 200}}
+    constraints = {"perf_latency_p95": {"max": 20}, "perf_throughput": {"max": 5}, "gpu_free_memory": {"min": 200}}
     assert imported(tmp_path, constraints=constraints)["slo"] == {"p95": "20 ms", "error_rate": "0.1%"}
     lost = comments(tmp_path, constraints=constraints)
-    assert "constraints.perf_throughput: {'min': 5}" in lost
+    assert "constraints.perf_throughput: {'max': 5}" in lost
     assert "constraints.gpu_free_memory" in lost
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"constraints": {"perf_throughput": {"min": 500}}}, "500/s"),
+        ({"constraints": {"perf_throughput": {"min": 500}}, "batch_sizes": 4}, "125/s"),
+        ({"constraints": {"perf_throughput": {"min": 500}}, "min_throughput": 700}, "700/s"),
+        ({"min_throughput": 1_234_567}, "1234567/s"),
+        ({"constraints": {"perf_throughput": {"min": 0}}}, None),
+    ],
+)
+def test_a_throughput_has_a_bound_from_below_in_requests(tmp_path: Path, more: Any, expected: str | None) -> None:
+    """Perf Analyzer counts the rows of a request, so a bound on inferences is one on fewer requests."""
+    assert imported(tmp_path, **more)["slo"].get("throughput_at_least") == expected
+    load_study(write_imported(tmp_path / "config.yaml", tmp_path / "new", None))
+    assert "throughput" not in comments(tmp_path, **more)
+
+
+def test_each_of_several_models_has_its_own_bound_on_the_throughput(tmp_path: Path) -> None:
+    own = {"perf_throughput": {"min": 70}}
+    made = imported(
+        tmp_path,
+        profile_models={"digits": {"constraints": own}, "other": {}},
+        run_config_profile_models_concurrently_enable=True,
+        constraints={"perf_throughput": {"min": 20}},
+    )
+    bounds = {name: one["slo"]["throughput_at_least"] for name, one in made["workloads"].items()}
+    assert bounds == {"digits": "70/s", "other": "20/s"}
+    assert "throughput_at_least" not in made["slo"]
 
 
 def test_what_the_server_uses_has_bounds_and_objectives_too(tmp_path: Path) -> None:

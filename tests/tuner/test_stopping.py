@@ -350,6 +350,18 @@ def test_the_error_rate_is_judged_by_what_failed(failed: int, verdict: str) -> N
     assert slo_verdicts(found, {"error_rate": 0.01}, 0.01) == {"error_rate": verdict}
 
 
+@pytest.mark.parametrize(("bound", "verdict"), [(900.0, "met"), (1000.0, "undecided"), (1100.0, "missed")])
+def test_a_throughput_is_judged_by_the_answers_that_came(bound: float, verdict: str) -> None:
+    """A request every millisecond, at moments that are not quite even."""
+    found = measured(np.random.default_rng(0).uniform(0.5, 40.0, 4000))
+    assert slo_verdicts(found, {"throughput_at_least": bound}, 0.01) == {"throughput_at_least": verdict}
+
+
+def test_failures_are_no_throughput() -> None:
+    found = measured(np.random.default_rng(0).uniform(0.5, 40.0, 4000), range(0, 4000, 2))
+    assert slo_verdicts(found, {"throughput_at_least": 900.0}, 0.01) == {"throughput_at_least": "missed"}
+
+
 def test_a_slow_answer_is_no_error() -> None:
     assert slo_verdicts(with_slow(400), {"error_rate": 0.01}, 0.01) == {"error_rate": "met"}
 
@@ -400,6 +412,16 @@ def aims(
 def test_a_measurement_ends_when_an_slo_is_missed() -> None:
     found = decide(with_slow(400), aims({"p99": BOUND_S, "p50": BOUND_S}, rivals=[rival(9000)]), 5)
     assert found == Decision("missed", {"p99": "missed", "p50": "met"})
+
+
+def test_a_measurement_ends_when_its_throughput_is_certainly_too_low_or_high_enough() -> None:
+    found = measured(np.random.default_rng(0).uniform(0.5, 1.0, 3000))
+    for bound, ending, verdict in ((1200.0, "missed", "missed"), (800.0, "certain", "met")):
+        bounds = {"p99": BOUND_S, "throughput_at_least": bound}
+        made = decide(found, aims(bounds, goals=()), 5)
+        assert made is not None
+        assert (made.ending, made.verdicts["throughput_at_least"]) == (ending, verdict)
+    assert decide(found, aims({"p99": BOUND_S, "throughput_at_least": 1000.0}, goals=()), 5) is None
 
 
 def test_it_ends_when_every_slo_is_met_and_nothing_else_is_asked() -> None:

@@ -314,6 +314,21 @@ def test_a_pause_cannot_be_negative(tmp_path: Path, value: str) -> None:
             "study.yaml:8: target.grpc_port: 8000 is `http_port` already",
         ),
         ("slo:\n  p99: 10 ms\n  error_rate: 0.1%", "slo: fast", "study.yaml:20: slo: Input should be"),
+        (
+            "  error_rate: 0.1%",
+            "  throughput_at_least: 500",
+            "study.yaml:22: slo.throughput_at_least: expected a rate with a unit, like `200/s`, but got 500",
+        ),
+        (
+            "  error_rate: 0.1%",
+            "  throughput_at_least: 0/s",
+            "study.yaml:22: slo.throughput_at_least: a rate must be > 0, but got '0/s'",
+        ),
+        (
+            "  error_rate: 0.1%",
+            "  throughput: 500/s",
+            "study.yaml:22: slo.throughput: unknown key `throughput`; did you mean `throughput_at_least`?",
+        ),
     ],
 )
 def test_fails_with_the_line_of_a_bad_value(tmp_path: Path, old: str, new: str, expected: str) -> None:

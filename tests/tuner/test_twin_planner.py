@@ -102,6 +102,18 @@ def test_a_bound_that_is_far_off_is_kept_surely_and_one_that_is_missed_is_not() 
     assert forecasts.feasible[p99 > 1.7 * BOUND_S].max() < 0.1
 
 
+def test_a_throughput_far_above_its_bound_is_kept_surely_and_one_far_below_is_not() -> None:
+    throughputs = a_server()(every(a_twin().candidates))[0]
+    least = float(np.median(throughputs))
+    for goals in (GOALS, GOALS[1:]):  # whether or not it is an objective too
+        bounds = {"steady": {"throughput_at_least": least}}
+        twin = Twin(SPACE, [workload("steady")], goals, bounds, ROLES, cores=1, seed=0)
+        forecasts = twin.forecasts(baseline(a_server(), np.random.default_rng(1)), twin.candidates)
+        assert forecasts is not None
+        assert forecasts.feasible[throughputs > 2 * least].min() > 0.9
+        assert forecasts.feasible[throughputs < least / 2].max() < 0.1
+
+
 @pytest.mark.parametrize("state", ["refused", "crashed", "hung"])
 def test_what_the_server_does_not_take_is_not_proposed_again_nor_what_is_near(state: TrialState) -> None:
     rng, twin, truth = np.random.default_rng(0), a_twin(), a_server()

@@ -7,7 +7,7 @@ from result_builders import point, trial
 from targets.base import Knob
 from tuner.results import Trial
 from tuner.space import Parameter, Space
-from tuner.twin.refusals import AT_ONCE, Refusals
+from tuner.twin.refusals import AT_ONCE, Refusals, fails
 
 BATCHES = tuple(range(1, 11))
 SPACE = Space((Parameter(Knob("batch", "int", None, None, 1, "", "reload", ""), BATCHES, ordered=True),))
@@ -48,3 +48,8 @@ def test_trials_that_are_others_than_before_are_not_mixed_with_them() -> None:
     one.chances(tried(10), CONFIGS)
     others = tried(20)[10:]
     assert (one.chances(others, CONFIGS) == Refusals(SPACE, "concurrency").chances(others, CONFIGS)).all()
+
+
+def test_a_bound_on_what_is_simulated_is_left_to_the_forecast() -> None:
+    missed = {name: trial(1, point(violations={name: 0.5})) for name in ("throughput_at_least", "p99", "error_rate")}
+    assert [name for name, one in missed.items() if fails(one)] == ["error_rate"]

@@ -46,6 +46,7 @@ EVERY_VERDICT: Mapping[str, SloVerdict] = {
     "p95": "met",
     "error_rate": "met",
     "accuracy_drop": "met",
+    "throughput_at_least": "met",
 }
 
 
@@ -54,11 +55,13 @@ def test_an_overload_misses_every_bound_on_latency_and_no_other() -> None:
         **dict.fromkeys(("mean", "p50", "p95", "p99"), "missed"),
         "error_rate": "met",
         "accuracy_drop": "met",
+        "throughput_at_least": "met",
     }
 
 
 def test_what_was_met_by_a_load_that_had_not_settled_is_undecided() -> None:
-    assert in_state("unstable", EVERY_VERDICT) == {**EVERY_VERDICT, "mean": "undecided", "p95": "undecided"}
+    undecided = dict.fromkeys(("mean", "p95", "throughput_at_least"), "undecided")
+    assert in_state("unstable", EVERY_VERDICT) == {**EVERY_VERDICT, **undecided}
 
 
 def test_a_steady_load_leaves_verdicts_as_they_are() -> None:
@@ -75,3 +78,19 @@ def test_there_is_room_while_at_most_half_of_what_is_allowed_is_over_the_bound(s
     metrics = {"over_p99_bound": estimate(share, 0.0, 1.0), "error_rate": estimate(0.009, 0.0, 1.0)}
     assert has_room(metrics, {"p99": 0.010, "error_rate": 0.010}) is expected
     assert has_room(metrics, {"error_rate": 0.010}), "errors are another matter"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(500, 600, "met"), (499, 600, "undecided"), (450, 500, "undecided"), (450, 499, "missed")],
+)
+def test_a_throughput_is_judged_from_below(low: float, high: float, expected: str) -> None:
+    metrics = {"throughput_rps": estimate((low + high) / 2, low, high)}
+    assert slo_verdicts(metrics, {"throughput_at_least": 500}) == {"throughput_at_least": expected}
+
+
+def test_there_is_no_room_where_the_throughputs_interval_reaches_below_its_bound() -> None:
+    metrics = {"over_p99_bound": estimate(0.0, 0.0, 0.001), "throughput_rps": estimate(520, 505, 535)}
+    assert has_room(metrics, {"p99": 0.010, "throughput_at_least": 505})
+    assert not has_room(metrics, {"p99": 0.010, "throughput_at_least": 506})
+    assert has_room(metrics, {"p99": 0.010})

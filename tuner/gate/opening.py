@@ -18,6 +18,7 @@ from tuner.gate.rounds import ONE_AT_A_TIME, Demand, Rounds, Side, least, longes
 from tuner.gate.rules import OF_SERVER, measurable
 from tuner.gate.running import About, Gate
 from tuner.gate.traffic import asked, earlier_hash, traffic_hash
+from tuner.levels import check_offers
 from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
 from tuner.space import Space, server_part
@@ -123,7 +124,8 @@ def measured_at(
 
     Raises:
         StudyError: a rule finds no labelled items, no workload of the side that is judged takes a level of its `gate`,
-            a workload has no level, the time cap is too short, or both sides are the same in one running server.
+            a workload has no level or offers less than its SLO asks for, the time cap is too short, or both sides are
+            the same in one running server.
         HostsDiffer: one side has a workload that the other has not, or measures them at once, the other does not.
     """
     _check_same_workloads(sides)
@@ -133,6 +135,9 @@ def measured_at(
     for name in _levels(sides[-1]):  # one that the old side has left over may be what the change takes out
         _check_taken(sides[-1], name)
     found = [chosen(one, baseline) for one in sides]
+    for one in sides[-1].workloads:
+        if one.arrivals is not None:
+            check_offers(sides[-1].study, one, found[-1][1][one.name].level)
     demands = [demand(one, loads) for one, (_, loads) in zip(sides, found, strict=True)]
     check_time(form, sides[-1].study, demands)
     return found

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from targets.base import Outcome
 from tuner import stats
-from tuner.catalog import AT_LEAST, BOUNDED
+from tuner.catalog import BOUNDED, THROUGHPUT_BOUND
 from tuner.gate.deciding import Look
 from tuner.records import Records, pooled
 from tuner.results import SloVerdict
 from tuner.stats import Interval
 from tuner.stopping import JUDGED
 from tuner.timings import judged_by, values_s
-from tuner.verdicts import verdict
+from tuner.verdicts import verdict_on
 
 LEAST_DEPLOYMENTS = 2
 
@@ -110,7 +110,7 @@ def of_requests(deployments: Sequence[Records], bounds: Mapping[str, float]) -> 
     series = {timing: stats.Ordered.of(values_s(timing, whole)) for timing in judged_by(judged)}
     for name, bound in judged.items():
         if name not in BOUNDED:
-            found[name] = _of_errors(deployments, whole)
+            found[name] = (_of_throughput if name == THROUGHPUT_BOUND else _of_errors)(deployments, whole)
             continue
         timing = BOUNDED[name].timing
         each = [values_s(timing, one) for one in deployments]
@@ -158,6 +158,15 @@ def _of_errors(deployments: Sequence[Records], whole: Records) -> Evidence:
     )
 
 
+def _of_throughput(deployments: Sequence[Records], whole: Records) -> Evidence:
+    each = [stats.rate(one.completed_ns(), one.windows_ns).value for one in deployments]
+    completed = whole.completed_ns()
+    return Evidence(
+        lambda confidence: stats.rate(completed, whole.windows_ns, confidence),
+        lambda error: of_deployments(each, error),
+    )
+
+
 def _counted(events: NDArray[np.bool_]) -> tuple[int, int]:
     return int(np.count_nonzero(events)), len(events)
 
@@ -177,6 +186,4 @@ def judged(name: str, bound: float, evidence: Evidence, look: Look) -> SloVerdic
     """
     share = BOUNDED[name].allowed if name in BOUNDED else None
     allowed = bound if share is None else share
-    if name in AT_LEAST:
-        return verdict(-evidence.bounds(look.failing)[1], -evidence.bounds(look.passing)[0], -allowed)
-    return verdict(evidence.bounds(look.failing)[0], evidence.bounds(look.passing)[1], allowed)
+    return verdict_on(name, evidence.bounds(look.failing), evidence.bounds(look.passing), allowed)

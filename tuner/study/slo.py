@@ -1,9 +1,9 @@
-"""The shape of SLOs: bounds on latency, the times of tokens, errors and accuracy."""
+"""The shape of SLOs: bounds on latency, the times of tokens, errors, throughput and accuracy."""
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from targets.options import Duration, Section
-from tuner.study.quantities import Energy, Fraction, Size
+from tuner.study.quantities import Energy, Fraction, Rate, Size
 
 
 class BoundsSpec(Section):
@@ -30,6 +30,7 @@ class BoundsSpec(Section):
     itl_p95: Duration | None = Field(None, gt=0)
     itl_p99: Duration | None = Field(None, gt=0)
     error_rate: Fraction | None = None
+    throughput_at_least: Rate | None = Field(None, description="requests answered ok per second, from below")
     accuracy: Fraction | None = Field(None, description="at least this; of labelled items")
     prediction_error: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="at most this, in the unit of the labels"
@@ -41,7 +42,7 @@ class BoundsSpec(Section):
     )
 
     def bounds(self) -> dict[str, float]:
-        """Return metric -> bound of those that are set, in seconds or as fractions."""
+        """Return metric -> bound of those that are set, in seconds, per second or as fractions."""
         return {name: value for name, value in self if value is not None}
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, SerializeAsAny, Tag, field_validator, model_validator
 
 from targets.options import Duration, Section, TargetOptions
+from tuner.catalog import ADDED_UP
 from tuner.cpus import format_cpus
 from tuner.study.gating import GateSpec
 from tuner.study.names import WorkloadName
@@ -234,13 +235,13 @@ class StudySpec(Section):
 
         A bound of a workload's own holds in place of the study's. A metric that a class has a bound of its own on is
         judged class by class: the others then have the workload's or study's bound on it, and all requests together
-        have none.
+        have none. What classes add up to is not: there a class has its own bound alone, and all requests theirs.
         """
         found: dict[str, dict[str, float]] = {}
         for name, workload in self.workloads.items():
             everywhere = {**self.slo.bounds(), **workload.slo.bounds()}
             own = {one: spec.slo.bounds() for one, spec in (workload.mix or {}).items()}
-            by_class = {metric for bounds in own.values() for metric in bounds}
+            by_class = {metric for bounds in own.values() for metric in bounds}.difference(ADDED_UP)
             shared = {metric: bound for metric, bound in everywhere.items() if metric in by_class}
             found[name] = {metric: bound for metric, bound in everywhere.items() if metric not in by_class}
             found |= {f"{name}.{one}": {**shared, **bounds} for one, bounds in own.items()}

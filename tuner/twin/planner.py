@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from targets.base import Config, Value
 from tuner.candidates import candidates, listed_whole, neighbours
-from tuner.catalog import key_of
+from tuner.catalog import AT_LEAST, key_of, metric_of
 from tuner.front import Z_95
 from tuner.objective import Goal
 from tuner.once import Once
@@ -102,7 +102,7 @@ class Twin:
         self.space, self._workloads, self._roles, self._cores = space, workloads, roles, cores
         self._parts = {part.name: workload for workload, part in parts_of(workloads)}
         self._bounds = {
-            name: {metric: bound for metric, bound in bounds.get(name, {}).items() if metric in FORECAST}
+            name: {slo: bound for slo, bound in bounds.get(name, {}).items() if metric_of(slo) in FORECAST}
             for name in self._parts
         }
         self._goals = [goal for goal in goals if goal.metric in FORECAST]
@@ -196,10 +196,11 @@ class Twin:
 
     def _keeps(self, name: str, found: Mapping[str, tuple[Floats, Floats]]) -> Floats:
         """Return the probability of each row that a workload or class keeps its bounds."""
-        chances = [
-            ndtr((math.log(bound) - np.log(found[metric][0])) / found[metric][1])
-            for metric, bound in self._bounds[name].items()
-        ]
+        chances = []
+        for slo, bound in self._bounds[name].items():
+            median, spread = found[metric_of(slo)]
+            room = (math.log(bound) - np.log(median)) / spread
+            chances.append(ndtr(-room if slo in AT_LEAST else room))
         return np.asarray(np.prod(chances, axis=0) if chances else np.ones(len(next(iter(found.values()))[0])))
 
     def _asked(self, workload: Workload, configs: Sequence[Config]) -> Asked:
@@ -216,7 +217,7 @@ class Twin:
 
     def _wanted(self) -> dict[str, list[str]]:
         """Return workload or class -> metrics that are predicted of it."""
-        wanted = {name: list(bounds) for name, bounds in self._bounds.items()}
+        wanted = {name: list(dict.fromkeys(map(metric_of, bounds))) for name, bounds in self._bounds.items()}
         for goal in self._goals:
             if goal.metric not in wanted[goal.workload]:
                 wanted[goal.workload].append(goal.metric)

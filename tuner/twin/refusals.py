@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Config, Value
+from tuner.catalog import metric_of
 from tuner.once import Once
 from tuner.results import Trial
 from tuner.space import Parameter, Space
@@ -121,6 +122,6 @@ def fails(trial: Trial) -> bool:
     by_workload: dict[str, list[bool]] = {}
     for point in trial.points:
         if point.validity.valid:
-            missed = any(over > 0 for name, over in point.violations.items() if name not in FORECAST)
+            missed = any(over > 0 for name, over in point.violations.items() if metric_of(name) not in FORECAST)
             by_workload.setdefault(point.workload, []).append(missed)
     return any(all(missed) for missed in by_workload.values())
