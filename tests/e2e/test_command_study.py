@@ -26,10 +26,13 @@ confirm: {candidates: 2, redeployments: 2, max_redeployments: 4, rounds: 2, roun
 """
 LONGER = {
     "{p99: 50 ms, error_rate: 1%, queue_depth: 20}": "{p90: 900 ms, error_rate: 5%, queue_depth: 500}",
-    "trials: 20": "trials: 5",
+    "{trials: 20, time: 3 min}": "{trials: 5, time: 3 min}, start: [{workers: 4, window: 2 ms}]",
     "concurrency: {low: 1, high: 32, scale: log2}": "concurrency: [8, 32]",
 }
-"""The page's own bounds are for a quiet machine and its budget is for an answer; the tests want neither."""
+"""The page's own bounds are for a quiet machine and its budget is for an answer; the tests want neither.
+
+The first trial has other values of both knobs, whatever the search proposes then.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,8 @@ def test_trials_of_different_knobs_are_measured_and_complete(
     for point in (point for trial in complete for point in trial.points):
         assert point.outcomes["ok"] > 0
         assert point.server is not None
-        answered = point.metrics["throughput_rps"].value * point.window_s
+        # the server's own window ends a moment later, on a busy machine a long one
+        answered = point.metrics["throughput_rps"].value * point.server.window_s
         assert point.server.requests == pytest.approx(answered, rel=0.3, abs=70)
         assert 0 < point.server.executions <= point.server.requests
         assert point.server.mean_s["queue"] < point.metrics["latency_p99_s"].value

@@ -214,14 +214,15 @@ def test_slos_alone_judge_two_sides_and_one_that_was_missed_before_is_no_regress
         write_gated_study(tmp_path / name)
         slow_down(tmp_path / name, fixed_ms)
     ended = tune(
-        "gate", "--ab", "old/study.yaml", "new/study.yaml", "--set", "slo={p50: 25 ms}", "--set", only, "--out", "run",
-        cwd=tmp_path,
+        "gate", "--ab", "old/study.yaml", "new/study.yaml", "--set", "slo={p50: 25 ms, p90: 20 s}", "--set", only,
+        "--out", "run", cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 1, ended.stderr
     result = read_gate(tmp_path / "run")
     assert result.message == "a regression: steady SLO p50"
-    (rule,) = result.rules
-    assert (rule.kind, rule.state, rule.worse) == ("slo", "fail", True)
+    rule, loose = result.rules  # the second lets a busy machine send some milliseconds late
+    assert (rule.rule, rule.kind, rule.state, rule.worse) == ("p50", "slo", "fail", True)
+    assert (loose.rule, loose.state) == ("p90", "pass")
     assert "steady" in (tmp_path / "run" / "junit.xml").read_text()
     again = compare(result.new, result.new, [])
     assert (again.exit_code, again.message) == (4, "an SLO is missed, as on the old side: steady SLO p50")
@@ -229,10 +230,10 @@ def test_slos_alone_judge_two_sides_and_one_that_was_missed_before_is_no_regress
 
 def test_one_side_after_the_other_is_told_and_a_side_is_no_different_from_itself(tmp_path: Path) -> None:
     study = write_gated_study(tmp_path)
-    ended = tune(
-        "gate", "--ab", study, study, "--set", "gate.sides=in_turn", "--set", "gate.inconclusive=warn", "--out", "run",
-        cwd=tmp_path,
-    )  # fmt: skip
+    # bounds that no drift of a busy machine between the sides reaches
+    given = ("gate.sides=in_turn", "gate.inconclusive=warn", "gate.throughput=-60%", "gate.p50=+150%")
+    settings = [word for one in given for word in ("--set", one)]
+    ended = tune("gate", "--ab", study, study, *settings, "--out", "run", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     result = read_gate(tmp_path / "run")
     assert result.form == "ab"

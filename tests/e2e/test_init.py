@@ -24,8 +24,11 @@ SMALL = [
     "--set", "confirm.redeployments=2", "--set", "confirm.max_redeployments=2", "--set", "confirm.rounds=2",
     "--set", "confirm.round=0.2 s",
 ]  # fmt: skip
-UNCONFIRMED = ["--set", "slo.p99=1 us"]
-"""No server answers within this: two configurations are measured, and there is none to confirm."""
+UNCONFIRMED = ["--set", "slo.mean=1 us"]
+"""No server answers within this: two configurations are measured, and there is none to confirm.
+
+A percentile so low would call each request that was sent a millisecond late a spoiled measurement.
+"""
 DECIDED = (0, 5)
 """So short a confirmation may leave an SLO undecided."""
 

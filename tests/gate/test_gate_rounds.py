@@ -1,7 +1,7 @@
 """How sides are measured: in turn, deployed anew, the order swapped, one at a time where memory does not allow both."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,13 +29,26 @@ SETTINGS = (
 )
 
 
-@pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    """Two sides of the same simulated server, started."""
-    folder = tmp_path_factory.mktemp("gate")
+@contextmanager
+def two_sides(folder: Path) -> Iterator[Gate]:
+    """Start two sides of the same simulated server."""
     study = load_study(write_simulated_study(folder), SETTINGS)
     sides = [(name, prepare(study, folder / f"{name}.txt")) for name in ("old", "new")]
     with opening.opened("ab", sides, folder, None, []) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """A gate for all tests to which it does not matter what was measured before."""
+    with two_sides(tmp_path_factory.mktemp("gate")) as made:
+        yield made
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Gate]:
+    """A gate that has measured nothing."""
+    with two_sides(tmp_path) as made:
         yield made
 
 
@@ -59,25 +72,25 @@ def deployed(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_both_stay_loaded_and_the_order_is_swapped_and_without_room_one_is_loaded_at_a_time(
-    gate: Gate, monkeypatch: pytest.MonkeyPatch
+    fresh: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = deployed(gate, monkeypatch)
-    gate.rounds.redeploy()
-    gate.rounds.redeploy()
+    told = deployed(fresh, monkeypatch)
+    fresh.rounds.redeploy()
+    fresh.rounds.redeploy()
     assert told == ["+old", "+new", "-old", "-new", "+new", "+old", "-new", "-old"]
-    assert not gate.rounds.in_turn
+    assert not fresh.rounds.in_turn
     told.clear()
     monkeypatch.setattr(rounds, "free_bytes", int)
     monkeypatch.setattr(rounds, "Settling", object)  # as if deployments of the simulated server ended later
-    for side in gate.rounds.sides:
+    for side in fresh.rounds.sides:
         monkeypatch.setattr(side.trier.target, "settle", partial(told.append, f"settled {side.label}"), raising=False)
-    gate.rounds.redeploy()
+    fresh.rounds.redeploy()
     both = ["settled old", "settled new"]
     assert told == ["+old", *both, "-old", *both, "+old", "-old", *both, "+new", "-new", *both]
-    assert gate.rounds.in_turn
-    (note,) = gate.rounds.notes
+    assert fresh.rounds.in_turn
+    (note,) = fresh.rounds.notes
     assert note.startswith("only one side was loaded at a time: one needs ")
-    for side in gate.rounds.sides:
+    for side in fresh.rounds.sides:
         assert {name: len(runs) for name, runs in side.gathered.runs.items()} == {"steady": 3, "bursty": 3}
         assert all("cold_start_s" in one.metrics for one in side.gathered.restarts["steady"])
         assert not any("cold_start_s" in one.metrics for one in side.gathered.restarts["bursty"])
@@ -86,7 +99,6 @@ def test_both_stay_loaded_and_the_order_is_swapped_and_without_room_one_is_loade
 def test_a_deployment_that_an_agent_was_lost_in_while_it_was_cold_is_made_anew(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate.rounds, "in_turn", False)
     monkeypatch.setattr(gate.rounds, "_done", 0)
     trier, lost = gate.rounds.sides[1].trier, [True]
     run_at_once = Meter.run_at_once

@@ -60,8 +60,8 @@ def refused(client: socket.socket, data: bytes) -> bool:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process ends within a few seconds."""
-    deadline = time.monotonic() + 5
+    """Whether a process ends soon, as a busy machine has it."""
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         state = Path(f"/proc/{pid}/stat")
         if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
@@ -163,7 +163,7 @@ def test_the_server_ends_when_its_standard_input_closes() -> None:
     assert process.stdout is not None
     assert int(process.stdout.readline()) > 0
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10) == (b"", None)
+    assert process.communicate(timeout=60) == (b"", None)
     assert process.returncode == 0
 
 

@@ -84,13 +84,13 @@ def test_an_event_is_read_when_it_was_sent_and_not_when_the_next_one_came(
     port: int, tmp_path: Path, query: str, poller: Poller
 ) -> None:
     _sent_ns.clear()
-    path = f"/events?every=20&count=10&{query}"
+    path = f"/events?every=60&count=10&{query}"
     _, records = stream(port, closed(1, total=2), tmp_path, [path], poller, tokens=_note_and_count)
     tokens = records.events[records.events["tokens"] > 0]
     delays_ms = (tokens["at_ns"] - np.array(_sent_ns)) / MS
     assert len(delays_ms) == 20
     assert delays_ms.min() >= 0
-    assert np.median(delays_ms) < 10, f"{np.median(delays_ms)} ms"
+    assert np.median(delays_ms) < 30, f"{np.median(delays_ms)} ms"
 
 
 def test_times_of_a_stream_are_in_their_order(port: int, tmp_path: Path) -> None:

@@ -70,10 +70,11 @@ def seen(generator: Generator, port: int, tmp_path_factory: pytest.TempPathFacto
     began = statistics(port, ALIAS)["requests"]
     given = plan(port, folder / "rows.bin", window_ms=1500)  # each of the four names is drawn many times
     generator.begin(given)
-    time.sleep(max(0.0, (given.window[1] - time.monotonic_ns()) / 1e9 - 0.35))
+    time.sleep(max(0.0, (given.window[1] - time.monotonic_ns()) / 1e9 - 0.75))
     on_their_way, looked = generator.on_their_way(), len(generator.look())
     run = generator.finish()
     assert on_their_way is not None
+    assert 0 < looked < len(run.records.rows)  # here, so that a rerun looks in time
     ended = statistics(port, ALIAS)
     ended["requests"] = int(str(ended["requests"])) - int(str(began))
     stored = next(Path(str(folder)).parent.glob("shop*")) / "statistics.json"

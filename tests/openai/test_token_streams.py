@@ -74,10 +74,10 @@ def test_a_late_first_token_is_the_first_token_and_not_the_first_event(url: str,
 
 
 def test_several_tokens_in_one_event_came_at_once(url: str, tmp_path: Path) -> None:
-    _, records = ask(url, tmp_path, "count=8 per_event=3 every=20")
+    _, records = ask(url, tmp_path, "count=8 per_event=3 every=200")
     gaps = values_s(ITL, records)
     assert by_request(records, "tokens") == [8]
-    assert list(gaps > 0.015) == [False, False, True, False, False, True, False], "3, 3 and 2 tokens"
+    assert list(gaps > 0.1) == [False, False, True, False, False, True, False], "3, 3 and 2 tokens"
     assert list(gaps == 0) == [True, True, False, True, True, False, True]
     assert gaps.sum() == pytest.approx(values_s(TPOT, records)[0] * 7)
 
@@ -179,7 +179,7 @@ def test_throughput_counts_the_tokens_that_only_the_end_tells_of(url: str, tmp_p
 
 
 def test_the_times_of_two_hundred_streams_at_once_are_in_their_order(url: str, tmp_path: Path) -> None:
-    scripts = ["count=10 every=20"] * 200
+    scripts = ["count=10 every=100"] * 200
     report, records = ask(url, tmp_path, *scripts, at_once=200)
     assert outcomes(records) == {Outcome.OK}, report.failures
     assert by_request(records, "tokens") == [10] * 200

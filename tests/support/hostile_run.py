@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.tune import tune
+from tuner.results import read_result
 
 MODEL = "<img src=x onerror=alert(1)>"
 STUDY = f"""
@@ -48,4 +49,8 @@ def hostile_run(folder: Path) -> Path:
     (folder / "queue.yaml").write_text(STUDY)
     ended = tune("queue.yaml", "--quiet", cwd=folder)
     assert ended.returncode in DECIDED, ended.stdout + ended.stderr
-    return folder / "runs" / "queue" / "latest"
+    run = folder / "runs" / "queue" / "latest"
+    best = read_result(run).best
+    assert best is not None, ended.stdout  # what pages of it are asked for; whoever asks again gets another run
+    assert best.config["precision"] == "fast", ended.stdout
+    return run

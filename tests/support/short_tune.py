@@ -7,7 +7,7 @@ SLO undecided: 5 of a command that measures counts as 0.
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,19 @@ def study_of(arguments: Sequence[str]) -> Path | None:
     return Path(named) if named.endswith(".yaml") else None
 
 
+def latency_bounds(found: Any, path: str = "") -> Iterator[str]:
+    """Yield the path of each bound on latency in a part of a study: its own, and those of workloads and classes."""
+    for name, inner in found.items() if isinstance(found, dict) else ():
+        if name == "slo":
+            yield from (f"{path}slo.{bound}" for bound in inner if bound.rpartition("_")[2] in LATENCIES)
+        else:
+            yield from latency_bounds(inner, f"{path}{name}.")
+
+
 def shortened(arguments: Sequence[str], study: dict[str, Any]) -> list[str]:
     """Return a command's arguments with what makes it short behind them, where it has precedence."""
     changed = dict(SHORT)
-    changed |= {f"slo.{name}": "9 s" for name in study["slo"] if name.rpartition("_")[2] in LATENCIES}
+    changed |= dict.fromkeys(latency_bounds(study), "9 s")
     changed |= {f"space.{name}": level for name, level in LEVELS.items() if name in study["space"]}
     sets = [word for path, value in changed.items() for word in ("--set", f"{path}={value}")]
     trials = [] if arguments[0] in ("bench", "compare") else ["--set", "search.budget.trials=1"]

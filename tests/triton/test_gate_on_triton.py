@@ -27,7 +27,7 @@ STUDY: dict[str, object] = {
         }
     },
     "space": {"concurrency": 16},
-    "slo": {"error_rate": "50%"},
+    "slo": {"p50": "5 s", "error_rate": "50%"},  # the loose bound lets a busy machine send some milliseconds late
     "measure": {**EXAMPLE["measure"], "window": "0.2 s", "max_window": "0.2 s"},
     "gate": EXAMPLE["gate"],
 }

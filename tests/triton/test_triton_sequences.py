@@ -32,7 +32,7 @@ pytestmark = pytest.mark.long
 LENGTHS = np.array([1, 2, 7, 5] * 12, np.int64)
 SEQUENCES = Sequences(LENGTHS, first_id=1001)
 SECOND = 1_000_000_000
-OLDEST: Config = {"sequence_strategy": "oldest", "max_candidate_sequences": 6}
+OLDEST: Config = {"sequence_strategy": "oldest", "max_candidate_sequences": 6, "max_sequence_idle": 50.0}
 
 
 def numbers(lengths: np.ndarray = LENGTHS) -> dict[str, np.ndarray]:
