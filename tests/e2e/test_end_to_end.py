@@ -30,6 +30,21 @@ ONE_LEVEL = {"max_batch_size": [8, 32], "precision": ["fp32", "int8"], "concurre
 """A space at one load level: there is no shortlist to be made."""
 FIRST = [{"max_batch_size": 16, "max_queue_delay": "1 ms", "precision": "int8"}]
 """Measured after the study's own: a delay and a precision that it has not, whatever the search proposes then."""
+PAUSING = """
+
+import time
+
+run = TritonPythonModel.execute
+
+
+def execute(self, requests):
+    time.sleep(0.002)
+    return run(self, requests)
+
+
+TritonPythonModel.execute = execute
+"""
+"""Behind a model: a batch takes at least so long, whatever its size and however busy the machine is."""
 DECIDED = (0, 5)
 """On a busy host so short a confirmation may leave an SLO undecided, and the load generator may send late."""
 BROKEN_MODEL = """
@@ -427,17 +442,19 @@ def test_bench_prints_one_configuration_at_every_load_level(small_study: WriteSt
     assert levels == [("steady", 4.0), ("steady", 16.0), ("bursty", 500.0)]
 
 
-def test_compare_tells_two_configurations_apart(small_study: WriteStudy, tmp_path: Path) -> None:
-    """Batches of one against batches of 16, 16 requests in flight: no noise makes up for that."""
+def test_compare_tells_two_configurations_apart(small_study: WriteStudy, repository: Path, tmp_path: Path) -> None:
+    """Batches of one against batches of 16, 16 requests in flight, in many deployments: no noise makes up for that."""
+    with (repository / "digits" / "1" / "model.py").open("a") as model:
+        model.write(PAUSING)
     sides = ["--ours", "max_batch_size=16", "--theirs", "max_batch_size=1"]
-    sets = ["--set", "space.concurrency=16", "--set", "confirm.redeployments=3", "--set", "confirm.rounds=4"]
+    sets = ["--set", "space.concurrency=16", "--set", "confirm.redeployments=6", "--set", "confirm.rounds=2"]
     ended = tune("compare", small_study(), *sides, *sets, "--json", cwd=tmp_path)
     assert ended.returncode in (0, 5), ended.stderr
     made = Comparison.model_validate_json(ended.stdout)
     assert (made.ours.config["max_batch_size"], made.theirs.config["max_batch_size"]) == (16, 1)
     assert made.ratios["steady"]["throughput_rps"].verdict == "better"
     assert made.ratios["steady"]["latency_p50_s"].verdict == "better"
-    assert (made.redeployments, made.rounds) == (3, 12)
+    assert (made.redeployments, made.rounds) == (6, 12)
     assert set(made.ratios) == {"steady", "bursty"}
     stored = (tmp_path / "runs/digits-compare/latest/compare.json").read_text()
     assert json.loads(stored) == json.loads(ended.stdout)
