@@ -17,6 +17,8 @@ from workloads.datasets import files_of
 _DIGITS = 12
 _NAMED = ("mix", "classes")
 """Keys of a workload with classes of its requests."""
+_LATER_BOUNDS = ("throughput_at_least",)
+"""Bounds that earlier versions did not know."""
 
 
 def traffic_hash(workload: BaseModel, resolve: Callable[[Path], Path]) -> str:
@@ -74,11 +76,15 @@ def earlier_hash(workload: BaseModel, files: Iterable[Path]) -> str:
 
 def _unbound(section: Mapping[str, Any]) -> dict[str, Any]:
     """Return the section of a workload as it is where neither it nor a class of it has a bound."""
-    found = {**section, "slo": dict.fromkeys(section["slo"])}
+    found = {**section, "slo": _none_of(section["slo"])}
     for key in _NAMED:
         if section.get(key):
-            found[key] = {name: {**one, "slo": dict.fromkeys(one["slo"])} for name, one in section[key].items()}
+            found[key] = {name: {**one, "slo": _none_of(one["slo"])} for name, one in section[key].items()}
     return found
+
+
+def _none_of(bounds: Iterable[str]) -> dict[str, None]:
+    return dict.fromkeys(name for name in bounds if name not in _LATER_BOUNDS)
 
 
 def _short(*parts: bytes) -> str:
