@@ -254,10 +254,10 @@ def test_workloads_that_are_measured_at_once_climb_one_kind_of_load(tmp_path: Pa
         ("{process: closed, concurrency: 4}", "{process: closed}"),
         ("space:\n", "load: {search: max_under_slo}\nspace:\n  concurrency: [1, 2]\n  rate: [10/s, 50/s]\n"),
     )
-    one = study(tmp_path, *text)
+    one, pair = study(tmp_path, *text), (replace(CLOSED, name="shop"), replace(OPEN, name="chat"))
     with pytest.raises(StudyError, match=r"space\.rate: `load\.search: max_under_slo` searches one level for all"):
-        check_levels(one, space(concurrency=(1, 2), rate=("10/s", "50/s")), (CLOSED, OPEN))
-    check_levels(one, space(concurrency=(1, 2)), (CLOSED, OPEN))
+        check_levels(one, space(concurrency=(1, 2), rate=("10/s", "50/s")), pair)
+    check_levels(one, space(concurrency=(1, 2)), pair)
 
 
 # what is told of the window
