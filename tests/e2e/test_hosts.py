@@ -20,6 +20,8 @@ from tuner.storage import JOURNAL
 pytestmark = pytest.mark.long
 
 TRIALS = 6
+ENDLESS = ("--set", "search.budget.trials=30")
+"""So many that none of two hosts is done while the other one starts."""
 NAME = "queue@shared"
 LEASE = ("--lease", "3 s")
 
@@ -90,11 +92,11 @@ def test_a_database_that_restarts_is_waited_for_and_one_that_stays_away_is_an_er
     with (
         postgres() as own,
         watched(own.url, NAME) as book,
-        hosts(tmp_path, study.name, "--storage", own.url, TUNE_PASSWORD=PASSWORD) as running,
+        hosts(tmp_path, study.name, "--storage", own.url, *ENDLESS, TUNE_PASSWORD=PASSWORD) as running,
     ):
         patient = running.start()
         hasty = running.start("--wait", "1 s")
-        running.until(lambda: len(book().told) >= 2)
+        running.until(lambda: len(book().told) >= 2 and len(book().hosts()) >= 2)
         before = list(book().told)
         own.stop()
         running.until(lambda: hasty not in running.running)
