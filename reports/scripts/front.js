@@ -229,6 +229,7 @@
       options(controls[side]);
       controls[side].addEventListener("change", () => {
         chosen[side] = Number(controls[side].value);
+        chosen.next = side === "left" ? "right" : "left";
         compare();
         redraw();
       });

@@ -135,6 +135,8 @@ def test_filtering_by_workload_and_variant_changes_the_points(page: Page) -> Non
 
 
 def test_two_clicked_points_stand_side_by_side_with_their_differences_marked(page: Page) -> None:
+    for side in ("left", "right"):
+        page.select_option(f"#compare-{side}", "0")
     click(page, 2, "trial 1, 4 in flight")
     click(page, 6, "trial 3, 4 in flight")
     found = table(page)
@@ -152,6 +154,16 @@ def test_two_clicked_points_stand_side_by_side_with_their_differences_marked(pag
     assert {"max_batch_size", "max_queue_delay", BAD, "throughput", "p99"} <= set(marked)
     assert "precision" not in marked
     assert sorted(traces(page)["compared below"]["x"]) == [200, 400]
+
+
+def test_a_click_replaces_the_side_that_was_not_chosen_last(page: Page) -> None:
+    for side, cell in (("left", 1), ("right", 0)):
+        for each in ("left", "right", side):
+            page.select_option(f"#compare-{each}", "0")
+        click(page, 6, "trial 3, 4 in flight")
+        titles = ["trial 0, 4 in flight"] * 2
+        titles[cell] = "trial 3, 4 in flight"
+        assert table(page)[""][:2] == titles
 
 
 def test_the_comparison_is_driven_by_the_keyboard_as_well(page: Page) -> None:

@@ -51,7 +51,11 @@ def hover(page: Page, number: int, title: str) -> str:
 
 
 def click(page: Page, number: int, title: str) -> str:
-    """Click a point, once its text is shown: plotly clicks what it hovers over. Returns that text."""
+    """Click a point, once its text is shown: plotly clicks what it hovers over. Returns that text.
+
+    Waits first until plotly takes this for a click of its own: a second one within 300 ms is half of a double click.
+    """
+    page.wait_for_timeout(400)
     shown = hover(page, number, title)
     at = place(page, number)
     page.mouse.click(at["x"], at["y"])
