@@ -15,8 +15,10 @@ from optuna.trial import FrozenTrial
 from tuner.objective import Objective, evened
 
 Over = Callable[[FrozenTrial], float]
-MOST_TOLD = 100
+MOST_TOLD = 50
 """Trials that it is told of: what a proposal takes grows with the third power of their number."""
+FIT_EVERY = 10
+"""Trials after which kernels are fitted from nothing; between, from what fitted then: that takes half the steps."""
 
 
 class Gaussian(GPSampler):
@@ -29,11 +31,22 @@ class Gaussian(GPSampler):
         choices: parameter -> index or name, of each configuration that may be proposed; []: it climbs as Optuna does.
         seed: of the proposal.
         startup: trials before it proposes; till then it draws at random.
+        fitted: one that was asked with fewer trials and the same parameters, objectives and constraints; the fit of the
+            kernels begins with its kernels.
     """
 
-    def __init__(self, choices: Sequence[Mapping[str, int | str]], seed: int, startup: int) -> None:
+    def __init__(
+        self,
+        choices: Sequence[Mapping[str, int | str]],
+        seed: int,
+        startup: int,
+        fitted: "Gaussian | None" = None,
+    ) -> None:
         super().__init__(seed=seed, n_startup_trials=startup)
         self._choices = choices
+        if fitted is not None:  # where Optuna keeps the kernels of the last proposal; see its GPSampler
+            self._gprs_cache_list = fitted._gprs_cache_list
+            self._constraints_gprs_cache_list = fitted._constraints_gprs_cache_list
 
     def _optimize_acqf(self, acqf: Any, best_params: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """Return the parameters at which the acquisition is largest; Optuna lets this be another way to find it.

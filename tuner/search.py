@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 from targets.base import Config, Value
 from tuner.asking import PLACE, Asked, Drawn, Tpe, TwinSampler, distribution
 from tuner.candidates import BESTS, candidates, listed_whole, neighbours
-from tuner.gaussian import Gaussian, best_of, for_gaussian, on_one_thread, violation_of
+from tuner.gaussian import FIT_EVERY, Gaussian, best_of, for_gaussian, on_one_thread, violation_of
 from tuner.objective import WORST, Goal, Objective
 from tuner.once import Once
 from tuner.order_of_work import kind
@@ -96,6 +96,7 @@ class Search:
         self._told = [trial for trial in complete if TRIAL in trial.user_attrs]
         self._all, self._first = Asked(self._study.directions), Asked(self._study.directions[:1])
         self._over = Once(violation_of)
+        self._fitted: dict[tuple[int, frozenset[str]], tuple[int, Gaussian]] = {}
         self.tried = {self._key_of(trial.params) for trial in self._told}
 
     def take(self, sampler: str) -> None:
@@ -209,32 +210,57 @@ class Search:
 
     def _sampled(self, number: int, kept: Config, expected: dict[str, int | str] | None) -> Drawn:
         """Ask the sampler."""
-        sampler = self._sampler(number, kept)
-        if expected is not None or self._kind == "twin":
-            sampler = TwinSampler(expected, self._distributions(), sampler)
         focuses = self._focused and self._kind in ("tpe", "twin", "gp")
         # For the first objective alone: a sampler of several spreads its few trials along the whole front.
         first = focuses and number > STARTUP_TRIALS and number % FRONT_EVERY > 0
-        if self._kind == "gp":
-            directions = self._study.directions[: 1 if first else None]
-            with on_one_thread():
-                return Asked(directions).ask(sampler, self.space, for_gaussian(self._told, directions, self._over))
-        return (self._first if first else self._all).ask(sampler, self.space, self._told)
-
-    def _sampler(self, number: int, kept: Config) -> BaseSampler:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            free = self._free_sampler(number, kept)
-            return PartialFixedSampler(self._kept(kept), free) if kept else free
+            if self._kind == "gp":
+                with on_one_thread():
+                    return self._sampled_by_gaussian(number, kept, 1 if first else len(self._study.directions))
+            sampler = self._keeping(kept, self._free_sampler(number))
+            if expected is not None or self._kind == "twin":
+                sampler = TwinSampler(expected, self._distributions(), sampler)
+            return (self._first if first else self._all).ask(sampler, self.space, self._told)
 
-    def _free_sampler(self, number: int, kept: Config) -> BaseSampler:
-        seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
+    def _sampled_by_gaussian(self, number: int, kept: Config, objectives: int) -> Drawn:
+        """Ask a Gaussian process that begins with kernels of some trials ago.
+
+        Of how many trials depends on how many were told alone, so that a resumed study proposes the same.
+
+        Args:
+            number: of the proposal.
+            kept: see `ask`.
+            objectives: how many of the first ones it is told of.
+        """
+        before = len(self._told) // FIT_EVERY * FIT_EVERY
+        parameters = objectives, frozenset(self._kept(kept))
+        count, fitted = self._fitted.get(parameters, (0, None))
+        if before and count != before:
+            fitted = Gaussian([self._told[0].params], self._seed, STARTUP_TRIALS)
+            self._ask_gaussian(fitted, kept, objectives, before)
+            self._fitted[parameters] = before, fitted
+        made = Gaussian(self._choices(kept), self._seed_of(number), STARTUP_TRIALS, fitted)
+        return self._ask_gaussian(made, kept, objectives, len(self._told))
+
+    def _ask_gaussian(self, sampler: Gaussian, kept: Config, objectives: int, count: int) -> Drawn:
+        directions = self._study.directions[:objectives]
+        told = for_gaussian(self._told[:count], directions, self._over)
+        return Asked(directions).ask(self._keeping(kept, sampler), self.space, told)
+
+    def _keeping(self, kept: Config, free: BaseSampler) -> BaseSampler:
+        """Return a sampler that leaves some values as they are."""
+        return PartialFixedSampler(self._kept(kept), free) if kept else free
+
+    def _seed_of(self, number: int) -> int:
+        return int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
+
+    def _free_sampler(self, number: int) -> BaseSampler:
+        seed = self._seed_of(number)
         if self._kind in ("random", "grid"):
             return RandomSampler(seed=seed)
         if self._kind == "nsga2":
             return NSGAIISampler(seed=seed, population_size=POPULATION)
-        if self._kind == "gp":
-            return Gaussian(self._choices(kept), seed, STARTUP_TRIALS)
         if self._kind == "qmc":  # one sequence for all proposals; the study stores how far it has come
             return QMCSampler(seed=self._seed, scramble=True, warn_asynchronous_seeding=False)
         return Tpe(self._distributions(), seed, STARTUP_TRIALS)

@@ -13,7 +13,7 @@ from result_builders import GOALS, point, trial
 
 from targets.base import Config, Knob, Value
 from tuner.candidates import candidates
-from tuner.gaussian import MOST_TOLD, best_of, for_gaussian, on_one_thread
+from tuner.gaussian import FIT_EVERY, MOST_TOLD, best_of, for_gaussian, on_one_thread
 from tuner.objective import Objective, pessimistic
 from tuner.relations import Relation, Term
 from tuner.search import STARTUP_TRIALS, Search
@@ -99,10 +99,12 @@ def worth(config: Config) -> Objective | None:
     return Objective((fast * batch * 100 / (1 + delay * 200), p99), {"steady.p99": (p99 - 0.012) / 0.012})
 
 
-def explored(folder: Path, count: int, seed: int = 7) -> Iterator[Config]:
-    """Propose so many, each from a search that was opened anew, as after a run that was cut off."""
+def explored(folder: Path, count: int, seed: int = 7, *, anew: bool = True) -> Iterator[Config]:
+    """Propose so many, each from a search that was opened anew, as after a run that was cut off; or all from one."""
+    one = Search(open_storage("sqlite", folder), SPACE, GOALS, "gp", seed)
     for _ in range(count):
-        one = Search(open_storage("sqlite", folder), SPACE, GOALS, "gp", seed)
+        if anew:
+            one = Search(open_storage("sqlite", folder), SPACE, GOALS, "gp", seed)
         proposal = one.ask()
         assert proposal is not None
         found = worth(proposal.config)
@@ -155,8 +157,17 @@ def test_the_same_seed_gives_the_same_proposals_and_another_one_others(tmp_path:
 
 
 @REAL
+def test_a_search_that_goes_on_proposes_what_one_that_is_resumed_each_time_does(tmp_path: Path) -> None:
+    count = 2 * FIT_EVERY + 3
+    for name in ("on", "resumed"):
+        (tmp_path / name).mkdir()
+    going_on = list(explored(tmp_path / "on", count, anew=False))
+    assert going_on == list(explored(tmp_path / "resumed", count))
+
+
+@REAL
 def test_it_keeps_what_is_to_be_kept_while_there_is_something_untried(tmp_path: Path) -> None:
-    list(explored(tmp_path, STARTUP_TRIALS + 1))
+    list(explored(tmp_path, FIT_EVERY + 1))
     one = Search(open_storage("sqlite", tmp_path), SPACE, GOALS, "gp", 7)
     for kept in ({"precision": "int8"}, {"batch": 4, "precision": "fp32"}):
         proposal = one.ask(kept=kept)

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from result_builders import GOALS, point, trial
 
 from targets.base import Config, Knob, Value
+from tuner.gaussian import FIT_EVERY
 from tuner.objective import WORST, Objective, pessimistic
 from tuner.relations import Relation, Term
 from tuner.results import Trial
@@ -48,9 +49,12 @@ SAMPLERS = pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "qmc", "ran
 class Gaussian(RandomSampler):
     """Stands for Optuna's Gaussian process, which needs a package that is large: it goes by all that it is told."""
 
-    def __init__(self, choices: Sequence[Mapping[str, int | str]], seed: int, startup: int) -> None:
+    def __init__(
+        self, choices: Sequence[Mapping[str, int | str]], seed: int, startup: int, fitted: "Gaussian | None" = None
+    ) -> None:
         super().__init__(seed=seed)
-        self._choices, self._own, self._startup = choices, seed, startup
+        self._choices, self._own, self._startup, self._before = choices, seed, startup, fitted
+        self.known = ""
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002 - Optuna's names
         told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -64,7 +68,8 @@ class Gaussian(RandomSampler):
     ) -> dict[str, object]:
         told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         known = repr([(one.params, one.values, one.constraints) for one in told])
-        rng = np.random.default_rng([self._own, zlib.crc32(known.encode())])
+        self.known = known + (self._before.known if self._before else "")
+        rng = np.random.default_rng([self._own, zlib.crc32(self.known.encode())])
         chosen = self._choices[rng.integers(len(self._choices))]
         return {name: chosen[name] for name in search_space}
 
@@ -161,7 +166,7 @@ def test_another_seed_gives_other_proposals(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_proposals_however_often_the_study_is_reopened(
     tmp_path: Path, sampler: str
 ) -> None:
-    counts = (1, STARTUP_TRIALS, 1, FRONT_EVERY - 2)
+    counts = (1, STARTUP_TRIALS, 1, FRONT_EVERY, FIT_EVERY)
     for name in ("whole", "pieces"):
         (tmp_path / name).mkdir()
     whole = explore(search(tmp_path / "whole", sampler=sampler), sum(counts))
@@ -309,7 +314,7 @@ def test_a_sampler_that_scales_is_told_of_the_worst_that_was_measured(
             told.append(study.get_trials(states=(TrialState.COMPLETE,)))
             return super().infer_relative_search_space(study, trial)
 
-    monkeypatch.setattr("tuner.search.Gaussian", lambda _choices, seed, _startup: InItsPlace(seed=seed))
+    monkeypatch.setattr("tuner.search.Gaussian", lambda _choices, seed, *_: InItsPlace(seed=seed))
     one = search(tmp_path, sampler="gp")
     names = ("steady.p99", "other.accuracy_drop")
     for objective in (Objective((300.0, 0.02), {"steady.p99": -0.5}), pessimistic(GOALS, names), None):
