@@ -5,16 +5,22 @@ static/files.js puts the files together again, byte for byte but for the digits 
 
 import json
 import re
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 Column: TypeAlias = tuple[int, int]
 """Places in the pool: of the cells, one a line, and of the lengths of their runs, in turn of cells and of gaps."""
 _CELL = re.compile(r'("(?:[^"]|"")*"|[^,\n]*)([,\n])')
 NULL, EMPTY = "null", ""
 """The gaps of JSON and of CSV."""
-_CONSTANTS = {None: NULL, True: "true", False: "false"}
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
+_SPELLED: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: NULL,
+    bool: lambda value: "true" if value else "false",
+    int: str,
+    str: json.JSONEncoder(ensure_ascii=False).encode,
+    list: lambda value: f"[{len(value)}",
+}
+"""How a cell spells a value, by its type; numbers with a fraction and objects are spelled by the columns."""
 
 
 class _Number(str):
@@ -68,36 +74,30 @@ class Columns:
         return {"shapes": list(shapes), "tree": tree}
 
     def _tree(self, values: Sequence[object], shapes: dict[tuple[str, ...], int]) -> dict[str, object]:
-        found: dict[str, object] = {"cells": self._column(self._cells(values, shapes), NULL)}
-        objects = [value for value in values if isinstance(value, dict)]
-        if keys := _by_key(objects):
+        kinds = set(map(type, values))
+        found: dict[str, object] = {"cells": self._column(self._cells(values, kinds, shapes), NULL)}
+        if dict in kinds and (keys := _by_key([value for value in values if isinstance(value, dict)])):
             found["keys"] = {key: self._tree(below, shapes) for key, below in keys.items()}
-        if items := [item for value in values if isinstance(value, list) for item in value]:
+        if list in kinds and (items := [item for value in values if isinstance(value, list) for item in value]):
             found["items"] = self._tree(items, shapes)
         return found
 
-    def _cells(self, values: Sequence[object], shapes: dict[tuple[str, ...], int]) -> list[str]:
-        if set(map(type, values)) == {_Number}:  # most are
-            return [self._short(str(value)) for value in values]
-        return [self._cell(value, shapes) for value in values]
-
-    def _cell(self, value: object, shapes: dict[tuple[str, ...], int]) -> str:
-        if isinstance(value, _Number):
-            return self._short(value)
-        if isinstance(value, dict):
-            return f"{{{shapes.setdefault(tuple(value), len(shapes))}"
-        if isinstance(value, list):
-            return f"[{len(value)}"
-        if value is None or isinstance(value, bool):
-            return _CONSTANTS[value]
-        return _quoted(value) if isinstance(value, str) else str(value)
+    def _cells(self, values: Sequence[object], kinds: set[type], shapes: dict[tuple[str, ...], int]) -> list[str]:
+        spelled: dict[type, Callable[[Any], str]] = {
+            **_SPELLED,
+            _Number: self._short,
+            dict: lambda value: f"{{{shapes.setdefault(tuple(value), len(shapes))}",
+        }
+        if len(kinds) == 1:  # most are alike
+            return list(map(spelled[next(iter(kinds))], values))
+        return [spelled[type(value)](value) for value in values]
 
     def _short(self, number: str) -> str:
         digits = self._digits
         return number if digits is None or len(number) <= digits else f"{float(number):.{digits}g}"
 
     def _column(self, cells: Sequence[str], gap: str) -> Column:
-        held = [cell for cell in cells if cell != gap]
+        held = [cell for cell in cells if cell != gap] if gap in cells else cells
         lines = "\n".join(held)
         if "\\" in lines or lines.count("\n") >= max(1, len(held)):
             lines = "\n".join(cell.replace("\\", "\\\\").replace("\n", "\\n") for cell in held)
