@@ -10,6 +10,7 @@ from typing import NamedTuple
 import grpc
 
 from targets.base import Endpoint, Outcome, Piece, Tls
+from targets.trust import roots_of
 
 CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 _EVENT = b"data:"
@@ -89,9 +90,19 @@ def _secured(connection: socket.socket, tls: Tls, host: str) -> ssl.SSLSocket:
     return context.wrap_socket(connection, server_hostname=tls.server_name or host)
 
 
+def _channel(endpoint: Endpoint) -> grpc.Channel:
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    place, tls = f"{host}:{endpoint.port}", endpoint.tls
+    if tls is None:
+        return grpc.insecure_channel(place, options=CHANNEL_OPTIONS)
+    named = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
+    credentials = grpc.ssl_channel_credentials(roots_of(tls))
+    return grpc.secure_channel(place, credentials, options=[*CHANNEL_OPTIONS, *named])
+
+
 def _grpc(endpoint: Endpoint, timeout_s: float, index: int) -> str:
     assert endpoint.grpc is not None, "only asked for gRPC"
-    with grpc.insecure_channel(f"{endpoint.host}:{endpoint.port}", options=CHANNEL_OPTIONS) as channel:
+    with _channel(endpoint) as channel:
         call = channel.unary_stream(endpoint.grpc.path)  # an answer of one message is a stream of one
         try:
             messages = list(call(endpoint.requests[index], timeout=timeout_s, metadata=endpoint.grpc.metadata))

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from targets import registry
-from tuner.analyzer_values import ImportRefused, Notes, several, texts_of
+from tuner.analyzer_values import CERTIFICATES, ImportRefused, Notes, several, texts_of
 
 HTTP_ENDPOINT, GRPC_ENDPOINT = "localhost:8000", "localhost:8001"
 """Model Analyzer's own defaults."""
@@ -130,7 +130,8 @@ def _urls(settings: Mapping[str, Any], *, grpc: bool) -> dict[str, str]:
     start = "https" if any(flag.startswith("ssl-https") for flag in flags) else "http"
     urls = {"url": _url(start, settings.get("triton_http_endpoint", HTTP_ENDPOINT))}
     if grpc:
-        urls["grpc_url"] = _url("grpc", settings.get("triton_grpc_endpoint", GRPC_ENDPOINT))
+        secured = str(flags.get("ssl-grpc-use-ssl", False)).lower() != "false"
+        urls["grpc_url"] = _url("grpcs" if secured else "grpc", settings.get("triton_grpc_endpoint", GRPC_ENDPOINT))
     if "triton_metrics_url" in settings:
         urls["metrics_url"] = str(settings["triton_metrics_url"])
     return urls
@@ -185,8 +186,12 @@ def _requesting(flags: Mapping[str, Any], target: _Target, notes: Notes) -> None
             parameters[name] = value
     if headers := dict(str(one).split(":", 1) for key in ("header", "H") for one in several(flags.get(key))):
         target.take("perf_analyzer_flags.header", headers={name: text.strip() for name, text in headers.items()})
-    if "ssl-https-ca-certificates-file" in flags:
-        target.take("perf_analyzer_flags.ssl-https-ca-certificates-file", ca=flags["ssl-https-ca-certificates-file"])
+    for name in (flag for flag in CERTIFICATES if flag in flags):
+        place = f"perf_analyzer_flags.{name}"
+        if target.made.get("ca", flags[name]) == flags[name]:
+            target.take(place, ca=flags[name])
+        else:
+            notes.add(place, f"{flags[name]}: `ca` is one file for both protocols; put the certificates into one")
 
 
 def _memories(flags: Mapping[str, Any], target: _Target, notes: Notes) -> None:

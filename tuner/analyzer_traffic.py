@@ -8,7 +8,7 @@ from typing import Any
 from targets import registry
 from targets.base import TargetError
 from tuner.analyzer_space import rates_of
-from tuner.analyzer_values import Notes, several, values_of
+from tuner.analyzer_values import CERTIFICATES, Notes, several, values_of
 
 ITS_OWN = frozenset(
     {
@@ -23,7 +23,7 @@ ITS_OWN = frozenset(
 CARRIED_FLAGS = frozenset(
     {
         "streaming", "input-tensor-format", "output-tensor-format", "shared-memory", "output-shared-memory-size",
-        "request-parameter", "header", "H", "ssl-https-ca-certificates-file", "input-data", "shape", "percentile",
+        "request-parameter", "header", "H", *CERTIFICATES, "ssl-grpc-use-ssl", "input-data", "shape", "percentile",
         "string-length", "request-distribution", "sequence-length", "start-sequence-id", "num-of-sequences",
     }
 )  # fmt: skip

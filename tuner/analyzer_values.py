@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+CERTIFICATES = ("ssl-grpc-root-certifications-file", "ssl-https-ca-certificates-file")
+"""Flags of Perf Analyzer that name a file of certificates to trust, by protocol."""
+
 
 class ImportRefused(Exception):
     """A configuration that no study can be made of; the message says why and the remedy."""

@@ -114,7 +114,8 @@ def remote_place(url: str, found: FoundModel) -> str:
     if not found.streams:
         return f"  url: {plain(url)}"
     host = urlsplit(url).hostname or ""
-    guess = f"grpc://{f'[{host}]' if ':' in host else host}:8001"
+    scheme = "grpcs" if url.startswith("https:") else "grpc"
+    guess = f"{scheme}://{f'[{host}]' if ':' in host else host}:8001"
     return f"  url: {plain(url)}\n  grpc_url: {plain(guess)}    # <- where it listens for gRPC\n{STREAM}"
 
 

@@ -11,6 +11,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import grpc
 import tritonclient.grpc
 from google.protobuf import json_format
 from tritonclient.utils import InferenceServerException
@@ -20,6 +21,7 @@ from targets.found import NothingFound
 from targets.kserve import statistics
 from targets.kserve.wire import ModelSpec, Site
 from targets.probe import CHANNEL_OPTIONS
+from targets.trust import roots_of
 from workloads.requests import TensorSpec
 
 CONTROL_TIMEOUT_S = 10.0
@@ -261,16 +263,20 @@ class HttpControl:
 
 
 class GrpcControl:
-    """Questions over gRPC, in the clear.
+    """Questions over gRPC, on one channel.
 
     Args:
         site: where the server is, and the metadata that it wants.
     """
 
     def __init__(self, site: Site) -> None:
-        self._url = f"grpc://{site.authority}"
+        self._url = f"{'grpcs' if site.tls else 'grpc'}://{site.authority}"
         self._metadata = {name.lower(): value for name, value in site.headers}
-        self._client = tritonclient.grpc.InferenceServerClient(site.authority, channel_args=list(CHANNEL_OPTIONS))
+        self._client = tritonclient.grpc.InferenceServerClient(
+            site.authority,
+            creds=grpc.ssl_channel_credentials(roots_of(site.tls)) if site.tls else None,
+            channel_args=list(CHANNEL_OPTIONS),
+        )
 
     def live(self) -> None:
         """Call `ServerLive`."""

@@ -32,7 +32,7 @@ def models_of(url: str, model: str | None, key_env: str | None) -> Sequence[Foun
 def control_at(url: str, key_env: str | None) -> Control:
     """Return what asks a server; to be closed. Raises TargetError of a URL that is none."""
     options = _options(url, key_env)
-    return control_of(options, site_of(options, Tls() if options.place.scheme == "https" else None))
+    return control_of(options, site_of(options, Tls() if options.place.secure else None))
 
 
 def _options(url: str, key_env: str | None) -> KServeOptions:

@@ -14,19 +14,31 @@ from targets.options import TargetOptions
 
 Protocol = Literal["http", "grpc"]
 
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "grpc": None, "grpcs": 443}
+"""Scheme to the port that a URL may leave out."""
+_EXPECTED = "http://HOST:PORT, https://HOST, grpc://HOST:PORT or grpcs://HOST"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _OWN = ("host", "content-length", "content-type", "transfer-encoding", "connection")
 
 
 class Place(NamedTuple):
-    """Where a URL leads: scheme (`http`, `https` or `grpc`), host, port, and the prefix of every path."""
+    """Where a URL leads: scheme (`http`, `https`, `grpc` or `grpcs`), host, port, and the prefix of every path."""
 
     scheme: str
     host: str
     port: int
     prefix: str
+
+    @property
+    def grpc(self) -> bool:
+        """Whether gRPC is spoken there."""
+        return self.scheme in ("grpc", "grpcs")
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is over TLS."""
+        return self.scheme in ("https", "grpcs")
 
 
 def _place(url: str) -> Place:
@@ -36,21 +48,22 @@ def _place(url: str) -> Place:
         ValueError: it is none, or leaves out a port that has no default.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "grpc") or not parts.hostname:
-        raise ValueError(f"expected http://HOST:PORT, https://HOST or grpc://HOST:PORT, but got {shown_url(url)!r}")
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError(f"expected {_EXPECTED}, but got {shown_url(url)!r}")
     if parts.query or parts.fragment or "@" in parts.netloc:
         told = shown_url(url)
         raise ValueError(f"expected a host, a port and perhaps a path, but got {told!r}; secrets go into `headers`")
     try:
-        port = parts.port or _PORTS.get(parts.scheme)
+        port = parts.port or _PORTS[parts.scheme]
     except ValueError:
         port = None
     if port is None:
         raise ValueError(f"expected a port from 1 to 65535 at the end of {url!r}")
     prefix = parts.path.rstrip("/").removesuffix("/v2")
-    if parts.scheme == "grpc" and prefix:
+    place = Place(parts.scheme, parts.hostname, port, prefix)
+    if place.grpc and prefix:
         raise ValueError(f"a server of gRPC has no path, but got {url!r}; leave {parts.path!r} out")
-    return Place(parts.scheme, parts.hostname, port, prefix)
+    return place
 
 
 def _of_url(url: str) -> str:
@@ -84,7 +97,9 @@ class KServeOptions(TargetOptions):
     """A model on a server of the Open Inference Protocol that runs already."""
 
     kind: Literal["kserve"] = "kserve"
-    url: Url = Field(description="of the server: `http://HOST:PORT`, `https://HOST` or `grpc://HOST:PORT`")
+    url: Url = Field(
+        description="of the server: `http://HOST:PORT`, `https://HOST`, `grpc://HOST:PORT` or `grpcs://HOST`"
+    )
     model: str = Field(min_length=1, description="name of the model, as the server has it")
     version: Annotated[str, BeforeValidator(_as_text)] | None = Field(
         None, description="of the model; the server's choice when absent"
@@ -100,11 +115,13 @@ class KServeOptions(TargetOptions):
     parameters: dict[Annotated[str, AfterValidator(free)], Parameter] = Field(
         default={}, description="name to value, sent with every request for the model to read"
     )
-    ca: Path | None = Field(None, description="file with the certificates to trust, for https; the system's if absent")
+    ca: Path | None = Field(
+        None, description="file with the certificates to trust, for https and grpcs; the system's if absent"
+    )
 
     @model_validator(mode="after")
     def _one_protocol(self) -> "KServeOptions":
-        spoken = "grpc" if self.place.scheme == "grpc" else "http"
+        spoken = "grpc" if self.place.grpc else "http"
         if self.protocol not in (None, spoken):
             raise ValueError(
                 f"`protocol: {self.protocol}` does not go with {self.url!r}: "
@@ -112,8 +129,8 @@ class KServeOptions(TargetOptions):
             )
         if self.tensors == "json" and spoken == "grpc":
             raise ValueError("JSON goes over HTTP only; take `tensors: json` out, or give an http:// URL")
-        if self.ca is not None and self.place.scheme != "https":
-            raise ValueError(f"`ca` is for https, and {self.url!r} is not; take it out")
+        if self.ca is not None and not self.place.secure:
+            raise ValueError(f"`ca` is for https and grpcs, and {self.url!r} is not; take it out")
         return self
 
     @property
@@ -134,7 +151,7 @@ class KServeOptions(TargetOptions):
     @property
     def keeps_connections(self) -> bool:
         """Calls of gRPC share connections."""
-        return self.place.scheme == "grpc"
+        return self.place.grpc
 
     def secrets(self) -> Sequence[str]:
         """Return the variables of the headers."""

@@ -20,7 +20,7 @@ def tls_of(options: KServeOptions, context: Context) -> Tls | None:
     ca = context.resolve(options.ca) if options.ca else None
     if ca is not None and not ca.is_file():
         raise TargetError(f"target.ca: {ca}: no such file")
-    return Tls(ca) if options.place.scheme == "https" else None
+    return Tls(ca) if options.place.secure else None
 
 
 def site_of(options: KServeOptions, tls: Tls | None) -> Site:
@@ -36,7 +36,7 @@ def site_of(options: KServeOptions, tls: Tls | None) -> Site:
 
 def control_of(options: KServeOptions, site: Site) -> Control:
     """Return how a server is asked about itself: as the URL says."""
-    return GrpcControl(site) if options.place.scheme == "grpc" else HttpControl(site)
+    return GrpcControl(site) if options.place.grpc else HttpControl(site)
 
 
 def _resolved(name: str, value: str) -> str:

@@ -135,7 +135,7 @@ class KServeTarget:
         if self._remote is None:
             raise TargetError("the target was not started")
         info, place = self._remote.info, self._options.place
-        wire = wire_of(info, grpc=place.scheme == "grpc", tensors=self._options.tensors)
+        wire = wire_of(info, grpc=place.grpc, tensors=self._options.tensors)
         tensors = "JSON" if wire is wire_json else "binary"
         return {
             "server": f"{info.name} {info.version}".strip() or "unknown",
@@ -166,7 +166,7 @@ class KServeDeployment:
 
     def __init__(self, remote: _Remote, options: KServeOptions) -> None:
         self._remote, self._options = remote, options
-        wire = wire_of(remote.info, grpc=options.place.scheme == "grpc", tensors=options.tensors)
+        wire = wire_of(remote.info, grpc=options.place.grpc, tensors=options.tensors)
         self._served = ServedModel(remote.model, wire, remote.site, options.parameters)
 
     @property

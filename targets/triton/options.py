@@ -110,7 +110,9 @@ class TritonOptions(RequestOptions):
     )
     docker: DockerOptions | None = Field(None, description="the container, with `launch: docker`")
     url: Url | None = Field(None, description="with `launch: remote`, of the server: `http://HOST:PORT`")
-    grpc_url: Url | None = Field(None, description="with `launch: remote`, of its gRPC service: `grpc://HOST:PORT`")
+    grpc_url: Url | None = Field(
+        None, description="with `launch: remote`, of its gRPC service: `grpc://HOST:PORT` or `grpcs://HOST`"
+    )
     metrics_url: Url | None = Field(
         None, description="with `launch: remote`, of its metrics: `http://HOST:PORT/metrics`"
     )
@@ -183,12 +185,13 @@ class TritonOptions(RequestOptions):
     def _urls_of_their_protocol(self) -> "TritonOptions":
         for name, given, grpc in (("url", self.url, False), ("grpc_url", self.grpc_url, True),
                                   ("metrics_url", self.metrics_url, False)):  # fmt: skip
-            if given is not None and given.startswith("grpc:") != grpc:
+            if given is not None and given.startswith("grpc") != grpc:
                 raise ValueError(
-                    f"`{name}` has to begin with {'grpc://' if grpc else 'http:// or https://'}: {given!r}"
+                    f"`{name}` has to begin with {'grpc:// or grpcs://' if grpc else 'http:// or https://'}: {given!r}"
                 )
-        if self.ca is not None and not (self.url or "").startswith("https:"):
-            raise ValueError(f"`ca` is for https, and `url` is {self.url!r}; take it out")
+        urls = (*self.urls, *([self.metrics_url] if self.metrics_url else []))
+        if self.ca is not None and not any(url.startswith(("https:", "grpcs:")) for url in urls):
+            raise ValueError("`ca` is for https and grpcs, and no URL is one of them; take it out")
         return self
 
     @property

@@ -391,5 +391,5 @@ def _read_back(served: ServedModels, parts: Sequence[Part], knobs: Mapping[str, 
 def reached(options: TritonOptions, url: str | None) -> KServeOptions:
     """Return how the server is reached at one of its URLs."""
     assert url is not None, "the options were checked"
-    ca = options.ca if url.startswith("https:") else None
+    ca = options.ca if url.startswith(("https:", "grpcs:")) else None
     return KServeOptions(url=url, model=options.model, headers=options.headers, ca=ca)

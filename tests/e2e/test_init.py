@@ -187,7 +187,7 @@ def test_a_decoupled_model_is_asked_over_a_stream_and_has_knobs(tmp_path: Path) 
         (["models/digits"], 3, "models/digits is the folder of one model; give the repository that it stands in"),
         (["empty"], 3, "empty: no folder in it holds a config.pbtxt, or a version"),
         (["bare"], 3, "bare: no folder in it holds a config.pbtxt, or a version of a model (1/model.*), and"),
-        (["--url", "localhost:8000"], 3, "expected http://HOST:PORT, https://HOST or grpc://HOST:PORT"),
+        (["--url", "localhost:8000"], 3, "expected http://HOST:PORT, https://HOST, grpc://HOST:PORT or grpcs://HOST"),
         (["--url", "http://127.0.0.1:9"], 3, "http://127.0.0.1:9 does not answer"),
     ],
 )

@@ -25,26 +25,36 @@ def target(folder: Path, **options: object) -> KServeTarget:
         ("http://host", ("http", "host", 80, "")),
         ("https://host/serving/v2/", ("https", "host", 443, "/serving")),
         ("grpc://[::1]:9000", ("grpc", "::1", 9000, "")),
+        ("grpcs://host", ("grpcs", "host", 443, "")),
     ],
 )
 def test_a_url_says_protocol_host_port_and_path(url: str, place: tuple[object, ...]) -> None:
     options = KServeOptions(url=url, model="m")
     assert options.place == place
-    assert options.keeps_connections == (place[0] == "grpc")
+    assert options.keeps_connections == (place[0] in ("grpc", "grpcs"))
+    assert options.place.secure == (place[0] in ("https", "grpcs"))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "host:8000"}, "expected http://HOST:PORT, https://HOST or grpc://HOST:PORT, but got 'host:8000'"),
+        (
+            {"url": "host:8000"},
+            "expected http://HOST:PORT, https://HOST, grpc://HOST:PORT or grpcs://HOST, but got 'host:8000'",
+        ),
         ({"url": "ftp://host"}, "expected http://HOST:PORT"),
         ({"url": "grpc://host"}, "expected a port from 1 to 65535 at the end of 'grpc://host'"),
         ({"url": "http://host:99999"}, "expected a port from 1 to 65535"),
+        ({"url": "grpcs://host:1/x"}, "a server of gRPC has no path"),
+        ({"url": "grpc://host:1", "ca": "ca.pem"}, "`ca` is for https and grpcs, and 'grpc://host:1' is not"),
         ({"url": "grpc://host:1/x"}, "a server of gRPC has no path, .* leave '/x' out"),
         ({"url": "http://me:secret@host"}, r"but got 'http://\*\*\*@host'; secrets go into `headers`"),
         ({"url": "http://host?key=secret"}, r"but got 'http://host\?\*\*\*'; secrets go into `headers`"),
         ({"url": "http://host:1", "protocol": "grpc"}, "`protocol: grpc` does not go with 'http://host:1'"),
-        ({"url": "http://host:1", "ca": "ca.pem"}, "`ca` is for https, and 'http://host:1' is not; take it out"),
+        (
+            {"url": "http://host:1", "ca": "ca.pem"},
+            "`ca` is for https and grpcs, and 'http://host:1' is not; take it out",
+        ),
         ({"url": "http://host:1", "headers": {"Host": "x"}}, "Paretune writes `Host` itself; leave it out"),
         ({"url": "http://host:1", "headers": {"a b": "x"}}, "not the name of a header: 'a b'"),
         ({"url": "http://host:1", "heders": {}}, "unknown key `heders`; did you mean `headers`\\?"),

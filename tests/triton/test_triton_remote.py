@@ -572,10 +572,11 @@ def test_gauges_are_those_of_the_model_and_means_over_the_gpus() -> None:
     [
         ({}, "`launch: remote` with `protocol: http` needs `url`"),
         ({"url": "http://x:1", "protocol": "grpc"}, "with `protocol: grpc` needs `grpc_url`"),
+        ({"url": "grpcs://x:1"}, "`url` has to begin with http:// or https://"),
         ({"url": "grpc://x:1"}, "`url` has to begin with http:// or https://"),
-        ({"url": "http://x:1", "grpc_url": "http://x:2"}, "`grpc_url` has to begin with grpc://"),
+        ({"url": "http://x:1", "grpc_url": "http://x:2"}, "`grpc_url` has to begin with grpc:// or grpcs://"),
         ({"url": "x:1"}, "expected http://HOST:PORT"),
-        ({"url": "http://x:1", "ca": "ca.pem"}, "`ca` is for https"),
+        ({"url": "http://x:1", "ca": "ca.pem"}, "`ca` is for https and grpcs, and no URL is one of them"),
         ({"url": "http://x:1", "flags": {"id": "x"}}, "`flags` does not go with `launch: remote`"),
         ({"url": "http://x:1", "http_port": 80}, "`http_port` does not go with `launch: remote`"),
         ({"url": "http://x:1", "tensors": "cuda_shared_memory"}, "`cuda_shared_memory` is for a server that Paretune"),

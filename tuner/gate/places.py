@@ -9,7 +9,7 @@ from tuner.study.load import Study
 from tuner.wiring import Prepared
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "grpcs": 443}
 _VERSIONS = ("/v1", "/v2")
 """The protocol's own end of a URL, which may be left out."""
 

@@ -99,7 +99,7 @@ def asked(options: TargetOptions, environment: Mapping[str, str]) -> dict[str, s
         environment: of a run; a server whose study names no model may say it there.
     """
     url = str(getattr(options, options.url_key)) if options.url_key else ""
-    spoken = getattr(options, "protocol", None) or ("grpc" if url.startswith("grpc:") else "http")
+    spoken = getattr(options, "protocol", None) or ("grpc" if url.startswith(("grpc:", "grpcs:")) else "http")
     model = getattr(options, "model", None) or ", ".join(sorted(options.several)) or environment.get("model", "unknown")
     return {
         "place": shown_url(url).rstrip("/").removesuffix("/v1") if url else HERE,
