@@ -141,7 +141,7 @@ def give_back(server: TritonServer, had: Sequence[tuple[Part, str]]) -> None:
 def _changes(server: TritonServer, wanted: Sequence[Part]) -> Iterator[tuple[Part, str, str]]:
     """Yield each model that has another configuration, with its config.pbtxt as it is, and as it is to be."""
     for part in wanted:
-        if part.model.text:  # without one it is Triton's to complete, always the same
+        if part.model.known:  # what Triton completes of others is always the same
             before, text = staged_text(server.repository, part.name) or "", loading.rewritten(part.model, part.config)
             if before != text:
                 yield part, before, text

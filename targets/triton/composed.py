@@ -125,7 +125,7 @@ class ComposedTriton(TritonWithParts):
 
     def _text(self, part: Part, names: Mapping[str, str]) -> str | None:
         """Return the config.pbtxt that a part is loaded with, None for one that has none."""
-        own = part.top or part.model.text
+        own = part.top or part.model.known
         return loading.rewritten(part.model, ensemble.under_names(part, names)) if own else None
 
     @staticmethod

@@ -16,7 +16,7 @@ from targets.triton.repository import UserModel
 
 COMPOSING = "composing"
 """Key of a study's `space` that has the knobs of composing models."""
-UNWRITTEN = "model {!r} has no config.pbtxt that its knobs could be written into; write one"
+UNWRITTEN = "model {!r} has no config.pbtxt, and Triton does not complete one of it that its knobs could be; write one"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Part:
     @property
     def why_fixed(self) -> str:
         """Why its knobs cannot be set, "" where they can."""
-        return self.fixed or ("" if self.model.text else UNWRITTEN.format(self.name))
+        return self.fixed or ("" if self.model.known else UNWRITTEN.format(self.name))
 
     @property
     def what(self) -> str:
@@ -133,7 +133,7 @@ def knobs_of(part: Part, gpus: tuple[int, ...] | None) -> Iterator[Knob]:
             name=knob_name(part.name, one.name),
             place=(COMPOSING, part.name, one.name),
             role="",  # a batch of one model is not what the latency of the ensemble is simulated from
-            unusable=part.why_fixed or rules.unusable(one, config, gpus),
+            unusable=part.why_fixed or rules.unusable(one, config, gpus) or part.model.keeps(one.name),
         )
 
 
@@ -190,7 +190,7 @@ def check_together(parts: Sequence[Part]) -> None:
         most = ensemble.config.max_batch_size
         for name in steps_of(ensemble.config):
             composing = configs[name]
-            if composing.model.text and 0 < composing.config.max_batch_size < most:
+            if composing.model.known and 0 < composing.config.max_batch_size < most:
                 own = "max_batch_size" if ensemble.top else knob_name(ensemble.name, "max_batch_size")
                 raise ConfigRefused(
                     f"ensemble {ensemble.name!r} allows maximum batch size {most}, but it contains model {name!r} "

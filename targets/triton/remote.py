@@ -316,9 +316,9 @@ class RemoteTriton(TritonTarget):
         try:
             served = self._look_at_models(missing=True)
             try:
-                # A composing model without a config.pbtxt is Triton's to complete.
+                # A composing model that nothing is known of is Triton's to complete.
                 served.bring(
-                    {part.name: part.model.written(part.config) for part in parts if part.top or part.model.text}
+                    {part.name: part.model.written(part.config) for part in parts if part.top or part.model.known}
                 )
                 _read_back(served, parts, {part.name: _own_knobs(part, config) for part in parts})
             except (ConfigRefused, KeyboardInterrupt) as error:

@@ -1,7 +1,8 @@
 """A Triton that runs already and whose model is an ensemble, or calls others: these are tuned with it."""
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -10,6 +11,8 @@ from targets.base import Config, Context, Export, ServerDied, TargetError
 from targets.kserve.site import control_of, site_of, tls_of
 from targets.triton import also
 from targets.triton import config as model_config
+from targets.triton.asking import Base
+from targets.triton.completion import Completion, completed
 from targets.triton.composed import ComposedTriton, has_ensemble
 from targets.triton.ensemble import Part, is_ensemble
 from targets.triton.options import TritonOptions
@@ -58,6 +61,15 @@ class RemoteComposed(RemoteTriton, ComposedTriton):
             config = self._as_given(name)
             self._models[name] = UserModel(name, Path(), text_format.MessageToString(config), config)
         return self._models[name]
+
+    def _completed_others(self, lacking: Mapping[str, Base]) -> Mapping[str, UserModel]:
+        """Return models with what this server says of them; none that it does not have."""
+        found: dict[str, UserModel] = {}
+        for name, (model, given) in lacking.items():
+            with suppress(TargetError):
+                known = completed(given, self._as_given(name), name)
+                found[name] = replace(model, config=known, completion=Completion(model.said, given, known))
+        return found
 
     def _own_parts(self) -> Sequence[Part]:
         return self._parts(*self._base(None))

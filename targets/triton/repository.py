@@ -35,6 +35,11 @@ class UserModel:
     completion: Completion | None = None
 
     @property
+    def known(self) -> bool:
+        """Whether there is anything to change: a text, or what Triton completes in the place of one."""
+        return bool(self.text) or self.completion is not None
+
+    @property
     def said(self) -> model_config.ModelConfig:
         """What the text says."""
         return self.config if self.completion is None else self.completion.said

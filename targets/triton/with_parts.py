@@ -1,13 +1,16 @@
 """A Triton whose model answers with others: checked, read and written with them. How they are loaded differs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from targets.base import Config, Context, Export, Knob, Value
+from targets.base import Config, Context, Export, Knob, TargetError, Value
+from targets.triton import asking, ensemble, loading, rules
 from targets.triton import config as model_config
-from targets.triton import ensemble, loading, rules
 from targets.triton import flags as flags_of
+from targets.triton.asking import Base
 from targets.triton.ensemble import Part
 from targets.triton.options import TritonOptions
 from targets.triton.repository import CONFIG_NAME, UserModel, check_name, read_model
@@ -26,8 +29,26 @@ class TritonWithParts(TritonTarget):
     def __init__(self, options: TritonOptions, context: Context) -> None:
         self._composing: dict[str, Part] = {}
         super().__init__(options, context)
-        parts = [part for variant in (None, *options.variants) for part in self._parts(*self._base(variant))]
-        self._composing = {part.name: part for part in parts if not part.top}
+        if lacking := {name: (part.model, part.config) for name, part in self._others().items() if not part.model.text}:
+            self._models.update(self._completed_others(lacking))
+        self._composing = self._others()
+
+    def _others(self) -> dict[str, Part]:
+        """Return the other models of all variants by their names, the model itself not among them."""
+        parts = [part for variant in (None, *self._options.variants) for part in self._parts(*self._base(variant))]
+        return {part.name: part for part in parts if not part.top}
+
+    def _completed_others(self, lacking: Mapping[str, Base]) -> Mapping[str, UserModel]:
+        """Return models without a config.pbtxt with what Triton completes of them; none where it cannot be asked.
+
+        They are loaded all the same then, but have no knobs.
+        """
+        start = partial(self._start_server, self._usual_flags, True)
+        found: dict[str, UserModel] = {}
+        for name, base in lacking.items():
+            with suppress(TargetError):
+                found |= asking.completed_by(start, {name: base}, self._log.path.parent)
+        return found
 
     def _parts(self, model: UserModel, config: model_config.ModelConfig, read: Read | None = None) -> tuple[Part, ...]:
         """Return what a model needs, in the order in which it can be loaded: the model itself is the last.
@@ -98,8 +119,8 @@ class TritonWithParts(TritonTarget):
     def export(self, config: Config) -> Export:
         """Return config.pbtxt of every other model that is to change, and that of the model itself behind them."""
         whole, parts = super().export(config), self._elsewhere(config)
-        texts = {part.name: loading.rewritten(part.model, part.config) for part in parts[:-1] if part.model.text}
-        changed = [part for part in parts[:-1] if part.model.text and texts[part.name] != part.model.text]
+        texts = {part.name: loading.rewritten(part.model, part.config) for part in parts[:-1] if part.model.known}
+        changed = [part for part in parts[:-1] if part.model.known and texts[part.name] != part.model.text]
         paths = {part.name: Path(part.name) / CONFIG_NAME for part in parts}
         top = paths[parts[-1].name]
         return replace(

@@ -53,6 +53,14 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor("LABEL", labels)])
 """,
 )
+COMPLETES = """
+    @staticmethod
+    def auto_complete_config(config):
+        config.set_max_batch_size(8)
+        config.add_input({"name": "RAW", "data_type": "TYPE_UINT8", "dims": [10]})
+        config.add_output({"name": "PIXELS", "data_type": "TYPE_FP32", "dims": [10]})
+        return config
+"""
 ENSEMBLE = """
 platform: "ensemble"
 max_batch_size: 4
@@ -83,6 +91,14 @@ def write_ensemble(repository: Path, name: str = "pipeline") -> Path:
     write_model(repository, "classify", CLASSIFY)
     (repository / name / "1").mkdir(parents=True)
     (repository / name / "config.pbtxt").write_text(ENSEMBLE)
+    return repository
+
+
+def without_a_config(repository: Path) -> Path:
+    """Take the config.pbtxt of the first composing model away: it completes itself; return the repository."""
+    (repository / "preprocess" / "config.pbtxt").unlink()
+    code = repository / "preprocess" / "1" / "model.py"
+    code.write_text(code.read_text() + COMPLETES)
     return repository
 
 

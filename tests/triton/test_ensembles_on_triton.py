@@ -16,7 +16,7 @@ from targets.triton.config import from_loaded, knob_values
 from targets.triton.server import TritonServer
 from targets.triton.target import TritonTarget
 from tests.support.targets import loads_since, triton_target
-from tests.support.triton_ensembles import check_answers, images, settled, write_ensemble
+from tests.support.triton_ensembles import check_answers, images, settled, without_a_config, write_ensemble
 from workloads.requests import Dataset
 
 pytestmark = pytest.mark.long
@@ -29,13 +29,14 @@ USER: Config = {
     "classify.max_queue_delay": 0.0,
     "classify.instances": 1,
 }
-COMPLETES = """
-    @staticmethod
-    def auto_complete_config(config):
-        config.set_max_batch_size(8)
-        config.add_input({"name": "RAW", "data_type": "TYPE_UINT8", "dims": [10]})
-        config.add_output({"name": "PIXELS", "data_type": "TYPE_FP32", "dims": [10]})
-        return config
+WRITTEN = """\
+max_batch_size: 8
+dynamic_batching {
+  max_queue_delay_microseconds: 1000
+}
+instance_group {
+  count: 2
+}
 """
 CHANGED: Config = {**USER, "preprocess.instances": 2, "classify.max_batch_size": 32, "classify.max_queue_delay": 0.001}
 
@@ -261,31 +262,39 @@ def test_every_changed_model_is_exported_and_loads_as_it_is(server: TritonTarget
 
 
 def test_an_ensemble_in_an_ensemble_is_deployed_with_all_of_them_over_grpc(tmp_path: Path) -> None:
-    """One has no configuration: Triton completes it, and it has no knobs. Of another an older version is asked.
+    """One has no config.pbtxt: Triton completes it, and gets what is tuned of it. Of another an older version is asked.
 
     The inner ensemble is a variant.
     """
     variants = {"outer": {}, "inner": {"model": "pipeline"}}
     options = {"model": "outer", "repository": nested(tmp_path), "variants": variants}
     target = triton_target(tmp_path / "log.txt", protocol="grpc", **options)
-    whys = {knob.unusable for knob in target.knobs() if knob.name.startswith("preprocess.")}
-    assert whys == {"model 'preprocess' has no config.pbtxt that its knobs could be written into; write one"}
-    with pytest.raises(ConfigRefused, match=r"'preprocess' has no config\.pbtxt"):
-        target.check({"preprocess.instances": 2})
-    changed: Config = {**target.user_config(), "classify.instances": 2, "pipeline.max_batch_size": 8}
+    knobs = {knob.name: knob.unusable for knob in target.knobs() if knob.name.startswith("preprocess.")}
+    assert "auto_complete_config of model 'preprocess' sets max_batch_size" in knobs["preprocess.max_batch_size"]
+    assert (knobs["preprocess.instances"], knobs["preprocess.max_queue_delay"]) == ("", "")
+    own = target.user_config()
+    assert own["preprocess.max_batch_size"] == 8, "as Triton completes it"
+    assert Path("preprocess/config.pbtxt") not in target.export(own).files
+    tuned: Config = {"preprocess.instances": 2, "preprocess.max_queue_delay": 0.001}
+    changed: Config = {**own, **tuned, "classify.instances": 2, "pipeline.max_batch_size": 8}
     target.start()
     try:
         deployment = target.deploy(changed, "one")
         check_answers(deployment, images(), tmp_path)
         settled(deployment, len(images()))
         assert counted(deployment) == dict.fromkeys(("preprocess", "classify", "pipeline"), len(images()))
+        loaded = target._running().ask(lambda client: client.get_model_config("preprocess__one"))
+        assert loaded["instance_group"][0]["count"] == 2
+        assert loaded["dynamic_batching"]["max_queue_delay_microseconds"] == 1000
         deployment = target.deploy({**changed, "precision": "inner"}, "one")
         check_answers(deployment, images(), tmp_path)
         assert set(deployment.statistics()().parts) == {"preprocess", "classify"}
         assert sorted(ready(target)) == ["classify__one", "pipeline__one", "preprocess__one"], "the outer one is gone"
         deployment.retire()
         export = target.export(changed)
-        assert [path.parent.name for path in export.files] == ["classify", "pipeline", "outer"]
+        assert [path.parent.name for path in export.files] == ["preprocess", "classify", "pipeline", "outer"]
+        assert export.originals[Path("preprocess/config.pbtxt")] == ""
+        assert export.files[Path("preprocess/config.pbtxt")] == WRITTEN
         target.verify(export, images())
         assert ready(target) == []
     finally:
@@ -294,10 +303,7 @@ def test_an_ensemble_in_an_ensemble_is_deployed_with_all_of_them_over_grpc(tmp_p
 
 def nested(folder: Path) -> Path:
     """Write an ensemble around the ensemble, whose first model has no config.pbtxt, and whose second two versions."""
-    models = write_ensemble(folder / "models")
-    (models / "preprocess" / "config.pbtxt").unlink()
-    code = models / "preprocess" / "1" / "model.py"
-    code.write_text(code.read_text() + COMPLETES)
+    models = without_a_config(write_ensemble(folder / "models"))
     shutil.copytree(models / "classify" / "1", models / "classify" / "2")
     with (models / "classify" / "config.pbtxt").open("a") as file:
         file.write("version_policy { all { } }\n")

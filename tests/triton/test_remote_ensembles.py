@@ -28,7 +28,7 @@ from targets.triton.options import TritonOptions
 from targets.triton.remote_composed import RemoteComposed
 from targets.triton.target import TritonTarget
 from tests.support.foreign_triton import ForeignTriton, foreign_triton
-from tests.support.triton_ensembles import CLASSIFY, check_answers, images, write_ensemble
+from tests.support.triton_ensembles import CLASSIFY, check_answers, images, without_a_config, write_ensemble
 from tests.support.triton_models import write_model
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
@@ -187,6 +187,28 @@ def test_composing_models_are_loaded_read_back_counted_and_given_back(
     assert configs(explicit) == before
     assert explicit.client.is_model_ready("pipeline")
     assert explicit.process.running()
+
+
+def test_what_the_server_completes_of_a_composing_model_without_a_config_is_tuned(tmp_path: Path) -> None:
+    without_a_config(write_ensemble(tmp_path / "models"))
+    with foreign_triton(tmp_path, "explicit", model="pipeline") as server:
+        before = configs(server)
+        target = remote(tmp_path, server)
+        target.start()
+        try:
+            own = target.user_config()
+            assert own["preprocess.max_batch_size"] == 8
+            tuned: Config = {**own, "preprocess.instances": 2, "preprocess.max_queue_delay": 0.001}
+            deployment = target.deploy(tuned, "one")
+            assert configs(server)["preprocess"]["instance_group"][0]["count"] == 2
+            check_answers(deployment, images(), tmp_path)
+            export = target.export(tuned)
+            assert "count: 2" in export.files[Path("preprocess/config.pbtxt")]
+            assert "input" not in export.files[Path("preprocess/config.pbtxt")], "the model says that itself"
+            target.verify(export, images())
+        finally:
+            target.stop()
+        assert configs(server) == before
 
 
 def test_the_users_own_configuration_is_left_as_it_is(explicit: ForeignTriton, make: MakeRemote) -> None:
