@@ -5,9 +5,8 @@ import ssl
 from collections.abc import Callable
 from contextlib import nullcontext
 from http.client import HTTPException, HTTPResponse
+from importlib import import_module
 from typing import NamedTuple
-
-import grpc
 
 from targets.base import Endpoint, Outcome, Piece, Tls
 
@@ -91,6 +90,7 @@ def _secured(connection: socket.socket, tls: Tls, host: str) -> ssl.SSLSocket:
 
 def _grpc(endpoint: Endpoint, timeout_s: float, index: int) -> str:
     assert endpoint.grpc is not None, "only asked for gRPC"
+    grpc = import_module("grpc")  # now: it takes long, and most commands ask nobody
     with grpc.insecure_channel(f"{endpoint.host}:{endpoint.port}", options=CHANNEL_OPTIONS) as channel:
         call = channel.unary_stream(endpoint.grpc.path)  # an answer of one message is a stream of one
         try:
