@@ -5,15 +5,17 @@ static/files.js puts the files together again, byte for byte but for the digits 
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import Any, TypeAlias
 
 from pydantic_core import to_json
 
+from reports.digits import short
+
 Column: TypeAlias = tuple[int, int]
 """Places in the pool: of the cells, one a line, and of the lengths of their runs, in turn of cells and of gaps."""
-_CELL = re.compile(r'("(?:[^"]|"")*"|[^,\n]*)([,\n])')
+_CELL = re.compile(r',("(?:[^"]|"")*"|[^,]*)')
 NULL, EMPTY = "null", ""
 """The gaps of JSON and of CSV."""
 _NAMELESS = frozenset({type(None), bool, int, float})
@@ -43,8 +45,7 @@ class Columns:
         Args:
             text: rows of one length, the first with the headings, each ended by a line feed.
         """
-        rows = _quoted(text) if '"' in text else [line.split(",") for line in text.split("\n")[:-1]]
-        return [(heading, self._column(cells, EMPTY)) for heading, *cells in zip(*rows, strict=True)]
+        return [(heading, self._column(cells, EMPTY)) for heading, *cells in zip(*_rows(text), strict=True)]
 
     def json(self, content: object) -> dict[str, object]:
         """Take a JSON file apart.
@@ -93,8 +94,9 @@ class Columns:
         if digits is None or float not in kinds or max(map(len, cells)) <= digits:
             return cells
         if kinds == {float}:
-            short = (f"%.{digits}g," * len(values) % tuple(values)).split(",")
-            return [cell if len(cell) <= digits else other for cell, other in zip(cells, short, strict=False)]
+            return [
+                cell if len(cell) <= digits else other for cell, other in zip(cells, short(values, digits), strict=True)
+            ]
         return [
             f"{value:.{digits}g}" if len(cell) > digits and isinstance(value, float) else cell
             for cell, value in zip(cells, values, strict=True)
@@ -112,14 +114,18 @@ class Columns:
         return self.pool.setdefault(text, len(self.pool))
 
 
-def _quoted(text: str) -> list[list[str]]:
-    """Return the rows of a CSV file some of whose cells stand in quotes, with these."""
-    rows: list[list[str]] = [[]]
-    for cell, end in _CELL.findall(text):
-        rows[-1].append(cell)
-        if end == "\n":
-            rows.append([])
-    return rows[:-1]
+def _rows(text: str) -> Iterator[list[str]]:
+    """Yield the cells of each row of a CSV file, as they are spelled."""
+    begun = ""
+    for line in text.split("\n")[:-1]:
+        row = begun + line
+        if '"' not in row:
+            yield row.split(",")
+        elif row.count('"') % 2:  # a cell in quotes goes on in the next line
+            begun = f"{row}\n"
+        else:
+            begun = ""
+            yield _CELL.findall(f",{row}")
 
 
 def _only(kind: type, values: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
