@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from pydantic_core import to_json
 
 from reports.digits import short
+from tuner.data import Data
 
 Column: TypeAlias = tuple[int, int]
 """Places in the pool: of the cells, one a line, and of the lengths of their runs, in turn of cells and of gaps."""
@@ -20,6 +21,7 @@ NULL, EMPTY = "null", ""
 """The gaps of JSON and of CSV."""
 _NAMELESS = frozenset({type(None), bool, int, float})
 """What is spelled without quotes and commas."""
+_KINDS = _NAMELESS | {str, list, dict}
 _TEXT = json.JSONEncoder(ensure_ascii=False)
 
 
@@ -51,7 +53,8 @@ class Columns:
         """Take a JSON file apart.
 
         Args:
-            content: of the file: nothing, numbers, texts, lists, and mappings whose keys are texts.
+            content: of the file: nothing, numbers, texts, lists, mappings whose keys are texts, and stored data, which
+                stands for its fields by their names.
 
         Returns:
             `shapes`: lists of keys. `tree`, for all values that stand at one path: `cells`, each a value as it is
@@ -64,6 +67,9 @@ class Columns:
 
     def _tree(self, values: Sequence[Any], shapes: dict[tuple[str, ...], int]) -> dict[str, object]:
         kinds = set(map(type, values))
+        if not kinds <= _KINDS:
+            values = list(map(vars if all(issubclass(kind, Data) for kind in kinds) else _plain, values))
+            kinds = set(map(type, values))
         found: dict[str, object] = {"cells": self._column(self._cells(values, kinds, shapes), NULL)}
         if dict in kinds and (keys := _by_key(_only(dict, values, kinds))):
             found["keys"] = {key: self._tree(below, shapes) for key, below in keys.items()}
@@ -126,6 +132,18 @@ def _rows(text: str) -> Iterator[list[str]]:
         else:
             begun = ""
             yield _CELL.findall(f",{row}")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of any kind as one of `_KINDS`; TypeError for what a JSON file cannot have."""
+    if value is None:
+        return None
+    if isinstance(value, Data):
+        return vars(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    kind = next((kind for kind in (str, bool, int, float) if isinstance(value, kind)), list)
+    return kind(value)
 
 
 def _only(kind: type, values: Sequence[Any], kinds: set[type]) -> Sequence[Any]:

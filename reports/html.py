@@ -17,7 +17,7 @@ from reports.packed import packed, packed_files, packed_library, script
 from tuner.catalog import key_of
 from tuner.endings import SAID
 from tuner.garbage import keeping_all
-from tuner.results import Result, to_plain
+from tuner.results import Result, contents
 
 NOTHING_KEPT = page.Kept()
 MOST_IN_FULL = 1000
@@ -133,7 +133,7 @@ def csv_files(result: Result) -> dict[str, str]:
 
 def _carried(result: Result, diff: str, sheets: Mapping[str, str] | None) -> dict[str, object]:
     """Return the contents of the files that the page carries, by their names."""
-    found: dict[str, object] = {**(csv_files(result) if sheets is None else sheets), "result.json": to_plain(result)}
+    found: dict[str, object] = {**(csv_files(result) if sheets is None else sheets), "result.json": contents(result)}
     return {**found, "config.patch": diff} if diff else found
 
 

@@ -398,6 +398,6 @@ def to_json(result: Result) -> str:
     return result.model_dump_json(by_alias=True, indent=1)
 
 
-def to_plain(result: Result) -> dict[str, Any]:
-    """Return what result.json holds as numbers, texts, lists and mappings; what has null there may be infinite here."""
-    return result.model_dump(mode="json", by_alias=True)
+def contents(result: Result) -> dict[str, Any]:
+    """Return what result.json holds, by its keys there; what has null there may be infinite here."""
+    return {field.alias or name: getattr(result, name) for name, field in Result.model_fields.items()}
