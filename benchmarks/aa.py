@@ -19,8 +19,9 @@ from tables import markdown, write_section
 
 from studies import __file__ as studies_file
 from tuner import head_to_head
+from tuner.instruments import started
 from tuner.study.load import load_study
-from tuner.wiring import prepare, started
+from tuner.wiring import prepare
 
 COMPARISONS = 20
 MOST_DIFFERENT = 3

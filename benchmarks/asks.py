@@ -30,7 +30,8 @@ from tuner.results import Trial
 from tuner.search import Search
 from tuner.storage import open_storage
 from tuner.study.load import load_study
-from tuner.wiring import Prepared, prepare, simulation_of
+from tuner.twin.simulation import simulation_of
+from tuner.wiring import Prepared, prepare
 
 TRIALS = 1000
 MOST_ASK_S = 0.1

@@ -22,11 +22,12 @@ import numpy as np
 
 from targets.base import Deployment
 from tuner import records
+from tuner.instruments import started
 from tuner.runs import Run
 from tuner.stopping import Pace
 from tuner.study.load import load_study
 from tuner.trials import Trier
-from tuner.wiring import prepare, started
+from tuner.wiring import prepare
 
 INSTANCES = (1, 2, 4)
 BATCHES = (1, 8, 16, 32, 64)

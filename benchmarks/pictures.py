@@ -17,13 +17,14 @@ from matplotlib import pyplot as plt
 from studies import __file__ as studies_file
 from tuner import head_to_head, stats
 from tuner.confirm import Rounds, redeploy_and_measure
+from tuner.instruments import started
 from tuner.records import latencies_s
 from tuner.runs import Run
 from tuner.slo import Slo
 from tuner.stopping import Aims, Pace
 from tuner.study.load import load_study
 from tuner.trials import Trier
-from tuner.wiring import prepare, started
+from tuner.wiring import prepare
 
 DOCS = Path(__file__).parent.parent / "docs"
 SETTINGS = ("space={max_batch_size: 8, precision: int8, concurrency: 16}",)

@@ -28,8 +28,9 @@ from targets.base import Context, Deployment
 from targets.triton.options import TritonOptions
 from targets.triton.target import TritonTarget
 from tuner.accuracy.asking import outputs_of
+from tuner.accuracy.scored import scorings_of
 from tuner.accuracy.scoring import TopK
-from tuner.accuracy.variants import Accuracies, scorings_of
+from tuner.accuracy.variants import Accuracies
 from tuner.load.generator import Generator
 from tuner.metrics import violations
 from tuner.request_class import RequestClass

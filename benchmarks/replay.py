@@ -33,8 +33,9 @@ from tuner.results import BatchSize, Estimate, Generator, Load, Point, Server, T
 from tuner.search import Search
 from tuner.storage import open_storage
 from tuner.study.load import load_study
+from tuner.twin.simulation import simulation_of
 from tuner.usage import Telemetry
-from tuner.wiring import prepare, simulation_of
+from tuner.wiring import prepare
 
 SEEDS = 30
 TRIALS = 60

@@ -1,7 +1,9 @@
 """What the front is drawn over: the first objective to maximize against one to minimize, or a latency with a bound."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tuner.catalog import BOUNDED, METRICS, key_of, metric_of
 from tuner.results import Point, Result
@@ -24,7 +26,7 @@ class Axis:
     name: str
     unit: str
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The metric's key in results."""
         return key_of(self.name)
@@ -34,7 +36,7 @@ class Axis:
         """The name with spaces."""
         return self.name.replace("_", " ")
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """What a value is multiplied with to be drawn."""
         return _SCALES.get(self.unit, 1.0)
@@ -54,7 +56,7 @@ class Axis:
     def of(self, point: Point) -> float:
         """Return where a point stands on the axis; infinite where it does not have the metric."""
         found = point.metrics.get(self.key)
-        return float("inf") if found is None else found.value * self.scale
+        return math.inf if found is None else found.value * self.scale
 
 
 def axes(result: Result) -> tuple[Axis, Axis]:

@@ -5,28 +5,24 @@ static/files.js puts the files together again, byte for byte but for the digits 
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, groupby
 from typing import Any, TypeAlias
+
+from pydantic_core import to_json
+
+from reports.digits import short
+from tuner.data import Data
 
 Column: TypeAlias = tuple[int, int]
 """Places in the pool: of the cells, one a line, and of the lengths of their runs, in turn of cells and of gaps."""
-_CELL = re.compile(r'("(?:[^"]|"")*"|[^,\n]*)([,\n])')
+_CELL = re.compile(r',("(?:[^"]|"")*"|[^,]*)')
 NULL, EMPTY = "null", ""
 """The gaps of JSON and of CSV."""
-_SPELLED: dict[type, Callable[[Any], str]] = {
-    type(None): lambda _: NULL,
-    bool: lambda value: "true" if value else "false",
-    int: str,
-    str: json.JSONEncoder(ensure_ascii=False).encode,
-    list: lambda value: f"[{len(value)}",
-}
-"""How a cell spells a value, by its type; numbers with a fraction and objects are spelled by the columns."""
-
-
-class _Number(str):
-    """A number with a fraction or an exponent, as a document spells it."""
-
-    __slots__ = ()
+_NAMELESS = frozenset({type(None), bool, int, float})
+"""What is spelled without quotes and commas."""
+_KINDS = _NAMELESS | {str, list, dict}
+_TEXT = json.JSONEncoder(ensure_ascii=False)
 
 
 class Columns:
@@ -51,18 +47,14 @@ class Columns:
         Args:
             text: rows of one length, the first with the headings, each ended by a line feed.
         """
-        rows: list[list[str]] = [[]]
-        for cell, end in _CELL.findall(text):
-            rows[-1].append(cell)
-            if end == "\n":
-                rows.append([])
-        return [(heading, self._column(cells, EMPTY)) for heading, *cells in zip(*rows[:-1], strict=True)]
+        return [(heading, self._column(cells, EMPTY)) for heading, *cells in zip(*_rows(text), strict=True)]
 
-    def json(self, text: str) -> dict[str, object]:
+    def json(self, content: object) -> dict[str, object]:
         """Take a JSON file apart.
 
         Args:
-            text: a document, indented by one blank.
+            content: of the file: nothing, numbers, texts, lists, mappings whose keys are texts, and stored data, which
+                stands for its fields by their names.
 
         Returns:
             `shapes`: lists of keys. `tree`, for all values that stand at one path: `cells`, each a value as it is
@@ -70,31 +62,51 @@ class Columns:
             tree, and `items`: one of the items of all lists, behind one another.
         """
         shapes: dict[tuple[str, ...], int] = {}
-        tree = self._tree([json.loads(text, parse_float=_Number)], shapes)
+        tree = self._tree([content], shapes)
         return {"shapes": list(shapes), "tree": tree}
 
-    def _tree(self, values: Sequence[object], shapes: dict[tuple[str, ...], int]) -> dict[str, object]:
+    def _tree(self, values: Sequence[Any], shapes: dict[tuple[str, ...], int]) -> dict[str, object]:
         kinds = set(map(type, values))
+        if not kinds <= _KINDS:
+            values = list(map(vars if all(issubclass(kind, Data) for kind in kinds) else _plain, values))
+            kinds = set(map(type, values))
         found: dict[str, object] = {"cells": self._column(self._cells(values, kinds, shapes), NULL)}
-        if dict in kinds and (keys := _by_key([value for value in values if isinstance(value, dict)])):
+        if dict in kinds and (keys := _by_key(_only(dict, values, kinds))):
             found["keys"] = {key: self._tree(below, shapes) for key, below in keys.items()}
-        if list in kinds and (items := [item for value in values if isinstance(value, list) for item in value]):
+        if list in kinds and (items := list(chain.from_iterable(_only(list, values, kinds)))):
             found["items"] = self._tree(items, shapes)
         return found
 
-    def _cells(self, values: Sequence[object], kinds: set[type], shapes: dict[tuple[str, ...], int]) -> list[str]:
-        spelled: dict[type, Callable[[Any], str]] = {
-            **_SPELLED,
-            _Number: self._short,
-            dict: lambda value: f"{{{shapes.setdefault(tuple(value), len(shapes))}",
-        }
-        if len(kinds) == 1:  # most are alike
-            return list(map(spelled[next(iter(kinds))], values))
-        return [spelled[type(value)](value) for value in values]
+    def _cells(self, values: Sequence[Any], kinds: set[type], shapes: dict[tuple[str, ...], int]) -> list[str]:
+        """Return how values are spelled, most at once: those at one place are of a kind."""
+        if kinds <= _NAMELESS:
+            return self._nameless(values, kinds)
+        if kinds == {str}:
+            said = {value: _TEXT.encode(value) for value in set(values)}
+            return [said[value] for value in values]
+        if kinds == {list}:
+            return [f"[{len(value)}" for value in values]
+        if kinds == {dict}:
+            keys = list(map(tuple, values))
+            spelled = {one: f"{{{shapes.setdefault(one, len(shapes))}" for one in dict.fromkeys(keys)}
+            return [*spelled.values()] * len(keys) if len(spelled) == 1 else [spelled[one] for one in keys]
+        each = {kind: iter(self._cells(_only(kind, values, kinds), {kind}, shapes)) for kind in kinds}
+        return [next(each[type(value)]) for value in values]
 
-    def _short(self, number: str) -> str:
+    def _nameless(self, values: Sequence[Any], kinds: set[type]) -> list[str]:
+        """Return how numbers, truths and nothing are spelled; what is infinite is nothing."""
+        cells = to_json(values, inf_nan_mode="null").decode()[1:-1].split(",")
         digits = self._digits
-        return number if digits is None or len(number) <= digits else f"{float(number):.{digits}g}"
+        if digits is None or float not in kinds or max(map(len, cells)) <= digits:
+            return cells
+        if kinds == {float}:
+            return [
+                cell if len(cell) <= digits else other for cell, other in zip(cells, short(values, digits), strict=True)
+            ]
+        return [
+            f"{value:.{digits}g}" if len(cell) > digits and isinstance(value, float) else cell
+            for cell, value in zip(cells, values, strict=True)
+        ]
 
     def _column(self, cells: Sequence[str], gap: str) -> Column:
         held = [cell for cell in cells if cell != gap] if gap in cells else cells
@@ -108,11 +120,42 @@ class Columns:
         return self.pool.setdefault(text, len(self.pool))
 
 
-def _by_key(objects: Sequence[dict[str, object]]) -> dict[str, list[object]]:
+def _rows(text: str) -> Iterator[list[str]]:
+    """Yield the cells of each row of a CSV file, as they are spelled."""
+    begun = ""
+    for line in text.split("\n")[:-1]:
+        row = begun + line
+        if '"' not in row:
+            yield row.split(",")
+        elif row.count('"') % 2:  # a cell in quotes goes on in the next line
+            begun = f"{row}\n"
+        else:
+            begun = ""
+            yield _CELL.findall(f",{row}")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of any kind as one of `_KINDS`; TypeError for what a JSON file cannot have."""
+    if value is None:
+        return None
+    if isinstance(value, Data):
+        return vars(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    kind = next((kind for kind in (str, bool, int, float) if isinstance(value, kind)), list)
+    return kind(value)
+
+
+def _only(kind: type, values: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
+    return values if len(kinds) == 1 else [value for value in values if type(value) is kind]
+
+
+def _by_key(objects: Sequence[dict[str, Any]]) -> Mapping[str, Sequence[Any]]:
     """Return what stands under each key, in the order of the objects."""
     if len(set(map(tuple, objects))) == 1:  # most are alike
-        return {key: [one[key] for one in objects] for key in objects[0]}
-    found: dict[str, list[object]] = {}
+        values, keys = list(chain.from_iterable(map(dict.values, objects))), tuple(objects[0])
+        return {key: values[place :: len(keys)] for place, key in enumerate(keys)}
+    found: dict[str, list[Any]] = {}
     for one in objects:
         for key, value in one.items():
             found.setdefault(key, []).append(value)
@@ -121,10 +164,5 @@ def _by_key(objects: Sequence[dict[str, object]]) -> dict[str, list[object]]:
 
 def _runs(cells: Sequence[str], gap: str) -> list[int]:
     """Return lengths of runs: of cells, of gaps, of cells, and so on."""
-    runs, of_gaps = [0], False
-    for cell in cells:
-        if (cell == gap) is not of_gaps:
-            of_gaps = not of_gaps
-            runs.append(0)
-        runs[-1] += 1
-    return runs
+    runs = [sum(1 for _ in alike) for _, alike in groupby(map(gap.__eq__, cells))]
+    return [0, *runs] if cells[0] == gap else runs

@@ -1,11 +1,9 @@
 """report.html: one self-contained page made of a stored result."""
 
 import difflib
-import gc
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from reports import answer, requests_by_name, tables, trials_table, trust, variants, words
 from reports.axes import axes, verticals
 from reports.charts import page, plot
+from reports.compiled import Templates
 from reports.packed import packed, packed_files, packed_library, script
 from tuner.catalog import key_of
 from tuner.endings import SAID
-from tuner.results import Result, to_json
+from tuner.garbage import keeping_all
+from tuner.results import Result, contents
 
 NOTHING_KEPT = page.Kept()
 MOST_IN_FULL = 1000
@@ -42,25 +42,13 @@ class Place:
     own_files: bool = False
 
 
-@contextmanager
-def _keeping_all() -> Iterator[None]:
-    """Let nobody look for garbage meanwhile: a page is made of millions of values that are all in use."""
-    looked = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if looked:
-            gc.enable()
-
-
-@_keeping_all()
+@keeping_all()
 def render(
     result: Result,
     diff: str = "",
     kept: page.Kept = NOTHING_KEPT,
     place: Place | None = None,
-    carried: Mapping[str, str] | None = None,
+    sheets: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page.
 
@@ -69,7 +57,7 @@ def render(
         diff: unified diff of the exported configuration against the user's.
         kept: what charts need of the run's other files, see `page.kept`.
         place: where the run stands; without it no commands are named.
-        carried: what `downloads` returns, where it is known already.
+        sheets: what `csv_files` returns, where it is known already.
     """
     drawn = page.drawings(result, kept)
     table = trials_table.table(result)
@@ -109,7 +97,7 @@ def render(
             hosts=trust.hosts(result),
             table=table,
             packed_trials=packed("packed-trials", table.packed_text()),
-            files=packed_files(downloads(result, diff) if carried is None else carried, _digits(result)),
+            files=packed_files(_carried(result, diff, sheets), _digits(result)),
         )
     )
 
@@ -123,6 +111,7 @@ def _environment() -> Environment:
         loader=PackageLoader("reports"),
         autoescape=True,
         undefined=StrictUndefined,
+        bytecode_cache=Templates("report"),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -136,13 +125,15 @@ def _environment() -> Environment:
     return made
 
 
-def downloads(result: Result, diff: str) -> dict[str, str]:
-    """Return the files that the page carries, by their names."""
-    found = {
-        "trials.csv": tables.trials_csv(result),
-        "front.csv": tables.front_csv(result),
-        "result.json": to_json(result),
-    }
+@keeping_all()
+def csv_files(result: Result) -> dict[str, str]:
+    """Return the texts of the files that stand in the run directory and are carried by the page as well, by name."""
+    return {"trials.csv": tables.trials_csv(result), "front.csv": tables.front_csv(result)}
+
+
+def _carried(result: Result, diff: str, sheets: Mapping[str, str] | None) -> dict[str, object]:
+    """Return the contents of the files that the page carries, by their names."""
+    found: dict[str, object] = {**(csv_files(result) if sheets is None else sheets), "result.json": contents(result)}
     return {**found, "config.patch": diff} if diff else found
 
 

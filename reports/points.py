@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from reports import words
 from tuner.companions import combinations, companions
@@ -24,7 +25,7 @@ class Placed:
     index: int
     number: int
 
-    @property
+    @cached_property
     def point(self) -> Point:
         """The point."""
         return self.trial.points[self.index]

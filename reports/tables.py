@@ -3,7 +3,8 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from tuner.results import LEVEL_NAMES, KnobInfo, Point, Result, Server, Trial, Value, overall
 
@@ -31,15 +32,17 @@ def front_csv(result: Result) -> str:
         trial = result.trial(member.trial)
         others = {f"load_level_{name}": load.level for name, load in member.loads.items()}
         of_front = {"meets_slo": member.meets_slo, "membership": member.membership, "on_front": member.on_front}
-        rows.append({**_row(result, trial, trial.points[member.point]), **others, **of_front})
+        row = _row(_trial_columns(result, trial), trial.points[member.point])
+        rows.append({**row, **others, **of_front})
     return _csv(rows)
 
 
 def _trial_rows(result: Result, trial: Trial) -> Iterator[dict[str, object]]:
+    of_trial = _trial_columns(result, trial)
     if not trial.points:
-        yield {**_trial_columns(result, trial)}
+        yield of_trial
     for point in trial.points:
-        yield _row(result, trial, point)
+        yield _row(of_trial, point)
 
 
 def _trial_columns(result: Result, trial: Trial) -> dict[str, object]:
@@ -54,9 +57,9 @@ def _trial_columns(result: Result, trial: Trial) -> dict[str, object]:
     }
 
 
-def _row(result: Result, trial: Trial, point: Point) -> dict[str, object]:
+def _row(of_trial: Mapping[str, object], point: Point) -> dict[str, object]:
     row: dict[str, object] = {
-        **_trial_columns(result, trial),
+        **of_trial,
         "workload": point.workload,
         "load_mode": point.load.mode,
         "load_level": point.load.level,
@@ -94,17 +97,16 @@ def _composing_columns(server: Server) -> dict[str, object]:
 def _csv(rows: list[dict[str, object]]) -> str:
     """Return rows as CSV; a row may lack columns, which are then empty in it."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    names = list(dict.fromkeys(chain.from_iterable(dict.fromkeys(map(tuple, rows)))))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(_cells(list(map(row.get, names))) for row in rows)
     return text.getvalue()
 
 
-def _cell(value: object) -> object:
-    """Return a value as it stands in a CSV file: floats with nine digits, nothing where there is no number."""
-    if not isinstance(value, float):
-        return value
-    return "" if math.isnan(value) else f"{value:.9g}"
+def _cells(values: Sequence[object]) -> list[object]:
+    """Return values as they stand in a CSV file: floats with nine digits, nothing where there is no number."""
+    return [value if not isinstance(value, float) else "" if math.isnan(value) else f"{value:.9g}" for value in values]
 
 
 def flat_config(config: Mapping[str, Value], knobs: list[KnobInfo]) -> dict[str, Value]:

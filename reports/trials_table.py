@@ -4,12 +4,14 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from reports import words
 from reports.axes import named
+from reports.digits import short
 from tuner.catalog import key_of
-from tuner.results import LEVEL_NAMES, ComposingModel, Estimate, Point, Result, Trial, overall
+from tuner.results import LEVEL_NAMES, ComposingModel, Estimate, Point, Result, Trial, Value, overall
 from tuner.units import format_duration, format_setting
 
 MAX_BATCHES_LISTED = 6
@@ -110,17 +112,16 @@ def _apart(cells: Sequence[Cell]) -> dict[str, object]:
     shown = [cell if isinstance(cell, str) else cell[0] for cell in cells]
     if all(isinstance(cell, str) for cell in cells):
         return {"shown": shown}
-    return {"shown": shown, "values": [cell if isinstance(cell, str) else _short(cell[1]) for cell in cells]}
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{SORTED_DIGITS}g}")
+    values = [cell if isinstance(cell, str) else cell[1] for cell in cells]
+    numbers = map(float, short([value for value in values if isinstance(value, float)], SORTED_DIGITS))
+    return {"shown": shown, "values": [next(numbers) if isinstance(value, float) else value for value in values]}
 
 
 def table(result: Result) -> Table:
     """Return the table of a run."""
     marks = _marks(result)
     columns = tuple(_columns(result, marks))
+    cells = [column.of for column in columns]
     rows = tuple(
         Row(
             trial.number,
@@ -129,7 +130,7 @@ def table(result: Result) -> Table:
             overall(point.verdicts.values()) if point and point.verdicts else _by_values(point),
             point is not None and trial.counts(point),
             marks.get((trial.number, index), ""),
-            tuple(column.of(trial, point) for column in columns),
+            tuple([cell(trial, point) for cell in cells]),
         )
         for trial in result.trials
         for index, point in _points(trial)
@@ -159,7 +160,11 @@ def _marks(result: Result) -> dict[tuple[int, int], str]:
 
 
 def _columns(result: Result, marks: dict[tuple[int, int], str]) -> Iterator[Column]:
+    marked = {number for number, _ in marks}
+
     def role(trial: Trial, point: Point | None) -> Cell:
+        if trial.number not in marked:
+            return ""
         index = next((index for index, one in enumerate(trial.points) if one is point), 0)
         return marks.get((trial.number, index), "")
 
@@ -184,22 +189,22 @@ def _columns(result: Result, marks: dict[tuple[int, int], str]) -> Iterator[Colu
 
 
 def _knob(name: str, unit: str) -> Column:
-    def cell(trial: Trial, _: Point | None) -> Cell:
-        value = trial.config.get(name)
+    @lru_cache(typed=True)  # a knob has few values
+    def spelled(value: Value | None) -> Cell:
         if value is None:
             return ("", None)
         number = float(value) if isinstance(value, int | float) else None
         return (format_setting(value, unit), number) if number is not None else str(value)
 
-    return Column(name, False, cell)
+    return Column(name, False, lambda trial, _: spelled(trial.config.get(name)))
 
 
 def _metric(result: Result, heading: str, name: str) -> Column:
+    key, shown = key_of(name), words.metric_shown(name, result.own_metrics)
+
     def cell(_: Trial, point: Point | None) -> Cell:
-        found = point.metrics.get(key_of(name)) if point else None
-        if found is None:
-            return ("", None)
-        return words.metric_value(name, found.value, result.own_metrics), _sortable(found.value)
+        found = point.metrics.get(key) if point else None
+        return ("", None) if found is None else (shown(found.value), _sortable(found.value))
 
     return Column(heading, True, cell)
 

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from tuner.catalog import AT_LEAST, BOUNDED, METRICS, metric_of, on_metric
 from tuner.load_words import load_in_words, loads_in_words
 from tuner.results import LEVEL_NAMES, Ending, Estimate, KnobInfo, Load, Ratio, Result, SloVerdict, Value
 from tuner.run_info import Agent, MetricInfo, StudyInfo
 from tuner.units import (
+    Shown,
     format_energy,
     format_measured,
     format_rate,
@@ -81,8 +83,13 @@ def metric_value(name: str, value: float, own: Sequence[MetricInfo] = ()) -> str
         value: in the unit's base: seconds, per second, bytes, a share of 1.
         own: the metrics that only this kind of server has.
     """
+    return metric_shown(name, own)(value)
+
+
+def metric_shown(name: str, own: Sequence[MetricInfo] = ()) -> Shown:
+    """Return what writes the values of a metric, as `metric_value` does."""
     unit = _unit(name, own)
-    return milliseconds(value) if unit == "s" else format_measured(value, unit)
+    return milliseconds if unit == "s" else partial(format_measured, unit=unit)
 
 
 def _unit(name: str, own: Sequence[MetricInfo]) -> str:

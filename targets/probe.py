@@ -5,9 +5,9 @@ import ssl
 from collections.abc import Callable
 from contextlib import nullcontext
 from http.client import HTTPException, HTTPResponse
-from typing import NamedTuple
-
-import grpc
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from targets.base import Endpoint, Outcome, Piece, Tls
 from targets.trust import roots_of
@@ -90,7 +90,7 @@ def _secured(connection: socket.socket, tls: Tls, host: str) -> ssl.SSLSocket:
     return context.wrap_socket(connection, server_hostname=tls.server_name or host)
 
 
-def _channel(endpoint: Endpoint) -> grpc.Channel:
+def _channel(grpc: ModuleType, endpoint: Endpoint) -> Any:
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     place, tls = f"{host}:{endpoint.port}", endpoint.tls
     if tls is None:
@@ -102,7 +102,8 @@ def _channel(endpoint: Endpoint) -> grpc.Channel:
 
 def _grpc(endpoint: Endpoint, timeout_s: float, index: int) -> str:
     assert endpoint.grpc is not None, "only asked for gRPC"
-    with _channel(endpoint) as channel:
+    grpc = import_module("grpc")  # now: it takes long, and most commands ask nobody
+    with _channel(grpc, endpoint) as channel:
         call = channel.unary_stream(endpoint.grpc.path)  # an answer of one message is a stream of one
         try:
             messages = list(call(endpoint.requests[index], timeout=timeout_s, metadata=endpoint.grpc.metadata))

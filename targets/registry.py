@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from targets.base import Context, Knob, Target, TargetError, TargetKind
 from targets.found import FindsModels, FindsServedModels, FoundModel
@@ -13,7 +14,7 @@ GROUP = "paretune.targets"
 
 def names() -> list[str]:
     """Return the kinds of target that are installed, sorted."""
-    return sorted(point.name for point in entry_points(group=GROUP))
+    return sorted(_points())
 
 
 def create(options: TargetOptions, context: Context) -> Target:
@@ -41,8 +42,14 @@ def unknown(kind: str) -> str:
     return f"no target of kind {kind!r}; {hint}"
 
 
+@cache
+def _points() -> dict[str, EntryPoint]:
+    """Return what is installed, by kind; every installed distribution is looked through for it, once."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
 def _load(kind: str) -> TargetKind:
-    points = {point.name: point for point in entry_points(group=GROUP)}
+    points = _points()
     if kind not in points:
         raise TargetError(unknown(kind))
     try:

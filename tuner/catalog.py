@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
@@ -182,6 +183,7 @@ def on_metric(place: str) -> str:
     return f"{whose}{dot}{metric_of(bound)}"
 
 
+@cache
 def key_of(name: str) -> str:
     """Return the key in results of a metric, or of that which a bound is on; a server's own has its name for a key."""
     metric = metric_of(name)

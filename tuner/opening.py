@@ -7,13 +7,15 @@ from importlib import import_module
 from tuner.budget import least_measuring_s
 from tuner.choosing import Choice, choose_sampler
 from tuner.findings import Findings
+from tuner.instruments import ladder_of
 from tuner.planning import Planner
 from tuner.preference import Preference
 from tuner.rundir import RunDirectory
 from tuner.search import LOCAL_NAME, Search
 from tuner.space import Space
 from tuner.storage import FILES, open_storage
-from tuner.wiring import Prepared, ladder_of, simulation_of
+from tuner.twin.simulation import simulation_of
+from tuner.wiring import Prepared
 
 
 @dataclass(frozen=True)

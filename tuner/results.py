@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from tuner.data import Data, LowerBound, Number
+from tuner.garbage import keeping_all
 from tuner.run_info import Agent, HostInfo, MetricInfo, SearchInfo, StudyInfo, Timing
 from tuner.usage import Telemetry
 
@@ -357,6 +358,7 @@ def result_schema() -> dict[str, Any]:
     return Result.model_json_schema(by_alias=True, mode="serialization")
 
 
+@keeping_all()
 def read_result(run: Path) -> Result:
     """Read result.json of a run directory, with the trials that a run which goes on, or was killed, has told since.
 
@@ -394,3 +396,8 @@ def _with_newer(result: Result, path: Path) -> Result:
 def to_json(result: Result) -> str:
     """Return the document that result.json holds."""
     return result.model_dump_json(by_alias=True, indent=1)
+
+
+def contents(result: Result) -> dict[str, Any]:
+    """Return what result.json holds, by its keys there; what has null there may be infinite here."""
+    return {field.alias or name: getattr(result, name) for name, field in Result.model_fields.items()}

@@ -13,6 +13,7 @@ from tuner.document import document
 from tuner.endings import SAID
 from tuner.exporting import own_files
 from tuner.files import write_atomically
+from tuner.instruments import Bench
 from tuner.listener import Listener
 from tuner.load.generator import GeneratorError
 from tuner.opening import Opened
@@ -24,7 +25,7 @@ from tuner.rundir import RunDirectory, read_files, write_files
 from tuner.searching import Searching
 from tuner.serving import verify
 from tuner.space import server_part
-from tuner.wiring import Bench, Prepared
+from tuner.wiring import Prepared
 
 PUBLISH_EVERY_S = 3.0
 PUBLISH_SHARE = 0.05

@@ -9,6 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from markupsafe import Markup
 
+from reports.digits import short
+
 Trace: TypeAlias = Mapping[str, object]
 """A trace as plotly's reference describes it."""
 Layout: TypeAlias = Mapping[str, object]
@@ -145,7 +147,16 @@ def _plain(value: object) -> object:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
-    return [_plain(item) for item in value] if isinstance(value, list | Sequence) else value
+    return _plain_ones(value) if isinstance(value, list | Sequence) else value
+
+
+def _plain_ones(values: Sequence[object]) -> Sequence[object]:
+    """Return the items of a list as `json` takes them; most are numbers."""
+    floats = [value for value in values if isinstance(value, float)]
+    if not floats:
+        return [_plain(value) for value in values]
+    numbers = map(_significant, floats, short(floats, DIGITS))
+    return [next(numbers) if isinstance(value, float) else _plain(value) for value in values]
 
 
 def significant(value: float) -> float | int | None:
@@ -154,14 +165,19 @@ def significant(value: float) -> float | int | None:
     A larger number has all its digits before the point: tables elsewhere in the page have them. A number whose short
     form ends with a 5 keeps all its digits: it is rounded once more where it is shown, and might go the other way.
     """
+    return _significant(value, f"{value:.{DIGITS}g}")
+
+
+def _significant(value: float, few: str) -> float | int | None:
+    """Return a number as `significant` does, of which it is known how it is spelled with DIGITS digits."""
     if not math.isfinite(value):
         return None
     if abs(value) >= 10**DIGITS:
         return round(value)
-    short = float(f"{value:.{DIGITS}g}")
-    if short == int(short):
-        return int(short)
-    return value if repr(short).partition("e")[0].endswith("5") else short
+    rounded = float(few)
+    if rounded == int(rounded):
+        return int(rounded)
+    return value if few.partition("e")[0].endswith("5") else rounded
 
 
 def text_of(value: str) -> str:

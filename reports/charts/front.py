@@ -100,7 +100,9 @@ def _picture(result: Result, view: _View) -> Picture:
     bound = None if view.bound is None else view.bound * up.scale
     heights = [up.of(one.point) for one in view.placed] + ([] if bound is None else [bound])
     primary = view.workload == result.study.workloads[0]
-    grouped = {name: [one for one in view.placed if _group(one, view.good) == name] for name in GROUPS}
+    grouped: dict[str, list[Placed]] = {name: [] for name in GROUPS}
+    for one in view.placed:
+        grouped[_group(one, view.good)].append(one)
     traces = [
         _line(view),
         *(_points(view, name, group, barred=primary) for name, group in grouped.items() if group),

@@ -8,7 +8,7 @@ from reports.axes import axes, named, verticals
 from reports.points import Placed, all_points, best_point, meets, own_point
 from reports.variants import variant_names, variant_of
 from tuner.catalog import METRICS, key_of
-from tuner.results import LEVEL_NAMES, Point, Result, Value
+from tuner.results import LEVEL_NAMES, Result, Value
 from tuner.units import format_setting
 
 MOST_WITH_INTERVALS = 1000
@@ -126,16 +126,17 @@ def _values(column: Column) -> Sequence[object]:
 def _metric(result: Result, name: str, placed: Sequence[Placed], *, wide: bool) -> Column:
     own = {one.name: one.unit for one in result.own_metrics}
     asked = {axis.name for axis in (*axes(result), *named(result))}
-    found = [one.point.metrics.get(key_of(name)) for one in placed]
+    key = key_of(name)
+    found = [one.point.metrics.get(key) for one in placed]
     column: dict[str, object] = {
         "label": name.replace("_", " ") if name != "mean" else "mean latency",
         "unit": METRICS[name].unit if name in METRICS else own.get(name, ""),
         "short": name in SHORT or name in asked,
-        "value": [None if one is None else _number(one.value) for one in found],
+        "value": _numbers([None if one is None else one.value for one in found]),
     }
     if wide:
-        column["low"] = [None if one is None else _number(one.low) for one in found]
-        column["high"] = [None if one is None else _number(one.high) for one in found]
+        column["low"] = _numbers([None if one is None else one.low for one in found])
+        column["high"] = _numbers([None if one is None else one.high for one in found])
     return column
 
 
@@ -144,18 +145,13 @@ def _stage(name: str, placed: Sequence[Placed]) -> Column:
         "label": f"{name.replace('_', ' ')} in the server, mean",
         "unit": "s",
         "short": False,
-        "value": [_stage_of(one.point, name) for one in placed],
+        "value": _numbers([one.point.server.mean_s.get(name) if one.point.server else None for one in placed]),
     }
 
 
-def _stage_of(point: Point, name: str) -> float | str | None:
-    found = point.server.mean_s.get(name) if point.server else None
-    return None if found is None else _number(found)
-
-
-def _number(value: float) -> float | str:
-    """Return a number as the page's JSON keeps it: `inf` and `-inf` as words, for null is what was not measured."""
-    return ("inf" if value > 0 else "-inf") if math.isinf(value) else value
+def _numbers(values: Sequence[float | None]) -> list[float | str | None]:
+    """Return numbers as the page's JSON keeps them: `inf` and `-inf` as words, for null is what was not measured."""
+    return [value if value is None or not math.isinf(value) else "inf" if value > 0 else "-inf" for value in values]
 
 
 def _pair(result: Result, placed: Sequence[Placed]) -> list[int]:

@@ -10,8 +10,9 @@ from tests.accuracy.test_estimates import ENOUGH, MEAN_ERROR, RMS_ERROR, TOO_MUC
 from tuner.accuracy import estimates
 from tuner.accuracy.answers import Outputs
 from tuner.accuracy.mixes import Stratum, drop, overall
+from tuner.accuracy.scored import scorings_of, shares_of
 from tuner.accuracy.scoring import Cosine, Regression, Scores, Scoring, TopK
-from tuner.accuracy.variants import Accuracies, scorings_of, shares_of
+from tuner.accuracy.variants import Accuracies
 from tuner.request_class import RequestClass
 from tuner.stats import Interval
 from tuner.workload import Workload

@@ -7,8 +7,9 @@ import pytest
 
 from targets.base import Unfit
 from tuner.accuracy.answers import Outputs
+from tuner.accuracy.scored import scorings_of
 from tuner.accuracy.scoring import Cosine, Scoring, TopK
-from tuner.accuracy.variants import Accuracies, Ask, scorings_of
+from tuner.accuracy.variants import Accuracies, Ask
 from tuner.request_class import RequestClass
 from tuner.workload import Workload
 from workloads.labels import Labels

@@ -4,19 +4,21 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
+from pydantic_core import to_json
 
 from reports import html, tables
 from reports.packed import packed_files, script
 from tests.support.browser import opened
 from tests.tuner import result_builders as builders
-from tuner.results import Estimate, Load, Point, Result, to_json
+from tuner import results
+from tuner.results import Estimate, Load, Point, Result
 
 MOST_BYTES = 6_000_000
 POINTS = 8
@@ -40,7 +42,7 @@ def empty(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def carried(page: Page, folder: Path, files: dict[str, str], digits: int | None = None) -> dict[str, str]:
+def carried(page: Page, folder: Path, files: Mapping[str, object], digits: int | None = None) -> dict[str, str]:
     """Return files as a page gives them back."""
     path = folder / "page.html"
     scripts = (
@@ -53,8 +55,8 @@ def carried(page: Page, folder: Path, files: dict[str, str], digits: int | None 
 
 @pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
 def test_a_document_comes_out_byte_for_byte(document: object, empty: Page, tmp_path: Path) -> None:
-    files = {"one.json": json.dumps(document, indent=1, ensure_ascii=False), "one.patch": HOSTILE}
-    assert carried(empty, tmp_path, files) == files
+    found = carried(empty, tmp_path, {"one.json": document, "one.patch": HOSTILE})
+    assert found == {"one.json": to_json(document, indent=1).decode(), "one.patch": HOSTILE}
 
 
 @pytest.mark.parametrize(
@@ -70,9 +72,19 @@ def test_a_table_comes_out_byte_for_byte(rows: list[list[str]], empty: Page, tmp
 
 
 def test_numbers_lose_digits_and_nothing_else_does(empty: Page, tmp_path: Path) -> None:
-    text = json.dumps({"long": 0.123456789123, "whole": 12345678901, "short": 1.5, "said": "0.123456789123"}, indent=1)
-    found = carried(empty, tmp_path, {"one.json": text}, digits=9)["one.json"]
-    assert found == text.replace("0.123456789123,", "0.123456789,")
+    content = {"long": 0.123456789123, "whole": 12345678901, "short": 1.5, "said": "0.123456789123"}
+    together = {
+        "one": content,
+        "alike": [0.123456789123, 0.5],
+        "of several kinds": [0.123456789123, None, True, 12345678901],
+    }
+    found = carried(empty, tmp_path, {"one.json": together}, digits=9)["one.json"]
+    assert found == json.dumps(together, indent=1).replace("0.123456789123,", "0.123456789,")
+
+
+def test_what_is_infinite_is_null_as_in_a_stored_result(empty: Page, tmp_path: Path) -> None:
+    found = carried(empty, tmp_path, {"one.json": [math.inf, 1.0, -math.inf]})["one.json"]
+    assert json.loads(found) == [None, 1.0, None]
 
 
 def different(point: Point, level: int, random: np.random.Generator) -> Point:
@@ -128,7 +140,7 @@ def test_a_page_of_500_climbs_is_small_and_its_files_are_complete(
         found = report.page.evaluate("paretunePage.file('result.json')")
         assert report.page.locator("#trials-count").inner_text() == "4,000 rows, the first 200 are shown"
         assert report.complaints == []
-    assert same(json.loads(found), json.loads(to_json(long_run)))
+    assert same(json.loads(found), json.loads(results.to_json(long_run)))
 
 
 def same(one: object, other: object) -> bool:

@@ -19,13 +19,14 @@ from tests.support.load_runs import ends_behind_window
 from tests.support.triton_models import guest, owner, write_model
 from tests.support.tune import tune
 from tuner.cli.frame import NOT_VALID
+from tuner.instruments import Bench, started
 from tuner.offered import Offered, of_model
 from tuner.provenance import marked
 from tuner.runs import Run
 from tuner.serving import first_requests, verify
 from tuner.stopping import Pace
 from tuner.study.load import load_study
-from tuner.wiring import Bench, Prepared, prepare, started
+from tuner.wiring import Prepared, prepare
 from tuner.writing import copy_all, write_all
 
 pytestmark = pytest.mark.long

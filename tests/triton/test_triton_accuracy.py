@@ -16,8 +16,9 @@ from tests.support.targets import triton_target
 from tests.support.triton_models import HALVES, WHOLES, write_model
 from tuner.accuracy.answers import Outputs
 from tuner.accuracy.asking import outputs_of
+from tuner.accuracy.scored import scorings_of
 from tuner.accuracy.scoring import Cosine, Scoring, TopK
-from tuner.accuracy.variants import UNLABELLED_ITEMS, Accuracies, scorings_of
+from tuner.accuracy.variants import UNLABELLED_ITEMS, Accuracies
 from tuner.load.generator import Generator
 from tuner.metrics import violations
 from tuner.request_class import RequestClass

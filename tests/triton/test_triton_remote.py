@@ -30,11 +30,12 @@ from tests.conftest import DIGITS, STUDIES, VARIANTS
 from tests.support.foreign_triton import ForeignTriton, foreign_triton
 from tests.support.triton_models import drive
 from tests.triton.test_triton_target import settled
+from tuner.instruments import started
 from tuner.stopping import Pace
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
 from tuner.verdicts import slo_verdicts
-from tuner.wiring import prepare, started
+from tuner.wiring import prepare
 from workloads.datasets import load_npz
 from workloads.requests import Dataset
 

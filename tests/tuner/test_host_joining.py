@@ -19,12 +19,13 @@ from tuner.hosts.ledger import Ledger
 from tuner.hosts.patience import Patience
 from tuner.hosts.searching import DoneElsewhere
 from tuner.hosts.tuning import HostTuning
+from tuner.instruments import started
 from tuner.listener import Listeners
 from tuner.opening import Opened
 from tuner.rundir import RunDirectory
 from tuner.storage import JOURNAL, StorageAway, open_storage, shared
 from tuner.study.load import Study, load_study
-from tuner.wiring import prepare, started
+from tuner.wiring import prepare
 
 DIGITS = Path(__file__).parents[2] / "studies" / "digits.yaml"
 

@@ -7,6 +7,7 @@ import pytest
 from reports.preview import figures
 from tests.support.locustfiles import ASKING, SHAPED
 from tuner.gate.traffic import traffic_hash
+from tuner.instruments import ladder_of
 from tuner.load.plan import NAMES, UsersLoop
 from tuner.load.users import generator
 from tuner.load_plans import Climb, Ladder
@@ -17,9 +18,10 @@ from tuner.study.load import load_study
 from tuner.study.locustfile import LocustSpec
 from tuner.study.source import StudyError
 from tuner.traffic import make_workloads
+from tuner.twin.simulation import simulation_of
 from tuner.users import NO_REQUESTS, Users
 from tuner.users_traffic import tell_of_unused
-from tuner.wiring import Prepared, ladder_of, prepare, simulation_of
+from tuner.wiring import Prepared, prepare
 from tuner.workload import Workload
 
 STUDY = """

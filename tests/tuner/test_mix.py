@@ -12,6 +12,7 @@ from workload_builders import workload
 
 from targets.base import Outcome
 from tests.support.load_runs import closed, plan
+from tuner.instruments import slos_of
 from tuner.load.plan import ClassPlan, ClosedLoop, RunReport
 from tuner.measure import Meter
 from tuner.metrics import summarise
@@ -27,7 +28,6 @@ from tuner.study.source import StudyError
 from tuner.telemetry.nvml import Gpus
 from tuner.telemetry.sampler import Sampler
 from tuner.traffic import make_workloads
-from tuner.wiring import slos_of
 from tuner.workload import part_named, parts_of
 from workloads.requests import Prompts
 

@@ -11,7 +11,8 @@ from tests.conftest import STUDIES
 from tuner.study.load import load_study
 from tuner.study.source import StudyError
 from tuner.twin.forecast import roles_of, server_of
-from tuner.wiring import prepare, simulation_of
+from tuner.twin.simulation import simulation_of
+from tuner.wiring import prepare
 
 STUDY = """
 study: queue

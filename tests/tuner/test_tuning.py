@@ -13,6 +13,7 @@ from reports import text
 from targets.base import Config, ConfigRefused, Deployment, Target, TargetError
 from tests.support.simulated_study import write_simulated_study
 from tuner.cli.writing import write_reports
+from tuner.instruments import started
 from tuner.load.generator import Generator, GeneratorError, LoadRun
 from tuner.opening import open_search
 from tuner.recommendation import NOTHING_KEPT
@@ -20,7 +21,7 @@ from tuner.results import NEWER, Closest, Result, Trial, Value, read_result
 from tuner.rundir import RunDirectory, StudyMark, open_run
 from tuner.study.load import load_study
 from tuner.tuning import Tuning
-from tuner.wiring import prepare, started
+from tuner.wiring import prepare
 
 pytestmark = pytest.mark.long
 
@@ -189,7 +190,7 @@ class Spoiling(Generator):
 def test_a_baseline_without_a_point_ends_the_run_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.wiring.Generator", Spoiling)
+    monkeypatch.setattr("tuner.instruments.Generator", Spoiling)
     monkeypatch.setattr(Spoiling, "left", 1)
     with pytest.raises(GeneratorError, match=r"not measured on steady, .*: a process of it ended; the same command"):
         tuned(tmp_path, lambda target: target)

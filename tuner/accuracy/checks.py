@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from tuner.accuracy.scored import scorings_of
 from tuner.accuracy.scoring import Scoring
-from tuner.accuracy.variants import scorings_of
 from tuner.catalog import LABELLED
 from tuner.objective import parse_goals
 from tuner.study.load import Study

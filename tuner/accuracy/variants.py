@@ -15,6 +15,7 @@ from tuner.accuracy import estimates, mixes
 from tuner.accuracy.answers import Answers, Outputs
 from tuner.accuracy.mixes import Stratum
 from tuner.accuracy.own_function import OwnFunctionError
+from tuner.accuracy.scored import classes_of
 from tuner.accuracy.scoring import Scores, Scoring, ScoringError, compared
 from tuner.catalog import METRICS
 from tuner.metrics import estimate
@@ -72,7 +73,7 @@ class Accuracies:
         asked: dict[tuple[str, int, int], Sequence[Outputs | None]] = {}
         scores: dict[str, Scores] = {}
         for workload in workloads:
-            for part, one in _classes(workload):
+            for part, one in classes_of(workload):
                 key = (workload.model, id(one.dataset), items := self._items(one))
                 if items and key not in asked:
                     asked[key] = _asked(ask, workload, one, items)
@@ -154,32 +155,6 @@ class Accuracies:
             }
             for name, parts in stored.get("differences", {}).items()
         }
-
-
-def scorings_of(workloads: Sequence[Workload]) -> dict[str, Scoring]:
-    """Return how each part with labels is scored: a mix as a whole where all its labelled classes are in one way."""
-    found: dict[str, Scoring] = {}
-    for workload in workloads:
-        ways = {part: one.scoring for part, one in _classes(workload) if one.dataset.labels is not None and one.scoring}
-        found |= ways
-        if workload.mixed and ways and len(set(ways.values())) == 1:
-            found[workload.name] = next(iter(ways.values()))
-    return found
-
-
-def shares_of(workloads: Sequence[Workload]) -> dict[str, dict[str, float]]:
-    """Return the shares of the labelled classes of each mix that is scored as a whole; they add up to 1."""
-    whole, found = scorings_of(workloads), {}
-    for workload in workloads:
-        if workload.mixed and workload.name in whole:
-            weights = {part: one.weight for part, one in _classes(workload) if part in whole}
-            found[workload.name] = {part: weight / sum(weights.values()) for part, weight in weights.items()}
-    return found
-
-
-def _classes(workload: Workload) -> list[tuple[str, RequestClass]]:
-    parts = workload.parts[1:] if workload.mixed else workload.parts
-    return [(part.name, one) for part, one in zip(parts, workload.classes, strict=True)]
 
 
 def _asked(ask: Ask, workload: Workload, one: RequestClass, items: int) -> Sequence[Outputs | None]:

@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info, get_group
 
 from tuner import __version__
+from tuner.garbage import keeping_all
 from tuner.terminal import plain_console
 
 BAD_USAGE, TARGET_UNUSABLE, NOT_VALID, OUR_BUG, INTERRUPTED = 2, 3, 5, 70, 130
@@ -101,7 +102,8 @@ class Commands(TyperGroup):
         """Import a command; nothing where there is none of that name."""
         if name in self._whole or name not in COMMANDS:
             return
-        import_module(f"{__package__}.{COMMANDS[name].module}")
+        with keeping_all():
+            import_module(f"{__package__}.{COMMANDS[name].module}")
         for info in app.registered_commands:
             if name in (info.name, getattr(info.callback, "__name__", None)):
                 self.commands[name] = get_command_from_info(

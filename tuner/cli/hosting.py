@@ -25,6 +25,7 @@ from tuner.hosts.patience import Patience
 from tuner.hosts.searching import DoneElsewhere
 from tuner.hosts.status import status_of
 from tuner.hosts.tuning import HostTuning
+from tuner.instruments import started
 from tuner.knob_rows import units_of
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
@@ -38,7 +39,7 @@ from tuner.study.hidden import tell_of_secrets
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, plain_console, shown
 from tuner.users_traffic import tell_of_unused
-from tuner.wiring import Prepared, prepare, started
+from tuner.wiring import Prepared, prepare
 from workloads.units import parse_duration, parse_fraction
 
 RUN, WAIT, LISTED = "shared", "10 min", 20

@@ -16,6 +16,7 @@ from tuner.cli.frame import BAD_USAGE, Json, RunPath, app, errors, fail
 from tuner.cli.writing import change, write_reports
 from tuner.exporting import prepared_again
 from tuner.files import write_atomically
+from tuner.garbage import keeping_all
 from tuner.results import Result, Trial, read_result
 from tuner.rundir import RunDirectory
 from tuner.terminal import note, plain_console, shown
@@ -80,6 +81,7 @@ def _price(given: str) -> float:
 
 
 @app.command()
+@keeping_all()
 def report(
     run_path: RunPath,
     open_it: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,

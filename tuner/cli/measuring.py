@@ -27,6 +27,7 @@ from tuner.cli.frame import (
 )
 from tuner.document import own_metrics
 from tuner.files import write_atomically
+from tuner.instruments import Bench, started
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
 from tuner.load.distributed.options import AgentsWanted
@@ -37,7 +38,7 @@ from tuner.rundir import RunDirectory, StudyMark, locked, open_run
 from tuner.space import server_part
 from tuner.study.load import load_study
 from tuner.terminal import interruptible, plain_console, wide_console
-from tuner.wiring import Bench, Prepared, prepare, started
+from tuner.wiring import Prepared, prepare
 from tuner.workload import every_load
 
 

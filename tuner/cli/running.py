@@ -25,6 +25,7 @@ from tuner.cli.frame import (
     fail,
 )
 from tuner.document import own_metrics
+from tuner.instruments import Bench, started
 from tuner.listener import Listener, Listeners
 from tuner.live import Live
 from tuner.load.distributed.fleet import Fleet
@@ -36,7 +37,7 @@ from tuner.study.hidden import tell_of_secrets
 from tuner.study.load import Study, load_study
 from tuner.terminal import interruptible, note, plain_console, shown
 from tuner.users_traffic import tell_of_unused
-from tuner.wiring import Bench, Prepared, prepare, started
+from tuner.wiring import Prepared, prepare
 
 Stream = Annotated[bool, typer.Option("--events", help="write each event of the run as a line of JSON on stdout")]
 

@@ -11,6 +11,7 @@ from targets.base import TargetError
 from targets.exports import Export
 from targets.hiding import secrets_in, without
 from tuner.files import write_atomically
+from tuner.garbage import keeping_all
 from tuner.provenance import headed_as
 from tuner.results import Result
 from tuner.rundir import RunDirectory, read_files
@@ -18,10 +19,8 @@ from tuner.space import server_part
 from tuner.terminal import shown
 from tuner.wiring import Prepared
 
-WRITTEN = ("trials.csv", "front.csv")
-"""Of what the page carries, what stands in the run directory as well."""
 
-
+@keeping_all()
 def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | None) -> None:
     """Write everything that stands in a run directory and is made of its result.
 
@@ -33,10 +32,10 @@ def write_reports(result: Result, directory: RunDirectory, prepared: Prepared | 
     export = _export(result, prepared)
     place = _place(result, directory, export)
     diff = _change(result, directory, export)
-    files = html.downloads(result, diff)
-    for name in WRITTEN:
-        write_atomically(directory.path / name, files[name])
-    content = html.render(result, diff, page.kept(result, directory.path), place, files)
+    sheets = html.csv_files(result)
+    for name, text in sheets.items():
+        write_atomically(directory.path / name, text)
+    content = html.render(result, diff, page.kept(result, directory.path), place, sheets)
     write_atomically(directory.path / "report.html", content)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tuner.accuracy.checks import require
-from tuner.accuracy.variants import scorings_of
+from tuner.accuracy.scored import scorings_of
 from tuner.catalog import STREAMED
 from tuner.gate.rules import OF_ITEMS, OF_SERVER
 from tuner.study.load import Study

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from targets.base import Config
-from tuner.accuracy.variants import Accuracies, scorings_of, shares_of
+from tuner.accuracy.scored import scorings_of, shares_of
+from tuner.accuracy.variants import Accuracies
 from tuner.gate import hosts, places
 from tuner.gate.asked import check_items, limits
 from tuner.gate.baseline import now
@@ -18,6 +19,7 @@ from tuner.gate.rounds import ONE_AT_A_TIME, Demand, Rounds, Side, least, longes
 from tuner.gate.rules import OF_SERVER, measurable
 from tuner.gate.running import About, Gate
 from tuner.gate.traffic import asked, earlier_hash, traffic_hash
+from tuner.instruments import Bench, pace_of, started
 from tuner.levels import check_offers
 from tuner.load.distributed.fleet import Fleet
 from tuner.results import Load
@@ -25,7 +27,7 @@ from tuner.space import Space, server_part
 from tuner.study.load import Study
 from tuner.telemetry.nvml import Gpus
 from tuner.telemetry.room import cpu_time
-from tuner.wiring import Bench, Prepared, pace_of, started
+from tuner.wiring import Prepared
 from tuner.workload import Workload, at_once, load_level, parts_of
 
 _ASKED_FOR = "`gate.sides` is `in_turn`"

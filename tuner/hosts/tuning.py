@@ -16,6 +16,7 @@ from tuner.hosts.heart import Heart
 from tuner.hosts.ledger import Evicted
 from tuner.hosts.searching import HostSearching
 from tuner.hosts.shared import SharedSearch
+from tuner.instruments import Bench
 from tuner.listener import Listener
 from tuner.opening import Opened
 from tuner.results import Result, RunState, Trial, to_json
@@ -23,7 +24,7 @@ from tuner.run_info import HostFigure, HostInfo
 from tuner.rundir import RunDirectory
 from tuner.telemetry.nvml import Gpus
 from tuner.tuning import Tuning
-from tuner.wiring import Bench, Prepared
+from tuner.wiring import Prepared
 
 
 class HostTuning(Tuning):

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are imported when they are used: they take long
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from targets.base import Config
 from tuner.catalog import key_of
@@ -78,7 +78,7 @@ class Forecasts:
         spread = self.spread[goal.workload][goal.metric]
         least = float(logs.min()) if best is None or best <= 0 else sign * math.log(best)
         z = (logs - least) / spread
-        gain = spread * (z * ndtr(z) + np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi))
+        gain = spread * (z * scipy.special.ndtr(z) + np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi))
         return np.asarray(gain * self.feasible)
 
     def chances(self, goal: Goal, best: float, margin: float) -> Floats:
@@ -86,4 +86,4 @@ class Forecasts:
         sign = 1.0 if goal.maximize else -1.0
         logs = sign * np.log(self.median[goal.workload][goal.metric])
         least = sign * math.log(best) + math.log1p(margin)
-        return np.asarray(ndtr((logs - least) / self.spread[goal.workload][goal.metric]) * self.feasible)
+        return np.asarray(scipy.special.ndtr((logs - least) / self.spread[goal.workload][goal.metric]) * self.feasible)

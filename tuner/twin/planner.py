@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
+import scipy  # its parts are imported when they are used: they take long
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from targets.base import Config, Value
 from tuner.candidates import candidates, listed_whole, neighbours
@@ -200,7 +200,7 @@ class Twin:
         for slo, bound in self._bounds[name].items():
             median, spread = found[metric_of(slo)]
             room = (math.log(bound) - np.log(median)) / spread
-            chances.append(ndtr(-room if slo in AT_LEAST else room))
+            chances.append(scipy.special.ndtr(-room if slo in AT_LEAST else room))
         return np.asarray(np.prod(chances, axis=0) if chances else np.ones(len(next(iter(found.values()))[0])))
 
     def _asked(self, workload: Workload, configs: Sequence[Config]) -> Asked:
