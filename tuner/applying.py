@@ -33,7 +33,7 @@ class ApplyCosts:
 
 def changed(before: Config, after: Config) -> list[str]:
     """Return the server's knobs that differ between two configurations."""
-    either = (*before, *(name for name in after if name not in before))
+    either = before if before.keys() == after.keys() else (*before, *(name for name in after if name not in before))
     return [name for name in either if before.get(name) != after.get(name) and name not in LOAD_NAMES]
 
 

@@ -1,7 +1,10 @@
 """Samplers are asked in memory: a proposal is stored with the whole trial that came of it, not before."""
 
-from collections.abc import Mapping, Sequence
+from bisect import insort
+from collections.abc import Container, Mapping, Sequence
+from copy import deepcopy as copied
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import optuna
@@ -15,6 +18,8 @@ from tuner.space import Parameter, Space
 
 PLACE = "paretune:place"
 """Key of what a sampler wrote beside the study, in the trial that was proposed with it."""
+MOST_TOLD = 1000
+"""Trials that TPE is told of: for each proposal it sorts them and reads the parameters of each."""
 _QMC = "qmc:"
 """Begins the names under which Optuna keeps how far a quasi-random sequence has come."""
 
@@ -97,6 +102,82 @@ class TwinSampler(BaseSampler):
         return self._otherwise.sample_independent(study, trial, param_name, param_distribution)
 
 
+class Ranked:
+    """Which trials are the best on an objective; of those that violate constraints the ones that come closest, last.
+
+    It is kept up trial by trial: there may be ten thousand, and Optuna reads the constraints of one anew each time.
+
+    Args:
+        direction: of the objective.
+        objective: which of the trials' values it is.
+    """
+
+    def __init__(self, direction: StudyDirection, objective: int = 0) -> None:
+        self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+        self._objective = objective
+        self._order: list[tuple[float, float, int]] = []
+
+    def best(self, told: Sequence[FrozenTrial], count: int) -> list[int]:
+        """Return which trials are the best, the best first; of equal ones the first comes first.
+
+        Args:
+            told: complete trials: those of the calls before, or the first ones of them, and any after them.
+            count: how many at most.
+        """
+        for index in range(len(self._order), len(told)):
+            insort(self._order, (_violation(told[index]), self._sign * told[index].values[self._objective], index))
+        return list(islice((index for _, _, index in self._order if index < len(told)), count))
+
+
+def best_and_newest(told: Sequence[FrozenTrial], ranked: Sequence[Ranked], most: int) -> Sequence[int]:
+    """Return which trials a sampler is told of, in their order: all of them, or of more than `most` half the best.
+
+    With several objectives the best are those on each of them, as many of each. The other half are the newest of all
+    others. What was left out once stays so: a sampler that is told trial by trial knows what one knows that is told of
+    all of these at once.
+
+    Args:
+        told: every complete trial of the study, in the order in which they were told.
+        ranked: them on each objective that the sampler is told of.
+        most: how many at most.
+    """
+    if len(told) <= most:
+        return range(len(told))
+    half = most // 2
+    best = {index for one in ranked for index in one.best(told, half // len(ranked))}
+    others = (index for index in reversed(range(len(told))) if index not in best)
+    return sorted([*best, *islice(others, most - half)])
+
+
+class _Shown(InMemoryStorage):
+    """A storage of one study that shows some of its trials, and those that came since that was said.
+
+    Attributes:
+        shown: which.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[int] = []
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Make a trial and return its id."""
+        trial = int(super().create_new_trial(study_id, template_trial))
+        self.shown.append(trial)
+        return trial
+
+    def get_all_trials(
+        self,
+        study_id: int,  # noqa: ARG002 - there is one
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return those that are shown, in their order."""
+        trials = [self.get_trial(trial) for trial in self.shown]
+        found = [trial for trial in trials if states is None or trial.state in states]
+        return copied(found) if deepcopy else found
+
+
 class Asked:
     """A study in memory that samplers are asked on.
 
@@ -105,34 +186,52 @@ class Asked:
     """
 
     def __init__(self, directions: Sequence[StudyDirection]) -> None:
-        self._storage = InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, directions=directions)
-        self._count = len(directions)
-        self._known = 0
+        self._directions = directions
+        self._begin()
 
-    def ask(self, sampler: BaseSampler, space: Space, told: Sequence[FrozenTrial]) -> Drawn:
-        """Ask a sampler, after the trials told so far."""
-        self._take_up(told)
+    def _begin(self) -> None:
+        self._storage = _Shown()
+        self._study = optuna.create_study(storage=self._storage, directions=self._directions)
+        self._known: dict[int, int] = {}
+
+    def ask(
+        self, sampler: BaseSampler, space: Space, told: Sequence[FrozenTrial], of: Sequence[int] | None = None
+    ) -> Drawn:
+        """Ask a sampler, after the trials told so far.
+
+        Args:
+            sampler: to ask.
+            space: what may be proposed.
+            told: every trial, in the order in which they were told.
+            of: which of them the sampler is told of, in their order; None: of all.
+        """
+        self._take_up(told, range(len(told)) if of is None else of)
         self._study.sampler = sampler
         trial = self._study.ask()
         chosen = {parameter.name: _suggested(trial, parameter) for parameter in space}
         self._study.tell(trial, state=TrialState.FAIL)  # what becomes of it is told with the other trials
-        notes = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
+        notes = self._storage.get_trial(trial._trial_id).system_attrs
         return Drawn(chosen, notes, {key: value for key, value in self._attributes().items() if key.startswith(_QMC)})
 
-    def _take_up(self, told: Sequence[FrozenTrial]) -> None:
-        for trial in told[self._known :]:
-            self._study.add_trial(
-                optuna.create_trial(
-                    params=trial.params,
-                    distributions=trial.distributions,
-                    values=trial.values[: self._count],
-                    system_attrs=trial.system_attrs,  # the constraints are among them
-                )
-            )
-            for key, value in trial.user_attrs.get(PLACE, {}).items():
-                self._storage.set_study_system_attr(self._number, key, value)
-        self._known = len(told)
+    def _take_up(self, told: Sequence[FrozenTrial], of: Sequence[int]) -> None:
+        new = [index for index in of if index not in self._known]
+        if new and self._known and new[0] < next(reversed(self._known)):
+            self._begin()  # their order is what it is told in
+            new = list(of)
+        for index in new:
+            self._add(index, told[index])
+        self._storage.shown = [self._known[index] for index in of]
+
+    def _add(self, index: int, trial: FrozenTrial) -> None:
+        made = optuna.create_trial(
+            params=trial.params,
+            distributions=trial.distributions,
+            values=trial.values[: len(self._directions)],
+            system_attrs=trial.system_attrs,  # the constraints are among them
+        )
+        self._known[index] = self._storage.create_new_trial(self._number, made)
+        for key, value in trial.user_attrs.get(PLACE, {}).items():
+            self._storage.set_study_system_attr(self._number, key, value)
 
     def _attributes(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self._storage.get_study_system_attrs(self._number)
@@ -157,3 +256,8 @@ def _suggested(trial: optuna.Trial, parameter: Parameter) -> int | str:
         else trial.suggest_categorical(parameter.name, [str(value) for value in parameter.values])
     )
     return chosen
+
+
+def _violation(trial: FrozenTrial) -> float:
+    """Return by how much a trial violates its constraints, in all."""
+    return sum(max(0.0, violation) for violation in trial.constraints.values())

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from tuner.budget import Prices
 from tuner.confirm import Contender
 from tuner.misses import is_missed_at, missed_loads, over
 from tuner.objective import Goal, least
-from tuner.once import Once
+from tuner.once import Each, Latest, Once
 from tuner.preference import FIRST, Preference, best_values, regrets
 from tuner.probes import WORTH
 from tuner.rank import Candidate
@@ -73,6 +74,10 @@ class Findings:
         self._of_trial: Once[Trial, list[Candidate]] = Once(
             lambda trial: rank.candidates([trial], self.names, self.goals)
         )
+        self._of_each: Each[Trial, list[Candidate]] = Each(self._of_trial)
+        self._is_own: Each[Trial, bool] = Each(lambda trial: trial.number == 0)
+        self._of_all: Latest[list[Candidate], list[Candidate]] = Latest(lambda of: list(chain.from_iterable(of)))
+        self._by_value: Latest[Candidate, list[Candidate]] = Latest(lambda found: rank.by_value(found, self.goals[0]))
 
     @property
     def names(self) -> list[str]:
@@ -99,11 +104,12 @@ class Findings:
 
     def _own(self) -> list[Candidate]:
         """Return the points of the user's configuration that meet every SLO, best first."""
-        return self._ranked([one for trial in self.trials if trial.number == 0 for one in self._of_trial(trial)])
+        own = compress(self.trials, self._is_own(self.trials))
+        return self._ranked([one for trial in own for one in self._of_trial(trial)])
 
     def candidates(self) -> list[Candidate]:
         """Return every valid point of the primary workload with what goes with it."""
-        return [one for trial in self.trials for one in self._of_trial(trial)]
+        return list(self._of_all(self._of_each(self.trials)))
 
     def best_of(self, trial: Trial) -> Candidate | None:
         """Return the best point of a trial that meets every SLO, else the one that came closest; None: it has none."""
@@ -111,7 +117,7 @@ class Findings:
 
     def ranked(self) -> list[Candidate]:
         """Return the points that meet every SLO, the baseline's included, best first."""
-        return self._ranked(self.candidates())
+        return self._by_preference(self._by_value(self.candidates()))
 
     def not_missed(self) -> list[Candidate]:
         """Return those of them that did not miss an SLO when they were measured again."""
@@ -133,9 +139,12 @@ class Findings:
         return over(side, self.bounds)
 
     def _ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        found = rank.by_value(candidates, self.goals[0])
+        return self._by_preference(rank.by_value(candidates, self.goals[0]))
+
+    def _by_preference(self, found: Sequence[Candidate]) -> list[Candidate]:
+        """Return those that meet every SLO, best first on the first objective, in the order of the study's rank."""
         if self.preference.how == "first" or not found:
-            return found
+            return list(found)
         scores = self.scores([one.objective.values for one in found])
         return [found[index] for index in np.argsort(-scores, kind="stable")]
 

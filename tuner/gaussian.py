@@ -1,6 +1,6 @@
 """Optuna's Gaussian process: told of few enough trials to be asked soon, and asked of what may be proposed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -12,9 +12,9 @@ from optuna.samplers import GPSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from tuner.asking import Ranked, best_and_newest
 from tuner.objective import Objective, evened
 
-Over = Callable[[FrozenTrial], float]
 MOST_TOLD = 50
 """Trials that it is told of: what a proposal takes grows with the third power of their number."""
 FIT_EVERY = 10
@@ -63,13 +63,8 @@ class Gaussian(GPSampler):
         return best
 
 
-def violation_of(trial: FrozenTrial) -> float:
-    """Return by how much a trial violates its constraints, in all. Optuna reads them anew each time: ask once."""
-    return sum(max(0.0, violation) for violation in trial.constraints.values())
-
-
 def for_gaussian(
-    told: Sequence[FrozenTrial], directions: Sequence[StudyDirection], over: Over = violation_of
+    told: Sequence[FrozenTrial], directions: Sequence[StudyDirection], ranked: Ranked | None = None
 ) -> list[FrozenTrial]:
     """Return the trials that a Gaussian process is told of, in their order, evened out (see `objective.evened`).
 
@@ -79,9 +74,10 @@ def for_gaussian(
     Args:
         told: every complete trial of the study, in the order in which they were told.
         directions: of the objectives, or of the first ones if it is told of these alone.
-        over: see `violation_of`.
+        ranked: them on the first objective.
     """
-    kept = _best_and_newest(told, directions[0], over) if len(told) > MOST_TOLD else told
+    ranked = ranked or Ranked(directions[0])
+    kept = [told[index] for index in best_and_newest(told, [ranked], MOST_TOLD)]
     as_told = [Objective(tuple(one.values[: len(directions)]), one.constraints) for one in kept]
     maximize = [one is StudyDirection.MAXIMIZE for one in directions]
     return [
@@ -107,26 +103,3 @@ def on_one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-def best_of(told: Sequence[FrozenTrial], first: StudyDirection, count: int, over: Over = violation_of) -> list[int]:
-    """Return which trials are the best on the first objective, the best first; those that violate nothing come first.
-
-    Args:
-        told: complete trials.
-        first: direction of that objective.
-        count: how many at most.
-        over: see `violation_of`.
-    """
-    sign = -1.0 if first is StudyDirection.MAXIMIZE else 1.0
-
-    def worse(index: int) -> tuple[float, float]:
-        return over(told[index]), sign * told[index].values[0]
-
-    return sorted(range(len(told)), key=worse)[:count]
-
-
-def _best_and_newest(told: Sequence[FrozenTrial], first: StudyDirection, over: Over) -> list[FrozenTrial]:
-    best = set(best_of(told, first, MOST_TOLD // 2, over))
-    newest = [index for index in range(len(told)) if index not in best][len(best) - MOST_TOLD :]
-    return [told[index] for index in sorted(best | set(newest))]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from statistics import median
 
 import numpy as np
@@ -15,7 +16,7 @@ from tuner.candidates import BESTS
 from tuner.catalog import key_of
 from tuner.findings import Findings
 from tuner.objective import Goal
-from tuner.once import Once
+from tuner.once import Each
 from tuner.order_of_work import kept
 from tuner.probes import next_probe, starting_points, unmeasured_variants
 from tuner.rank import Candidate, best_of_each, nearest
@@ -50,11 +51,26 @@ class _Near:
         of: trial and point of each of these.
         configs: what lies beside.
         keys: of it, as the search knows it.
+        at_loads: it, by what differs beside the load.
     """
 
     of: list[tuple[int, int]]
     configs: list[dict[str, Value]]
     keys: list[str]
+    at_loads: "_AtLoads"
+
+
+@dataclass(frozen=True)
+class _AtLoads:
+    """Configurations, those that differ in their load alone taken together: to apply they take the same.
+
+    Attributes:
+        firsts: one of each.
+        which: of each configuration which of these it goes with.
+    """
+
+    firsts: list[Config]
+    which: NDArray[np.int64]
 
 
 @dataclass
@@ -82,10 +98,12 @@ class Planner:
     _by_the_study: bool = False
     _probed: Candidate | None = None
     _refused: set[int] = field(default_factory=set)
-    _near: _Near = field(default_factory=lambda: _Near([], [], []))
+    _near: _Near = field(default_factory=lambda: _Near([], [], [], _at_loads([])))
 
     def __post_init__(self) -> None:
-        self._error = Once(self._prediction_error)
+        self._errors: Each[Trial, float | None] = Each(self._prediction_error)
+        self._configs: Each[Trial, Config] = Each(lambda trial: trial.config)
+        self._is_refused: Each[Trial, bool] = Each(lambda trial: trial.state == "refused")
 
     def next(self) -> tuple[Proposal, Predicted] | None:
         """Return the next proposal and what the twin expects of it, None when every configuration was tried."""
@@ -95,7 +113,7 @@ class Planner:
         forecasts = self._forecasts()
         self._by_the_study, expected = wanted is not None, None
         if forecasts is not None and self.twin is not None:
-            tried = [trial.config for trial in self.found.trials]
+            tried = self._configs(self.found.trials)
             wanted = wanted or self.search.first_new(unmeasured_variants(self.space, start, tried))
             self._by_the_study = wanted is not None
             chosen = self._most_promising(forecasts)
@@ -112,8 +130,9 @@ class Planner:
 
     def _skip_refused(self) -> None:
         """Leave out what the server does not take, whatever the load."""
-        for trial in self.found.trials[1:]:
-            if trial.state == "refused" and trial.number not in self._refused:
+        trials = self.found.trials[1:]
+        for trial in compress(trials, self._is_refused(trials)):
+            if trial.number not in self._refused:
                 self._refused.add(trial.number)
                 self.search.skip(self.space.at_every_load(trial.config))
 
@@ -132,8 +151,7 @@ class Planner:
 
     def prediction_errors(self) -> list[float]:
         """Return |ln(measured / predicted)| of the first objective, of each trial that was predicted and measured."""
-        errors = (self._error(trial) for trial in self.found.trials)
-        return [error for error in errors if error is not None]
+        return [error for error in self._errors(self.found.trials) if error is not None]
 
     def _prediction_error(self, trial: Trial) -> float | None:
         expected = trial.predicted.get(self.goal.workload, {}).get(self.goal.key)
@@ -175,7 +193,8 @@ class Planner:
                 {**one.trial.config, **{load.name: load.level for load in one.loads.values()}} for one in best.values()
             ]
             found = twin.near(configs)[:MOST_NEAR]
-            self._near = _Near(list(best), found, [self.search.key(config) for config in found])
+            keys = [self.search.key(config) for config in found]
+            self._near = _Near(list(best), found, keys, _at_loads(found))
 
     def _most_promising(self, forecasts: Forecasts) -> int | None:
         """Return the untried configuration with the largest expected gain per second, None when all were tried."""
@@ -189,20 +208,18 @@ class Planner:
             best = None
         if best is not None:
             self.chance_left = float(forecasts.chances(self.goal, best, self.margin)[new].max())
-        worth = forecasts.gains(self.goal, best) / self._seconds(forecasts.configs)
+        worth = forecasts.gains(self.goal, best) / self._seconds(self._candidates_at_loads, self._near.at_loads)
         return int(np.argmax(np.where(new, worth, -np.inf)))
 
-    def _seconds(self, configs: Sequence[Config]) -> NDArray[np.float64]:
+    def _seconds(self, *some: _AtLoads) -> NDArray[np.float64]:
         """Return what a trial of each configuration will take, shape [configurations]."""
         measuring_s, costs, own, now = self._measuring_s(), self._newest_costs(), self.space.own, self._applied()
-        known: dict[tuple[object, ...], float] = {}
-        found = []
-        for config in configs:  # those that differ in their load alone take the same
-            key = tuple(value for name, value in config.items() if name not in LOAD_NAMES), *config
-            if key not in known:
-                known[key] = measuring_s + costs.of(now, {**own, **config})
-            found.append(known[key])
-        return np.array(found)
+        return np.concatenate(
+            [
+                np.array([measuring_s + costs.of(now, {**own, **config}) for config in one.firsts])[one.which]
+                for one in some
+            ]
+        )
 
     def _applied(self) -> Config:
         """Return the configuration that was applied last."""
@@ -216,6 +233,10 @@ class Planner:
     @cached_property
     def _of_candidates(self) -> list[str]:
         return [] if self.twin is None else [self.search.key(config) for config in self.twin.candidates]
+
+    @cached_property
+    def _candidates_at_loads(self) -> _AtLoads:
+        return _at_loads([] if self.twin is None else self.twin.candidates)
 
     def _measuring_s(self) -> float:
         """Return what a trial takes beside applying its configuration."""
@@ -246,3 +267,15 @@ class Planner:
         if found is None:
             self._probed = start
         return found
+
+
+def _at_loads(configs: Sequence[Config]) -> _AtLoads:
+    known: dict[tuple[object, ...], int] = {}
+    firsts, which = list[Config](), list[int]()
+    for config in configs:
+        key = tuple(value for name, value in config.items() if name not in LOAD_NAMES), *config
+        if key not in known:
+            known[key] = len(firsts)
+            firsts.append(config)
+        which.append(known[key])
+    return _AtLoads(firsts, np.array(which, int))

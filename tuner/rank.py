@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Candidate:
     objective: Objective
     points: tuple[Point, ...]
 
-    @property
+    @cached_property
     def feasible(self) -> bool:
         """Whether every SLO is met on every workload."""
         return self.objective.feasible

@@ -26,11 +26,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from targets.base import Config, Value
-from tuner.asking import PLACE, Asked, Drawn, Tpe, TwinSampler, distribution
+from tuner.asking import MOST_TOLD, PLACE, Asked, Drawn, Ranked, Tpe, TwinSampler, best_and_newest, distribution
 from tuner.candidates import BESTS, candidates, listed_whole, neighbours
-from tuner.gaussian import FIT_EVERY, Gaussian, best_of, for_gaussian, on_one_thread, violation_of
+from tuner.gaussian import FIT_EVERY, Gaussian, for_gaussian, on_one_thread
 from tuner.objective import WORST, Goal, Objective
-from tuner.once import Once
 from tuner.order_of_work import kind
 from tuner.results import Trial
 from tuner.space import Space
@@ -95,7 +94,7 @@ class Search:
             complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         self._told = [trial for trial in complete if TRIAL in trial.user_attrs]
         self._all, self._first = Asked(self._study.directions), Asked(self._study.directions[:1])
-        self._over = Once(violation_of)
+        self._ranked = [Ranked(direction, index) for index, direction in enumerate(self._study.directions)]
         self._fitted: dict[tuple[int, frozenset[str]], tuple[int, Gaussian]] = {}
         self.tried = {self._key_of(trial.params) for trial in self._told}
 
@@ -221,7 +220,16 @@ class Search:
             sampler = self._keeping(kept, self._free_sampler(number))
             if expected is not None or self._kind == "twin":
                 sampler = TwinSampler(expected, self._distributions(), sampler)
-            return (self._first if first else self._all).ask(sampler, self.space, self._told)
+            of = self._told_of(1 if first else len(self._ranked), expected is not None)
+            return (self._first if first else self._all).ask(sampler, self.space, self._told, of)
+
+    def _told_of(self, objectives: int, is_expected: bool) -> Sequence[int] | None:
+        """Return which trials a sampler is told of: those that it reads; None: all."""
+        if self._kind in ("random", "grid") or is_expected:
+            return ()
+        if self._kind in ("tpe", "twin"):
+            return best_and_newest(self._told, self._ranked[:objectives], MOST_TOLD)
+        return None
 
     def _sampled_by_gaussian(self, number: int, kept: Config, objectives: int) -> Drawn:
         """Ask a Gaussian process that begins with kernels of some trials ago.
@@ -245,7 +253,7 @@ class Search:
 
     def _ask_gaussian(self, sampler: Gaussian, kept: Config, objectives: int, count: int) -> Drawn:
         directions = self._study.directions[:objectives]
-        told = for_gaussian(self._told[:count], directions, self._over)
+        told = for_gaussian(self._told[:count], directions, self._ranked[0])
         return Asked(directions).ask(self._keeping(kept, sampler), self.space, told)
 
     def _keeping(self, kept: Config, free: BaseSampler) -> BaseSampler:
@@ -269,7 +277,7 @@ class Search:
         """Return what a Gaussian process chooses among: untried configurations, of a large space some of them."""
         fixed, known = self._kept(kept), self._candidates
         if not listed_whole(self.space):
-            best = best_of(self._told, self._study.directions[0], BESTS, self._over)
+            best = self._ranked[0].best(self._told, BESTS)
             near = neighbours(self.space, [self._config(self._told[index].params) for index in best])
             known = [*known, *((self.key(config), self._indices(config)) for config in near)]
         return [chosen for key, chosen in known if key not in self.tried and fixed.items() <= chosen.items()]

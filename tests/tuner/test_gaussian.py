@@ -13,7 +13,7 @@ from result_builders import GOALS, point, trial
 
 from targets.base import Config, Knob, Value
 from tuner.candidates import candidates
-from tuner.gaussian import FIT_EVERY, MOST_TOLD, best_of, for_gaussian, on_one_thread
+from tuner.gaussian import FIT_EVERY, MOST_TOLD, for_gaussian, on_one_thread
 from tuner.objective import Objective, pessimistic
 from tuner.relations import Relation, Term
 from tuner.search import STARTUP_TRIALS, Search
@@ -62,12 +62,6 @@ def test_it_may_be_told_of_the_first_objective_alone() -> None:
     (only,) = for_gaussian([told(3.0, violation=0.5)], [UP])
     assert only.values == [3.0]
     assert only.constraints == {"steady.p99": 0.5}
-
-
-def test_the_best_are_those_within_the_bounds_then_those_that_come_closest() -> None:
-    some = [told(1.0), told(9.0, violation=2.0), told(3.0), told(4.0, violation=0.1), told(2.0)]
-    assert best_of(some, UP, 4) == [2, 4, 0, 3]
-    assert best_of(some, DOWN, 2) == [0, 4]
 
 
 # With the real one.

@@ -106,6 +106,8 @@ class Ledger:
         self.host: int | None = None
         self._ids: dict[int, int] = {}
         self._trials: dict[int, FrozenTrial] = {}
+        self._count, self._again = 0, list[int]()
+        """How many trials were read last; numbers of those among them that are looked at again."""
         self._heard: dict[int, tuple[object, float]] = {}
         self._beats = 0
         self._once = Patience(0.0, lambda _: None, self._missed)
@@ -115,12 +117,22 @@ class Ledger:
     def read(self) -> Book:
         """Read what is new, and return the book."""
         trials = self._patience(lambda: self._storage.get_all_trials(self._study, deepcopy=False))
-        known, unended = self.book.entries, self.book.unended  # looked up here: nearly all of many trials are known
-        new = [trial for trial in trials if (number := trial.number) not in known or number in unended]
+        new = self._new_of(trials)
         self._ids |= {trial.number: trial._trial_id for trial in new}
         self._trials |= {trial.number: trial for trial in new}
         self.book.take_up([_entry(trial) for trial in new])
+        self._again = [trial.number for trial in new if not self._is_settled(trial.number)]
+        self._count = len(trials)
         return self.book
+
+    def _new_of(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return those of all trials, in the order of their numbers, that are not known, or that may have changed."""
+        if len(trials) >= self._count and trials and trials[-1].number == len(trials) - 1:  # no number is left out
+            trials = [*(trials[number] for number in self._again), *trials[self._count :]]
+        return [trial for trial in trials if not self._is_settled(trial.number)]
+
+    def _is_settled(self, number: int) -> bool:
+        return number in self.book.entries and number not in self.book.unended
 
     def trial(self, number: int) -> FrozenTrial:
         """Return what Optuna has of an entry, as it was read last."""

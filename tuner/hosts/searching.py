@@ -1,7 +1,7 @@
 """The search on one of many hosts: what others told is taken up, what was given back comes before anything new."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,15 +163,20 @@ class HostSearching(Searching):
         if not ledger.book.alive(ledger.host):
             raise Evicted
         new = self.shared.take_up()
-        # A change's cost is learnt from one trial to the next on the same host: its own stay together, and come last.
-        own = [one for one in self.found.trials[1:] if one.host == self.shared.name]
-        others = [one for one in self.found.trials[1:] if one.host != self.shared.name]
         if new:
-            self.found.trials[1:] = [*sorted([*others, *new], key=lambda one: one.host or ""), *own]
+            self._place(new)
         for trial in new:
             self.heard(trial)
         self.budget.before_s += max(0.0, ledger.book.spent_s() - self.budget.spent_s())
         self._raise_budget()
+
+    def _place(self, new: Sequence[Trial]) -> None:
+        """Put trials of other hosts where they belong."""
+        # A change's cost is learnt from one trial to the next on the same host: its own stay together, and come last.
+        name = self.shared.name
+        own = [one for one in self.found.trials[1:] if one.host == name]
+        others = [one for one in self.found.trials[1:] if one.host != name]
+        self.found.trials[1:] = [*sorted([*others, *new], key=lambda one: one.host or ""), *own]
 
     def _raise_budget(self) -> None:
         """Take up the budget of a host that came with a larger one."""

@@ -14,7 +14,7 @@ from tuner.candidates import candidates, listed_whole, neighbours
 from tuner.catalog import AT_LEAST, key_of, metric_of
 from tuner.front import Z_95
 from tuner.objective import Goal
-from tuner.once import Once
+from tuner.once import Each
 from tuner.results import Estimate, Point, Trial
 from tuner.space import Space
 from tuner.twin.calibration import Calibration, Observation, Variant, calibrate
@@ -113,7 +113,7 @@ class Twin:
         self._forecaster: tuple[int, Forecaster] | None = None
         self._asked_of = _Kept()
         self._refusals = Refusals(space, workloads[0].level_name)
-        self._law = Once(self._law_of)
+        self._laws: Each[Trial, Law | None] = Each(self._law_of)
         self._learnt: dict[tuple[str, str], _Learnt] = {}
 
     def near(self, configs: Sequence[Config]) -> list[dict[str, Value]]:
@@ -142,12 +142,10 @@ class Twin:
 
     def _calibrated_after(self, trials: Sequence[Trial]) -> int:
         """Return how many of the trials the calibration takes into account."""
-        laws, last, count = set[Law](), 0, 1
-        for index, trial in enumerate(trials, 1):
-            law = self._law(trial)
-            if law is not None and law not in laws:
-                laws.add(law)
-                last = index
+        laws = self._laws(trials)
+        first = dict(zip(reversed(laws), range(len(laws), 0, -1), strict=True))  # of each law: the last one that is set
+        first.pop(None, None)
+        last, count = max(first.values(), default=0), 1
         while math.ceil(count * 1.5) <= len(trials):
             count = math.ceil(count * 1.5)
         return max(last, count)

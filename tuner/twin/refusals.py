@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Config, Value
 from tuner.catalog import metric_of
-from tuner.once import Once
+from tuner.once import Each, begins_with
 from tuner.results import Trial
 from tuner.space import Parameter, Space
 from tuner.twin.forecast import FORECAST
@@ -42,8 +43,7 @@ class _Seen:
 
     def follows(self, trials: Sequence[Trial], configs: Sequence[Config]) -> bool:
         """Whether what was added is the beginning of these trials, for these configurations."""
-        same = all(one is other for one, other in zip(self.trials, trials, strict=False))
-        return configs is self.configs and len(self.trials) <= len(trials) and same
+        return configs is self.configs and begins_with(trials, self.trials)
 
 
 class Refusals:
@@ -56,7 +56,7 @@ class Refusals:
 
     def __init__(self, space: Space, level_name: str) -> None:
         self._space, self._level_name = space, level_name
-        self._fails = Once(fails)
+        self._fails = Each(fails)
         self._seen: dict[tuple[str | None, int], _Seen] = {}
 
     def chances(self, trials: Sequence[Trial], configs: Sequence[Config]) -> Floats:
@@ -66,47 +66,51 @@ class Refusals:
         / (1 + sum of k for all), with k the squared exponential kernel over the server's knobs. And a value of a knob
         with which n trials failed and none did not is the reason with a chance of n / (n + 1).
         """
-        if not any(map(self._fails, trials)):
+        failed = self._fails(trials)
+        if not any(failed):
             return np.ones(len(configs))
-        seen = self._added(trials, configs)
+        seen = self._added(trials, failed, configs)
         chance = 1 - seen.failed / (1 + seen.all)
         for parameter in self._space.without_load():
-            for value, count in self._to_blame(parameter, trials).items():
+            for value, count in self._to_blame(parameter, trials, failed).items():
                 chance[np.array([self._value(parameter, config) == value for config in configs])] /= 1 + count
         return np.asarray(chance)
 
-    def _added(self, trials: Sequence[Trial], configs: Sequence[Config]) -> _Seen:
+    def _added(self, trials: Sequence[Trial], failed: Sequence[bool], configs: Sequence[Config]) -> _Seen:
         loads = self._level_name if any(self._level_name in trial.config for trial in trials) else None
         key = loads, id(configs)
         seen = self._seen.pop(key, None)
         if seen is None or not seen.follows(trials, configs):
             nothing = np.zeros(len(configs))
             seen = _Seen(configs, places(self._space, configs, loads), nothing, nothing.copy())
-        new = trials[len(seen.trials) :]
-        for first in range(0, len(new), AT_ONCE):
-            some = new[first : first + AT_ONCE]
+        for first in range(len(seen.trials), len(trials), AT_ONCE):
+            some = trials[first : first + AT_ONCE]
             there = places(self._space, [trial.config for trial in some], loads)
             squares = np.sum((there[:, None, :] - seen.here[None, :, :]) ** 2, axis=2)
-            for trial, near in zip(some, np.exp(-squares / (2 * NEAR**2)), strict=True):
+            nearness = np.exp(-squares / (2 * NEAR**2))
+            for near, has_failed in zip(nearness, failed[first : first + AT_ONCE], strict=True):
                 seen.all += near
-                if self._fails(trial):
+                if has_failed:
                     seen.failed += near
-        seen.trials += new
+        seen.trials += trials[len(seen.trials) :]
         self._seen[key] = seen
         if len(self._seen) > LISTS:
             del self._seen[next(iter(self._seen))]
         return seen
 
-    def _to_blame(self, parameter: Parameter, trials: Sequence[Trial]) -> dict[Value, int]:
+    def _to_blame(self, parameter: Parameter, trials: Sequence[Trial], failed: Sequence[bool]) -> dict[Value, int]:
         """Return the values of a knob with which every trial failed, and how many these were."""
-        failed, fine = dict[Value, int](), set[Value]()
-        for trial in trials:
+        counts, fine = dict[Value, int](), set[Value]()
+        for trial in compress(trials, failed):
             value = self._value(parameter, trial.config)
-            if self._fails(trial):
-                failed[value] = failed.get(value, 0) + 1
-            else:
+            counts[value] = counts.get(value, 0) + 1
+        for trial, has_failed in zip(trials, failed, strict=True):
+            if len(fine) == len(counts):
+                break  # none is left
+            value = self._value(parameter, trial.config)
+            if not has_failed and value in counts:
                 fine.add(value)
-        return {value: count for value, count in failed.items() if value not in fine and value in parameter.values}
+        return {value: count for value, count in counts.items() if value not in fine and value in parameter.values}
 
     def _value(self, parameter: Parameter, config: Config) -> Value:
         """Return the value that a parameter has in a configuration."""

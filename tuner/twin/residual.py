@@ -50,12 +50,16 @@ class Process:
     height: float
     length: float
 
-    def at(self, places: Floats) -> tuple[Floats, Floats]:
-        """Return mean and variance of ln(true / predicted) at places of shape [m, dimensions]."""
-        prior = np.full(len(places), COMMON**2 + self.height**2)
+    def at(self, alike: Floats) -> tuple[Floats, Floats]:
+        """Return mean and variance of ln(true / predicted) at m places.
+
+        Args:
+            alike: how alike these and the measurements are under the kernel's length, shape [m, n].
+        """
+        prior = np.full(len(alike), COMMON**2 + self.height**2)
         if not len(self.places):
-            return np.zeros(len(places)), prior
-        cross = _kernel(places, self.places, self.height, self.length)
+            return np.zeros(len(alike)), prior
+        cross = _kernel(alike, self.height)
         explained = np.sum((cross @ self.root.T) ** 2, axis=1)
         return cross @ self.weights, np.maximum(prior - explained, 1e-6)
 
@@ -68,7 +72,9 @@ class Residual:
 
     def at(self, places: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of ln(true / predicted) at places of shape [m, dimensions]."""
-        found = [(share, *process.at(places)) for share, process in self.processes]
+        lengths = {process.length: process.places for _, process in self.processes}  # the measurements are the same
+        alike = {length: _alike(places, measured, length) for length, measured in lengths.items()}
+        found = [(share, *process.at(alike[process.length])) for share, process in self.processes]
         mean = sum((share * own for share, own, _ in found), np.zeros(len(places)))
         square = sum((share * (variance + own**2) for share, own, variance in found), np.zeros(len(places)))
         return mean, np.sqrt(np.maximum(square - mean**2, 1e-6))
@@ -115,7 +121,7 @@ def _plausibilities(places: Floats, errors: Floats, noise: Floats, settings: Flo
 def _process(places: Floats, errors: Floats, noise: Floats, height: float, length: float, further: float) -> Process:
     if not len(errors):
         return Process(places, errors, np.empty((0, 0)), height, length)
-    covariance = _kernel(places, places, height, length) + np.diag(noise**2 + further**2)
+    covariance = _kernel(_alike(places, places, length), height) + np.diag(noise**2 + further**2)
     root = _solved(np.linalg.cholesky(covariance), np.eye(len(errors)))
     return Process(places, root.T @ (root @ errors), root, height, length)
 
@@ -133,8 +139,8 @@ def _solved(lower: Floats, right: Floats) -> Floats:
     return found
 
 
-def _kernel(one: Floats, other: Floats, height: float, length: float) -> Floats:
-    return np.asarray(COMMON**2 + height**2 * _alike(one, other, length))
+def _kernel(alike: Floats, height: float) -> Floats:
+    return np.asarray(COMMON**2 + height**2 * alike)
 
 
 def _alike(one: Floats, other: Floats, length: float) -> Floats:
