@@ -70,15 +70,25 @@ class Columns:
         if not kinds <= _KINDS:
             values = list(map(vars if all(issubclass(kind, Data) for kind in kinds) else _plain, values))
             kinds = set(map(type, values))
-        found: dict[str, object] = {"cells": self._column(self._cells(values, kinds, shapes), NULL)}
-        if dict in kinds and (keys := _by_key(_only(dict, values, kinds))):
-            found["keys"] = {key: self._tree(below, shapes) for key, below in keys.items()}
+        objects = _only(dict, values, kinds) if dict in kinds else []
+        keys = list(map(tuple, objects))
+        alike = {one: f"{{{shapes.setdefault(one, len(shapes))}" for one in dict.fromkeys(keys)}
+        shaped = list(alike.values()) * len(keys) if len(alike) == 1 else [alike[one] for one in keys]
+        found: dict[str, object] = {"cells": self._column(self._cells(values, kinds, shaped), NULL)}
+        if by_key := _by_key(objects, alike=len(alike) == 1):
+            found["keys"] = {key: self._tree(below, shapes) for key, below in by_key.items()}
         if list in kinds and (items := list(chain.from_iterable(_only(list, values, kinds)))):
             found["items"] = self._tree(items, shapes)
         return found
 
-    def _cells(self, values: Sequence[Any], kinds: set[type], shapes: dict[tuple[str, ...], int]) -> list[str]:
-        """Return how values are spelled, most at once: those at one place are of a kind."""
+    def _cells(self, values: Sequence[Any], kinds: set[type], shaped: list[str]) -> list[str]:
+        """Return how values are spelled, most at once: those at one place are of a kind.
+
+        Args:
+            values: at one place.
+            kinds: of them.
+            shaped: how those among them that are mappings are spelled.
+        """
         if kinds <= _NAMELESS:
             return self._nameless(values, kinds)
         if kinds == {str}:
@@ -87,10 +97,8 @@ class Columns:
         if kinds == {list}:
             return [f"[{len(value)}" for value in values]
         if kinds == {dict}:
-            keys = list(map(tuple, values))
-            spelled = {one: f"{{{shapes.setdefault(one, len(shapes))}" for one in dict.fromkeys(keys)}
-            return [*spelled.values()] * len(keys) if len(spelled) == 1 else [spelled[one] for one in keys]
-        each = {kind: iter(self._cells(_only(kind, values, kinds), {kind}, shapes)) for kind in kinds}
+            return shaped
+        each = {kind: iter(self._cells(_only(kind, values, kinds), {kind}, shaped)) for kind in kinds}
         return [next(each[type(value)]) for value in values]
 
     def _nameless(self, values: Sequence[Any], kinds: set[type]) -> list[str]:
@@ -150,9 +158,9 @@ def _only(kind: type, values: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
     return values if len(kinds) == 1 else [value for value in values if type(value) is kind]
 
 
-def _by_key(objects: Sequence[dict[str, Any]]) -> Mapping[str, Sequence[Any]]:
-    """Return what stands under each key, in the order of the objects."""
-    if len(set(map(tuple, objects))) == 1:  # most are alike
+def _by_key(objects: Sequence[dict[str, Any]], *, alike: bool) -> Mapping[str, Sequence[Any]]:
+    """Return what stands under each key, in the order of the objects, which have the same keys where they are alike."""
+    if alike:
         values, keys = list(chain.from_iterable(map(dict.values, objects))), tuple(objects[0])
         return {key: values[place :: len(keys)] for place, key in enumerate(keys)}
     found: dict[str, list[Any]] = {}

@@ -43,7 +43,7 @@ def meets(result: Result, trial: Trial, point: Point) -> bool:
     Where several of their loads go with it, it does so with one of them; of workloads that climbed by themselves the
     best of each is enough.
     """
-    return trial.counts(point) and any(
+    return meets_alone(trial, point) and any(
         {one.workload for one in together} == set(result.study.workloads)
         and all(violation <= 0 for one in together for violation in one.violations.values())
         for together in combinations(trial, point, keep=lambda points: points[:1])

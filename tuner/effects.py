@@ -160,7 +160,7 @@ class _Fit:
 def _test(fit: _Fit, index: int) -> tuple[float, int, float]:
     """Return a knob's partial sum of squares, its coefficients that the others do not stand for, and its p-value."""
     others = np.delete(fit.design, fit.places[index], axis=1)
-    own = int(np.linalg.matrix_rank(fit.design)) - int(np.linalg.matrix_rank(others))
+    own = len(fit.logs) - fit.spare - int(np.linalg.matrix_rank(others))
     if own == 0:
         return 0.0, 0, 1.0
     without, *_ = np.linalg.lstsq(others, fit.logs, rcond=None)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,20 @@ def test_numbers_lose_digits_and_nothing_else_does(empty: Page, tmp_path: Path) 
 def test_what_is_infinite_is_null_as_in_a_stored_result(empty: Page, tmp_path: Path) -> None:
     found = carried(empty, tmp_path, {"one.json": [math.inf, 1.0, -math.inf]})["one.json"]
     assert json.loads(found) == [None, 1.0, None]
+
+
+def test_a_stored_result_comes_out_byte_for_byte(empty: Page, tmp_path: Path) -> None:
+    found = builders.result(builders.trial(1, builders.point(p99=math.inf, violations={"p99": math.inf})))
+    carrying = {"result.json": results.contents(found)}
+    assert carried(empty, tmp_path, carrying) == {"result.json": results.to_json(found)}
+
+
+def test_values_of_other_kinds_stand_for_those_that_json_has(empty: Page, tmp_path: Path) -> None:
+    content = [np.float64(0.5), (1, np.str_("a")), MappingProxyType({"a": None}), True]
+    found = carried(empty, tmp_path, {"one.json": content})["one.json"]
+    assert json.loads(found) == [0.5, [1, "a"], {"a": None}, True]
+    with pytest.raises(TypeError):
+        packed_files({"one.json": [object()]})
 
 
 def different(point: Point, level: int, random: np.random.Generator) -> Point:
