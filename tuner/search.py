@@ -95,6 +95,7 @@ class Search:
         self._told = [trial for trial in complete if TRIAL in trial.user_attrs]
         self._all, self._first = Asked(self._study.directions), Asked(self._study.directions[:1])
         self._ranked = [Ranked(direction, index) for index, direction in enumerate(self._study.directions)]
+        self._beside: tuple[list[int], list[tuple[str, dict[str, int | str]]]] = [], []
         self._fitted: dict[tuple[int, frozenset[str]], tuple[int, Gaussian]] = {}
         self.tried = {self._key_of(trial.params) for trial in self._told}
 
@@ -277,10 +278,16 @@ class Search:
         """Return what a Gaussian process chooses among: untried configurations, of a large space some of them."""
         fixed, known = self._kept(kept), self._candidates
         if not listed_whole(self.space):
-            best = self._ranked[0].best(self._told, BESTS)
-            near = neighbours(self.space, [self._config(self._told[index].params) for index in best])
-            known = [*known, *((self.key(config), self._indices(config)) for config in near)]
+            known = [*known, *self._beside_the_best()]
         return [chosen for key, chosen in known if key not in self.tried and fixed.items() <= chosen.items()]
+
+    def _beside_the_best(self) -> list[tuple[str, dict[str, int | str]]]:
+        """Return the same of what lies beside the best so far."""
+        best = self._ranked[0].best(self._told, BESTS)
+        if best != self._beside[0]:
+            near = neighbours(self.space, [self._config(self._told[index].params) for index in best])
+            self._beside = best, [(self.key(config), self._indices(config)) for config in near]
+        return self._beside[1]
 
     @cached_property
     def _candidates(self) -> list[tuple[str, dict[str, int | str]]]:

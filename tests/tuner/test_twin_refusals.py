@@ -1,13 +1,16 @@
 """What the server does not take, learnt trial by trial."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from result_builders import point, trial
 
-from targets.base import Knob
+from targets.base import Config, Knob
 from tuner.results import Trial
 from tuner.space import Parameter, Space
-from tuner.twin.refusals import AT_ONCE, Refusals, fails
+from tuner.twin.places import places
+from tuner.twin.refusals import AT_ONCE, Floats, Refusals, fails
 
 BATCHES = tuple(range(1, 11))
 SPACE = Space((Parameter(Knob("batch", "int", None, None, 1, "", "reload", ""), BATCHES, ordered=True),))
@@ -48,6 +51,24 @@ def test_trials_that_are_others_than_before_are_not_mixed_with_them() -> None:
     one.chances(tried(10), CONFIGS)
     others = tried(20)[10:]
     assert (one.chances(others, CONFIGS) == Refusals(SPACE, "concurrency").chances(others, CONFIGS)).all()
+
+
+def test_trials_of_other_hosts_that_come_in_between_are_added_to_those_that_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trials = tried(30)
+    one = Refusals(SPACE, "concurrency")
+    one.chances([*trials[:10], *trials[20:]], CONFIGS)
+    expected = Refusals(SPACE, "concurrency").chances(trials, CONFIGS)
+    placed: list[int] = []
+
+    def listening(space: Space, configs: Sequence[Config], level_name: str | None) -> Floats:
+        placed.append(len(configs))
+        return places(space, configs, level_name)
+
+    monkeypatch.setattr("tuner.twin.refusals.places", listening)
+    assert one.chances(trials, CONFIGS) == pytest.approx(expected)
+    assert placed == [10]
 
 
 def test_a_bound_on_what_is_simulated_is_left_to_the_forecast() -> None:

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from targets.base import Config, Value
 from tuner.catalog import metric_of
-from tuner.once import Each, begins_with
+from tuner.once import Each
 from tuner.results import Trial
 from tuner.space import Parameter, Space
 from tuner.twin.forecast import FORECAST
@@ -31,19 +30,36 @@ class _Seen:
     Attributes:
         configs: the configurations.
         here: where they lie.
-        trials: that were added, in their order.
         failed, all: sums of the nearness of those that failed, and of all of them, each of shape [configurations].
+        trials: that were added, by identity.
+        failed_with: knob -> value -> how many with it failed.
+        fine_with: knob -> values with which one did not.
     """
 
     configs: Sequence[Config]
     here: Floats
     failed: Floats
     all: Floats
-    trials: list[Trial] = field(default_factory=list)
+    trials: dict[int, Trial] = field(default_factory=dict)
+    failed_with: dict[str, dict[Value, int]] = field(default_factory=dict)
+    fine_with: dict[str, set[Value]] = field(default_factory=dict)
 
     def follows(self, trials: Sequence[Trial], configs: Sequence[Config]) -> bool:
-        """Whether what was added is the beginning of these trials, for these configurations."""
-        return configs is self.configs and begins_with(trials, self.trials)
+        """Whether what was added is among these trials, for these configurations; other hosts' come in between."""
+        return configs is self.configs and self.trials.keys() <= set(map(id, trials))
+
+    def count(self, knob: str, value: Value, *, has_failed: bool) -> None:
+        """Take note of a trial with a value."""
+        if has_failed:
+            counts = self.failed_with.setdefault(knob, {})
+            counts[value] = counts.get(value, 0) + 1
+        else:
+            self.fine_with.setdefault(knob, set()).add(value)
+
+    def to_blame(self, parameter: Parameter) -> dict[Value, int]:
+        """Return the values of a knob with which every trial failed, and how many these were."""
+        fine, counts = self.fine_with.get(parameter.name, set()), self.failed_with.get(parameter.name, {})
+        return {value: count for value, count in counts.items() if value not in fine and value in parameter.values}
 
 
 class Refusals:
@@ -57,6 +73,8 @@ class Refusals:
     def __init__(self, space: Space, level_name: str) -> None:
         self._space, self._level_name = space, level_name
         self._fails = Each(fails)
+        self._has_level: Each[Trial, bool] = Each(lambda trial: level_name in trial.config)
+        self._knobs = list(space.without_load())
         self._seen: dict[tuple[str | None, int], _Seen] = {}
 
     def chances(self, trials: Sequence[Trial], configs: Sequence[Config]) -> Floats:
@@ -71,46 +89,36 @@ class Refusals:
             return np.ones(len(configs))
         seen = self._added(trials, failed, configs)
         chance = 1 - seen.failed / (1 + seen.all)
-        for parameter in self._space.without_load():
-            for value, count in self._to_blame(parameter, trials, failed).items():
+        for parameter in self._knobs:
+            for value, count in seen.to_blame(parameter).items():
                 chance[np.array([self._value(parameter, config) == value for config in configs])] /= 1 + count
         return np.asarray(chance)
 
     def _added(self, trials: Sequence[Trial], failed: Sequence[bool], configs: Sequence[Config]) -> _Seen:
-        loads = self._level_name if any(self._level_name in trial.config for trial in trials) else None
+        loads = self._level_name if any(self._has_level(trials)) else None
         key = loads, id(configs)
         seen = self._seen.pop(key, None)
         if seen is None or not seen.follows(trials, configs):
             nothing = np.zeros(len(configs))
             seen = _Seen(configs, places(self._space, configs, loads), nothing, nothing.copy())
-        for first in range(len(seen.trials), len(trials), AT_ONCE):
-            some = trials[first : first + AT_ONCE]
-            there = places(self._space, [trial.config for trial in some], loads)
-            squares = np.sum((there[:, None, :] - seen.here[None, :, :]) ** 2, axis=2)
-            nearness = np.exp(-squares / (2 * NEAR**2))
-            for near, has_failed in zip(nearness, failed[first : first + AT_ONCE], strict=True):
-                seen.all += near
-                if has_failed:
-                    seen.failed += near
-        seen.trials += trials[len(seen.trials) :]
+        new = [one for one in zip(trials, failed, strict=True) if id(one[0]) not in seen.trials]
+        for first in range(0, len(new), AT_ONCE):
+            self._add(seen, new[first : first + AT_ONCE], loads)
         self._seen[key] = seen
         if len(self._seen) > LISTS:
             del self._seen[next(iter(self._seen))]
         return seen
 
-    def _to_blame(self, parameter: Parameter, trials: Sequence[Trial], failed: Sequence[bool]) -> dict[Value, int]:
-        """Return the values of a knob with which every trial failed, and how many these were."""
-        counts, fine = dict[Value, int](), set[Value]()
-        for trial in compress(trials, failed):
-            value = self._value(parameter, trial.config)
-            counts[value] = counts.get(value, 0) + 1
-        for trial, has_failed in zip(trials, failed, strict=True):
-            if len(fine) == len(counts):
-                break  # none is left
-            value = self._value(parameter, trial.config)
-            if not has_failed and value in counts:
-                fine.add(value)
-        return {value: count for value, count in counts.items() if value not in fine and value in parameter.values}
+    def _add(self, seen: _Seen, new: Sequence[tuple[Trial, bool]], loads: str | None) -> None:
+        there = places(self._space, [trial.config for trial, _ in new], loads)
+        squares = np.sum((there[:, None, :] - seen.here[None, :, :]) ** 2, axis=2)
+        for (trial, has_failed), near in zip(new, np.exp(-squares / (2 * NEAR**2)), strict=True):
+            seen.trials[id(trial)] = trial
+            seen.all += near
+            if has_failed:
+                seen.failed += near
+            for parameter in self._knobs:
+                seen.count(parameter.name, self._value(parameter, trial.config), has_failed=has_failed)
 
     def _value(self, parameter: Parameter, config: Config) -> Value:
         """Return the value that a parameter has in a configuration."""
