@@ -168,18 +168,19 @@ def test_a_server_that_runs_is_asked_where_it_is(tmp_path: Path) -> None:
 
 
 def test_the_certificates_of_a_server_that_runs_are_carried_over(tmp_path: Path) -> None:
+    given = {"triton_launch_mode": "remote", "triton_grpc_endpoint": "host:9001"}
     flags = {"ssl-grpc-use-ssl": True, "ssl-grpc-root-certifications-file": "ca.pem"}
-    given = {"triton_launch_mode": "remote", "triton_grpc_endpoint": "host:9001", "perf_analyzer_flags": flags}
-    target = loaded(tmp_path, **given)
+    target = loaded(tmp_path, **given, perf_analyzer_flags=flags)
     assert (target.grpc_url, target.url, target.ca) == ("grpcs://host:9001", "http://localhost:8000", Path("ca.pem"))
-    assert "Not carried over" not in comments(tmp_path, **given)
+    assert "Not carried over" not in comments(tmp_path, **given, perf_analyzer_flags=flags)
     both = {**flags, "ssl-https-ca-certificates-file": "ca.pem"}
-    assert loaded(tmp_path, **{**given, "perf_analyzer_flags": both}).url == "https://localhost:8000"
+    made = imported(tmp_path, **given, perf_analyzer_flags=both)["target"]
+    assert (made["url"], made["ca"]) == ("https://localhost:8000", "ca.pem")
     other = {**flags, "ssl-https-ca-certificates-file": "other.pem"}
-    said = comments(tmp_path, **{**given, "perf_analyzer_flags": other})
+    said = comments(tmp_path, **given, perf_analyzer_flags=other)
     assert "other.pem: `ca` is one file for both protocols; put the certificates into one" in said
-    clear = {**given, "perf_analyzer_flags": {"ssl-grpc-use-ssl": False}}
-    assert loaded(tmp_path, **clear).grpc_url == "grpc://host:9001"
+    clear = imported(tmp_path, **given, perf_analyzer_flags={"ssl-grpc-use-ssl": False})["target"]
+    assert clear["grpc_url"] == "grpc://host:9001"
 
 
 def test_how_requests_are_sent_is_carried_over(tmp_path: Path) -> None:
