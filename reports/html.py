@@ -15,9 +15,10 @@ from reports.charts import page, plot
 from reports.compiled import Templates
 from reports.packed import packed, packed_files, packed_library, script
 from tuner.catalog import key_of
+from tuner.data import by_key
 from tuner.endings import SAID
 from tuner.garbage import keeping_all
-from tuner.results import Result, contents
+from tuner.results import Result
 
 NOTHING_KEPT = page.Kept()
 MOST_IN_FULL = 1000
@@ -133,7 +134,7 @@ def csv_files(result: Result) -> dict[str, str]:
 
 def _carried(result: Result, diff: str, sheets: Mapping[str, str] | None) -> dict[str, object]:
     """Return the contents of the files that the page carries, by their names."""
-    found: dict[str, object] = {**(csv_files(result) if sheets is None else sheets), "result.json": contents(result)}
+    found: dict[str, object] = {**(csv_files(result) if sheets is None else sheets), "result.json": by_key(result)}
     return {**found, "config.patch": diff} if diff else found
 
 

@@ -396,8 +396,3 @@ def _with_newer(result: Result, path: Path) -> Result:
 def to_json(result: Result) -> str:
     """Return the document that result.json holds."""
     return result.model_dump_json(by_alias=True, indent=1)
-
-
-def contents(result: Result) -> dict[str, Any]:
-    """Return what result.json holds, by its keys there; what has null there may be infinite here."""
-    return {field.alias or name: getattr(result, name) for name, field in Result.model_fields.items()}

@@ -16,7 +16,7 @@ from targets.triton.repository import UserModel
 
 COMPOSING = "composing"
 """Key of a study's `space` that has the knobs of composing models."""
-UNWRITTEN = "model {!r} has no config.pbtxt, and Triton does not complete one of it that its knobs could be; write one"
+UNWRITTEN = "model {!r} has no config.pbtxt, and Triton does not complete it on its own; write one"
 
 
 @dataclass(frozen=True)

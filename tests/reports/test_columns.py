@@ -19,6 +19,7 @@ from reports.packed import packed_files, script
 from tests.support.browser import opened
 from tests.tuner import result_builders as builders
 from tuner import results
+from tuner.data import by_key
 from tuner.results import Estimate, Load, Point, Result
 
 MOST_BYTES = 6_000_000
@@ -90,7 +91,7 @@ def test_what_is_infinite_is_null_as_in_a_stored_result(empty: Page, tmp_path: P
 
 def test_a_stored_result_comes_out_byte_for_byte(empty: Page, tmp_path: Path) -> None:
     found = builders.result(builders.trial(1, builders.point(p99=math.inf, violations={"p99": math.inf})))
-    carrying = {"result.json": results.contents(found)}
+    carrying = {"result.json": by_key(found)}
     assert carried(empty, tmp_path, carrying) == {"result.json": results.to_json(found)}
 
 
