@@ -2,7 +2,8 @@
 
 The digits study, closed loop at saturation, both sides on servers of their own, interleaved. The slower model has 5%
 less capacity by construction: in each execution it works for 5/95 of the time that the cycle before took without that.
-Of three gates two are of the same model. What --json holds already counts, and the gates go on from there.
+Of three gates two are of the same model. What --json holds already counts, and the gates go on from there: all of them
+take hours. `benchmarks/gate_on_triton.json` holds what was made so far.
 
     python benchmarks/gate_on_triton.py [--rounds N] [--json PATH] [--docs]
 """
@@ -11,12 +12,14 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 import options
-from tables import markdown, write_section
+from tables import machine, markdown, write_section
 
 from studies import __file__ as studies_file
 from tuner.gate import opening
@@ -46,7 +49,7 @@ HEAD = "        images = ["
 
 @dataclass(frozen=True)
 class Found:
-    """One gate: of the slower model or not, what the rule said of the throughput, and the gate as a whole."""
+    """One gate: of the slower model or not, what the rule said of the throughput, the whole gate, when and where."""
 
     slower: bool
     state: str
@@ -57,6 +60,8 @@ class Found:
     redeployments: int
     measured_s: float
     wall_s: float
+    day: str
+    machine: str
 
 
 class _Quiet:
@@ -128,7 +133,8 @@ def _one(made: Gate, slower: bool) -> Found:
     (rule,) = (one for one in result.rules if one.rule == "throughput")
     change, low, high = (float("nan") if one is None else one for one in (rule.change, rule.low, rule.high))
     times = result.redeployments, result.measured_s, result.wall_s
-    return Found(slower, rule.state, result.state, change, low, high, *times)
+    made_at = datetime.now(UTC).strftime("%Y-%m-%d"), machine()
+    return Found(slower, rule.state, result.state, change, low, high, *times, *made_at)
 
 
 def table_of(same: list[Found], slow: list[Found]) -> str:
@@ -144,7 +150,9 @@ def table_of(same: list[Found], slow: list[Found]) -> str:
         change = f"{median(changes):+.1%} ({min(changes):+.1%} to {max(changes):+.1%})"
         rows.append([name, len(found), told, change, f"{median(times):.0f} s", f"{max(times):.0f} s", bar])
     columns = ["new model", "gates", "verdicts", "throughput, median (all)", "measured, median", "longest", "bar"]
-    return markdown(columns, rows)
+    where = Counter((one.day, one.machine) for one in (*same, *slow))
+    places = [f"{count} on {day} on {host}" for (day, host), count in where.items()]
+    return f"Gates: {'; '.join(places)}.\n\n" + markdown(columns, rows)
 
 
 if __name__ == "__main__":
