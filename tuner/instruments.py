@@ -5,6 +5,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from targets.base import KeepsServer
 from targets.hiding import without
 from targets.process import pinned
 from tuner import __version__
@@ -50,13 +52,15 @@ class Bench:
 
 
 @contextmanager
-def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> Iterator[Bench]:
+def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None, *, ahead: bool = False) -> Iterator[Bench]:
     """Start the target and the load generator; on the way out both are stopped, whatever happened.
 
     Args:
         prepared: the study.
         run_path: the run directory.
         fleet: agents that make the load in the place of this host.
+        ahead: the user's configuration is tried first, and a server that goes on running loads it while the rest of
+            the tuner starts.
 
     Raises:
         TargetError: the server does not start.
@@ -66,16 +70,13 @@ def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> I
         stack.enter_context(pinned(prepared.cores.tuner))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paretune-records-")))
         stack.callback(prepared.target.stop)
+        importing = stack.enter_context(ThreadPoolExecutor(1, "imports")).submit(_import_statistics)
         generators = _generators(stack, prepared, fleet)  # they start meanwhile
         shares = cpus_of_generators(prepared.cores, generators_of(prepared.study))
         of_users = users_generators(prepared.workloads, shares, run_path / "locust.log", stack)
         began = time.monotonic()
         prepared.target.start()
         started_s = time.monotonic() - began
-        for part in ("optimize", "special"):  # nothing may be imported while something is measured
-            import_module(f"scipy.{part}")
-        for generator in (*generators, *of_users.values()):
-            generator.ready()
         gpus = Gpus()
         meter = Meter(
             generators[0],
@@ -102,7 +103,18 @@ def started(prepared: Prepared, run_path: Path, fleet: Fleet | None = None) -> I
             ladder_of(prepared),
             applied_s=started_s,
         )
+        if ahead and isinstance(prepared.target, KeepsServer) and prepared.target.keeps_server:
+            trier.deploy_ahead(prepared.target.user_config())
+        for generator in (*generators, *of_users.values()):
+            generator.ready()
+        importing.result()
         yield Bench(trier, environment(prepared, gpus) | ({"agents": fleet.described} if fleet else {}), fleet)
+
+
+def _import_statistics() -> None:
+    """Import what takes half a second, so that nothing is imported while something is measured."""
+    for part in ("optimize", "special"):
+        import_module(f"scipy.{part}")
 
 
 def _metrics_period_s(study: Study) -> float | None:

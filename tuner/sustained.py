@@ -1,7 +1,7 @@
-"""Whether a point shows that its load can be sustained, or that it cannot. Pure."""
+"""What a point shows: that its load can be sustained, that it cannot, that its trial is settled. Pure."""
 
 from tuner.catalog import BOUNDED, THROUGHPUT_BOUND
-from tuner.results import Point
+from tuner.results import Point, overall
 
 
 def sustained(point: Point) -> bool:
@@ -29,3 +29,8 @@ def starved(point: Point) -> bool:
     missed = {name for name, over in point.violations.items() if over > 0}
     missed |= {name for name, verdict in point.verdicts.items() if verdict == "missed"}
     return point.validity.valid and missed == {THROUGHPUT_BOUND}
+
+
+def settled(point: Point) -> bool:
+    """Whether a point leaves nothing to find out of its trial."""
+    return point.ended == "dominated" or overall(point.verdicts.values()) == "missed"

@@ -14,7 +14,6 @@ from targets.base import (
     Config,
     ConfigRefused,
     Deployment,
-    Knob,
     LoadsTogether,
     ServerDied,
     ServerHung,
@@ -30,11 +29,11 @@ from tuner.load_plans import Climb, InTurn, Ladder, LoadPlan
 from tuner.measure import Meter
 from tuner.objective import Goal
 from tuner.offered import Offered
-from tuner.results import Load, Point, Trial, TrialState, overall
+from tuner.results import Load, Point, Trial, TrialState
 from tuner.runs import Run
 from tuner.space import Space, server_part
 from tuner.stopping import Aims, Pace
-from tuner.sustained import sustained
+from tuner.sustained import settled, sustained
 from tuner.validity import answered, require_answers, short_of_requests
 from tuner.window_points import points_of, records_path, save_run
 from tuner.workload import Workload, at_once, every_load, groups, load_level
@@ -42,12 +41,6 @@ from tuner.workload import Workload, at_once, every_load, groups, load_level
 ALIAS = "candidate"
 ATTEMPTS = 2
 """How often a point is measured before it is given up as spoiled by the load generator."""
-
-
-def variant_of(config: Config, knobs: Sequence[Knob]) -> str:
-    """Return what a configuration says of the knobs that change answers, "" where it says nothing of them."""
-    said = [(knob.name, config[knob.name]) for knob in knobs if knob.changes_answers and knob.name in config]
-    return ", ".join(f"{name} {value}" for name, value in said)
 
 
 @dataclass
@@ -92,6 +85,7 @@ class Trier:
     _beside_s: list[float] = field(default_factory=list)
     _deployed: Deployment | None = None
     _serves: Config | None = None
+    _ahead_s: float = 0.0
     _reached: dict[str, float] = field(default_factory=dict)
 
     def deploy(self, config: Config, alias: str) -> Deployment:
@@ -99,6 +93,18 @@ class Trier:
         self._serves = None  # it may take the place of what was tried last
         with self.applying():
             return self.target.deploy(server_part(config), alias)
+
+    def deploy_ahead(self, config: Config) -> None:
+        """Load what is tried first; its trial counts what that took as its own, or is refused as this was."""
+        applied_s = self.applied_s
+        with suppress(TargetError):
+            self._deployed = self.deploy(config, ALIAS)
+            self._serves, self._ahead_s = server_part(config), self.applied_s - applied_s
+
+    def _taken_ahead_s(self, config: Config) -> float:
+        """Return what it took to load a configuration ahead, once; 0 where it was not."""
+        ahead_s, self._ahead_s = self._ahead_s, 0.0
+        return ahead_s if self._serves == server_part(config) else 0.0
 
     def deploy_together(self, target: LoadsTogether, wanted: Sequence[tuple[Config, str]]) -> Sequence[Deployment]:
         """Load the server's part of several configurations at once, as `deploy` loads one."""
@@ -109,13 +115,15 @@ class Trier:
         self.at_once_s = (time.monotonic() - began) / len(wanted)
         return made
 
-    def _in_place(self, config: Config) -> Deployment:
+    def _in_place(self, config: Config, *, ahead: bool) -> Deployment:
         """Return what serves a configuration: the server of the trial before, where only their loads differ.
 
-        It is kept where any other change starts it anew. Other servers are told again, and take the same for no change.
+        It is kept where any other change starts it anew. Other servers are told again, and take the same for no change;
+        but what was loaded `ahead` stands as it is.
         """
-        wanted, starts_anew = server_part(config), all(knob.applied == "restart" for knob in self.target.knobs())
-        if self._deployed is None or self._serves != wanted or not starts_anew or not self.target.alive():
+        wanted = server_part(config)
+        kept = ahead or all(knob.applied == "restart" for knob in self.target.knobs())
+        if self._deployed is None or self._serves != wanted or not kept or not self.target.alive():
             self._deployed = self.deploy(config, ALIAS)
             self._serves = wanted
         return self._deployed
@@ -153,8 +161,9 @@ class Trier:
         self.learn_accuracy(self.deploy(config, ALIAS), self.variant(config))
 
     def variant(self, config: Config) -> str:
-        """Return what identifies the answers of a configuration."""
-        return variant_of(config, self.target.knobs())
+        """Return what a configuration says of the knobs that change answers, "" where it says nothing of them."""
+        changing = [knob.name for knob in self.target.knobs() if knob.changes_answers and knob.name in config]
+        return ", ".join(f"{name} {config[name]}" for name in changing)
 
     def release(self) -> None:
         """Unload the configuration tried last."""
@@ -245,7 +254,8 @@ class Trier:
         Raises:
             TargetError: what concerns more than this configuration.
         """
-        started, applied_s = time.monotonic(), self.applied_s
+        ahead_s = self._taken_ahead_s(config)
+        started, applied_s = time.monotonic() - ahead_s, self.applied_s - ahead_s
         points: list[Point] = []
         apply_s, windows = 0.0, 0
 
@@ -262,10 +272,10 @@ class Trier:
             )
 
         try:
-            deployment = self._in_place(config)
+            deployment = self._in_place(config, ahead=ahead_s > 0)
             apply_s = self.applied_s - applied_s
             while (at := loads.next(points)) is not None:
-                lost = rivals is not None and any(map(_settles_it, points))
+                lost = rivals is not None and any(map(settled, points))
                 pace = self.pace.shortest() if lost else self.pace
                 offered = [
                     Offered(workload, load, self._aims(workload, rivals or (), climbs=loads.climbs))
@@ -386,8 +396,3 @@ class Trier:
         """
         ask = self.meter.asking(deployment)
         self.accuracies.learn(variant, self.workloads, ask)
-
-
-def _settles_it(point: Point) -> bool:
-    """Whether a point leaves nothing to find out of its trial."""
-    return point.ended == "dominated" or overall(point.verdicts.values()) == "missed"

@@ -151,7 +151,7 @@ def _tuned(directory: RunDirectory, prepared: Prepared, listener: Listener, flee
     """Go through a run and write its reports: what the server does not need is done while it starts and stops."""
     with ThreadPoolExecutor(1, "meanwhile") as meanwhile:
         opening = meanwhile.submit(_opened, directory, prepared)
-        with started(prepared, directory.path, fleet) as bench:
+        with started(prepared, directory.path, fleet, ahead=not directory.result.exists()) as bench:
             go = opening.result()
             result = go(bench, listener, lambda: meanwhile.submit(import_module, "tuner.cli.writing"))
             stopping = meanwhile.submit(prepared.target.stop)
