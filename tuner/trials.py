@@ -235,13 +235,7 @@ class Trier:
         warnings = {"warnings": [*validity.warnings, *short]}
         return point.model_copy(update={"validity": validity.model_copy(update=warnings)}) if short else point
 
-    def trial(
-        self,
-        number: int,
-        config: Config,
-        loads: LoadPlan,
-        rivals: Sequence[Point] | None = None,
-    ) -> Trial:
+    def trial(self, number: int, config: Config, loads: LoadPlan, rivals: Sequence[Point] | None = None) -> Trial:
         """Measure a configuration under the loads of a plan, deployed unless the trial before left it so.
 
         Args:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import psutil
 import pytest
 
-from targets.base import Config, ConfigRefused, Deployment, Target, TargetError
+from targets.base import Config, ConfigRefused, Deployment, Target
 from tests.support.simulated_study import write_simulated_study
 from tuner.instruments import started
 from tuner.load_plans import InTurn
@@ -45,7 +47,7 @@ def first_trial(trier: Trier, config: Config) -> Trial:
 
 
 def on(prepared: Prepared, target: Counting) -> Prepared:
-    return replace(prepared, target=target)  # type: ignore[arg-type]
+    return replace(prepared, target=cast("Target", target))
 
 
 def test_what_is_loaded_ahead_is_not_loaded_again_by_its_trial(simulated: Prepared, tmp_path: Path) -> None:
@@ -91,13 +93,15 @@ def test_what_is_refused_ahead_is_refused_as_its_trial(simulated: Prepared, tmp_
     assert len(target.deployed) == 2
 
 
-def test_a_server_that_dies_after_it_loaded_ahead_is_started_again(simulated: Prepared, tmp_path: Path) -> None:
-    target, config = Counting(simulated.target), simulated.target.user_config()
-    with started(on(simulated, target), tmp_path, ahead=True) as bench:
-        simulated.target.stop()
-        with pytest.raises(TargetError):
-            first_trial(bench.trier, config)
-        simulated.target.start()
+def test_a_server_that_dies_after_it_loaded_ahead_fails_its_trial_and_is_started_again(
+    simulated: Prepared, tmp_path: Path
+) -> None:
+    config = simulated.target.user_config()
+    with started(simulated, tmp_path, ahead=True) as bench:
+        (server,) = map(psutil.Process, simulated.target.deploy(config, "other").processes())
+        server.kill()
+        server.wait(10)
+        assert first_trial(bench.trier, config).state == "crashed"
         assert first_trial(bench.trier, config).state == "complete"
 
 
