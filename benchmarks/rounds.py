@@ -101,8 +101,10 @@ def measured(generator: Generator, plan: Plan) -> Round:
     )
 
 
-def wrk(endpoint: Endpoint, concurrency: int, cpu: int, scratch: Path, *, every_latency: bool = False) -> Round:
-    """Run wrk for its shortest time, one thread, posting the endpoint's requests in turn.
+def wrk(
+    endpoint: Endpoint, concurrency: int, cpu: int, scratch: Path, *, every_latency: bool = False, seconds: int = 1
+) -> Round:
+    """Run wrk, one thread, posting the endpoint's requests in turn.
 
     Args:
         endpoint: what is asked.
@@ -110,6 +112,7 @@ def wrk(endpoint: Endpoint, concurrency: int, cpu: int, scratch: Path, *, every_
         cpu: the CPU it is pinned to.
         scratch: folder for its script.
         every_latency: have it print how many requests took how long, which takes it CPU time.
+        seconds: how long; one is its shortest time.
 
     Raises:
         Missing: it is not installed (Debian: `apt-get install wrk`).
@@ -118,7 +121,7 @@ def wrk(endpoint: Endpoint, concurrency: int, cpu: int, scratch: Path, *, every_
     script = scratch / "post.lua"
     script.write_text(_lua(endpoint, scratch) + (_EVERY_LATENCY if every_latency else ""))
     url = f"http://{endpoint.host}:{endpoint.port}/"
-    command = [executable, "-t1", f"-c{concurrency}", "-d1s", "--latency", "-s", str(script), url]
+    command = [executable, "-t1", f"-c{concurrency}", f"-d{seconds}s", "--latency", "-s", str(script), url]
     text, cpu_s, rss = _accounted(command, cpu)
     requests = int(_number(r"(\d+) requests in", text))
     if "Socket errors" in text or "Non-2xx" in text:
