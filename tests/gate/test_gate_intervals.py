@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -110,6 +111,16 @@ def test_looks_grow_to_the_last_one_and_spend_the_error_exactly() -> None:
     assert planned[-1] == 24
     assert list(planned) == sorted(set(planned))
     assert sum(intervals.spent(0.01, planned, index) for index in range(len(planned))) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("most", range(3, 80))
+def test_the_look_before_the_last_one_sees_clearly_less_and_leaves_it_more_than_a_third_of_the_error(most: int) -> None:
+    planned = intervals.looks(3, most)
+    assert planned[-1] == most
+    assert all(later - earlier >= min(earlier * 0.18, most - 3) for earlier, later in pairwise(planned))
+    shares = [intervals.spent(1.0, planned, index) for index in range(len(planned))]
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.37
 
 
 def ever_beyond(rng: np.random.Generator, change: float, limit: float, most: int = 14) -> int:

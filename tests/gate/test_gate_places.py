@@ -138,7 +138,7 @@ def seen(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, frozense
 
         def deploying(config: Any, alias: str, deploy: Any = deploy, label: str = side.label) -> Any:
             made = deploy(config, alias)
-            running = frozenset(one for pids in (found[-1].values() if found else ()) for one in pids if tree_of(one))
+            running = frozenset(pid for earlier in found for pid in earlier[next(iter(earlier))] if tree_of(pid))
             found.append({label: frozenset(made.processes()), "before": running})
             return made
 
@@ -155,6 +155,8 @@ def test_every_redeployment_is_on_a_server_that_was_started_for_it(
         for _ in range(3):
             gate.rounds.redeploy()
         assert gate.rounds.notes == []
+    assert [one["before"] for one in found[::2]] == [frozenset()] * 3
+    assert all(one["before"] for one in found[1::2])
     for label in ("old", "new"):
         processes = [one[label] for one in found if label in one]
         assert [len(one) for one in processes] == [1, 1, 1]

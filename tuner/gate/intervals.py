@@ -18,8 +18,10 @@ LEAST_OF_A_SPREAD = 5
 LEAST_BROKEN = 2
 """Deployments that have to agree before a figure counts as lost."""
 FROM_NOTHING = "0 in every deployment of the old side"
-LOOKS_GROW = 1.3
+LOOKS_GROW = 1.4
 """Each look comes after this many times the deployments of the one before."""
+SPENDING_POWER = 2
+"""The error of a look grows with this power of the deployments that it sees."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +51,37 @@ def unknown(why: str, n: int = 0, value: float = math.nan) -> Change:
 def looks(first: int, most: int) -> tuple[int, ...]:
     """Return after how many deployments the verdicts are looked at: fixed before the first of them.
 
+    A look shortly before the last one would take error from it and see almost the same: it is left out.
+
     Args:
         first: of the first look.
         most: of the last look; not below `first`.
     """
     found = [first]
     while found[-1] < most:
-        found.append(min(most, max(found[-1] + 1, math.floor(found[-1] * LOOKS_GROW))))
+        following = max(found[-1] + 1, math.floor(found[-1] * LOOKS_GROW))
+        found.append(following if following * math.sqrt(LOOKS_GROW) <= most else most)
     return tuple(found)
 
 
 def spent(error: float, planned: Sequence[int], look: int) -> float:
-    """Return the part of an error that a look may make: in proportion to the deployments that it sees.
+    """Return the part of an error that a look may make: error * n^2 / sum(n^2), n the deployments that looks see.
 
     Looking often and ending at the first look that seems certain is wrong more often than one look is. So the error is
     divided among all looks beforehand; by the union bound (Bonferroni's inequality) all of them together are wrong no
     more often than that, however they hang together. Any division is allowed that does not depend on what is seen;
-    looks that see more get more, since early ones, of few deployments, can hardly decide anything.
+    looks that see more get more, since early ones, of few deployments, can hardly decide anything. With the square the
+    error spent so far grows about as in the power family of Kim and DeMets (Design and analysis of group sequential
+    tests based on the type I error spending rate function, Biometrika 74, 1987) with exponent 2: a large change is
+    still found early, and the last look of many keeps about half of the error.
 
     Args:
         error: of all looks together.
         planned: deployments of every look, see `looks`.
         look: index of this one.
     """
-    return error * planned[look] / sum(planned)
+    weights = [count**SPENDING_POWER for count in planned]
+    return error * weights[look] / sum(weights)
 
 
 def paired(old: Sequence[float], new: Sequence[float], error: float) -> Change:

@@ -12,7 +12,7 @@ from itertools import chain
 
 import psutil
 
-from targets.base import Config, ConfigRefused, Deployment, KeepsServer, ServerDied, Settling, TargetError
+from targets.base import Config, ConfigRefused, Deployment, KeepsServer, ServerDied, Settling, Target, TargetError
 from tuner.confirm import DROPPED_SHARE, MOST_ROUNDS
 from tuner.gate.document import Form
 from tuner.gate.gathering import Gathered, cold_start_s
@@ -194,6 +194,7 @@ class Rounds:
         order = list(range(len(self.sides)))
         if self._done % 2:
             order.reverse()
+        self._ended()
         deployments = {} if self.in_turn else self._all_deployed(order)
         if self.in_turn:
             for index in order:
@@ -203,6 +204,13 @@ class Rounds:
             self._measured(deployments, order)
         self._done += 1
 
+    def _ended(self) -> None:
+        """End the servers that are started anew: none loads a model while another one still unloads its own."""
+        for side in self.sides:
+            if self._done and _keeps_server(side.trier.target):
+                with side.trier.applying():
+                    side.trier.target.stop()
+
     def _one_deployed(self, index: int) -> dict[int, Deployment]:
         """Deploy a side, on a server of its own. Raises TargetError where its processes have to be known, and are not.
 
@@ -211,7 +219,7 @@ class Rounds:
         """
         side = self.sides[index]
         target = side.trier.target
-        if self._done and isinstance(target, KeepsServer) and target.keeps_server:
+        if self._done and _keeps_server(target):
             with side.trier.applying():
                 target.start()
         deployment = side.trier.deploy(side.config, ALIAS)
@@ -309,3 +317,7 @@ class Rounds:
             if isinstance(side.trier.target, Settling):
                 with side.trier.applying():
                     side.trier.target.settle()
+
+
+def _keeps_server(target: Target) -> bool:
+    return isinstance(target, KeepsServer) and target.keeps_server
