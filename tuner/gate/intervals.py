@@ -80,7 +80,7 @@ def spent(error: float, planned: Sequence[int], look: int) -> float:
         planned: deployments of every look, see `looks`.
         look: index of this one.
     """
-    weights = [count**SPENDING_POWER for count in planned]
+    weights = [float(count) ** SPENDING_POWER for count in planned]
     return error * weights[look] / sum(weights)
 
 
