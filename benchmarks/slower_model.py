@@ -41,7 +41,7 @@ _NOTED = """
 """
 
 
-def slow_down(model: Path, share: object, noted: str = "") -> None:
+def slow_down(model: Path, share: float | str, noted: str = "") -> None:
     """Have a copy of the digits model work on for a share of each cycle, in every execution.
 
     Args:

@@ -73,7 +73,7 @@ def spent(error: float, planned: Sequence[int], look: int) -> float:
     looks that see more get more, since early ones, of few deployments, can hardly decide anything. With the square the
     error spent so far grows about as in the power family of Kim and DeMets (Design and analysis of group sequential
     tests based on the type I error spending rate function, Biometrika 74, 1987) with exponent 2: a large change is
-    still found early, and the last look of many keeps about half of the error.
+    still found early, and the last look keeps 38% of the error or more.
 
     Args:
         error: of all looks together.
